@@ -1,0 +1,152 @@
+//! The one error type of a request: what went wrong, whose fault it was, and whether a retry is safe.
+
+use std::borrow::Cow;
+
+/// Why the gateway answered by itself. The names are stable: they stand in the answer's `reason`,
+/// in the access log and as a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    BadRequest,
+    NoRoute,
+    MethodNotAllowed,
+    RequestTimeout,
+    BodyTooLarge,
+    UriTooLong,
+    HeadersTooLarge,
+    /// The client left before it had its answer. Never sent; logged with status 499.
+    ClientClosed,
+    /// The gateway itself failed: a panic in the connection's own code.
+    Internal,
+    UpstreamConnect,
+    UpstreamReset,
+    UpstreamProtocol,
+    NoTarget,
+    Overloaded,
+    UpstreamTimeout,
+}
+
+impl Reason {
+    /// Every reason, for metrics and tests.
+    pub const ALL: [Reason; 15] = [
+        Reason::BadRequest,
+        Reason::NoRoute,
+        Reason::MethodNotAllowed,
+        Reason::RequestTimeout,
+        Reason::BodyTooLarge,
+        Reason::UriTooLong,
+        Reason::HeadersTooLarge,
+        Reason::ClientClosed,
+        Reason::Internal,
+        Reason::UpstreamConnect,
+        Reason::UpstreamReset,
+        Reason::UpstreamProtocol,
+        Reason::NoTarget,
+        Reason::Overloaded,
+        Reason::UpstreamTimeout,
+    ];
+
+    /// The stable name.
+    pub const fn as_str(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The status code of the answer.
+    pub const fn status(self) -> u16 {
+        self.row().0
+    }
+
+    /// The `error` member of the answer: a short sentence for people.
+    pub const fn error(self) -> &'static str {
+        self.row().2
+    }
+
+    const fn row(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Reason::BadRequest => (400, "bad_request", "Bad request"),
+            Reason::NoRoute => (404, "no_route", "Not found"),
+            Reason::MethodNotAllowed => (405, "method_not_allowed", "Method not allowed"),
+            Reason::RequestTimeout => (408, "request_timeout", "Request timeout"),
+            Reason::BodyTooLarge => (413, "body_too_large", "Request body too large"),
+            Reason::UriTooLong => (414, "uri_too_long", "Request target too long"),
+            Reason::HeadersTooLarge => (431, "headers_too_large", "Request header fields too large"),
+            Reason::ClientClosed => (499, "client_closed", "Client closed the connection"),
+            Reason::Internal => (500, "internal", "Internal error"),
+            Reason::UpstreamConnect => (502, "upstream_connect", "Bad gateway"),
+            Reason::UpstreamReset => (502, "upstream_reset", "Bad gateway"),
+            Reason::UpstreamProtocol => (502, "upstream_protocol", "Bad gateway"),
+            Reason::NoTarget => (503, "no_target", "Service unavailable"),
+            Reason::Overloaded => (503, "overloaded", "Service unavailable"),
+            Reason::UpstreamTimeout => (504, "upstream_timeout", "Gateway timeout"),
+        }
+    }
+}
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Client,
+    Upstream,
+    Gateway,
+}
+
+/// Whether the request may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Something of it may have been acted on.
+    Never,
+    /// Only when the connection had served before: the upstream closed it while idle.
+    IfReused,
+    /// Only when the method is idempotent (RFC 9110, 9.2.2).
+    IfIdempotent,
+    /// Nothing of it was sent.
+    Safe,
+}
+
+/// An error that ends an exchange, or one attempt of it.
+#[derive(Clone, Debug)]
+pub struct Error {
+    pub reason: Reason,
+    pub source: Source,
+    pub retry: Retry,
+    /// What exactly, for the log and (client errors only) for the answer's `detail`.
+    pub detail: Cow<'static, str>,
+}
+
+impl Error {
+    /// A fault of the client's: never retried.
+    pub fn client(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
+        Error { reason, source: Source::Client, retry: Retry::Never, detail: detail.into() }
+    }
+
+    /// A fault of the upstream's.
+    pub fn upstream(reason: Reason, retry: Retry, detail: impl Into<Cow<'static, str>>) -> Error {
+        Error { reason, source: Source::Upstream, retry, detail: detail.into() }
+    }
+
+    /// A fault of the gateway's own.
+    pub fn gateway(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
+        Error { reason, source: Source::Gateway, retry: Retry::Never, detail: detail.into() }
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.reason.as_str(), self.detail)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_name_and_an_error_status() {
+        let mut names: Vec<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Reason::ALL.len());
+        assert!(Reason::ALL.iter().all(|r| (400..600).contains(&r.status())));
+    }
+}

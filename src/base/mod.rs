@@ -1,0 +1,3 @@
+//! What every floor may use: reasons and errors, ids, time.
+
+pub mod error;

@@ -1,0 +1,27 @@
+//! Ringway: a sharded, thread-per-core API gateway.
+//!
+//! Imports go down only, by floor:
+//!
+//! | floor | modules | holds |
+//! |---|---|---|
+//! | 6 | `cli` | words typed, turned into one call |
+//! | 5 | `control` | threads, signals, reload, admin, names resolved, demo |
+//! | 4 | `shard` | accept, connections, the exchange, relay, tunnel, drain |
+//! | 3 | `policy` | the steps of a route, in order |
+//! | 2 | `net`, `upstream`, `log` | sockets and deadlines, pools, writers |
+//! | 1 | `http`, `route`, `balance`, `metrics` | deciders: bytes and `now` in, decisions out; no monoio, no clock, no socket |
+//! | 0 | `config`, `base` | TOML to a `Plan`; reasons and errors, time, ids |
+
+pub mod balance;
+pub mod base;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod http;
+pub mod log;
+pub mod metrics;
+pub mod net;
+pub mod policy;
+pub mod route;
+pub mod shard;
+pub mod upstream;
