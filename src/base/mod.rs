@@ -1,3 +1,5 @@
-//! What every floor may use: reasons and errors, ids, time.
+//! What every floor may use: reasons and errors, ids, faults for tests.
 
 pub mod error;
+pub mod fault;
+pub mod id;

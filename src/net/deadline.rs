@@ -6,6 +6,7 @@
 //! ever dropped half-way because of a timeout.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -150,6 +151,14 @@ impl Deadlines {
         entry.left = true;
         let upstream = std::mem::replace(&mut entry.waits_on, NONE);
         table.entries.get(upstream as usize).map(|entry| entry.fd)
+    }
+
+    /// File descriptors of all sockets that are open.
+    pub fn all(&self) -> Vec<RawFd> {
+        let table = self.table.borrow();
+        let free: HashSet<u32> = table.free.iter().copied().collect();
+        let open = |slot: &usize| !free.contains(&(*slot as u32));
+        (0..table.entries.len()).filter(open).map(|slot| table.entries[slot].fd).collect()
     }
 
     /// File descriptors of the clients that are between two requests.
