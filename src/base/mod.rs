@@ -1,3 +1,4 @@
 //! What every floor may use: reasons and errors, ids, time.
 
 pub mod error;
+pub mod time;
