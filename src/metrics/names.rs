@@ -53,15 +53,14 @@ families! {
     UPSTREAM_DURATION: Histogram "ringway_upstream_duration_seconds"
         "Time from the start of an attempt to the target's response head.";
     UPSTREAM_ACTIVE: Gauge "ringway_upstream_active_requests" "Requests at a target now.";
+    UPSTREAM_IDLE: Gauge "ringway_upstream_idle_connections" "Idle connections kept to a target now.";
 
     // Of shards.
     CONNECTIONS: Gauge "ringway_connections" "Client connections open now.";
     CONNECTIONS_TOTAL: Counter "ringway_connections_total" "Client connections accepted.";
     CONNECTIONS_REFUSED: Counter "ringway_connections_refused_total"
         "Client connections closed with 503 because max_connections was reached.";
-    UPSTREAM_IDLE: Gauge "ringway_upstream_idle_connections" "Idle connections kept to targets now.";
     TUNNELS: Gauge "ringway_tunnels" "Upgraded connections open now.";
-    BUFFERS: Gauge "ringway_buffers" "Buffers in use now.";
     PANICS: Counter "ringway_panics_total" "Connections ended by a fault in the gateway itself.";
 
     // Of the process.

@@ -113,6 +113,7 @@ fn targets(page: &mut Page, snapshots: &[Snapshot]) {
     each(&names::UPSTREAM_REUSES, |target| target.reuses.get());
     each(&names::UPSTREAM_RETRIES, |target| target.retries.get());
     each(&names::UPSTREAM_ACTIVE, |target| target.active.get().into());
+    each(&names::UPSTREAM_IDLE, |target| target.idle.get().into());
     page.family(&names::UPSTREAM_DURATION);
     for (labels, metrics) in &targets {
         page.histogram(&names::UPSTREAM_DURATION, labels, &metrics.duration);

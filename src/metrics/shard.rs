@@ -29,12 +29,8 @@ pub struct ShardMetrics {
     pub connections_total: Cell<u64>,
     /// Client connections closed with 503 because of `max_connections`.
     pub connections_refused: Cell<u64>,
-    /// Idle connections in the pools now.
-    pub pool_idle: Cell<u64>,
     /// Upgraded connections open now.
     pub tunnels_open: Cell<u64>,
-    /// Relay buffers lent out now.
-    pub buffers_in_use: Cell<u64>,
     /// Connections that ended in a panic of the gateway's own.
     pub panics_total: Cell<u64>,
     /// What `AccessLog::dropped` says; set, not added.
@@ -51,9 +47,7 @@ impl ShardMetrics {
             connections_open: Cell::default(),
             connections_total: Cell::default(),
             connections_refused: Cell::default(),
-            pool_idle: Cell::default(),
             tunnels_open: Cell::default(),
-            buffers_in_use: Cell::default(),
             panics_total: Cell::default(),
             access_log_dropped: Cell::default(),
             unrouted: Rc::default(),
@@ -113,9 +107,7 @@ impl ShardMetrics {
             (&names::CONNECTIONS, self.connections_open.get()),
             (&names::CONNECTIONS_TOTAL, self.connections_total.get()),
             (&names::CONNECTIONS_REFUSED, self.connections_refused.get()),
-            (&names::UPSTREAM_IDLE, self.pool_idle.get()),
             (&names::TUNNELS, self.tunnels_open.get()),
-            (&names::BUFFERS, self.buffers_in_use.get()),
             (&names::PANICS, self.panics_total.get()),
             (&names::ACCESS_LOG_DROPPED, self.access_log_dropped.get()),
         ]
@@ -129,6 +121,30 @@ pub struct Snapshot {
     pub(super) values: Vec<(&'static Family, u64)>,
     pub(super) routes: Vec<(Arc<str>, RouteMetrics)>,
     pub(super) targets: Vec<(TargetKey, TargetMetrics)>,
+}
+
+impl Snapshot {
+    /// Which shard it is of.
+    pub fn shard(&self) -> usize {
+        self.shard
+    }
+
+    /// Client connections open.
+    pub fn connections(&self) -> u64 {
+        self.values.iter().find(|(family, _)| family.name == names::CONNECTIONS.name).map_or(0, |(_, value)| *value)
+    }
+
+    /// Requests finished, by route; routes without any may be missing.
+    pub fn route_requests(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.routes.iter().map(|(name, metrics)| (&**name, metrics.duration.count()))
+    }
+
+    /// Upstream, target, requests in flight, idle connections.
+    pub fn targets(&self) -> impl Iterator<Item = (&str, &str, u32, u32)> {
+        self.targets.iter().map(|((upstream, target), metrics)| {
+            (&**upstream, &**target, metrics.active.get(), metrics.idle.get())
+        })
+    }
 }
 
 /// The counters of one route on one shard.
@@ -171,6 +187,8 @@ impl RouteMetrics {
 pub struct TargetMetrics {
     /// Requests at the target now.
     pub active: Cell<u32>,
+    /// Idle connections kept to the target, as of the last scrape.
+    pub idle: Cell<u32>,
     pub(super) statuses: Tally<u16>,
     pub(super) failures: Tally<Reason>,
     pub(super) connects: Cell<u64>,
@@ -213,6 +231,7 @@ impl TargetMetrics {
 
     pub(super) fn absorb(&self, other: &TargetMetrics) {
         self.active.set(self.active.get().wrapping_add(other.active.get()));
+        self.idle.set(self.idle.get().wrapping_add(other.idle.get()));
         self.statuses.absorb(&other.statuses);
         self.failures.absorb(&other.failures);
         add(&self.connects, other.connects.get());

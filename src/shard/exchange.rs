@@ -116,7 +116,6 @@ async fn attempts(
         };
         let safe = match error.retry {
             Retry::Safe => true,
-            Retry::IfReused => upstream.reused,
             Retry::IfIdempotent => upstream.reused && scratch.request.method().is_idempotent(),
             Retry::Never => false,
         };
@@ -148,13 +147,12 @@ async fn attempt(
     let Connection { socket, input, body, .. } = connection;
     let live = record.live.clone();
     let limits = &live.plan.server.limits;
-    let bytes_in = Cell::new(0);
+    let bytes_in = Cell::new(0_usize);
     let pumping = Cell::new(!body.is_done() && written.result.is_ok());
     let responder = Responder {
         exchange,
         client: socket,
         upstream: &upstream.socket,
-        reused: upstream.reused,
         limits,
         method: scratch.request.method(),
         version: scratch.request.version(),
@@ -284,7 +282,7 @@ fn hash_key(upstream: &Upstream, scratch: &Scratch, client: Client) -> u64 {
         HashOn::Ip => balance::hash_key(client.ip.to_string().as_bytes()),
         HashOn::Path => balance::hash_key(scratch.path()),
         HashOn::Header(name) => balance::hash_key(fields.find(name.as_bytes()).unwrap_or_default()),
-        HashOn::Cookie(name) => balance::hash_key(path::cookie(fields, name.as_bytes()).unwrap_or_default()),
+        HashOn::Cookie(name) => balance::hash_key(fields.cookie(name.as_bytes()).unwrap_or_default()),
         HashOn::Query(name) => {
             let value = path::query_pairs(scratch.query()).find(|(key, _)| *key == name.as_bytes());
             balance::hash_key(value.map(|(_, value)| value).unwrap_or_default())

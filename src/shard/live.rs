@@ -40,13 +40,13 @@ impl Live {
     /// Forgets the counters of routes and targets that are no more, so that reloads do not add up.
     pub fn retain_metrics(&self, metrics: &ShardMetrics) {
         let routes: HashSet<&str> = self.routes.iter().map(|route| &*route.plan.name).collect();
-        let of_upstream = |live: &Rc<Upstream>| -> Vec<(Arc<str>, Arc<str>)> {
+        let of_upstream = |live: &'_ Rc<Upstream>| -> Vec<(Arc<str>, Arc<str>)> {
             live.targets.iter().map(|target| (live.plan.name.clone(), target.url.clone())).collect()
         };
         let targets: HashSet<_> = self.upstreams.iter().flat_map(of_upstream).collect();
         metrics.retain(
-            |route| routes.contains(&**route),
-            |upstream, target| targets.contains(&(upstream.clone(), target.clone())),
+            |route| routes.contains(route),
+            |upstream, target| targets.contains(&(upstream.into(), target.into())),
         );
     }
 }

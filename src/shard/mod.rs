@@ -90,7 +90,6 @@ pub struct Seat {
 /// The shard itself.
 struct Shard {
     id: usize,
-    seed: u64,
     began: Instant,
     /// Unix time at `began`, corrected at each tick.
     began_unix: Cell<Duration>,

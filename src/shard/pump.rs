@@ -26,13 +26,13 @@ pub async fn pump(
     upstream: &Socket,
     input: &mut Vec<u8>,
     body: &mut BodyReader,
-    bytes_in: &Cell<u64>,
+    bytes_in: &Cell<usize>,
 ) -> Result<(), Stop> {
     let buffers = &exchange.shard.buffers;
     loop {
         let taken = body.take(input).map_err(|error| Stop::Client(exchange::body_refusal(error)))?;
         if taken > 0 {
-            bytes_in.set(bytes_in.get() + taken as u64);
+            bytes_in.set(bytes_in.get() + taken);
             let timeout = exchange.within(exchange.upstream.plan.idle_timeout);
             let written = upstream.write(std::mem::take(input), taken, timeout).await;
             *input = written.buffer;

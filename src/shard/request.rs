@@ -127,7 +127,7 @@ fn find_route(table: &route::Table, scratch: &mut Scratch) -> Result<usize, Erro
         path: &target[..*path_bytes],
         query,
         method: request.method_bytes(),
-        header: FieldLookup(&request.fields),
+        header: &FieldLookup(&request.fields),
     };
     match table.find(&asked, captures) {
         Found::Route(route) => Ok(route),

@@ -35,7 +35,6 @@ pub struct Responder<'a> {
     pub exchange: &'a Exchange<'a>,
     pub client: &'a Socket,
     pub upstream: &'a Socket,
-    pub reused: bool,
     pub limits: &'a Limits,
     pub method: Method,
     /// The client's.
