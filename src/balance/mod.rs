@@ -38,7 +38,9 @@ impl Balancer {
         let weights: Vec<u32> = targets.iter().map(|target| target.weight.max(1)).collect();
         Balancer(match upstream.balance {
             plan::Balance::RoundRobin => Method::RoundRobin(RoundRobin::new(&weights, seed)),
-            plan::Balance::LeastConnections => Method::LeastConnections(LeastConnections::new(&weights, seed)),
+            plan::Balance::LeastConnections => {
+                Method::LeastConnections(LeastConnections::new(&weights, seed))
+            }
             plan::Balance::P2c => Method::P2c(P2c::new(&weights, seed)),
             plan::Balance::Random => Method::Random(Random::new(&weights, seed)),
             plan::Balance::Hash(_) => {

@@ -34,7 +34,8 @@ impl Random {
                 return Some(index);
             }
         }
-        let usable_weights = (0..self.sums.len()).filter(|index| usable(*index)).map(|index| self.weight(index));
+        let usable_weights =
+            (0..self.sums.len()).filter(|index| usable(*index)).map(|index| self.weight(index));
         let total = usable_weights.sum();
         let mut drawn = self.below(total);
         (0..self.sums.len()).filter(|index| usable(*index)).find(|index| {

@@ -45,9 +45,9 @@ pub(super) fn implied(wide: &Route, narrow: &Route) -> bool {
 
 fn all_implied(wide: &[Condition], narrow: &[Condition]) -> bool {
     wide.iter().all(|asked| {
-        narrow.iter().any(|held| {
-            held.name == asked.name && (asked.value.is_none() || asked.value == held.value)
-        })
+        narrow
+            .iter()
+            .any(|held| held.name == asked.name && (asked.value.is_none() || asked.value == held.value))
     })
 }
 
@@ -105,7 +105,9 @@ mod tests {
         for query in ["beta=1", "a=2&beta=1", "beta=0&beta=1", "b%65ta=%31", "&&beta=1&", "beta=1&beta"] {
             assert!(holds(query, "beta", Some("1")), "{query}");
         }
-        for query in ["", "beta", "beta=", "beta=10", "Beta=1", "xbeta=1", "beta==1", "a=beta=1", "beta=1;a=2"] {
+        for query in
+            ["", "beta", "beta=", "beta=10", "Beta=1", "xbeta=1", "beta==1", "a=beta=1", "beta=1;a=2"]
+        {
             assert!(!holds(query, "beta", Some("1")), "{query}");
         }
     }

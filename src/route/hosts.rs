@@ -24,7 +24,9 @@ impl Hosts {
             None => *self.any.get_or_insert_with(make),
             Some(HostPattern::Exact(name)) => *self.exact.entry(name.as_bytes().into()).or_insert_with(make),
             Some(HostPattern::Wildcard(suffix)) => {
-                if let Err(at) = self.lengths.binary_search_by_key(&Reverse(suffix.len()), |len| Reverse(*len)) {
+                if let Err(at) =
+                    self.lengths.binary_search_by_key(&Reverse(suffix.len()), |len| Reverse(*len))
+                {
                     self.lengths.insert(at, suffix.len());
                 }
                 *self.wildcard.entry(suffix.as_bytes().into()).or_insert_with(make)

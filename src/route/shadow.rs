@@ -106,7 +106,8 @@ impl<'r> Index<'r> {
         }
         terminals.push(*own);
 
-        let keys = demands(route).flat_map(|(query, name, value)| [(query, name, value), (query, name, None)]);
+        let keys =
+            demands(route).flat_map(|(query, name, value)| [(query, name, value), (query, name, None)]);
         let keys: Vec<_> = keys.map(Some).chain([None]).collect();
         let lists = terminals.iter().flat_map(|terminal| keys.iter().map(|key| (*terminal, *key)));
         let mut takers = lists.filter_map(|key| self.takers.get(&key)).flatten();
@@ -134,7 +135,9 @@ fn takes(routes: &[Arc<Route>], by: usize, dead: usize) -> bool {
         return hosts_within(wide, narrow, host_covers) && paths_within(wide, narrow, path_covers);
     }
     let rank = |number: usize| (conditions::count(&routes[number]), Reverse(number));
-    rank(by) > rank(dead) && hosts_within(wide, narrow, |a, b| a == b) && paths_within(wide, narrow, path_equals)
+    rank(by) > rank(dead)
+        && hosts_within(wide, narrow, |a, b| a == b)
+        && paths_within(wide, narrow, path_equals)
 }
 
 /// Whether both routes ask for the same: hosts, paths, methods, headers, query and priority, in whatever order.
