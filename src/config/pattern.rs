@@ -143,7 +143,7 @@ fn octets(part: &str) -> Result<String, Fault> {
     let mut rest = part.bytes();
     while let Some(byte) = rest.next() {
         if byte != b'%' {
-            if !is_path_byte(byte) {
+            if !stands_for_itself(byte) {
                 let hint = format!("write \"{}\"", escaped(part));
                 return Err(Fault::new(
                     format!("{} has characters that no path can have", quoted(part)),
@@ -161,6 +161,9 @@ fn octets(part: &str) -> Result<String, Fault> {
             ));
         };
         let octet = (high * 16 + low) as u8;
+        if octet == 0 {
+            return Err(Fault::new("an escaped NUL is refused in every request", "leave `%00` out"));
+        }
         if is_unreserved(octet) {
             out.push(char::from(octet));
         } else {
@@ -175,15 +178,22 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
+/// What a request's path may hold unescaped: more than RFC 3986 allows, because browsers send `|`, `[` or `^` as
+/// they are.
+fn stands_for_itself(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"#?%\\".contains(&byte)
+}
+
 /// RFC 3986, 3.3: `pchar`, its escapes aside.
-fn is_path_byte(byte: u8) -> bool {
+fn is_pchar(byte: u8) -> bool {
     is_unreserved(byte) || b"!$&'()*+,;=:@".contains(&byte)
 }
 
 /// The segment with everything escaped that must be.
 fn escaped(part: &str) -> String {
-    let escape =
-        |b: u8| if is_path_byte(b) || b == b'%' { char::from(b).to_string() } else { format!("%{b:02X}") };
+    let escape = |b: u8| {
+        if stands_for_itself(b) || b == b'%' { char::from(b).to_string() } else { format!("%{b:02X}") }
+    };
     part.bytes().map(escape).collect()
 }
 
@@ -243,9 +253,17 @@ pub(super) fn redirect(text: &str) -> Result<Template, Fault> {
         None => {}
     }
     let template = template(text)?;
-    let is_url_byte = |b: u8| is_path_byte(b) || b"/?#[]%".contains(&b);
-    if template.0.iter().any(|piece| matches!(piece, Piece::Text(text) if !text.bytes().all(is_url_byte))) {
-        return Err(fault("has characters that no URL can have", "percent-encode them: `%20` for a space"));
+    let is_url_byte = |b: u8| is_pchar(b) || b"/?#[]%".contains(&b);
+    for piece in &template.0 {
+        let Piece::Text(text) = piece else { continue };
+        let escapes = text.split('%').skip(1);
+        let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+        if !text.bytes().all(is_url_byte) || !escapes.into_iter().all(is_escape) {
+            return Err(fault(
+                "is no valid URL",
+                "percent-encode what is not: `%20` for a space, `%25` for `%`",
+            ));
+        }
     }
     Ok(template)
 }
@@ -305,6 +323,7 @@ mod tests {
             ("/{a}/{b}/{*more}", vec![cap("a"), cap("b")], Tail::Capture("more".into())),
             ("/%7euser/a%2fb", vec![lit("~user"), lit("a%2Fb")], Tail::Exact),
             ("/caf%c3%a9", vec![lit("caf%C3%A9")], Tail::Exact),
+            ("/a[1]|b", vec![lit("a[1]|b")], Tail::Exact),
         ] {
             let pattern = path(text).unwrap();
             assert_eq!((pattern.segments, pattern.tail), (segments, tail), "{text}");
@@ -320,6 +339,7 @@ mod tests {
             ("/café", "write \"caf%C3%A9\""),
             ("/a?b", "write \"a%3Fb\""),
             ("/100%", "write `%25` for a percent sign"),
+            ("/%00", "leave `%00` out"),
             ("/%2", "write `%25` for a percent sign"),
             ("/%é1", "write `%25` for a percent sign"),
             ("/a/../b", "write the path without `.` and `..` segments"),

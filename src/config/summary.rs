@@ -96,8 +96,14 @@ fn route_line(route: &Route, plan: &Plan) -> String {
     let path = route.paths.first().map_or("", |path| &*path.text);
     let more = (route.paths.len() + route.hosts.len().max(1)).saturating_sub(2);
     let more = if more > 0 { format!(" (+{more})") } else { String::new() };
-    let conditions = route.headers.len() + route.query.len();
-    let conditions = if conditions > 0 { format!(" if {conditions} more hold") } else { String::new() };
+    // Names alone: a value may be a key that clients send.
+    let names =
+        |what, list: &[Condition]| list.iter().map(|c| format!("{what} {}", c.name)).collect::<Vec<_>>();
+    let conditions = [names("header", &route.headers), names("query", &route.query)].concat();
+    let conditions = match conditions.is_empty() {
+        true => String::new(),
+        false => format!(" by {}", conditions.join(", ")),
+    };
     let action = match &route.action {
         Action::Proxy(proxy) => {
             plan.upstreams.get(proxy.upstream).map_or("", |upstream| &*upstream.name).to_string()

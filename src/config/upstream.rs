@@ -31,9 +31,13 @@ impl Names<'_> {
             self.all[*index].2 = true;
             return Some(*index);
         }
-        let hint = match schema::closest(name, self.all.iter().take(SUGGESTED_FROM).map(|(known, ..)| *known))
-        {
-            Some(known) => format!("did you mean `{known}`?"),
+        let known = self.all.iter().take(SUGGESTED_FROM).map(|(known, ..)| *known);
+        let hint = match schema::closest(name, known) {
+            Some(known) => {
+                // That one is used, only misspelt.
+                self.all[self.index[known]].2 = true;
+                format!("did you mean `{known}`?")
+            }
             None => format!("add a section `[upstream.{name}]` with its `targets`"),
         };
         problems.error(span, format!("there is no upstream {}", quoted(name))).with_hint(hint);
