@@ -150,7 +150,7 @@ fn balance(section: &Section<'_>, problems: &mut Problems) -> Balance {
     let chosen = section.choice("balance", &words, problems);
     if section.has("hash_on") && section.text("balance").is_none_or(|(text, _)| text != HASH) {
         problems
-            .error(section.span_of("hash_on"), "`hash_on` does nothing without `balance = \"hash\"`")
+            .warning(section.span_of("hash_on"), "`hash_on` does nothing without `balance = \"hash\"`")
             .with_hint("add balance = \"hash\", or leave `hash_on` out");
     }
     let [round_robin, ..] = &methods;
