@@ -91,6 +91,12 @@ impl Fields {
             .map(|field| field.value)
     }
 
+    /// The value of a cookie (RFC 6265, 4.2), over all `Cookie` lines.
+    pub fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
+        let pairs = self.all(Name::Cookie).flat_map(|line| line.split(|byte| *byte == b';'));
+        pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"=")).next()
+    }
+
     /// Makes `value` the only value of `name`: in the place (and spelling) of the first, or at the end.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
         debug_assert!(super::hygiene::is_field_value(value), "not a field value");

@@ -184,6 +184,13 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// Forgets the head but not its room.
+    pub fn clear(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clear();
+        *self = RequestHead { fields, ..RequestHead::default() };
+    }
+
     pub fn method(&self) -> Method {
         self.method
     }
@@ -212,6 +219,13 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
+    /// Forgets the head but not its room.
+    pub fn clear(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clear();
+        *self = ResponseHead { fields, ..ResponseHead::default() };
+    }
+
     /// 100 to 599; 0 before anything was read.
     pub fn status(&self) -> u16 {
         self.status

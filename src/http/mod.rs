@@ -5,8 +5,8 @@
 //! forms that routes are matched on, [`hygiene`] names what is not passed on, and [`chunked`] follows a chunked
 //! body without holding any of it. Whatever two peers could read differently is refused, never repaired.
 
+pub mod body;
 pub mod chunked;
-pub mod date;
 pub mod fields;
 pub mod framing;
 pub mod head;
@@ -14,3 +14,4 @@ pub mod host;
 pub mod hygiene;
 pub mod name;
 pub mod path;
+pub mod write;

@@ -131,7 +131,10 @@ impl Snapshot {
 
     /// Client connections open.
     pub fn connections(&self) -> u64 {
-        self.values.iter().find(|(family, _)| family.name == names::CONNECTIONS.name).map_or(0, |(_, value)| *value)
+        self.values
+            .iter()
+            .find(|(family, _)| family.name == names::CONNECTIONS.name)
+            .map_or(0, |(_, value)| *value)
     }
 
     /// Requests finished, by route; routes without any may be missing.

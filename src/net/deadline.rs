@@ -99,7 +99,8 @@ impl Deadlines {
             None => {
                 table.entries.push(entry);
                 table.at_ms.push([NEVER; 2]);
-                u32::try_from(table.entries.len() - 1).expect("fewer sockets than 2^32: the fd limit is far below")
+                u32::try_from(table.entries.len() - 1)
+                    .expect("fewer sockets than 2^32: the fd limit is far below")
             }
         };
         Slot { deadlines: self.clone(), index }

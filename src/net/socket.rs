@@ -168,9 +168,8 @@ impl Socket {
     pub fn is_quiet(&self) -> bool {
         let mut byte = 0_u8;
         // SAFETY: the descriptor is open as long as `self`, the pointer is to one writable byte.
-        let got = unsafe {
-            libc::recv(self.0.fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT)
-        };
+        let got =
+            unsafe { libc::recv(self.0.fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
         got < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
     }
 }
@@ -202,8 +201,7 @@ pub fn unsent_bytes(fd: RawFd) -> u64 {
 /// Which of these sockets' peers have closed or reset. One system call for all.
 pub fn closed_by_peer(fds: impl Iterator<Item = RawFd>) -> Vec<bool> {
     const GONE: libc::c_short = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
-    let mut polls: Vec<_> =
-        fds.map(|fd| libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 }).collect();
+    let mut polls: Vec<_> = fds.map(|fd| libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 }).collect();
     // SAFETY: the pointer and length are of one live vector; a timeout of 0 never blocks.
     unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, 0) };
     polls.iter().map(|poll| poll.revents & GONE != 0).collect()

@@ -137,7 +137,9 @@ mod tests {
     #[test]
     fn a_trusted_proxy_keeps_its_word_about_scheme_and_host() {
         let head = prepared(true, &[("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "a.example")]);
-        assert!(head.contains("X-Forwarded-Proto: https\r\n") && head.contains("X-Forwarded-Host: a.example\r\n"));
+        assert!(
+            head.contains("X-Forwarded-Proto: https\r\n") && head.contains("X-Forwarded-Host: a.example\r\n")
+        );
     }
 
     #[test]

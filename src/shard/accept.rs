@@ -97,7 +97,8 @@ async fn accept_all(
     // Whoever was in the queue already is served too: closing it would reset them.
     if drainer.set_nonblocking(true).is_ok() {
         while let Ok((stream, peer)) = drainer.accept() {
-            let adopted = stream.set_nonblocking(monoio::utils::is_legacy()).and_then(|()| TcpStream::from_std(stream));
+            let adopted =
+                stream.set_nonblocking(monoio::utils::is_legacy()).and_then(|()| TcpStream::from_std(stream));
             if let Ok(stream) = adopted {
                 admit(&shard, stream, peer.ip());
             }

@@ -230,7 +230,8 @@ mod tests {
     #[test]
     fn a_problem_names_the_reason_and_keeps_upstream_details_to_itself() {
         let error = Error::upstream(Reason::UpstreamReset, Retry::Never, "10.0.0.7 closed");
-        let document: serde_json::Value = serde_json::from_slice(&problem(&error, b"id-1")).expect("valid JSON");
+        let document: serde_json::Value =
+            serde_json::from_slice(&problem(&error, b"id-1")).expect("valid JSON");
         let expected = serde_json::json!({
             "type": "about:blank", "title": "Bad Gateway", "status": 502, "error": "Bad gateway",
             "reason": "upstream_reset", "requestId": "id-1",

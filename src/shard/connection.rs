@@ -97,7 +97,11 @@ impl Connection {
     ///
     /// # Errors
     /// A head that is malformed or over its limits, or that took longer than `header_timeout`.
-    pub async fn read_head(&mut self, limits: &HeadLimits, timeout: Duration) -> Result<Option<usize>, Error> {
+    pub async fn read_head(
+        &mut self,
+        limits: &HeadLimits,
+        timeout: Duration,
+    ) -> Result<Option<usize>, Error> {
         self.scanner.reset();
         let mut deadline = None;
         loop {

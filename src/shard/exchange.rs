@@ -22,8 +22,8 @@ use crate::http::framing::{self, Body};
 use crate::http::{path, write};
 use crate::net::buffers::SMALL_BYTES;
 use crate::policy::client::Client;
-use crate::policy::onward::{self, Onward};
 use crate::policy::edits;
+use crate::policy::onward::{self, Onward};
 use crate::route::edit;
 use crate::upstream::{Connection as UpstreamConnection, Target, Upstream};
 
@@ -141,7 +141,8 @@ async fn attempt(
     let idle_timeout = exchange.within(exchange.upstream.plan.idle_timeout);
     let written = upstream.socket.write_all(out, idle_timeout).await;
     if written.result.is_err() && written.sent_bytes == 0 {
-        let error = Error::upstream(Reason::UpstreamReset, Retry::Safe, "the upstream took no byte of the request");
+        let error =
+            Error::upstream(Reason::UpstreamReset, Retry::Safe, "the upstream took no byte of the request");
         return (Err(error), written.buffer);
     }
     let Connection { socket, input, body, .. } = connection;
@@ -171,7 +172,10 @@ async fn attempt(
     let result = match end {
         Ok(End::Complete { reusable, keep_alive }) => {
             let sent = connection.body.is_done() && !pumping.get() && written.result.is_ok();
-            if sent && reusable && let Some(target) = &record.target {
+            if sent
+                && reusable
+                && let Some(target) = &record.target
+            {
                 target.pool.put(upstream.socket.clone(), exchange.shard.deadlines.now_ms());
             }
             Ok(match (sent, keep_alive) {

@@ -32,7 +32,8 @@ impl Live {
         let Generation { number, plan, table, .. } = generation;
         let old_upstreams = old.map_or(&[][..], |old| &old.upstreams);
         let upstreams = Upstream::build_all(&plan, old_upstreams, metrics, seed);
-        let live_route = |route: &Arc<plan::Route>| LiveRoute { plan: route.clone(), metrics: metrics.route(&route.name) };
+        let live_route =
+            |route: &Arc<plan::Route>| LiveRoute { plan: route.clone(), metrics: metrics.route(&route.name) };
         let routes = plan.routes.iter().map(live_route).collect();
         Live { number, plan, table, routes, upstreams }
     }

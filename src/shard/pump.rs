@@ -56,7 +56,10 @@ pub async fn pump(
                 return Err(Stop::Client(Error::client(Reason::RequestTimeout, "the request body stalled")));
             }
             Ok(_) | Err(_) => {
-                return Err(Stop::Client(Error::client(Reason::ClientClosed, "the client left during its body")));
+                return Err(Stop::Client(Error::client(
+                    Reason::ClientClosed,
+                    "the client left during its body",
+                )));
             }
         }
     }

@@ -100,7 +100,9 @@ impl Relay<'_> {
                 out.extend_from_slice(&input[..taken]);
                 taken
             }
-            Mode::UntilClose => self.body.take_payload(input, |run| out.extend_from_slice(run)).map_err(refusal)?,
+            Mode::UntilClose => {
+                self.body.take_payload(input, |run| out.extend_from_slice(run)).map_err(refusal)?
+            }
             Mode::Rechunk => self.body.take_payload(input, |run| write::chunk(out, run)).map_err(refusal)?,
         };
         if mode == Mode::Rechunk && self.body.is_done() {
@@ -129,7 +131,12 @@ impl Relay<'_> {
     }
 
     /// Writes the first `bytes` of a buffer (all of it by default) to the client.
-    async fn send(&self, buffer: Vec<u8>, bytes: Option<usize>, record: &mut Record) -> Result<Vec<u8>, Error> {
+    async fn send(
+        &self,
+        buffer: Vec<u8>,
+        bytes: Option<usize>,
+        record: &mut Record,
+    ) -> Result<Vec<u8>, Error> {
         let bytes = bytes.unwrap_or(buffer.len());
         let written = self.client.write(buffer, bytes, self.client_timeout).await;
         record.bytes_out += written.sent_bytes as u64;

@@ -221,7 +221,9 @@ impl Responder<'_> {
 /// A client that could not be written to.
 pub fn client_left(error: io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::TimedOut => Error::client(Reason::ClientClosed, "the client took nothing for too long"),
+        io::ErrorKind::TimedOut => {
+            Error::client(Reason::ClientClosed, "the client took nothing for too long")
+        }
         _ => Error::client(Reason::ClientClosed, "the client left during the response"),
     }
 }

@@ -101,7 +101,8 @@ pub fn run(seat: Seat, first: Generation) {
         }
     };
     let deadlines = Rc::new(Deadlines::default());
-    let served = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(serve(seat, first, kind, deadlines.clone()))));
+    let served =
+        catch_unwind(AssertUnwindSafe(|| event_loop.block_on(serve(seat, first, kind, deadlines.clone()))));
     // Operations may still be in flight, and a dropped event loop does not wait for them while it
     // frees their buffers. It lives as long as the process.
     std::mem::forget(event_loop);

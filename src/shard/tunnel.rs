@@ -45,8 +45,12 @@ pub async fn run(
     let mut upward = pin!(up.carry(first_up, &shard.buffers, idle_timeout, &stay_awake));
     let mut downward = pin!(down.carry(first_down, &shard.buffers, idle_timeout, &stay_awake));
     poll_fn(|cx| {
-        for (lane, carrying) in [(&up, upward.as_mut() as std::pin::Pin<&mut dyn Future<Output = _>>), (&down, downward.as_mut())] {
-            if lane.open.get() && let Poll::Ready(result) = carrying.poll(cx) {
+        for (lane, carrying) in
+            [(&up, upward.as_mut() as std::pin::Pin<&mut dyn Future<Output = _>>), (&down, downward.as_mut())]
+        {
+            if lane.open.get()
+                && let Poll::Ready(result) = carrying.poll(cx)
+            {
                 lane.open.set(false);
                 lane.from.slot().disarm(Way::Read);
                 if result.is_err() {

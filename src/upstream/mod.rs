@@ -65,7 +65,12 @@ impl Upstream {
         plan.upstreams.iter().map(build).collect()
     }
 
-    fn build(plan: &Arc<plan::Upstream>, before: Option<&Upstream>, metrics: &ShardMetrics, seed: u64) -> Upstream {
+    fn build(
+        plan: &Arc<plan::Upstream>,
+        before: Option<&Upstream>,
+        metrics: &ShardMetrics,
+        seed: u64,
+    ) -> Upstream {
         let build_target = |target: &plan::Target| {
             let same = |old: &&Rc<Target>| old.url == target.url && old.pool.has_settings(plan);
             match before.and_then(|before| before.targets.iter().find(same)) {
@@ -119,7 +124,8 @@ impl Target {
     ) -> Result<Connection, Error> {
         let first = self.next_address.get();
         self.next_address.set(first.wrapping_add(1));
-        let socket = connect::connect(&self.address, addresses, first, plan.connect_timeout, deadlines).await?;
+        let socket =
+            connect::connect(&self.address, addresses, first, plan.connect_timeout, deadlines).await?;
         self.metrics.connected();
         Ok(Connection { socket, reused: false })
     }

@@ -49,7 +49,8 @@ impl Pool {
 
     /// Drops what is too old or no longer quiet, so that closed connections do not linger.
     pub fn sweep(&self, now_ms: u64) {
-        let good = |idle: &Idle| now_ms.saturating_sub(idle.since_ms) < self.idle_ms && idle.socket.is_quiet();
+        let good =
+            |idle: &Idle| now_ms.saturating_sub(idle.since_ms) < self.idle_ms && idle.socket.is_quiet();
         self.idle.borrow_mut().retain(good);
     }
 
