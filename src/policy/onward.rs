@@ -30,7 +30,8 @@ pub fn prepare(fields: &mut Fields, onward: &Onward<'_>) {
     if !(trusted && fields.get(Name::XForwardedProto).is_some()) {
         fields.set(b"X-Forwarded-Proto", b"http");
     }
-    if !(trusted && fields.get(Name::XForwardedHost).is_some()) && !onward.client_host.is_empty() {
+    let host_is_told = trusted && fields.get(Name::XForwardedHost).is_some();
+    if !host_is_told && !onward.client_host.is_empty() {
         fields.set(b"X-Forwarded-Host", onward.client_host);
     }
     if let Some(prefix) = onward.prefix {
