@@ -142,7 +142,7 @@ pub fn status(control: &Control, snapshots: &[Snapshot]) -> Answer {
             diagnostics_dropped: sink.diagnostics_lost(),
         },
     };
-    Answer::json(200, &status)
+    Answer::page(&status)
 }
 
 fn driver(control: &Control) -> String {

@@ -1,5 +1,6 @@
 //! What the admin listener answers: built by control or here, put on the wire here.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// A whole response of the admin listener.
@@ -17,11 +18,14 @@ impl Answer {
         Answer::new(status, "text/plain; charset=utf-8", body.into().into_bytes())
     }
 
-    pub fn json(status: u16, body: &impl serde::Serialize) -> Answer {
-        let mut body =
-            serde_json::to_vec_pretty(body).expect("maps have string keys and nothing fails by itself");
-        body.push(b'\n');
-        Answer::new(status, "application/json", body)
+    /// On one line, for programs.
+    pub fn json(status: u16, body: &impl Serialize) -> Answer {
+        Answer::new(status, "application/json", line(serde_json::to_vec(body)))
+    }
+
+    /// Indented, for people too.
+    pub fn page(body: &impl Serialize) -> Answer {
+        Answer::new(200, "application/json", line(serde_json::to_vec_pretty(body)))
     }
 
     /// Prometheus text exposition format.
@@ -36,13 +40,8 @@ impl Answer {
 
     /// The same with more members, which must be those of an object.
     pub fn problem_with(status: u16, reason: &str, error: &str, more: Value) -> Answer {
-        let mut body = json!({
-            "type": "about:blank", "title": title(status), "status": status, "reason": reason, "error": error,
-        });
-        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-            body.extend(more);
-        }
-        Answer { content_type: "application/problem+json", ..Answer::json(status, &body) }
+        let problem = Problem { r#type: "about:blank", title: title(status), status, error, reason, more };
+        Answer { content_type: "application/problem+json", ..Answer::json(status, &problem) }
     }
 
     fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Answer {
@@ -68,6 +67,24 @@ impl Answer {
         }
         bytes
     }
+}
+
+/// In the order in which the contract shows them.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    error: &'a str,
+    reason: &'a str,
+    #[serde(flatten)]
+    more: Value,
+}
+
+fn line(json: serde_json::Result<Vec<u8>>) -> Vec<u8> {
+    let mut json = json.expect("the keys are strings, and nothing here fails by itself");
+    json.push(b'\n');
+    json
 }
 
 /// The reason phrases of what this listener sends.

@@ -5,15 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// One thing to try.
 struct Stop {
-    /// The routes of the demo's configuration that it shows.
-    routes: &'static [&'static str],
+    /// The route of the demo's configuration that it shows, if it is about one.
+    route: Option<&'static str>,
     look_for: &'static str,
     /// `GATEWAY` and `ADMIN` stand for the two addresses.
     command: &'static str,
 }
 
-const fn stop(routes: &'static [&'static str], look_for: &'static str, command: &'static str) -> Stop {
-    Stop { routes, look_for, command }
+const fn stop(route: Option<&'static str>, look_for: &'static str, command: &'static str) -> Stop {
+    Stop { route, look_for, command }
 }
 
 const STOPS: &[(&str, &[Stop])] = &[
@@ -21,38 +21,42 @@ const STOPS: &[(&str, &[Stop])] = &[
         "Routing and balancing",
         &[
             stop(
-                &["balanced"],
+                Some("balanced"),
                 "ten requests: five meet origin a, three b, two c, evenly mixed",
                 "for i in $(seq 10); do curl -s GATEWAY/echo | grep -o '\"origin\":\"[abc]\"'; done",
             ),
             stop(
-                &["sticky"],
+                Some("sticky"),
                 "the same cookie always meets the same origin",
                 "for i in 1 2 3; do curl -s --cookie user=alice GATEWAY/sticky/echo | grep -o '\"origin\":\"[abc]\"'; done",
             ),
             stop(
-                &["stripped"],
+                Some("stripped"),
                 "the origin sees /echo, and x-forwarded-prefix: /api",
                 "curl -s GATEWAY/api/echo",
             ),
             stop(
-                &["rewritten"],
+                Some("rewritten"),
                 "the origin sees /echo/orders/7/of/42: captures, put together anew",
                 "curl -s GATEWAY/users/42/orders/7",
             ),
             stop(
-                &["tenants"],
+                Some("tenants"),
                 "a wildcard host, *.tenant.test, has routes of its own",
                 "curl -s -H 'Host: shop.tenant.test' GATEWAY/orders",
             ),
             stop(
-                &["read-only"],
+                Some("read-only"),
                 "405, and Allow names the methods that fit",
                 "curl -s -i -X DELETE GATEWAY/read-only",
             ),
-            stop(&[], "404 as application/problem+json, with the request's id", "curl -s -i GATEWAY/nowhere"),
             stop(
-                &["maintenance"],
+                None,
+                "404 as application/problem+json, with the request's id",
+                "curl -s -i GATEWAY/nowhere",
+            ),
+            stop(
+                Some("maintenance"),
                 "priority: one header, and a 503 stands before every route",
                 "curl -s -i -H 'X-Maintenance: 1' GATEWAY/echo",
             ),
@@ -62,35 +66,35 @@ const STOPS: &[(&str, &[Stop])] = &[
         "Versions of an API",
         &[
             stop(
-                &["v1"],
+                Some("v1"),
                 "by path; the old one answers with Deprecation, Sunset and Link",
                 "curl -s -i GATEWAY/v1/echo",
             ),
-            stop(&["v2"], "by path; origin b", "curl -s GATEWAY/v2/echo"),
+            stop(Some("v2"), "by path; origin b", "curl -s GATEWAY/v2/echo"),
             stop(
-                &["version-by-header"],
+                Some("version-by-header"),
                 "by header; origin b",
                 "curl -s -H 'X-Api-Version: 2' GATEWAY/version",
             ),
-            stop(&["version-by-query"], "by query; origin c", "curl -s 'GATEWAY/version?beta=1'"),
-            stop(&["version"], "asked for none; origin a", "curl -s GATEWAY/version"),
+            stop(Some("version-by-query"), "by query; origin c", "curl -s 'GATEWAY/version?beta=1'"),
+            stop(Some("version"), "asked for none; origin a", "curl -s GATEWAY/version"),
         ],
     ),
     (
         "Headers",
         &[
             stop(
-                &["edited"],
+                Some("edited"),
                 "host is users.internal, x-from is set, the cookie is gone; the response has no Server",
                 "curl -s -i --cookie secret=1 GATEWAY/edited",
             ),
             stop(
-                &["client-host"],
+                Some("client-host"),
                 "the client's own Host reaches the origin",
                 "curl -s -H 'Host: www.example.com' GATEWAY/client-host",
             ),
             stop(
-                &["balanced"],
+                Some("balanced"),
                 "x-forwarded-for is appended to, because this client is a trusted proxy",
                 "curl -s -H 'X-Forwarded-For: 203.0.113.7' GATEWAY/echo",
             ),
@@ -100,27 +104,27 @@ const STOPS: &[(&str, &[Stop])] = &[
         "Bodies, timeouts, upgrades",
         &[
             stop(
-                &["stream"],
+                Some("stream"),
                 "five chunks, one every 200 ms as the origin sends them, and a trailer at the end",
                 "curl -s -N --raw GATEWAY/stream",
             ),
             stop(
-                &["balanced"],
+                Some("balanced"),
                 "body_bytes is 33554432: 32 MiB streamed through, none of it held",
                 "head -c 32M /dev/zero | curl -s -T - GATEWAY/echo",
             ),
             stop(
-                &["slow"],
+                Some("slow"),
                 "504 after 500 ms, though the origin would take 3 seconds",
                 "curl -s -i 'GATEWAY/slow?ms=3000'",
             ),
             stop(
-                &["websocket"],
+                Some("websocket"),
                 "101 and the origin's Sec-WebSocket-Accept; then the connection is a tunnel",
                 "curl -s -i -N --max-time 1 -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' GATEWAY/ws",
             ),
             stop(
-                &[],
+                None,
                 "400: two ways to say how long a body is are refused, never guessed at",
                 "curl -s -i -H 'Transfer-Encoding: chunked' -H 'Content-Length: 5' -d hello GATEWAY/echo",
             ),
@@ -129,22 +133,22 @@ const STOPS: &[(&str, &[Stop])] = &[
     (
         "Answers of the gateway's own",
         &[
-            stop(&["hello"], "a text, without any origin", "curl -s -i GATEWAY/hello"),
+            stop(Some("hello"), "a text, without any origin", "curl -s -i GATEWAY/hello"),
             stop(
-                &["teapot"],
+                Some("teapot"),
                 "any status and type; the default header x-served-by is off",
                 "curl -s -i GATEWAY/teapot",
             ),
-            stop(&["moved"], "308 to /api/echo, which is then followed", "curl -s -i -L GATEWAY/old/echo"),
+            stop(Some("moved"), "308 to /api/echo, which is then followed", "curl -s -i -L GATEWAY/old/echo"),
         ],
     ),
     (
         "Operating it",
         &[
-            stop(&[], "200 while all shards serve", "curl -s -i ADMIN/readyz"),
-            stop(&[], "version, shards, routes and upstreams with their numbers", "curl -s ADMIN/status"),
-            stop(&[], "the same for Prometheus", "curl -s ADMIN/metrics | grep ringway_requests_total"),
-            stop(&[], "the next generation; no connection is closed for it", "curl -s -X POST ADMIN/reload"),
+            stop(None, "200 while all shards serve", "curl -s -i ADMIN/readyz"),
+            stop(None, "version, shards, routes and upstreams with their numbers", "curl -s ADMIN/status"),
+            stop(None, "the same for Prometheus", "curl -s ADMIN/metrics | grep ringway_requests_total"),
+            stop(None, "the next generation; no connection is closed for it", "curl -s -X POST ADMIN/reload"),
         ],
     ),
 ];
@@ -155,9 +159,10 @@ pub fn text(gateway: SocketAddr, admin: Option<SocketAddr>, config: &str) -> Str
     for (title, stops) in STOPS {
         // Writing to a String does not fail.
         let _ = write!(text, "\n{title}\n");
-        for Stop { look_for, command, .. } in *stops {
+        for Stop { route, look_for, command } in *stops {
             let Some(command) = fill(command, gateway, admin) else { continue };
-            let _ = write!(text, "  # {look_for}\n  {command}\n");
+            let route = route.map(|route| format!(" (route {route})")).unwrap_or_default();
+            let _ = write!(text, "  # {look_for}{route}\n  {command}\n");
         }
     }
     text += "\nCtrl-C ends it. The lines below are the access log.\n\n";
@@ -191,12 +196,12 @@ mod tests {
         let source = Source::Text { name: "demo.toml", text: super::super::TEXT.into() };
         let plan = source.load().expect("a good configuration").plan;
         let mut shown: Vec<_> =
-            STOPS.iter().flat_map(|(_, stops)| *stops).flat_map(|stop| stop.routes).collect();
+            STOPS.iter().flat_map(|(_, stops)| *stops).filter_map(|stop| stop.route).collect();
         shown.sort_unstable();
         shown.dedup();
         let mut routes: Vec<_> = plan.routes.iter().map(|route| &*route.name).collect();
         routes.sort_unstable();
-        assert_eq!(shown.into_iter().copied().collect::<Vec<_>>(), routes);
+        assert_eq!(shown, routes);
     }
 
     #[test]
