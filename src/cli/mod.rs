@@ -1,14 +1,15 @@
 //! The words typed, turned into one call; and the one place where an error is printed.
 
-use std::io::{self, IsTerminal, Write};
+pub mod check;
+
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config;
-use crate::control::failure::Failure;
-use crate::control::source::Source;
+use crate::control::failure::{Failure, NotStarted};
+use crate::control::source::{Source, dead_routes};
 use crate::control::{self, Recipe, demo};
 
 /// A sharded, thread-per-core API gateway.
@@ -50,42 +51,33 @@ struct ConfigArgs {
 
 /// The whole program. Exit code 0: fine; 1: the configuration or the input is wrong; 2: the machine refused.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::try_parse() {
+    match Cli::try_parse() {
         Ok(cli) => carry_out(cli),
         // Help and version come as errors, too.
         Err(error) if !error.use_stderr() => {
             let _ = error.print();
-            Ok(())
+            ExitCode::SUCCESS
         }
-        Err(error) => Err(misuse(&error)),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            print(&failure);
-            ExitCode::from(failure.fault as u8)
-        }
+        Err(error) => fail(&misuse(&error)),
     }
 }
 
-fn carry_out(cli: Cli) -> Result<(), Failure> {
-    match cli.command.unwrap_or(Command::Run(cli.run)) {
+fn carry_out(cli: Cli) -> ExitCode {
+    let outcome = match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Check(ConfigArgs { config }) => return check::check(&config, &dead_routes),
         Command::Run(RunArgs { config: ConfigArgs { config }, shards }) => {
             control::run(Recipe { source: Source::File(config), shards: shards.map(usize::from) })
         }
-        Command::Check(ConfigArgs { config }) => check(&Source::File(config)),
         Command::Demo => demo::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(NotStarted::Config(problems)) => {
+            check::report(&problems);
+            ExitCode::FAILURE
+        }
+        Err(NotStarted::Refused(failure)) => fail(&failure),
     }
-}
-
-fn check(source: &Source) -> Result<(), Failure> {
-    let loaded = source.load().map_err(|problems| control::of_problems(&problems))?;
-    let warnings = loaded.warnings.render(io::stderr().is_terminal());
-    // Whoever reads only one of the two may have closed the other.
-    let _ = io::stderr().write_all(warnings.as_bytes());
-    let _ = io::stdout()
-        .write_all(format!("{} is fine\n{}", source.name(), config::summary(&loaded.plan)).as_bytes());
-    Ok(())
 }
 
 /// clap's error in two lines: its first is the cause; its tip, if it has one, what to do.
@@ -97,11 +89,10 @@ fn misuse(error: &clap::Error) -> Failure {
     Failure::input(cause, tip.unwrap_or("`ringway --help` shows what can be typed"))
 }
 
-/// One line of cause and one of what to do, behind the list of problems if there is one.
-fn print(failure: &Failure) {
-    let Failure { report, cause, hint, .. } = failure;
-    let report = report.as_deref().unwrap_or_default();
-    let _ = io::stderr().write_all(format!("{report}ringway: {cause}\nhint: {hint}\n").as_bytes());
+/// One line of cause and one of what to do.
+fn fail(Failure { fault, cause, hint }: &Failure) -> ExitCode {
+    let _ = io::stderr().write_all(format!("ringway: {cause}\nhint: {hint}\n").as_bytes());
+    ExitCode::from(*fault as u8)
 }
 
 #[cfg(test)]

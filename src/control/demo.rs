@@ -8,7 +8,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use crate::control::failure::Failure;
+use crate::control::failure::NotStarted;
 use crate::control::source::Source;
 use crate::control::{Control, Recipe, listen};
 
@@ -24,7 +24,7 @@ const ORIGINS: [(&str, u16); 3] = [("a", 3001), ("b", 3002), ("c", 3003)];
 ///
 /// # Errors
 /// A port that is taken, above all.
-pub fn run() -> Result<(), Failure> {
+pub fn run() -> Result<(), NotStarted> {
     for (name, port) in ORIGINS {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let instead = "serve a configuration of your own with `ringway run --config FILE`";

@@ -92,7 +92,7 @@ impl Control {
         drop(post);
         let until = Instant::now() + COUNT_WITHIN;
         std::iter::from_fn(|| snapshots.recv_deadline(until).ok())
-            .map(|snapshot| snapshot.connections_open())
+            .map(|snapshot| snapshot.connections())
             .sum()
     }
 }

@@ -37,7 +37,7 @@ use admin::Question;
 use admin::decide::Ask;
 use current::Current;
 use drain::Drain;
-use failure::Failure;
+use failure::NotStarted;
 use fleet::Fleet;
 pub use recipe::Recipe;
 use recipe::{Prepared, Rejected};
@@ -45,7 +45,6 @@ use reload::{Asker, Reload};
 use resolve::Name;
 use scrape::Scrape;
 use signals::Signal;
-pub use start::of_problems;
 
 /// What the loop turns on.
 pub enum Event {
@@ -93,7 +92,7 @@ struct Log {
 ///
 /// # Errors
 /// What keeps it from starting. Once it serves nothing is an error any more.
-pub fn run(recipe: Recipe) -> Result<(), Failure> {
+pub fn run(recipe: Recipe) -> Result<(), NotStarted> {
     Control::start(recipe)?.serve();
     Ok(())
 }

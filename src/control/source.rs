@@ -40,7 +40,7 @@ impl Source {
 }
 
 /// How routes match is known to `route` alone; `config` is below it and reports what it is told.
-fn dead_routes(routes: &[Arc<Route>]) -> Vec<Shadow> {
+pub fn dead_routes(routes: &[Arc<Route>]) -> Vec<Shadow> {
     shadowed(routes)
         .into_iter()
         .map(|found| Shadow { dead: found.dead, by: found.by, same: found.same })

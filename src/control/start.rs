@@ -5,10 +5,9 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-use crate::config::Problems;
 use crate::config::plan::{Driver, Log as LogPlan, LogTarget, Plan};
 use crate::control::current::Current;
-use crate::control::failure::Failure;
+use crate::control::failure::{Failure, NotStarted};
 use crate::control::fleet::{Fleet, Furnishing};
 use crate::control::listen::{self, Listeners};
 use crate::control::recipe::{Recipe, Rejected};
@@ -20,7 +19,7 @@ use crate::shard::DriverKind;
 
 impl Control {
     /// Starts everything and prints where it listens. Whatever fails, nothing is left behind but this process's own.
-    pub fn start(recipe: Recipe) -> Result<Control, Failure> {
+    pub fn start(recipe: Recipe) -> Result<Control, NotStarted> {
         let prepared = recipe.prepare(&HashSet::new(), None).map_err(refusal)?;
         let plan = prepared.plan.clone();
         let nofile = raise_nofile();
@@ -87,23 +86,12 @@ impl Control {
     }
 }
 
-/// A start that was refused, as an exit code and its two lines.
-fn refusal(rejected: Rejected) -> Failure {
+fn refusal(rejected: Rejected) -> NotStarted {
     match rejected {
-        Rejected::Config(problems) => of_problems(&problems),
-        Rejected::Machine(failure) => failure,
-        other => Failure::input(other.reason(), "start it again"),
+        Rejected::Config(problems) => NotStarted::Config(problems),
+        Rejected::Machine(failure) => failure.into(),
+        other => Failure::input(other.reason(), "start it again").into(),
     }
-}
-
-/// A configuration that is not run, with all its problems.
-pub fn of_problems(problems: &Problems) -> Failure {
-    let color = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let errors = problems.iter().filter(|problem| problem.is_error()).count();
-    let plural = if errors == 1 { "problem" } else { "problems" };
-    let cause = format!("{} has {errors} {plural}", problems.file());
-    let hint = format!("mend what is listed above, then try `ringway check --config {}`", problems.file());
-    Failure { report: Some(problems.render(color)), ..Failure::input(cause, hint) }
 }
 
 fn start_log(plan: &LogPlan) -> Result<Log, Failure> {

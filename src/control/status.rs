@@ -67,7 +67,6 @@ struct ShardStatus {
     /// Whether it answered in time; its numbers are missing everywhere if not.
     answered: bool,
     connections: Option<u64>,
-    idle_upstream_connections: Option<u64>,
     restarts: u64,
 }
 
@@ -106,6 +105,7 @@ struct TargetStatus<'a> {
     state: &'static str,
     addresses: Vec<String>,
     active: u64,
+    idle: u64,
 }
 
 #[derive(Serialize)]
@@ -123,7 +123,7 @@ struct LogStatus {
 pub fn status(control: &Control, snapshots: &[Snapshot]) -> Answer {
     let plan = &control.current.plan;
     let sink = &control.log.sink;
-    let requests = sum(snapshots.iter().flat_map(Snapshot::requests_by_route));
+    let requests = sum(snapshots.iter().flat_map(Snapshot::route_requests));
     let dropped = snapshots.iter().map(Snapshot::access_log_dropped).sum::<u64>();
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -158,8 +158,7 @@ fn shards(control: &Control, snapshots: &[Snapshot]) -> Vec<ShardStatus> {
             driver: facts.driver,
             state: facts.state,
             answered: snapshot.is_some(),
-            connections: snapshot.map(Snapshot::connections_open),
-            idle_upstream_connections: snapshot.map(Snapshot::pool_idle),
+            connections: snapshot.map(Snapshot::connections),
             restarts: facts.restarts,
         }
     };
@@ -194,7 +193,9 @@ fn host(pattern: &HostPattern) -> String {
 }
 
 fn upstreams<'a>(control: &'a Control, snapshots: &'a [Snapshot]) -> Vec<UpstreamStatus<'a>> {
-    let active = sum(snapshots.iter().flat_map(Snapshot::active_by_target));
+    let targets = || snapshots.iter().flat_map(Snapshot::targets);
+    let active = sum(targets().map(|(upstream, target, active, _)| ((upstream, target), active.into())));
+    let idle = sum(targets().map(|(upstream, target, _, idle)| ((upstream, target), idle.into())));
     let upstreams = control.current.plan.upstreams.iter();
     let status = |upstream: &'a Arc<Upstream>| {
         let target = |target: &'a Target| {
@@ -206,6 +207,7 @@ fn upstreams<'a>(control: &'a Control, snapshots: &'a [Snapshot]) -> Vec<Upstrea
                 state: if addresses.is_empty() { "unresolved" } else { "up" },
                 addresses,
                 active: active.get(&key).copied().unwrap_or(0),
+                idle: idle.get(&key).copied().unwrap_or(0),
             }
         };
         UpstreamStatus {

@@ -6,6 +6,9 @@ use std::cell::RefCell;
 pub const SMALL_BYTES: usize = 16 * 1024;
 /// Bytes of a buffer for bodies that proved to be long.
 pub const LARGE_BYTES: usize = 128 * 1024;
+/// A buffer that had to grow a little is still kept.
+const DOUBLE_SMALL_BYTES: usize = 2 * SMALL_BYTES;
+const DOUBLE_LARGE_BYTES: usize = 2 * LARGE_BYTES;
 /// How many of each the pool keeps; more are freed.
 const KEPT_SMALL: usize = 512;
 const KEPT_LARGE: usize = 32;
@@ -31,8 +34,8 @@ impl Buffers {
     /// Takes a buffer back. Odd sizes (a vector that had to grow, or one that was moved out) are freed.
     pub fn give_back(&self, mut buffer: Vec<u8>) {
         let (stack, kept) = match buffer.capacity() {
-            SMALL_BYTES..LARGE_BYTES => (&self.small, KEPT_SMALL),
-            LARGE_BYTES.. if buffer.capacity() < 2 * LARGE_BYTES => (&self.large, KEPT_LARGE),
+            SMALL_BYTES..=DOUBLE_SMALL_BYTES => (&self.small, KEPT_SMALL),
+            LARGE_BYTES..=DOUBLE_LARGE_BYTES => (&self.large, KEPT_LARGE),
             _ => return,
         };
         let mut stack = stack.borrow_mut();

@@ -6,6 +6,7 @@
 //! ever dropped half-way because of a timeout.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -98,7 +99,8 @@ impl Deadlines {
             None => {
                 table.entries.push(entry);
                 table.at_ms.push([NEVER; 2]);
-                u32::try_from(table.entries.len() - 1).expect("fewer sockets than 2^32: the fd limit is far below")
+                u32::try_from(table.entries.len() - 1)
+                    .expect("fewer sockets than 2^32: the fd limit is far below")
             }
         };
         Slot { deadlines: self.clone(), index }
@@ -150,6 +152,14 @@ impl Deadlines {
         entry.left = true;
         let upstream = std::mem::replace(&mut entry.waits_on, NONE);
         table.entries.get(upstream as usize).map(|entry| entry.fd)
+    }
+
+    /// File descriptors of all sockets that are open.
+    pub fn all(&self) -> Vec<RawFd> {
+        let table = self.table.borrow();
+        let free: HashSet<u32> = table.free.iter().copied().collect();
+        let open = |slot: &usize| !free.contains(&(*slot as u32));
+        (0..table.entries.len()).filter(open).map(|slot| table.entries[slot].fd).collect()
     }
 
     /// File descriptors of the clients that are between two requests.

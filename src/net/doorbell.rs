@@ -118,10 +118,12 @@ mod tests {
         });
         let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().build().expect("epoll works");
         let mut got = Vec::new();
-        runtime.block_on(inbox.listen(|message| {
-            got.push(message);
-            got.len() < messages
-        })).expect("the bell rings");
+        runtime
+            .block_on(inbox.listen(|message| {
+                got.push(message);
+                got.len() < messages
+            }))
+            .expect("the bell rings");
         sender.join().expect("the sender ends");
         got
     }

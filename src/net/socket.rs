@@ -21,6 +21,15 @@ enum Stream {
     Unix(UnixStream),
 }
 
+/// How a write ended.
+pub struct Written {
+    pub result: io::Result<()>,
+    /// What the kernel took: after an error the peer may have some of it.
+    pub sent_bytes: usize,
+    /// The buffer back, whole.
+    pub buffer: Vec<u8>,
+}
+
 /// A connected socket with its place in the deadline table. Clones share both.
 ///
 /// At most one read and one write may be in flight at a time. Dropping either in flight loses bytes,
@@ -85,9 +94,9 @@ impl Socket {
         (result, part.into_inner())
     }
 
-    /// Like [`read`](Self::read), ended by `timeout`: then `ErrorKind::TimedOut`.
-    pub async fn read_within(&self, buffer: Vec<u8>, timeout: Duration) -> (io::Result<usize>, Vec<u8>) {
-        self.0.slot.arm(Way::Read, timeout);
+    /// Like [`read`](Self::read), ended by the read deadline that is armed: then `ErrorKind::TimedOut`.
+    /// The deadline is disarmed afterwards.
+    pub async fn read_until_deadline(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         let (result, buffer) = self.read(buffer).await;
         self.0.slot.disarm(Way::Read);
         match result {
@@ -96,40 +105,43 @@ impl Socket {
         }
     }
 
-    /// Writes `buffer[from..to]`; a peer that takes nothing for `timeout` (to twice it) ends it with
-    /// `ErrorKind::TimedOut`. After an error an unknown part was sent.
-    pub async fn write(
-        &self,
-        mut buffer: Vec<u8>,
-        mut from: usize,
-        to: usize,
-        timeout: Duration,
-    ) -> (io::Result<()>, Vec<u8>) {
-        while from < to {
+    /// Like [`read`](Self::read), ended by `timeout`: then `ErrorKind::TimedOut`.
+    pub async fn read_within(&self, buffer: Vec<u8>, timeout: Duration) -> (io::Result<usize>, Vec<u8>) {
+        self.0.slot.arm(Way::Read, timeout);
+        self.read_until_deadline(buffer).await
+    }
+
+    /// Writes `buffer[..to]`; a peer that takes nothing for `timeout` (to twice it) ends it with
+    /// `ErrorKind::TimedOut`.
+    pub async fn write(&self, mut buffer: Vec<u8>, to: usize, timeout: Duration) -> Written {
+        let mut sent_bytes = 0;
+        while sent_bytes < to {
             self.0.slot.arm(Way::Write, timeout);
-            let part = buffer.slice(from..to);
+            let part = buffer.slice(sent_bytes..to);
             let (result, part) = match self.stream() {
                 Stream::Tcp(stream) => stream.write(part).await,
                 Stream::Unix(stream) => stream.write(part).await,
             };
             self.0.slot.disarm(Way::Write);
             buffer = part.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),
-                Ok(sent) => from += sent,
-                Err(_) if self.0.slot.fired(Way::Write) => {
-                    return (Err(io::ErrorKind::TimedOut.into()), buffer);
+            let error = match result {
+                Ok(0) => io::ErrorKind::WriteZero.into(),
+                Ok(sent) => {
+                    sent_bytes += sent;
+                    continue;
                 }
-                Err(error) => return (Err(error), buffer),
-            }
+                Err(_) if self.0.slot.fired(Way::Write) => io::ErrorKind::TimedOut.into(),
+                Err(error) => error,
+            };
+            return Written { result: Err(error), sent_bytes, buffer };
         }
-        (Ok(()), buffer)
+        Written { result: Ok(()), sent_bytes, buffer }
     }
 
     /// Writes all of `buffer`.
-    pub async fn write_all(&self, buffer: Vec<u8>, timeout: Duration) -> (io::Result<()>, Vec<u8>) {
+    pub async fn write_all(&self, buffer: Vec<u8>, timeout: Duration) -> Written {
         let to = buffer.len();
-        self.write(buffer, 0, to, timeout).await
+        self.write(buffer, to, timeout).await
     }
 
     /// No more bytes from us; what was written still goes out.
@@ -156,9 +168,8 @@ impl Socket {
     pub fn is_quiet(&self) -> bool {
         let mut byte = 0_u8;
         // SAFETY: the descriptor is open as long as `self`, the pointer is to one writable byte.
-        let got = unsafe {
-            libc::recv(self.0.fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT)
-        };
+        let got =
+            unsafe { libc::recv(self.0.fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
         got < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
     }
 }
@@ -167,6 +178,11 @@ impl Socket {
 pub fn expire(fd: RawFd, side: Side, way: Way) {
     let how = if side == Side::Client && way == Way::Read { libc::SHUT_RD } else { libc::SHUT_RDWR };
     shut_down(fd, how);
+}
+
+/// Ends everything on every socket of a shard that died, so that no peer waits for it.
+pub fn shut_down_all(deadlines: &Deadlines) {
+    deadlines.all().into_iter().for_each(|fd| shut_down(fd, libc::SHUT_RDWR));
 }
 
 /// Ends reading on a client between two requests; a request that has arrived is still read.
@@ -185,8 +201,7 @@ pub fn unsent_bytes(fd: RawFd) -> u64 {
 /// Which of these sockets' peers have closed or reset. One system call for all.
 pub fn closed_by_peer(fds: impl Iterator<Item = RawFd>) -> Vec<bool> {
     const GONE: libc::c_short = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
-    let mut polls: Vec<_> =
-        fds.map(|fd| libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 }).collect();
+    let mut polls: Vec<_> = fds.map(|fd| libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 }).collect();
     // SAFETY: the pointer and length are of one live vector; a timeout of 0 never blocks.
     unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, 0) };
     polls.iter().map(|poll| poll.revents & GONE != 0).collect()
