@@ -131,10 +131,16 @@ impl Snapshot {
 
     /// Client connections open.
     pub fn connections(&self) -> u64 {
-        self.values
-            .iter()
-            .find(|(family, _)| family.name == names::CONNECTIONS.name)
-            .map_or(0, |(_, value)| *value)
+        self.value(&names::CONNECTIONS)
+    }
+
+    /// Access-log lines that the shard dropped.
+    pub fn access_log_dropped(&self) -> u64 {
+        self.value(&names::ACCESS_LOG_DROPPED)
+    }
+
+    fn value(&self, family: &Family) -> u64 {
+        self.values.iter().find(|(of, _)| of.name == family.name).map_or(0, |(_, value)| *value)
     }
 
     /// Requests finished, by route; routes without any may be missing.
