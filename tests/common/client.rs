@@ -39,10 +39,16 @@ impl Client {
         self
     }
 
-    /// One packet for each byte.
+    /// Sends and waits until the gateway has read it, so that what follows is a read of its own.
+    pub fn send_taken(&mut self, bytes: impl AsRef<[u8]>) -> &mut Client {
+        self.wire.send_taken(bytes).unwrap_or_else(|e| panic!("cannot send: {e}"));
+        self
+    }
+
+    /// The gateway reads each byte by itself.
     pub fn send_bytewise(&mut self, bytes: impl AsRef<[u8]>) -> &mut Client {
         for byte in bytes.as_ref() {
-            self.send([*byte]);
+            self.send_taken([*byte]);
         }
         self
     }

@@ -18,6 +18,7 @@ pub struct Builder {
     driver: String,
     shards: usize,
     server_keys: String,
+    has_admin: bool,
     environment: Vec<(String, String)>,
 }
 
@@ -37,6 +38,11 @@ impl Builder {
     pub fn server(mut self, keys: &str) -> Builder {
         self.server_keys.push_str(keys);
         self.server_keys.push('\n');
+        self
+    }
+
+    pub fn without_admin(mut self) -> Builder {
+        self.has_admin = false;
         self
     }
 
@@ -80,7 +86,7 @@ impl Builder {
                 self.shards, self.driver, self.server_keys
             );
         }
-        if !has("[admin]") {
+        if self.has_admin && !has("[admin]") {
             document += "[admin]\nlisten = \"127.0.0.1:0\"\n\n";
         }
         document + toml
@@ -102,7 +108,7 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn builder() -> Builder {
-        Builder { driver: "auto".into(), shards: 1, server_keys: String::new(), environment: vec![] }
+        Builder { driver: "auto".into(), shards: 1, server_keys: String::new(), has_admin: true, environment: vec![] }
     }
 
     pub fn start(toml: &str) -> Gateway {

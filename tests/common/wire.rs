@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use socket2::Socket;
+use socket2::{SockAddr, Socket};
 
 use super::message::{Message, field};
 use super::{DEADLINE, show};
@@ -40,6 +40,19 @@ impl Wire {
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.socket.write_all(bytes.as_ref())
+    }
+
+    /// Sends, then waits until the peer's process has read all of it: the next bytes come to it by themselves.
+    pub fn send_taken(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.send(bytes)?;
+        let ends = [self.socket.peer_addr()?, self.socket.local_addr()?].map(|end| kernel_form(&end));
+        let row = ends.join(" ");
+        let until = Instant::now() + DEADLINE;
+        while !receive_queue_is_empty(&row) {
+            assert!(Instant::now() < until, "the peer does not read");
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 
     /// Tells the peer that nothing more will come.
@@ -85,7 +98,7 @@ impl Wire {
             }
             searched = self.buffer.len().saturating_sub(end.len() - 1);
             if self.fill(until)? == 0 {
-                return Err(ended(&format!("{}", show(end)), &self.buffer));
+                return Err(ended(&show(end), &self.buffer));
             }
         }
     }
@@ -207,4 +220,18 @@ impl Wire {
             message.trailers.push(field(&text, &line));
         }
     }
+}
+
+/// An IPv4 address and port as they stand in `/proc/net/tcp`.
+fn kernel_form(address: &SockAddr) -> String {
+    let address = address.as_socket_ipv4().expect("an IPv4 connection");
+    format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port())
+}
+
+/// Whether the end of a connection with these addresses has nothing left to read, or is gone.
+fn receive_queue_is_empty(row: &str) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has this table");
+    let Some(line) = table.lines().find(|line| line.contains(row)) else { return true };
+    let queues = line.split_whitespace().nth(4).expect("tx_queue:rx_queue is the fifth column");
+    queues.ends_with(":00000000")
 }
