@@ -163,7 +163,10 @@ fn trailers_and_chunks_with_extensions_pass_both_ways() {
                 while let Some(request) = peer.request() {
                     assert!(request.is_chunked());
                     assert_eq!(request.text(), "hello world");
-                    assert_eq!(request.trailers, [("X-Sum".into(), "11".into()), ("x-second".into(), "".into())]);
+                    assert_eq!(
+                        request.trailers,
+                        [("X-Sum".into(), "11".into()), ("x-second".into(), "".into())]
+                    );
                     peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Digest\r\n\r\n");
                     peer.send("4;name=value\r\nabcd\r\n1\r\ne\r\n0;last\r\nX-Digest: d\r\n\r\n");
                 }
@@ -226,7 +229,10 @@ fn an_empty_body_and_a_body_on_get_pass() {
     on_both_drivers_with(body_echo, |gateway| {
         let mut client = gateway.connect();
         assert_eq!(client.exchange("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n").text(), "");
-        assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nhi").text(), "hi");
+        assert_eq!(
+            client.exchange("GET / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nhi").text(),
+            "hi"
+        );
         let empty = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
         assert_eq!(client.exchange(empty).text(), "");
         assert_eq!(client.exchange("POST / HTTP/1.1\r\nHost: test\r\n\r\n").text(), "");
@@ -283,7 +289,8 @@ fn a_response_that_ends_with_its_connection_arrives_whole() {
 fn an_absolute_target_is_forwarded_as_a_path_and_its_authority_wins_over_host() {
     let origin = Origin::echo();
     let gateway = Gateway::start(&common::proxy_with(&[&origin.url()], "", "host_header = \"client\""));
-    let echoed = gateway.exchange("GET http://real.example/a?b=c HTTP/1.1\r\nHost: other.example\r\n\r\n").echoed();
+    let echoed =
+        gateway.exchange("GET http://real.example/a?b=c HTTP/1.1\r\nHost: other.example\r\n\r\n").echoed();
     assert_eq!(echoed.start_line, "GET /a?b=c HTTP/1.1");
     assert_eq!(echoed.field("host"), Some("real.example"));
 }

@@ -108,7 +108,13 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn builder() -> Builder {
-        Builder { driver: "auto".into(), shards: 1, server_keys: String::new(), has_admin: true, environment: vec![] }
+        Builder {
+            driver: "auto".into(),
+            shards: 1,
+            server_keys: String::new(),
+            has_admin: true,
+            environment: vec![],
+        }
     }
 
     pub fn start(toml: &str) -> Gateway {
