@@ -199,9 +199,7 @@ impl Wire {
         loop {
             let line = self.read_until(b"\r\n")?;
             message.raw_body.extend_from_slice(&line);
-            let digits = line.split(|b| matches!(b, b';' | b'\r' | b' ')).next().unwrap_or_default();
-            let size = std::str::from_utf8(digits).ok().and_then(|d| usize::from_str_radix(d, 16).ok());
-            let size = size.unwrap_or_else(|| panic!("chunk size line {}", show(&line)));
+            let size = chunk_size(&line).unwrap_or_else(|| panic!("chunk size line {}", show(&line)));
             if size == 0 {
                 break;
             }
@@ -234,4 +232,12 @@ fn receive_queue_is_empty(row: &str) -> bool {
     let Some(line) = table.lines().find(|line| line.contains(row)) else { return true };
     let queues = line.split_whitespace().nth(4).expect("tx_queue:rx_queue is the fifth column");
     queues.ends_with(":00000000")
+}
+
+/// The size in a chunk's first line: hex digits, then at once the line end or an extension.
+fn chunk_size(line: &[u8]) -> Option<usize> {
+    let line = std::str::from_utf8(line).ok()?.strip_suffix("\r\n")?;
+    let digits = line.split_once(';').map_or(line, |(size, _)| size.trim_end_matches([' ', '\t']));
+    // `from_str_radix` alone would take a sign.
+    digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| usize::from_str_radix(digits, 16).ok())?
 }
