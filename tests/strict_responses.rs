@@ -15,7 +15,7 @@ fn check(rows: &[(&'static str, &'static [u8], &'static [u8])]) {
         while let Some(request) = peer.request() {
             let number: usize = request.target()[1..].parse().expect("the path is a number");
             peer.send(all[number]);
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 peer.drain();
             }
         }
