@@ -124,6 +124,19 @@ fn what_an_untrusted_client_says_about_itself_is_appended_to_or_replaced() {
 }
 
 #[test]
+fn names_that_an_origin_could_read_as_the_gateways_own_do_not_pass() {
+    let origin = Origin::echo();
+    let echoed = Gateway::proxying(&origin)
+        .exchange("GET / HTTP/1.1\r\nHost: t\r\nX_Consumer_Name: root\r\nx_forwarded_for: 1.1.1.1\r\nX_Mine: 1\r\n\r\n")
+        .echoed();
+    assert!(
+        !echoed.has("x_consumer_name") && !echoed.has("x_forwarded_for"),
+        "CGI reads `_` and `-` as the same"
+    );
+    assert_eq!(echoed.field("x_mine"), Some("1"));
+}
+
+#[test]
 fn a_trusted_proxy_is_believed_from_the_right() {
     let origin = Origin::echo();
     let gateway = Gateway::builder()

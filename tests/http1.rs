@@ -177,7 +177,7 @@ fn trailers_and_chunks_with_extensions_pass_both_ways() {
             for _ in 0..2 {
                 let response = client.exchange(
                     "POST / HTTP/1.1\r\nHost: test\r\ntransfer-encoding: Chunked\r\nTrailer: X-Sum\r\n\r\n\
-                     5;ext\r\nhello\r\n6 ; a = \"b\"\r\n world\r\n0\r\nX-Sum: 11\r\nx-second:\r\n\r\n",
+                     5;ext\r\nhello\r\n6;a=\"b c\"\r\n world\r\n0\r\nX-Sum: 11\r\nx-second:\r\n\r\n",
                 );
                 assert_eq!((response.status(), response.text()), (200, "abcde"));
                 assert!(response.is_chunked());
@@ -286,11 +286,25 @@ fn a_response_that_ends_with_its_connection_arrives_whole() {
 }
 
 #[test]
-fn an_absolute_target_is_forwarded_as_a_path_and_its_authority_wins_over_host() {
+fn an_absolute_target_is_forwarded_as_a_path_and_must_name_the_same_host() {
     let origin = Origin::echo();
     let gateway = Gateway::start(&common::proxy_with(&[&origin.url()], "", "host_header = \"client\""));
     let echoed =
-        gateway.exchange("GET http://real.example/a?b=c HTTP/1.1\r\nHost: other.example\r\n\r\n").echoed();
+        gateway.exchange("GET http://real.example/a?b=c HTTP/1.1\r\nHost: real.example\r\n\r\n").echoed();
     assert_eq!(echoed.start_line, "GET /a?b=c HTTP/1.1");
     assert_eq!(echoed.field("host"), Some("real.example"));
+    // RFC 9112, 3.2.2 lets the target win silently; a second server that prefers `Host` would serve another site.
+    let other = gateway.exchange("GET http://real.example/ HTTP/1.1\r\nHost: other.example\r\n\r\n");
+    assert_eq!(other.status(), 400);
+}
+
+#[test]
+fn one_empty_line_before_a_request_is_ignored() {
+    on_both_drivers(|gateway, _| {
+        let mut client = gateway.connect();
+        for _ in 0..2 {
+            assert_eq!(client.exchange("\r\nGET /x HTTP/1.1\r\nHost: t\r\n\r\n").echoed().target(), "/x");
+        }
+        assert_eq!(client.exchange("\r\n\r\nGET /x HTTP/1.1\r\nHost: t\r\n\r\n").status(), 400);
+    });
 }

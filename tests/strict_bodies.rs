@@ -87,6 +87,7 @@ fn chunk_lines_end_with_crlf() {
 #[test]
 fn chunk_extensions_have_a_grammar_and_a_bound() {
     check_refused(&[
+        ("space around an extension", b"5 ;a\r\nhello\r\n0\r\n\r\n".to_vec()),
         ("bare CR in an extension", b"5;a\rb\r\nhello\r\n0\r\n\r\n".to_vec()),
         ("NUL in an extension", b"5;a=\0\r\nhello\r\n0\r\n\r\n".to_vec()),
         ("DEL in an extension", b"5;\x7f\r\nhello\r\n0\r\n\r\n".to_vec()),

@@ -61,6 +61,11 @@ fn lengths_that_leave_room_for_doubt_are_refused() {
             b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
             five,
         ),
+        row(
+            "the same twice",
+            b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+            b"",
+        ),
         row("two in a list", b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5, 6\r\n\r\nhello", b""),
         row("plus", b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: +5\r\n\r\nhello", b""),
         row("minus", b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: -5\r\n\r\nhello", b""),
@@ -123,6 +128,7 @@ fn transfer_codings_that_leave_room_for_doubt_are_refused() {
         row("space before colon", b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n", b""),
         row("folded", b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", b""),
         row("folded value", b"POST / HTTP/1.1\r\nHost: t\r\nX: y\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b""),
+        row("gzip first", b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", b""),
         row("behind a bare LF", b"POST / HTTP/1.1\r\nHost: t\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b""),
         row("behind a bare CR", b"POST / HTTP/1.1\r\nHost: t\r\nX: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b""),
         row(
@@ -286,6 +292,15 @@ fn a_request_line_is_three_words_with_one_space_between() {
         row("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b""),
         row("the HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b""),
     ]);
+}
+
+#[test]
+fn an_expectation_that_nobody_knows_is_refused() {
+    check(&[row(
+        "another",
+        b"POST / HTTP/1.1\r\nHost: t\r\nExpect: magic\r\nContent-Length: 0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: t\r\nX-Expect: magic\r\nContent-Length: 0\r\n\r\n",
+    )]);
 }
 
 #[test]

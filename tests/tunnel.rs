@@ -134,6 +134,16 @@ fn upgrade_without_connection_upgrade_is_no_upgrade() {
 }
 
 #[test]
+fn an_upgrade_to_http2_is_not_passed_on() {
+    // Requests inside such a tunnel would go past every rule of the gateway.
+    let origin = Origin::echo();
+    let request = "GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+                   HTTP2-Settings: AAMAAABk\r\n\r\n";
+    let echoed = Gateway::proxying(&origin).exchange(request).echoed();
+    assert!(!echoed.has("upgrade") && !echoed.has("http2-settings") && !echoed.connection_lists("upgrade"));
+}
+
+#[test]
 fn a_101_that_nobody_asked_for_is_refused() {
     let origin = Origin::answering(format!("{SWITCHING}GET /smuggled HTTP/1.1\r\n\r\n"));
     let response = Gateway::proxying(&origin).get("/");
