@@ -1,7 +1,7 @@
 //! What a child process prints, line by line, and waiting for a line.
 
 use std::io::{BufRead, BufReader, Read};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Shared by the thread that reads and the test that waits.
@@ -34,7 +34,7 @@ impl Lines {
 
     /// All lines so far.
     pub fn all(&self) -> Vec<String> {
-        self.0.0.lock().expect("no holder panics").lines.clone()
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
     }
 
     /// The first line for which `pick` has an answer, whether printed already or yet to come.
@@ -42,7 +42,7 @@ impl Lines {
     pub fn wait_for<T>(&self, time: Duration, mut pick: impl FnMut(&str) -> Option<T>) -> Option<T> {
         let until = Instant::now() + time;
         let (state, changed) = &*self.0;
-        let mut state = state.lock().expect("no holder panics");
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut seen = 0;
         loop {
             while let Some(line) = state.lines.get(seen) {
@@ -55,18 +55,18 @@ impl Lines {
             if state.ended || left.is_zero() {
                 return None;
             }
-            state = changed.wait_timeout(state, left).expect("no holder panics").0;
+            state = changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Waits for the end of the stream: the process has ended.
     pub fn wait_for_end(&self, time: Duration) -> bool {
         self.wait_for(time, |_| None::<()>);
-        self.0.0.lock().expect("no holder panics").ended
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).ended
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.0.0.lock().expect("no holder panics"));
+        change(&mut self.0.0.lock().unwrap_or_else(PoisonError::into_inner));
         self.0.1.notify_all();
     }
 }

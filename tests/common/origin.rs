@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -135,22 +135,24 @@ impl Origin {
     }
 
     fn seen<T>(&self, read: impl FnOnce(&Seen) -> T) -> T {
-        read(&self.shared.seen.lock().expect("no holder panics"))
+        read(&self.shared.lock())
     }
 
     fn wait(&self, what: &str, holds: impl Fn(&Seen) -> bool) {
         let until = Instant::now() + DEADLINE;
-        let mut seen = self.shared.seen.lock().expect("no holder panics");
+        let mut seen = self.shared.lock();
         while !holds(&seen) {
             let left = until.saturating_duration_since(Instant::now());
-            assert!(
-                !left.is_zero(),
-                "too few {what} at the origin: {} connections, {} closed, {} requests",
-                seen.connections,
-                seen.closed,
-                seen.requests.len()
-            );
-            seen = self.shared.changed.wait_timeout(seen, left).expect("no holder panics").0;
+            if left.is_zero() {
+                let Seen { connections, closed, ref requests, .. } = *seen;
+                let requests = requests.len();
+                // Not while the lock is held: the drop of what unwinds needs it.
+                drop(seen);
+                panic!(
+                    "too few {what}: {connections} connections, {closed} of them closed, {requests} requests"
+                );
+            }
+            seen = self.shared.changed.wait_timeout(seen, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -168,8 +170,13 @@ impl Drop for Origin {
 }
 
 impl Shared {
+    /// A holder that panicked has failed its test already; the others' counts are still right.
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
-        let result = change(&mut self.seen.lock().expect("no holder panics"));
+        let result = change(&mut self.lock());
         self.changed.notify_all();
         result
     }
