@@ -187,12 +187,7 @@ fn a_client_connection_outlives_a_fault_of_the_upstream() {
 fn a_unix_socket_is_a_target() {
     for driver in DRIVERS {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let origin = Origin::unix(&dir.path().join("origin.sock"), |peer| {
-            while let Some(request) = peer.request() {
-                peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", request.head.len()));
-                peer.send(&request.head);
-            }
-        });
+        let origin = Origin::unix(&dir.path().join("origin.sock"), common::echo);
         let gateway = Gateway::with_driver(driver, &proxy_to(&[&origin.url()]));
         let mut client = gateway.connect();
         for n in 0..3 {
@@ -202,6 +197,15 @@ fn a_unix_socket_is_a_target() {
         }
         assert_eq!(origin.connections(), 1);
     }
+}
+
+#[test]
+fn an_ipv6_address_is_a_target() {
+    let Some(origin) = Origin::ipv6(common::echo) else {
+        return println!("skipped: this machine has no IPv6 loopback");
+    };
+    let echoed = Gateway::proxying(&origin).get("/").echoed();
+    assert_eq!(echoed.field("host"), Some(origin.authority().as_str()));
 }
 
 #[test]

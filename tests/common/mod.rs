@@ -24,7 +24,7 @@ pub use client::Client;
 pub use gateway::{Builder, DRIVERS, Gateway};
 pub use lines::Lines;
 pub use message::Message;
-pub use origin::{Origin, Peer};
+pub use origin::{Origin, Peer, echo};
 pub use wire::Wire;
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! An origin that does what a test tells it to, byte by byte, and remembers what it received.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -44,6 +44,14 @@ impl Origin {
     pub fn new(handle: impl Fn(&mut Peer) + Send + Sync + 'static) -> Origin {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Origin::listen(Domain::IPV4, &address.into(), handle)
+    }
+
+    /// Like [`Origin::new`], on the IPv6 loopback; `None` where there is none.
+    pub fn ipv6(handle: impl Fn(&mut Peer) + Send + Sync + 'static) -> Option<Origin> {
+        let address = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+        std::net::TcpListener::bind(address)
+            .ok()
+            .map(|_| Origin::listen(Domain::IPV6, &address.into(), handle))
     }
 
     /// Like [`Origin::new`], on a Unix socket.
