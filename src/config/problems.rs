@@ -273,7 +273,8 @@ fn mask_userinfo(text: &str) -> String {
     while let Some((before, after)) = rest.split_once("://") {
         out.push_str(before);
         out.push_str("://");
-        let end = after.find(['/', '"', '\'', ' ', ',', '?', '#']).unwrap_or(after.len());
+        // A password may hold a slash, so the last `@` counts, wherever it is.
+        let end = after.find(['"', '\'', ' ', ',']).unwrap_or(after.len());
         let userinfo = after[..end].rfind('@').unwrap_or(0);
         out.push_str(&mask(&after[..userinfo]));
         rest = &after[userinfo..];
@@ -321,7 +322,7 @@ mod tests {
     #[test]
     fn quoted_text_is_short_and_on_one_line() {
         assert_eq!(quoted("a\nb"), "`a\\nb`");
-        assert_eq!(quoted("http://u:p@h"), "`http://***@h`");
+        assert_eq!(quoted("http://u:p/w@h"), "`http://*****@h`");
         assert!(quoted(&"x".repeat(1000)).chars().count() < 90);
     }
 }

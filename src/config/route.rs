@@ -17,7 +17,10 @@ const ACTIONS: [&str; 3] = ["upstream", "respond", "redirect"];
 /// What means something only where the request goes to an upstream.
 const PROXY_KEYS: [&str; 4] = ["strip_prefix", "rewrite", "host_header", "request_headers"];
 
-/// A route that could be read far enough to be matched, and where it stands.
+/// What decides which requests a route takes.
+const MATCH_KEYS: [&str; 6] = ["host", "path", "method", "headers", "query", "priority"];
+
+/// A route that could be read far enough to be matched, and the place of its name.
 type Placed = At<Arc<Route>>;
 
 /// All routes in file order, `[defaults]` applied; those that cannot match are reported.
@@ -33,7 +36,7 @@ pub(super) fn routes<'a>(
     for (at, section) in root.sections("route").into_iter().enumerate() {
         let name = name(&section, at + 1, &mut names, problems);
         let route = RouteReader { section: &section, upstreams, problems }.read(name, &defaults);
-        placed.extend(route.map(|route| (Arc::new(route), section.span.clone())));
+        placed.extend(route.map(|route| (Arc::new(route), section.span_of("name"))));
     }
     let routes: Vec<Arc<Route>> = placed.iter().map(|(route, _)| route.clone()).collect();
     for shadow in shadowed(&routes) {
@@ -92,20 +95,26 @@ struct RouteReader<'r, 'a> {
 }
 
 impl RouteReader<'_, '_> {
-    /// `None` where nothing could be matched; all problems are reported either way.
+    /// `None` where it is not known what the route matches; all problems are reported either way.
     fn read(mut self, name: Arc<str>, defaults: &Policies) -> Option<Route> {
+        let before = self.problems.len();
         let paths = self.paths();
         let hosts = self.hosts();
         let methods = self.methods();
+        let headers = header_conditions(self.section, self.problems);
+        let query = query_conditions(self.section, self.problems);
+        let priority = self.section.integer("priority", i64::MIN..=i64::MAX, self.problems).unwrap_or(0);
+        let known = self.problems.len() == before && self.has_all_that_matches();
         let policies = Policies::read(self.section, self.problems).or(defaults);
         let action = self.action(&paths, policies.host_header());
-        let route = Route {
+        known.then_some(Route {
             name,
             hosts,
+            paths,
             methods,
-            headers: header_conditions(self.section, self.problems),
-            query: query_conditions(self.section, self.problems),
-            priority: self.section.integer("priority", i64::MIN..=i64::MAX, self.problems).unwrap_or(0),
+            headers,
+            query,
+            priority,
             // Without an action the plan is never run, but its routes can still be held against each other.
             action: action.unwrap_or(Action::Respond(Respond {
                 status: 500,
@@ -116,9 +125,18 @@ impl RouteReader<'_, '_> {
             response_headers: policies.response_headers(),
             deprecated: policies.deprecated(),
             timeout: policies.timeout(),
-            paths,
+        })
+    }
+
+    /// Whether no part of what it matches is misspelt or of the wrong kind: it would seem to match more than was
+    /// meant, and to be in the way of others.
+    fn has_all_that_matches(&self) -> bool {
+        let is_read = |key: &&str| match *key {
+            "host" | "path" | "method" => !self.section.has(key) || !self.section.texts(key).is_empty(),
+            "headers" | "query" => !self.section.has(key) || self.section.section(key).is_present(),
+            _ => true,
         };
-        (!route.paths.is_empty()).then_some(route)
+        MATCH_KEYS.iter().all(|key| is_read(key) && !self.section.misspells(SECTION, key))
     }
 
     fn paths(&mut self) -> Vec<PathPattern> {

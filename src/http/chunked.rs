@@ -19,16 +19,38 @@ const MOST_TRAILERS: usize = 64;
 /// Bytes of a trailer's name that are kept to compare it: more than any forbidden one has.
 const NAME_BYTES: usize = 24;
 
-const BAD_SIZE: HeadError = HeadError::Bad("a chunk size that is not 1 to 16 hex digits");
-const BAD_EXTENSION: HeadError = HeadError::Bad("a chunk extension that is not ;name or ;name=value");
-const LONG_EXTENSIONS: HeadError = HeadError::Bad("chunk extensions longer than allowed");
-const BAD_LINE_END: HeadError = HeadError::Bad("a line of the chunked coding that does not end with CRLF");
-const BAD_DATA_END: HeadError = HeadError::Bad("a chunk that is not as long as its size says");
-const BAD_NAME: HeadError = HeadError::Bad("a trailer's name is not a token followed by a colon");
-const BAD_VALUE: HeadError = HeadError::Bad("a control byte in a trailer's value");
-const FORBIDDEN: HeadError = HeadError::Bad("a field that must not come as a trailer");
-const MANY_TRAILERS: HeadError = HeadError::TooLarge("more trailers than allowed");
-const LONG_TRAILERS: HeadError = HeadError::TooLarge("the trailers have more bytes than allowed");
+/// Why a body is refused: one byte, so that a step of the decoder stays in registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Size,
+    Extension,
+    LongExtensions,
+    LineEnd,
+    DataEnd,
+    TrailerName,
+    TrailerValue,
+    ForbiddenTrailer,
+    ManyTrailers,
+    LongTrailers,
+}
+
+impl Fault {
+    #[cold]
+    fn error(self) -> HeadError {
+        HeadError::Bad(match self {
+            Fault::Size => "a chunk size that is not 1 to 16 hex digits",
+            Fault::Extension => "a chunk extension that is not ;name or ;name=value",
+            Fault::LongExtensions => "chunk extensions longer than allowed",
+            Fault::LineEnd => "a line of the chunked coding that does not end with CRLF",
+            Fault::DataEnd => "a chunk that is not as long as its size says",
+            Fault::TrailerName => "a trailer's name is not a token followed by a colon",
+            Fault::TrailerValue => "a control byte in a trailer's value",
+            Fault::ForbiddenTrailer => "a field that must not come as a trailer",
+            Fault::ManyTrailers => return HeadError::TooLarge("more trailers than allowed"),
+            Fault::LongTrailers => return HeadError::TooLarge("the trailers have more bytes than allowed"),
+        })
+    }
+}
 
 /// What one call of [`Chunked::feed`] took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +88,7 @@ enum State {
     TrailerLf,
     EndLf,
     Done,
-    Failed(HeadError),
+    Failed(Fault),
 }
 
 /// A decoder of one chunked body. It says where the payload lies and keeps no byte of it.
@@ -116,8 +138,8 @@ impl Chunked {
                 State::Done => break,
                 state => {
                     self.state = self.next(state, byte).unwrap_or_else(State::Failed);
-                    if let State::Failed(error) = self.state {
-                        return Err(error);
+                    if let State::Failed(fault) = self.state {
+                        return Err(fault.error());
                     }
                     at += 1;
                 }
@@ -147,17 +169,17 @@ impl Chunked {
         run
     }
 
-    fn next(&mut self, state: State, byte: u8) -> Result<State, HeadError> {
+    fn next(&mut self, state: State, byte: u8) -> Result<State, Fault> {
         match state {
             State::Size | State::SizeDigits(_) => self.size(state, byte),
             State::SizeLf => {
-                expect(byte, b'\n', BAD_LINE_END)?;
+                expect(byte, b'\n', Fault::LineEnd)?;
                 Ok(if self.remaining == 0 { State::Trailer } else { State::Data })
             }
-            State::DataCr => expect(byte, b'\r', BAD_DATA_END).map(|()| State::DataLf),
-            State::DataLf => expect(byte, b'\n', BAD_DATA_END).map(|()| State::Size),
+            State::DataCr => expect(byte, b'\r', Fault::DataEnd).map(|()| State::DataLf),
+            State::DataLf => expect(byte, b'\n', Fault::DataEnd).map(|()| State::Size),
             State::Trailer if byte == b'\r' => Ok(State::EndLf),
-            State::EndLf => expect(byte, b'\n', BAD_LINE_END).map(|()| State::Done),
+            State::EndLf => expect(byte, b'\n', Fault::LineEnd).map(|()| State::Done),
             State::Trailer | State::TrailerName | State::TrailerValue | State::TrailerLf => {
                 self.trailer(state, byte)
             }
@@ -166,11 +188,15 @@ impl Chunked {
         }
     }
 
-    fn size(&mut self, state: State, byte: u8) -> Result<State, HeadError> {
+    fn size(&mut self, state: State, byte: u8) -> Result<State, Fault> {
         let digits = if let State::SizeDigits(digits) = state { digits } else { 0 };
         if let Some(value) = char::from(byte).to_digit(16) {
             self.remaining = if digits == 0 { 0 } else { self.remaining << 4 } | u64::from(value);
-            return if digits < MOST_SIZE_DIGITS { Ok(State::SizeDigits(digits + 1)) } else { Err(BAD_SIZE) };
+            return if digits < MOST_SIZE_DIGITS {
+                Ok(State::SizeDigits(digits + 1))
+            } else {
+                Err(Fault::Size)
+            };
         }
         match byte {
             b'\r' if digits > 0 => Ok(State::SizeLf),
@@ -178,12 +204,12 @@ impl Chunked {
                 self.extension = 0;
                 self.count_extension_byte().map(|()| State::ExtensionName)
             }
-            _ => Err(BAD_SIZE),
+            _ => Err(Fault::Size),
         }
     }
 
     /// `;name`, `;name=token` or `;name="quoted \" string"`.
-    fn extension(&mut self, state: State, byte: u8) -> Result<State, HeadError> {
+    fn extension(&mut self, state: State, byte: u8) -> Result<State, Fault> {
         use State::*;
         let next = match (state, byte) {
             (ExtensionNameRest | ExtensionToken | QuotedEnd, b'\r') => return Ok(SizeLf),
@@ -195,34 +221,38 @@ impl Chunked {
             (Quoted, b'"') => QuotedEnd,
             (Quoted, b'\\') => QuotedPair,
             (Quoted | QuotedPair, _) if is_value_byte(byte) => Quoted,
-            _ => return Err(BAD_EXTENSION),
+            _ => return Err(Fault::Extension),
         };
         self.count_extension_byte().map(|()| next)
     }
 
-    fn count_extension_byte(&mut self) -> Result<(), HeadError> {
+    fn count_extension_byte(&mut self) -> Result<(), Fault> {
         self.extension += 1;
         self.extension_total += 1;
         let over = self.extension > MOST_EXTENSION_BYTES || self.extension_total > MOST_EXTENSION_BYTES_TOTAL;
-        if over { Err(LONG_EXTENSIONS) } else { Ok(()) }
+        if over { Err(Fault::LongExtensions) } else { Ok(()) }
     }
 
     /// The grammar of a head's field lines.
-    fn trailer(&mut self, state: State, byte: u8) -> Result<State, HeadError> {
+    fn trailer(&mut self, state: State, byte: u8) -> Result<State, Fault> {
         self.trailer_bytes += 1;
         if self.trailer_bytes > self.trailer_limit {
-            return Err(LONG_TRAILERS);
+            return Err(Fault::LongTrailers);
         }
         match (state, byte) {
             (State::Trailer, _) if is_token_byte(byte) => {
                 self.trailers += 1;
                 self.name_len = 0;
                 self.keep_name_byte(byte);
-                if self.trailers > MOST_TRAILERS { Err(MANY_TRAILERS) } else { Ok(State::TrailerName) }
+                if self.trailers > MOST_TRAILERS { Err(Fault::ManyTrailers) } else { Ok(State::TrailerName) }
             }
             (State::TrailerName, b':') => {
                 let name = self.name.get(..self.name_len).unwrap_or(&self.name);
-                if is_forbidden_trailer(name) { Err(FORBIDDEN) } else { Ok(State::TrailerValue) }
+                if is_forbidden_trailer(name) {
+                    Err(Fault::ForbiddenTrailer)
+                } else {
+                    Ok(State::TrailerValue)
+                }
             }
             (State::TrailerName, _) if is_token_byte(byte) => {
                 self.keep_name_byte(byte);
@@ -231,9 +261,9 @@ impl Chunked {
             (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
             (State::TrailerValue, _) if is_value_byte(byte) => Ok(State::TrailerValue),
             (State::TrailerLf, b'\n') => Ok(State::Trailer),
-            (State::TrailerLf, _) => Err(BAD_LINE_END),
-            (State::TrailerValue, _) => Err(BAD_VALUE),
-            _ => Err(BAD_NAME),
+            (State::TrailerLf, _) => Err(Fault::LineEnd),
+            (State::TrailerValue, _) => Err(Fault::TrailerValue),
+            _ => Err(Fault::TrailerName),
         }
     }
 
@@ -245,8 +275,8 @@ impl Chunked {
     }
 }
 
-fn expect(byte: u8, expected: u8, error: HeadError) -> Result<(), HeadError> {
-    if byte == expected { Ok(()) } else { Err(error) }
+fn expect(byte: u8, expected: u8, fault: Fault) -> Result<(), Fault> {
+    if byte == expected { Ok(()) } else { Err(fault) }
 }
 
 /// The line that goes before a chunk of `len` bytes, written into `out`. A `len` of 0 makes the last chunk's line.

@@ -150,10 +150,11 @@ impl Fields {
         }
     }
 
-    /// Starts over with `head` as the arena; spans of it are then pushed.
-    pub(super) fn begin(&mut self, head: &[u8]) {
+    /// Starts over with `head` as the arena; `count` fields whose spans lie in it are then pushed.
+    pub(super) fn begin(&mut self, head: &[u8], count: usize) {
         self.clear();
         self.arena.extend_from_slice(head);
+        self.list.reserve(count);
     }
 
     /// Appends a field whose bytes are in the arena already.

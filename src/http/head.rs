@@ -322,7 +322,7 @@ fn check_lines(
 }
 
 fn load(head: &[u8], headers: &[httparse::Header<'_>], into: &mut Fields) {
-    into.begin(head);
+    into.begin(head, headers.len());
     for header in headers {
         into.push(span_in(head, header.name.as_bytes()), span_in(head, header.value));
     }

@@ -85,13 +85,16 @@ pub fn normalise(target: &[u8], method: Method, out: &mut Vec<u8>) -> Result<Nor
 /// `target` begins with a slash.
 fn normalise_origin(target: &[u8], out: &mut Vec<u8>) -> Result<NormalTarget, HeadError> {
     let (mut end, mut normal) = (0, true);
-    for &byte in target {
-        match CLASS[usize::from(byte)] {
-            Class::Plain => {}
-            Class::Dot => normal &= target[end - 1] != b'/' || !is_dot_segment(&target[end..]),
-            Class::Escape => normal = false,
-            Class::Query => break,
-            Class::Bad => return Err(BAD_BYTE),
+    let special = |byte: &u8| CLASS[usize::from(*byte)] != Class::Plain;
+    loop {
+        let rest = &target[end..];
+        end += rest.iter().position(special).unwrap_or(rest.len());
+        match target.get(end).map(|&byte| CLASS[usize::from(byte)]) {
+            Some(Class::Dot) => normal &= target[end - 1] != b'/' || !is_dot_segment(&target[end..]),
+            Some(Class::Escape) => normal = false,
+            Some(Class::Bad) => return Err(BAD_BYTE),
+            Some(Class::Query) | None => break,
+            Some(Class::Plain) => {}
         }
         end += 1;
     }
@@ -107,7 +110,8 @@ fn normalise_origin(target: &[u8], out: &mut Vec<u8>) -> Result<NormalTarget, He
 /// `query` is empty or begins with its `?`.
 fn append_query(query: &[u8], out: &mut Vec<u8>) -> Result<NormalTarget, HeadError> {
     let path_len = out.len();
-    if query.iter().any(|byte| matches!(byte, 0..=b' ' | b'#' | 0x7f)) {
+    // All of them, without stopping at the first: that is a loop over vectors, not bytes.
+    if query.iter().fold(false, |bad, byte| bad | matches!(byte, 0..=b' ' | b'#' | 0x7f)) {
         return Err(BAD_BYTE);
     }
     out.extend_from_slice(query);

@@ -281,6 +281,28 @@ fn unused_upstreams_and_a_file_without_routes_are_warnings_only() {
 }
 
 #[test]
+fn a_route_whose_matching_is_wrong_is_not_held_against_others() {
+    let wrong = [
+        "host = \"a:1\"",
+        "hosts = \"a\"",
+        "method = 1",
+        "methods = \"GET\"",
+        "query = 1",
+        "headers = { \"a b\" = \"1\" }",
+    ];
+    for line in wrong {
+        let text = format!(
+            "[[route]]\npath = \"/*\"\nrespond = {{}}\n{line}\n[[route]]\npath = \"/*\"\nrespond = {{}}"
+        );
+        let shadowed = |routes: &[Arc<Route>]| {
+            assert_eq!(routes.len(), 1, "{line}");
+            vec![]
+        };
+        assert_eq!(parse(&text, "f", outside(&shadowed)).unwrap_err().len(), 1, "{line}");
+    }
+}
+
+#[test]
 fn routes_that_can_never_match_are_errors_that_show_both() {
     let text = "[[route]]\nname = \"a\"\npath = \"x\"\nrespond = {}\n\
                 [[route]]\nname = \"b\"\npath = \"/*\"\nrespond = {}\n\
@@ -293,8 +315,8 @@ fn routes_that_can_never_match_are_errors_that_show_both() {
     };
     let found = parse(text, "f", outside(&shadowed)).unwrap_err();
     let lines: Vec<_> = found.lines().collect();
-    assert!(lines[1].starts_with("f:9:1: route `c` can never match: route `b` takes all"), "{lines:#?}");
-    assert!(lines[3].starts_with("f:13:1: route `d` matches exactly what route `b` matches"), "{lines:#?}");
+    assert!(lines[1].starts_with("f:10:8: route `c` can never match: route `b` takes all"), "{lines:#?}");
+    assert!(lines[3].starts_with("f:14:8: route `d` matches exactly what route `b` matches"), "{lines:#?}");
     assert_eq!(lines.len(), 4, "{lines:#?}");
-    assert!(found.render(false).contains("5 | [[route]]"), "{}", found.render(false));
+    assert!(found.render(false).contains(" 6 | name = \"b\""), "{}", found.render(false));
 }

@@ -170,11 +170,14 @@ fn extensions_are_names_with_token_or_quoted_values() {
 fn extensions_are_bounded_per_chunk_and_per_body() {
     let chunk = |bytes: usize| format!("1;{}\r\nx\r\n", "a".repeat(bytes - 1));
     assert!(accepts(format!("{}0\r\n\r\n", chunk(256)).as_bytes()));
-    assert_eq!(decode(chunk(257).as_bytes()), Err(LONG_EXTENSIONS));
+    assert_eq!(decode(chunk(257).as_bytes()), Err(Fault::LongExtensions.error()));
     assert!(accepts(format!("{}0\r\n\r\n", chunk(256).repeat(64)).as_bytes()));
-    assert_eq!(decode(format!("{}1;a", chunk(256).repeat(64)).as_bytes()), Err(LONG_EXTENSIONS));
+    assert_eq!(
+        decode(format!("{}1;a", chunk(256).repeat(64)).as_bytes()),
+        Err(Fault::LongExtensions.error())
+    );
     let quoted = format!("1;a=\"{}\"\r\n", "b".repeat(300));
-    assert_eq!(decode(quoted.as_bytes()), Err(LONG_EXTENSIONS));
+    assert_eq!(decode(quoted.as_bytes()), Err(Fault::LongExtensions.error()));
 }
 
 #[test]
@@ -215,11 +218,11 @@ fn trailers_are_held_to_the_grammar_of_fields() {
 fn trailers_are_bounded_in_bytes_and_number() {
     let line = |bytes: usize| format!("0\r\na:{}\r\n\r\n", "x".repeat(bytes - 4));
     assert!(accepts(line(TRAILER_LIMIT).as_bytes()));
-    assert_eq!(decode(line(TRAILER_LIMIT + 1).as_bytes()), Err(LONG_TRAILERS));
+    assert_eq!(decode(line(TRAILER_LIMIT + 1).as_bytes()), Err(Fault::LongTrailers.error()));
     let fields = |count: usize| format!("0\r\n{}\r\n", "a:\r\n".repeat(count));
     assert!(accepts(fields(MOST_TRAILERS).as_bytes()));
     let mut decoder = Chunked::new(4096);
-    assert_eq!(decoder.feed(fields(MOST_TRAILERS + 1).as_bytes(), |_| {}), Err(MANY_TRAILERS));
+    assert_eq!(decoder.feed(fields(MOST_TRAILERS + 1).as_bytes(), |_| {}), Err(Fault::ManyTrailers.error()));
     let mut none = Chunked::new(0);
     assert_eq!(none.feed(b"0\r\n\r\n", |_| {}), Ok(Fed { consumed: 5, done: true }));
 }
@@ -230,8 +233,8 @@ fn nothing_is_consumed_after_the_end_or_an_error() {
     assert_eq!(decoder.feed(b"0\r\n\r\n0\r\n\r\n", |_| {}), Ok(Fed { consumed: 5, done: true }));
     assert_eq!(decoder.feed(b"0\r\n\r\n", |_| {}), Ok(Fed { consumed: 0, done: true }));
     let mut decoder = Chunked::new(0);
-    assert_eq!(decoder.feed(b"x", |_| {}), Err(BAD_SIZE));
-    assert_eq!(decoder.feed(b"0\r\n\r\n", |_| {}), Err(BAD_SIZE));
+    assert_eq!(decoder.feed(b"x", |_| {}), Err(Fault::Size.error()));
+    assert_eq!(decoder.feed(b"0\r\n\r\n", |_| {}), Err(Fault::Size.error()));
 }
 
 #[test]
