@@ -10,6 +10,8 @@ mod logs;
 mod names;
 mod reload;
 mod start;
+#[cfg(debug_assertions)]
+mod supervise;
 
 /// One route that needs no origin.
 const HELLO: &str = "[[route]]\nname = \"hello\"\npath = \"/hello\"\nrespond = { body = \"hello\\n\" }\n";
