@@ -94,8 +94,6 @@ pub enum Source {
 pub enum Retry {
     /// Something of it may have been acted on.
     Never,
-    /// Only when the connection had served before: the upstream closed it while idle.
-    IfReused,
     /// Only when the method is idempotent (RFC 9110, 9.2.2).
     IfIdempotent,
     /// Nothing of it was sent.

@@ -1,4 +1,153 @@
-//! Placeholder: written in its own commit.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! The words typed, turned into one call; and the one place where an error is printed.
+
+pub mod check;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::control::failure::{Failure, NotStarted};
+use crate::control::source::{Source, dead_routes};
+use crate::control::{self, Recipe, demo};
+
+/// A sharded, thread-per-core API gateway.
+#[derive(Debug, Parser)]
+#[command(name = "ringway", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// `ringway` alone runs.
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR1 reopens the access log
+    Run(RunArgs),
+    /// Loads everything a run would load, binds nothing, and shows all problems
+    Check(ConfigArgs),
+    /// Starts three sample origins and a gateway in front of them, and prints what to try
+    Demo,
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Event loops, each on a core of its own; stronger than `[server] shards`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    shards: Option<u16>,
+}
+
+#[derive(Args, Debug)]
+struct ConfigArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = "config/gateway.toml")]
+    config: PathBuf,
+}
+
+/// The whole program. Exit code 0: fine; 1: the configuration or the input is wrong; 2: the machine refused.
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => carry_out(cli),
+        // Help and version come as errors, too.
+        Err(error) if !error.use_stderr() => {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&misuse(&error)),
+    }
+}
+
+fn carry_out(cli: Cli) -> ExitCode {
+    let outcome = match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Check(ConfigArgs { config }) => return check::check(&config, &dead_routes),
+        Command::Run(RunArgs { config: ConfigArgs { config }, shards }) => {
+            control::run(Recipe { source: Source::File(config), shards: shards.map(usize::from) })
+        }
+        Command::Demo => demo::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(NotStarted::Config(problems)) => {
+            check::report(&problems);
+            ExitCode::FAILURE
+        }
+        Err(NotStarted::Refused(failure)) => fail(&failure),
+    }
+}
+
+/// clap's error in two lines: its first is the cause; its tip, if it has one, what to do.
+fn misuse(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let cause = lines.next().unwrap_or("the command line is wrong").trim_start_matches("error: ").to_owned();
+    let tip = lines.find_map(|line| line.strip_prefix("tip: "));
+    Failure::input(cause, tip.unwrap_or("`ringway --help` shows what can be typed"))
+}
+
+/// One line of cause and one of what to do.
+fn fail(Failure { fault, cause, hint }: &Failure) -> ExitCode {
+    let _ = io::stderr().write_all(format!("ringway: {cause}\nhint: {hint}\n").as_bytes());
+    ExitCode::from(*fault as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::failure::Fault;
+
+    fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from([&["ringway"], words].concat())
+    }
+
+    fn run_args(words: &[&str]) -> RunArgs {
+        let cli = parse(words).expect("good words");
+        match cli.command.unwrap_or(Command::Run(cli.run)) {
+            Command::Run(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_a_command_it_runs_and_takes_the_options_of_run() {
+        assert_eq!(run_args(&[]).config.config, PathBuf::from("config/gateway.toml"));
+        for words in
+            [&["--config", "a.toml", "--shards", "3"][..], &["run", "--config", "a.toml", "--shards=3"]]
+        {
+            let args = run_args(words);
+            assert_eq!((args.config.config, args.shards), (PathBuf::from("a.toml"), Some(3)), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_words_are_the_users_fault_and_told_in_two_lines() {
+        for (words, cause) in [
+            (&["--shards", "0"][..], "invalid value '0' for '--shards <N>'"),
+            (&["--shards", "many"], "invalid value 'many'"),
+            (&["--confg", "x"], "unexpected argument '--confg' found"),
+            (&["chek"], "unrecognized subcommand 'chek'"),
+            (&["demo", "--config", "x"], "unexpected argument '--config' found"),
+        ] {
+            let failure = misuse(&parse(words).expect_err("wrong"));
+            assert_eq!(failure.fault, Fault::Input);
+            assert!(failure.cause.starts_with(cause), "{words:?}: {}", failure.cause);
+            assert!(!failure.hint.contains('\n') && !failure.cause.contains('\n'), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_with_a_typing_error_is_answered_with_the_right_one() {
+        assert!(misuse(&parse(&["--confg", "x"]).expect_err("wrong")).hint.contains("--config"));
+        assert!(misuse(&parse(&["chek"]).expect_err("wrong")).hint.contains("check"));
+    }
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
 }

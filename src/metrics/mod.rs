@@ -1,1 +1,14 @@
-//! Placeholder: written in its own commit.
+//! Counters, kept apart on each shard and added up when somebody asks.
+//!
+//! A shard counts in plain cells: no lock, no atomic. At a scrape each shard hands out a `Snapshot`, a copy that may
+//! go to another thread, and `render` adds the copies up and writes the Prometheus text format.
+
+mod histogram;
+mod names;
+mod render;
+mod shard;
+mod tally;
+
+pub use histogram::Histogram;
+pub use render::{CONTENT_TYPE, ProcessFacts, render};
+pub use shard::{NO_ROUTE, RouteMetrics, ShardMetrics, Snapshot, TargetMetrics};

@@ -1,1 +1,10 @@
-//! Placeholder: written in its own commit.
+//! Sockets and what they need: deadlines, buffers, the doorbell between threads.
+
+pub mod buffers;
+pub mod deadline;
+pub mod doorbell;
+pub mod socket;
+
+pub use buffers::Buffers;
+pub use deadline::{Deadlines, Slot};
+pub use socket::Socket;

@@ -1,0 +1,56 @@
+"""The programs: their configuration templates, the commands that run them in the foreground, where they are found."""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+import subprocess
+
+CONFIGS = pathlib.Path(__file__).parent / "configs"
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target")).absolute()
+# The services' programs sit in /usr/sbin, which is not on everybody's PATH.
+SEARCH_PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin"
+
+
+class Failure(Exception):
+    """Something the user must act on; its text is what they read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A server: a template in `configs/` and the command that runs it in the foreground, `@NAMES@` filled in."""
+
+    name: str
+    config: str
+    command: tuple
+    version: tuple = ("--version",)
+
+
+NGINX = ("nginx", "-p", "@DIR@", "-e", "@DIR@/error.log", "-c", "@CONFIG@")
+ORIGIN = Program("origin", "origin.conf", NGINX, ("-v",))
+# To add a proxy: its template in configs/, a line here.
+PROXIES = {
+    proxy.name: proxy
+    for proxy in (
+        Program("nginx", "nginx.conf", NGINX, ("-v",)),
+        Program("haproxy", "haproxy.cfg", ("haproxy", "-db", "-f", "@CONFIG@"), ("-v",)),
+        Program("ringway", "ringway.toml", (str(TARGET / "release/ringway"), "run", "--config", "@CONFIG@")),
+    )
+}
+
+
+def find(program):
+    """The path of an executable, or a Failure that says how to get it."""
+    path = shutil.which(program, path=SEARCH_PATH)
+    if path:
+        return path
+    if program.endswith("/ringway"):
+        raise Failure(f"{program} is not there\nrun `cargo build --release` first, or `make compare`, which does")
+    raise Failure(f"{program} is not installed\nrun `make compare`, which installs it, or `apt-get install {program}`")
+
+
+def version_of(program):
+    """The first line in which a program says its version."""
+    out = subprocess.run([find(program.command[0]), *program.version], capture_output=True, text=True)
+    lines = (out.stdout + out.stderr).strip().splitlines()
+    return lines[0] if lines and out.returncode == 0 else "version unknown"

@@ -1,0 +1,28 @@
+//! Faults on purpose, so that tests can see a panic contained. Debug builds only, and only when the
+//! environment variable `RINGWAY_FAULT` is `panic`.
+
+/// Where a test wants a panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// In the connection that asks for it.
+    Connection,
+    /// In the shard, outside of any connection.
+    Shard,
+}
+
+/// The fault that a request path asks for.
+#[cfg(debug_assertions)]
+pub fn asked_for(path: &[u8]) -> Option<Fault> {
+    let fault = match path {
+        b"/__fault/panic" => Fault::Connection,
+        b"/__fault/shard" => Fault::Shard,
+        _ => return None,
+    };
+    std::env::var_os("RINGWAY_FAULT").is_some_and(|value| value == "panic").then_some(fault)
+}
+
+/// Release builds know no faults.
+#[cfg(not(debug_assertions))]
+pub fn asked_for(_path: &[u8]) -> Option<Fault> {
+    None
+}

@@ -1,0 +1,63 @@
+//! Request ids: random UUIDs (RFC 9562, version 4), one generator a shard.
+
+/// A generator. Ids tell requests apart; they are no secrets, so a fast generator (SplitMix64) will do.
+pub struct Ids {
+    state: u64,
+}
+
+/// Bytes of an id in its text form.
+pub const ID_BYTES: usize = 36;
+
+impl Ids {
+    /// A generator whose ids no other seed's will meet but by chance.
+    pub fn new(seed: u64) -> Ids {
+        Ids { state: seed }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Appends a new id.
+    pub fn write(&mut self, out: &mut Vec<u8>) {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.next().to_be_bytes());
+        bytes[8..].copy_from_slice(&self.next().to_be_bytes());
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        for (at, byte) in bytes.into_iter().enumerate() {
+            if matches!(at, 4 | 6 | 8 | 10) {
+                out.push(b'-');
+            }
+            out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_version_4_uuids_and_differ() {
+        let mut ids = Ids::new(1);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..1_000 {
+            let mut id = Vec::new();
+            ids.write(&mut id);
+            assert_eq!(id.len(), ID_BYTES);
+            assert_eq!(
+                (id[8], id[14], id[19] & 0xfc),
+                (b'-', b'4', b'8' & 0xfc),
+                "{}",
+                String::from_utf8_lossy(&id)
+            );
+            assert!(seen.insert(id));
+        }
+    }
+}

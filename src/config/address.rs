@@ -1,0 +1,231 @@
+//! Addresses: what is listened on, who is trusted, where requests go.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::plan::TargetAddress;
+use super::problems::{Fault, quoted};
+
+/// The longest path that fits a Unix socket's address on Linux, its end included.
+const UNIX_PATH_MAX: usize = 107;
+
+/// `"127.0.0.1:8080"`, `"[::]:8080"`, or `":8080"` for all IPv4 interfaces. Port 0: any free one.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, Fault> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    let fault = |hint: String| Fault::new(format!("{} is not an address to listen on", quoted(text)), hint);
+    if text.parse::<u16>().is_ok() {
+        return Err(fault(format!("write \"0.0.0.0:{text}\"")));
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Err(fault(format!("write \"[{text}]:8080\"")));
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| fault(format!("add a port: \"{text}:8080\"")))?;
+    let port = port_number(port).ok_or_else(|| fault("the port is a number from 1 to 65535".to_string()))?;
+    match host {
+        "" => Ok(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
+        "*" => Err(fault(format!("write \"0.0.0.0:{port}\""))),
+        "localhost" => Err(fault(format!("write \"127.0.0.1:{port}\""))),
+        _ => Err(fault("write an IP address and a port: \"0.0.0.0:8080\", \"[::]:8080\"".to_string())),
+    }
+}
+
+/// Whether both cannot be listened on. IPv4 and IPv6 keep apart; port 0 is always another one.
+pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && same_family && same_ip
+}
+
+/// A network, or a single address.
+pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(ip));
+    }
+    text.parse::<IpNet>().map_err(|_| {
+        Fault::new(
+            format!("{} is neither a network nor an IP address", quoted(text)),
+            "write \"10.0.0.0/8\", \"fd00::/8\" or \"192.0.2.1\"",
+        )
+    })
+}
+
+/// A target's address, and the authority that `host_header = "upstream"` sends to it.
+pub(super) fn target(text: &str) -> Result<(TargetAddress, Arc<str>), Fault> {
+    let fault = |message: String, hint: &str| Err(Fault::new(message, hint));
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match path {
+            "" => fault(format!("{} names no socket", quoted(text)), "write \"unix:/run/app.sock\""),
+            _ if path.len() > UNIX_PATH_MAX || path.contains('\0') => fault(
+                format!("{} is not a socket's path", quoted(text)),
+                "at most 107 bytes, none of them NUL",
+            ),
+            _ => Ok((TargetAddress::Unix(Path::new(path).into()), "localhost".into())),
+        };
+    }
+    if text.starts_with("https://") {
+        return fault(
+            format!("{}: `https://` is not supported yet", quoted(text)),
+            "this version speaks plain HTTP/1.1 to upstreams",
+        );
+    }
+    let Some(authority) = text.strip_prefix("http://") else {
+        return fault(
+            format!("{} is not a target", quoted(text)),
+            "write \"http://127.0.0.1:3001\" or \"unix:/run/app.sock\"",
+        );
+    };
+    if authority.contains('@') {
+        return fault(
+            format!("{} has a user name in it", quoted(text)),
+            "credentials go into `request_headers`, not into a target",
+        );
+    }
+    if authority.contains(['/', '?', '#']) {
+        return fault(
+            format!("{} has a path or query", quoted(text)),
+            "leave everything after the port out; a route's `rewrite` changes the path",
+        );
+    }
+    let (host, port) = host_and_port(authority)
+        .map_err(|why| Fault::new(format!("{}: {why}", quoted(text)), "write \"http://HOST:PORT\""))?;
+    let port = port.unwrap_or(80);
+    let shown = if port == 80 { host.to_string() } else { format!("{host}:{port}") };
+    let address = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(ip) => TargetAddress::Ip(SocketAddr::new(ip, port)),
+        Err(_) => TargetAddress::Name { host: host.into(), port },
+    };
+    Ok((address, shown.into()))
+}
+
+/// Cuts `HOST[:PORT]`; the host in lower case, an IPv6 address in its brackets.
+pub(super) fn host_and_port(authority: &str) -> Result<(String, Option<u16>), String> {
+    let end = authority.find(']').map_or_else(|| authority.find(':'), |at| Some(at + 1));
+    let (host, rest) = authority.split_at(end.unwrap_or(authority.len()));
+    let host = host.to_ascii_lowercase();
+    host_name(&host)?;
+    if rest.is_empty() {
+        return Ok((host, None));
+    }
+    match rest.strip_prefix(':').and_then(port_number) {
+        Some(port) if port != 0 => Ok((host, Some(port))),
+        _ => Err("the port is a number from 1 to 65535".to_string()),
+    }
+}
+
+/// Digits only: `parse` alone would take a sign.
+fn port_number(text: &str) -> Option<u16> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// Whether `host` is an IPv4 address, an IPv6 address in brackets, or a name (lower case, no trailing dot).
+pub(super) fn host_name(host: &str) -> Result<(), String> {
+    if let Some(inner) = host.strip_prefix('[') {
+        let address = inner.strip_suffix(']').and_then(|inner| inner.parse::<Ipv6Addr>().ok());
+        return address.map(|_| ()).ok_or_else(|| "not an IPv6 address in brackets".to_string());
+    }
+    if host.is_empty() || host.len() > 253 {
+        return Err("a host name has 1 to 253 characters".to_string());
+    }
+    if host.ends_with('.') {
+        return Err("a host name has no trailing dot here".to_string());
+    }
+    if !host.is_ascii() {
+        return Err("write international names in their ASCII form, \"xn--…\"".to_string());
+    }
+    for label in host.split('.') {
+        let fits = (1..=63).contains(&label.len());
+        if !fits || !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+            return Err("a host name is made of letters, digits, `-`, `_` and single dots".to_string());
+        }
+    }
+    // RFC 3986, 3.2.2: what ends in a number was meant as an address.
+    let last = host.rsplit('.').next().unwrap_or(host);
+    if last.bytes().all(|b| b.is_ascii_digit()) && host.parse::<Ipv4Addr>().is_err() {
+        return Err("not an IPv4 address".to_string());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_addresses_are_an_ip_and_a_port() {
+        for (text, want) in [
+            ("0.0.0.0:8080", "0.0.0.0:8080"),
+            ("[::]:8080", "[::]:8080"),
+            (":8080", "0.0.0.0:8080"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+        ] {
+            assert_eq!(listen(text).unwrap().to_string(), want);
+        }
+        for (text, hint) in [
+            ("8080", "write \"0.0.0.0:8080\""),
+            ("127.0.0.1", "add a port: \"127.0.0.1:8080\""),
+            ("localhost:80", "write \"127.0.0.1:80\""),
+            ("*:80", "write \"0.0.0.0:80\""),
+            ("::1", "write \"[::1]:8080\""),
+            ("127.0.0.1:70000", "the port is a number from 1 to 65535"),
+            ("127.0.0.1:", "the port is a number from 1 to 65535"),
+            ("", "add a port: \":8080\""),
+        ] {
+            assert_eq!(listen(text).unwrap_err().hint, hint, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_overlap_when_one_socket_would_take_the_others_connections() {
+        let overlaps = |a: &str, b: &str| overlap(a.parse().unwrap(), b.parse().unwrap());
+        assert!(overlaps("0.0.0.0:80", "127.0.0.1:80"));
+        assert!(overlaps("127.0.0.1:80", "127.0.0.1:80"));
+        assert!(overlaps("[::]:80", "[::1]:80"));
+        assert!(!overlaps("127.0.0.1:80", "127.0.0.2:80"));
+        assert!(!overlaps("0.0.0.0:80", "[::]:80"));
+        assert!(!overlaps("0.0.0.0:0", "0.0.0.0:0"));
+    }
+
+    #[test]
+    fn targets_are_http_urls_without_path_or_unix_sockets() {
+        let ip = |text: &str| TargetAddress::Ip(text.parse().unwrap());
+        let name = |host: &str, port| TargetAddress::Name { host: host.into(), port };
+        for (text, address, authority) in [
+            ("http://127.0.0.1:3001", ip("127.0.0.1:3001"), "127.0.0.1:3001"),
+            ("http://127.0.0.1", ip("127.0.0.1:80"), "127.0.0.1"),
+            ("http://[::1]:3001", ip("[::1]:3001"), "[::1]:3001"),
+            ("http://Users.internal", name("users.internal", 80), "users.internal"),
+            ("http://users:8080", name("users", 8080), "users:8080"),
+            ("unix:/run/app.sock", TargetAddress::Unix(Path::new("/run/app.sock").into()), "localhost"),
+        ] {
+            assert_eq!(target(text).unwrap(), (address, authority.into()), "{text}");
+        }
+        for text in [
+            "",
+            "127.0.0.1:3001",
+            "https://a",
+            "ftp://a",
+            "http://",
+            "http://a/",
+            "http://a?x",
+            "http://a:0",
+            "http://a:99999",
+            "http://a:",
+            "http://a b",
+            "http://u:p@a",
+            "http://1.2.3.4.5",
+            "http://300.1.1.1",
+            "http://[::1",
+            "http://a..b",
+            "http://a.",
+            "unix:",
+            "http://é",
+        ] {
+            assert!(target(text).is_err(), "{text}");
+        }
+    }
+}

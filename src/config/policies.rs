@@ -1,0 +1,135 @@
+//! Policies that a route may have of its own or take from `[defaults]`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::address;
+use super::edits::header_edits;
+use super::plan::{Deprecated, HeaderEdits, HostHeader};
+use super::problems::{Fault, Problems, quoted};
+use super::section::{At, Section};
+use super::units::Day;
+
+/// The policies of one table. `None`: not said here; a policy that is switched off says its empty value.
+#[derive(Clone, Default)]
+pub(super) struct Policies {
+    timeout: Option<Option<Duration>>,
+    host_header: Option<HostHeader>,
+    request_headers: Option<HeaderEdits>,
+    response_headers: Option<HeaderEdits>,
+    deprecated: Option<Option<Deprecated>>,
+}
+
+impl Policies {
+    /// Reads `[defaults]`, or a route.
+    pub fn read(section: &Section<'_>, problems: &mut Problems) -> Policies {
+        let mut edits = |key| section.has(key).then(|| header_edits(&section.section(key), problems));
+        let request_headers = edits("request_headers");
+        let response_headers = edits("response_headers");
+        Policies {
+            timeout: section.has("timeout").then(|| section.duration("timeout", problems)),
+            host_header: section.text("host_header").map(|text| host_header(text, problems)),
+            request_headers,
+            response_headers,
+            deprecated: section.has("deprecated").then(|| deprecated(section, problems)),
+        }
+    }
+
+    /// These, and what they do not say from `defaults`.
+    pub fn or(self, defaults: &Policies) -> Policies {
+        let defaults = defaults.clone();
+        Policies {
+            timeout: self.timeout.or(defaults.timeout),
+            host_header: self.host_header.or(defaults.host_header),
+            request_headers: self.request_headers.or(defaults.request_headers),
+            response_headers: self.response_headers.or(defaults.response_headers),
+            deprecated: self.deprecated.or(defaults.deprecated),
+        }
+    }
+
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout.flatten()
+    }
+
+    pub fn host_header(&self) -> HostHeader {
+        self.host_header.clone().unwrap_or(HostHeader::Upstream)
+    }
+
+    pub fn request_headers(&self) -> HeaderEdits {
+        self.request_headers.clone().unwrap_or_default()
+    }
+
+    pub fn response_headers(&self) -> HeaderEdits {
+        self.response_headers.clone().unwrap_or_default()
+    }
+
+    pub fn deprecated(&self) -> Option<Deprecated> {
+        self.deprecated.clone().flatten()
+    }
+}
+
+fn host_header((text, span): At<&str>, problems: &mut Problems) -> HostHeader {
+    match text {
+        "upstream" => HostHeader::Upstream,
+        "client" => HostHeader::Client,
+        literal => {
+            if let Err(why) = address::host_and_port(literal) {
+                problems
+                    .error(span, format!("`host_header` cannot be {}: {why}", quoted(literal)))
+                    .with_hint("write \"upstream\", \"client\", or a host such as \"api.internal:8080\"");
+            }
+            HostHeader::Literal(literal.into())
+        }
+    }
+}
+
+/// `true`, or a table with dates and a link; `false` and the empty table switch it off.
+fn deprecated(section: &Section<'_>, problems: &mut Problems) -> Option<Deprecated> {
+    let table = section.section("deprecated");
+    if !table.is_present() {
+        let on = section.flag("deprecated").unwrap_or(false);
+        return on.then(|| Deprecated { deprecation: "true".into(), sunset: None, link: None });
+    }
+    if table.entries().is_empty() {
+        return None;
+    }
+    let since = day(&table, "since", problems);
+    let sunset = day(&table, "sunset", problems);
+    if let (Some(since), Some(sunset)) = (since, sunset)
+        && sunset < since
+    {
+        problems
+            .error(table.span_of("sunset"), "`sunset` is before `since`")
+            .with_hint("a route is deprecated first, and gone later")
+            .with_related(table.span_of("since"), "deprecated from here on");
+    }
+    Some(Deprecated {
+        deprecation: since.map_or("true".into(), |day| format!("@{}", day.unix_seconds()).into()),
+        sunset: sunset.map(|day| day.imf_fixdate().into()),
+        link: table.text("link").and_then(|link| deprecation_link(link, problems)),
+    })
+}
+
+fn day(table: &Section<'_>, key: &str, problems: &mut Problems) -> Option<Day> {
+    let value = table.get(key)?;
+    let text = match value.get_ref() {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Datetime(date) => date.to_string(),
+        _ => return None,
+    };
+    Day::parse(&text).map_err(|fault| problems.fault(value.span(), fault)).ok()
+}
+
+fn deprecation_link((text, span): At<&str>, problems: &mut Problems) -> Option<Arc<str>> {
+    let starts = ["https://", "http://", "/"].iter().any(|start| text.starts_with(start));
+    // What would end the URL between `<` and `>`, or is no part of one.
+    let clean = text.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"\\^`{|}".contains(&b));
+    if starts && clean {
+        return Some(format!("<{text}>; rel=\"deprecation\"").into());
+    }
+    let hint = "write link = \"https://example.com/deprecations/v1\"";
+    problems.fault(span, Fault::new(format!("`link` cannot be {}", quoted(text)), hint));
+    None
+}

@@ -1,0 +1,328 @@
+//! All problems of a configuration at once: where each is, its line with a caret, and what to do.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// Bytes of the configuration's text.
+pub type Span = Range<usize>;
+
+/// Keys whose values are secrets: a line that holds one is shown with its value masked.
+const SECRET_KEYS: [&str; 4] = ["secret", "api_keys", "password", "token"];
+
+/// What is wrong with one value, told by a parser that does not know where the value stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Fault {
+    pub message: String,
+    pub hint: String,
+}
+
+impl Fault {
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Fault {
+        Fault { message: message.into(), hint: hint.into() }
+    }
+}
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Severity {
+    Error,
+    Warning,
+}
+
+/// One problem. A configuration with errors is not run; warnings are only shown.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    severity: Severity,
+    message: String,
+    hint: Option<String>,
+    /// `None`: the file as a whole.
+    span: Option<Span>,
+    /// Another place that belongs to it, with what it is.
+    related: Option<(Span, String)>,
+}
+
+impl Problem {
+    /// Whether it keeps the configuration from being run.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// Whether it is only shown.
+    pub fn is_warning(&self) -> bool {
+        self.severity == Severity::Warning
+    }
+
+    /// What is wrong, in one sentence.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    pub(super) fn with_hint(&mut self, hint: impl Into<String>) -> &mut Problem {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn with_related(&mut self, span: Span, what: impl Into<String>) -> &mut Problem {
+        self.related = Some((span, what.into()));
+        self
+    }
+}
+
+/// The problems of one file, ordered by position.
+#[derive(Clone)]
+pub struct Problems {
+    file: Arc<str>,
+    text: Arc<str>,
+    /// Where each line starts; computed once, so that a position costs a binary search.
+    line_starts: Vec<usize>,
+    all: Vec<Problem>,
+}
+
+impl fmt::Debug for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.lines()).finish()
+    }
+}
+
+impl Problems {
+    /// No problems yet in `text`, which `file` holds.
+    pub(super) fn new(file: &str, text: &str) -> Problems {
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Problems { file: file.into(), text: text.into(), line_starts, all: Vec::new() }
+    }
+
+    /// A file that could not be read at all.
+    pub(super) fn of_file(file: &str, message: String, hint: &str) -> Problems {
+        let mut problems = Problems::new(file, "");
+        problems.push(Severity::Error, None, message).with_hint(hint);
+        problems
+    }
+
+    /// Notes an error at `span`; a hint and a related place may be put onto the returned problem.
+    pub(super) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
+        self.push(Severity::Error, Some(span), message.into())
+    }
+
+    /// Notes an error that a value's own parser found.
+    pub(super) fn fault(&mut self, span: Span, fault: Fault) {
+        self.error(span, fault.message).with_hint(fault.hint);
+    }
+
+    /// Notes something that is shown but keeps nothing from running.
+    pub(super) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
+        self.push(Severity::Warning, Some(span), message.into())
+    }
+
+    fn push(&mut self, severity: Severity, span: Option<Span>, message: String) -> &mut Problem {
+        self.all.push(Problem { severity, message, hint: None, span, related: None });
+        self.all.last_mut().expect("one was pushed on the line above")
+    }
+
+    /// Orders them by position; problems of one place stay in the order in which they were found.
+    pub(super) fn sorted(mut self) -> Problems {
+        self.all.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
+        self
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.all.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.all.iter().any(Problem::is_error)
+    }
+
+    /// The file's name as it was given.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Line and column, both from 1, the column in characters; `None` for the file as a whole.
+    pub fn position(&self, problem: &Problem) -> Option<(usize, usize)> {
+        problem.span.as_ref().map(|span| self.line_and_column(span.start))
+    }
+
+    /// For a log: `file:line:column: message (hint)`, one line each.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.all.iter().map(|problem| {
+            let place = match self.position(problem) {
+                Some((line, column)) => format!("{}:{line}:{column}", self.file),
+                None => self.file.to_string(),
+            };
+            let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            format!("{place}: {}{hint}", problem.message)
+        })
+    }
+
+    /// For people: each with its line, a caret and a hint; with colours only for a terminal.
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let mut out = String::new();
+        for problem in &self.all {
+            out.push_str(&self.render_one(&renderer, problem));
+            out.push_str("\n\n");
+        }
+        out
+    }
+
+    fn render_one(&self, renderer: &Renderer, problem: &Problem) -> String {
+        let level = if problem.is_error() { Level::ERROR } else { Level::WARNING };
+        let title = level.primary_title(problem.message.as_str());
+        let mut group = match &problem.span {
+            Some(span) => title.element(self.snippet(span, None)),
+            None => Group::with_title(title).element(annotate_snippets::Origin::path(&*self.file)),
+        };
+        if let Some((span, what)) = &problem.related {
+            group = group.element(self.snippet(span, Some(what)));
+        }
+        if let Some(hint) = &problem.hint {
+            group = group.element(Level::HELP.message(hint.as_str()));
+        }
+        renderer.render(&[group])
+    }
+
+    /// One line only, so that rendering costs the same however long the file is.
+    fn snippet<'a>(
+        &'a self,
+        span: &Span,
+        what: Option<&'a str>,
+    ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+        let (line, _) = self.line_and_column(span.start);
+        let start = self.line_starts[line - 1];
+        let source = self.masked_line(line);
+        let from = span.start.saturating_sub(start).min(source.len());
+        let to = span.end.saturating_sub(start).clamp(from, source.len());
+        let kind = if what.is_some() { AnnotationKind::Context } else { AnnotationKind::Primary };
+        let annotation = kind.span(from..to).label(what);
+        Snippet::source(source).line_start(line).path(&*self.file).annotation(annotation)
+    }
+
+    fn line_and_column(&self, offset: usize) -> (usize, usize) {
+        let line = self.line_starts.partition_point(|start| *start <= offset).max(1);
+        let before = self.text.get(self.line_starts[line - 1]..offset).unwrap_or_default();
+        (line, before.chars().count() + 1)
+    }
+
+    /// The line without its end.
+    fn line(&self, line: usize) -> &str {
+        let start = self.line_starts[line - 1];
+        let end = self.line_starts.get(line).map_or(self.text.len(), |next| next - 1);
+        self.text.get(start..end).unwrap_or_default().trim_end_matches('\r')
+    }
+
+    /// The line as it may be shown. It works on text, because a syntax error leaves nothing better.
+    fn masked_line(&self, number: usize) -> String {
+        let line = self.line(number);
+        // A list may have begun above: its key decides.
+        let key_line = (1..=number).rev().map(|n| self.line(n)).find(|line| has_key(line));
+        match secret_value(line) {
+            Some(at) => format!("{}{}", &line[..at], mask(&line[at..])),
+            None if !has_key(line) && key_line.is_some_and(|line| secret_value(line).is_some()) => mask(line),
+            None => mask_userinfo(line),
+        }
+    }
+}
+
+/// Whether the line starts with `key =`; a `=` inside a string does not count.
+fn has_key(line: &str) -> bool {
+    line.trim_start().starts_with('[')
+        || line.split_once('=').is_some_and(|(key, _)| {
+            key.matches('"').count() % 2 == 0
+                && !key.trim().is_empty()
+                && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.\"' \t".contains(c))
+        })
+}
+
+/// Where the value of a secret key begins in the line.
+fn secret_value(line: &str) -> Option<usize> {
+    let value_after = |key: &str| {
+        line.match_indices(key).find_map(|(at, _)| {
+            let rest = &line[at + key.len()..];
+            let value = rest.trim_start_matches(['"', '\'', ' ', '\t']);
+            value.starts_with('=').then(|| line.len() - value.len() + 1)
+        })
+    };
+    SECRET_KEYS.iter().filter_map(|key| value_after(key)).min()
+}
+
+/// Stars of the same width in bytes, so that carets stay where they belong.
+fn mask(text: &str) -> String {
+    text.chars().map(|c| if c.is_whitespace() { c.to_string() } else { "*".repeat(c.len_utf8()) }).collect()
+}
+
+/// Masks `user:password` in every `scheme://user:password@host`.
+fn mask_userinfo(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        out.push_str(before);
+        out.push_str("://");
+        // A password may hold a slash, so the last `@` counts, wherever it is.
+        let end = after.find(['"', '\'', ' ', ',']).unwrap_or(after.len());
+        let userinfo = after[..end].rfind('@').unwrap_or(0);
+        out.push_str(&mask(&after[..userinfo]));
+        rest = &after[userinfo..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// A user's own text inside a message: in backquotes, short, on one line, without secrets.
+pub(super) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut shown: String =
+        mask_userinfo(text).chars().take(LONGEST).flat_map(|c| c.escape_debug()).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_lines_and_characters_from_one() {
+        let problems = Problems::new("f", "a\nbé = 1\r\n\nx");
+        assert_eq!(problems.line_and_column(0), (1, 1));
+        assert_eq!(problems.line_and_column(2), (2, 1));
+        assert_eq!(problems.line_and_column(5), (2, 3), "é is two bytes and one column");
+        assert_eq!(problems.line_and_column(12), (4, 1));
+        assert_eq!(problems.line_and_column(99), (4, 1), "beyond the end");
+        assert_eq!(problems.line(2), "bé = 1");
+    }
+
+    #[test]
+    fn lines_that_hold_secrets_are_shown_masked() {
+        let shown = |text: &str, line| Problems::new("f", text).masked_line(line);
+        assert_eq!(shown("secret = \"hush\"", 1), "secret = ******");
+        assert_eq!(shown("m = { x = 1, secret = \"hush\" }", 1), "m = { x = 1, secret = ****** *");
+        assert_eq!(shown("api_keys = [\n  \"aGk==\",\n", 2), "  ********");
+        assert_eq!(shown("[jwt.secret]\nname = \"plain\"", 2), "name = \"plain\"");
+        assert_eq!(shown("url = \"redis://u:hush@h/0\"", 1), "url = \"redis://******@h/0\"");
+    }
+
+    #[test]
+    fn quoted_text_is_short_and_on_one_line() {
+        assert_eq!(quoted("a\nb"), "`a\\nb`");
+        assert_eq!(quoted("http://u:p/w@h"), "`http://*****@h`");
+        assert!(quoted(&"x".repeat(1000)).chars().count() < 90);
+    }
+}

@@ -1,0 +1,165 @@
+//! Reading typed values out of one table. What has the wrong kind is skipped here: the schema's check has
+//! already reported it.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problems::{Problems, Span, quoted};
+use super::{schema, units};
+
+/// A value with its place in the text.
+pub(super) type Value<'a> = Spanned<DeValue<'a>>;
+
+/// Something read, with its place.
+pub(super) type At<T> = (T, Span);
+
+/// One table of the file, or the absence of one, which reads as all defaults.
+#[derive(Clone)]
+pub(super) struct Section<'a> {
+    table: Option<&'a DeTable<'a>>,
+    /// Its header, where a missing key is reported.
+    pub span: Span,
+}
+
+impl<'a> Section<'a> {
+    pub fn new(table: &'a DeTable<'a>, span: Span) -> Section<'a> {
+        Section { table: Some(table), span }
+    }
+
+    /// A table that is not there.
+    pub fn absent() -> Section<'a> {
+        Section { table: None, span: 0..0 }
+    }
+
+    /// A value that is a table.
+    pub fn of(value: &'a Value<'a>) -> Option<Section<'a>> {
+        value.get_ref().as_table().map(|table| Section::new(table, value.span()))
+    }
+
+    pub fn is_present(&self) -> bool {
+        self.table.is_some()
+    }
+
+    pub fn get(&self, key: &str) -> Option<&'a Value<'a>> {
+        self.table?.get(key)
+    }
+
+    pub fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// The place of `key`'s value, or of the section where it is missing.
+    pub fn span_of(&self, key: &str) -> Span {
+        self.get(key).map_or(self.span.clone(), Spanned::span)
+    }
+
+    /// Whether an unknown key of this section looks like a slip of `key`, so that a missing `key` need not be
+    /// reported as well.
+    pub fn misspells(&self, schema_section: &str, key: &str) -> bool {
+        self.table.is_some_and(|table| {
+            table.keys().any(|found| schema::meant(schema_section, found.get_ref()) == Some(key))
+        })
+    }
+
+    /// The table under `key`.
+    pub fn section(&self, key: &str) -> Section<'a> {
+        self.get(key).and_then(Section::of).unwrap_or_else(Section::absent)
+    }
+
+    /// The tables under `key`, which is a list of tables.
+    pub fn sections(&self, key: &str) -> Vec<Section<'a>> {
+        let items = self.get(key).and_then(|value| value.get_ref().as_array());
+        items.map(|items| items.iter().filter_map(Section::of).collect()).unwrap_or_default()
+    }
+
+    /// What the table holds, in the file's order.
+    pub fn entries(&self) -> Vec<(&'a str, Span, &'a Value<'a>)> {
+        let Some(table) = self.table else { return Vec::new() };
+        let mut entries: Vec<_> =
+            table.iter().map(|(name, value)| (&**name.get_ref(), name.span(), value)).collect();
+        entries.sort_by_key(|(_, span, _)| span.start);
+        entries
+    }
+
+    /// The strings of a `{ name = "value" }` under `key`, in the file's order, with the places of both.
+    pub fn text_map(&self, key: &str) -> Vec<(At<&'a str>, At<&'a str>)> {
+        let entries = self.section(key).entries().into_iter();
+        entries.filter_map(|(name, span, value)| Some(((name, span), text_of(value)?))).collect()
+    }
+
+    pub fn text(&self, key: &str) -> Option<At<&'a str>> {
+        self.get(key).and_then(text_of)
+    }
+
+    /// One string or a list of them; empty where the key is not there.
+    pub fn texts(&self, key: &str) -> Vec<At<&'a str>> {
+        match self.get(key).map(|value| (value, value.get_ref())) {
+            Some((_, DeValue::Array(items))) => items.iter().filter_map(text_of).collect(),
+            Some((value, _)) => text_of(value).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    pub fn flag(&self, key: &str) -> Option<bool> {
+        self.get(key)?.get_ref().as_bool()
+    }
+
+    /// A whole number; one out of range is reported, and read as not there.
+    pub fn integer(&self, key: &str, range: RangeInclusive<i64>, problems: &mut Problems) -> Option<i64> {
+        let value = self.get(key)?;
+        let digits = value.get_ref().as_integer()?;
+        let number = i64::from_str_radix(digits.as_str(), digits.radix()).ok().filter(|n| range.contains(n));
+        if number.is_none() {
+            let (from, to) = range.into_inner();
+            problems
+                .error(value.span(), format!("`{key}` is out of range: {digits}"))
+                .with_hint(format!("from {from} to {to}"));
+        }
+        number
+    }
+
+    /// A duration of at least a millisecond; anything else is reported, and read as not there.
+    pub fn duration(&self, key: &str, problems: &mut Problems) -> Option<Duration> {
+        let (text, span) = self.text(key)?;
+        units::duration(text).map_err(|fault| problems.fault(span, fault)).ok()
+    }
+
+    /// A size in bytes; one out of range is reported, and read as not there.
+    pub fn size(&self, key: &str, range: RangeInclusive<u64>, problems: &mut Problems) -> Option<u64> {
+        let (text, span) = self.text(key)?;
+        let size = units::size(text).map_err(|fault| problems.fault(span.clone(), fault)).ok()?;
+        if !range.contains(&size) {
+            let (from, to) = (units::show_size(*range.start()), units::show_size(*range.end()));
+            problems
+                .error(span, format!("`{key}` is out of range: {}", quoted(text)))
+                .with_hint(format!("from \"{from}\" to \"{to}\""));
+            return None;
+        }
+        Some(size)
+    }
+
+    /// One of some words; another is reported with the nearest, and read as not there.
+    pub fn choice<T: Copy>(&self, key: &str, words: &[(&str, T)], problems: &mut Problems) -> Option<T> {
+        let (text, span) = self.text(key)?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
+        if found.is_none() {
+            let known = || words.iter().map(|(word, _)| *word);
+            let hint = match schema::closest(text, known()) {
+                Some(word) => format!("did you mean \"{word}\"?"),
+                None => {
+                    format!("one of {}", known().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", "))
+                }
+            };
+            problems.error(span, format!("`{key}` cannot be {}", quoted(text))).with_hint(hint);
+        }
+        found
+    }
+}
+
+/// A string with its place.
+pub(super) fn text_of<'a>(value: &'a Value<'a>) -> Option<At<&'a str>> {
+    value.get_ref().as_str().map(|text| (text, value.span()))
+}

@@ -1,0 +1,176 @@
+//! `[server]`, `[server.limits]`, `[admin]` and `[log]`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::address;
+use super::plan::{AccessFormat, Driver, Level, Limits, Log, LogTarget, Server};
+use super::problems::{Problems, Span, quoted};
+use super::section::{At, Section};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const MAX_SHARDS: i64 = 1024;
+const MAX_CONNECTIONS: i64 = 1_000_000;
+
+/// `[server]`, and the places of its addresses, which `[admin]` must not share.
+pub(super) fn server(root: &Section<'_>, problems: &mut Problems) -> (Server, Vec<At<SocketAddr>>) {
+    let section = root.section("server");
+    let listen = listeners(&section, problems);
+    let server = Server {
+        listen: listen.iter().map(|(address, _)| *address).collect(),
+        shards: shards(&section, problems),
+        pin_cores: section.flag("pin_cores").unwrap_or(true),
+        driver: section
+            .choice(
+                "driver",
+                &[("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)],
+                problems,
+            )
+            .unwrap_or(Driver::Auto),
+        trusted_proxies: trusted_proxies(&section, problems),
+        drain_timeout: section.duration("drain_timeout", problems).unwrap_or(Duration::from_secs(30)),
+        limits: limits(&section.section("limits"), problems),
+    };
+    (server, listen)
+}
+
+fn listeners(section: &Section<'_>, problems: &mut Problems) -> Vec<At<SocketAddr>> {
+    if !section.has("listen") {
+        let default = SocketAddr::from(([0, 0, 0, 0], 8080));
+        return vec![(default, section.span.clone())];
+    }
+    let mut listen: Vec<At<SocketAddr>> = Vec::new();
+    for (text, span) in section.texts("listen") {
+        match address::listen(text) {
+            Ok(address) => {
+                report_overlap(address, &span, &listen, problems);
+                listen.push((address, span));
+            }
+            Err(fault) => problems.fault(span, fault),
+        }
+    }
+    listen
+}
+
+fn report_overlap(address: SocketAddr, span: &Span, others: &[At<SocketAddr>], problems: &mut Problems) {
+    if let Some((other, first)) = others.iter().find(|(other, _)| address::overlap(address, *other)) {
+        let message = format!("port {} is given twice: {address} and {other}", address.port());
+        let problem = problems.error(span.clone(), message).with_hint("give each listener its own port");
+        // An address that is there by default has no place of its own to show.
+        if first.end > 0 {
+            problem.with_related(first.clone(), "first here");
+        }
+    }
+}
+
+fn shards(section: &Section<'_>, problems: &mut Problems) -> Option<usize> {
+    match section.get("shards")?.get_ref() {
+        DeValue::String(_) => section.choice("shards", &[("auto", ())], problems).and(None),
+        _ => section.integer("shards", 1..=MAX_SHARDS, problems).and_then(|n| usize::try_from(n).ok()),
+    }
+}
+
+fn trusted_proxies(section: &Section<'_>, problems: &mut Problems) -> Vec<ipnet::IpNet> {
+    let mut networks = Vec::new();
+    for (text, span) in section.texts("trusted_proxies") {
+        match address::network(text) {
+            Ok(network) => {
+                if network.addr() != network.network() {
+                    problems
+                        .warning(
+                            span,
+                            format!("{} has bits beyond its prefix, which count for nothing", quoted(text)),
+                        )
+                        .with_hint(format!("write \"{}\"", network.trunc()));
+                }
+                networks.push(network.trunc());
+            }
+            Err(fault) => problems.fault(span, fault),
+        }
+    }
+    networks
+}
+
+fn limits(section: &Section<'_>, problems: &mut Problems) -> Limits {
+    let seconds = Duration::from_secs;
+    // The ranges fit `usize` on every machine this builds for.
+    let count = |number: Option<i64>, default: usize| number.map_or(default, |n| n as usize);
+    let header_bytes = section.size("header_bytes", KIB..=MIB, problems).unwrap_or(16 * KIB) as usize;
+    let body_bytes = match section.size("body_bytes", 0..=u64::MAX, problems) {
+        Some(0) => u64::MAX,
+        Some(bytes) => bytes,
+        None => 64 * MIB,
+    };
+    Limits {
+        header_bytes,
+        header_count: count(section.integer("header_count", 1..=1000, problems), 96),
+        body_bytes,
+        header_timeout: section.duration("header_timeout", problems).unwrap_or(seconds(10)),
+        body_timeout: section.duration("body_timeout", problems).unwrap_or(seconds(30)),
+        keepalive_timeout: section.duration("keepalive_timeout", problems).unwrap_or(seconds(75)),
+        max_connections: count(section.integer("max_connections", 1..=MAX_CONNECTIONS, problems), 10_000),
+    }
+}
+
+/// `[admin]`: no section, no listener.
+pub(super) fn admin(
+    root: &Section<'_>,
+    listen: &[At<SocketAddr>],
+    problems: &mut Problems,
+) -> Option<SocketAddr> {
+    let section = root.section("admin");
+    if !section.is_present() {
+        return None;
+    }
+    let address = match section.text("listen") {
+        Some((text, span)) => address::listen(text).map_err(|fault| problems.fault(span, fault)).ok()?,
+        None => SocketAddr::from(([127, 0, 0, 1], 9901)),
+    };
+    report_overlap(address, &section.span_of("listen"), listen, problems);
+    Some(address)
+}
+
+/// `[log]`. `is_dir` tells whether a directory is there: a log file's must be.
+pub(super) fn log(root: &Section<'_>, is_dir: &dyn Fn(&Path) -> bool, problems: &mut Problems) -> Log {
+    let section = root.section("log");
+    let access = [("json", AccessFormat::Json), ("common", AccessFormat::Common), ("off", AccessFormat::Off)];
+    let level = [
+        ("error", Level::Error),
+        ("warn", Level::Warn),
+        ("info", Level::Info),
+        ("debug", Level::Debug),
+        ("trace", Level::Trace),
+    ];
+    Log {
+        access: section.choice("access", &access, problems).unwrap_or(AccessFormat::Json),
+        target: log_target(&section, is_dir, problems),
+        level: section.choice("level", &level, problems).unwrap_or(Level::Info),
+    }
+}
+
+fn log_target(section: &Section<'_>, is_dir: &dyn Fn(&Path) -> bool, problems: &mut Problems) -> LogTarget {
+    let Some((text, span)) = section.text("target").filter(|(text, _)| *text != "stdout") else {
+        return LogTarget::Stdout;
+    };
+    let path = Path::new(text);
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    if text == "stderr" {
+        problems.error(span, "`target` cannot be `stderr`").with_hint("write \"stdout\", or \"/dev/stderr\"");
+    } else if text.is_empty() || text.contains('\0') || is_dir(path) {
+        problems
+            .error(span, format!("{} is not a file", quoted(text)))
+            .with_hint("write \"stdout\", or a file's path: \"/var/log/ringway/access.log\"");
+    } else if !is_dir(dir) {
+        problems
+            .error(span, format!("there is no directory {}", quoted(&dir.to_string_lossy())))
+            .with_hint("create it, or name another file");
+    }
+    LogTarget::File(path.to_path_buf())
+}

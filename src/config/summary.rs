@@ -1,0 +1,125 @@
+//! A plan on one screen, for `ringway check`.
+
+use std::fmt::Write;
+
+use super::plan::*;
+
+/// Upstreams, and routes, shown before the rest is only counted.
+const SHOWN_UPSTREAMS: usize = 8;
+const SHOWN_ROUTES: usize = 16;
+
+/// What a run of this plan would do: listeners, shards, upstreams with their targets, routes.
+pub fn summary(plan: &Plan) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: String| _ = writeln!(out, "{name:<10} {value}");
+    line("listen", comma(&plan.server.listen));
+    line("admin", plan.admin.map_or("none".to_string(), |address| address.to_string()));
+    line("shards", shards(&plan.server));
+    line("log", log(&plan.log));
+    line("upstreams", plan.upstreams.len().to_string());
+    cut(&mut out, &plan.upstreams, SHOWN_UPSTREAMS, |upstream| upstream_line(upstream));
+    _ = writeln!(out, "{:<10} {}", "routes", plan.routes.len());
+    cut(&mut out, &plan.routes, SHOWN_ROUTES, |route| route_line(route, plan));
+    out
+}
+
+fn comma<T: ToString>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The first items, one line each, and how many more there are.
+fn cut<T>(out: &mut String, items: &[T], shown: usize, line: impl Fn(&T) -> String) {
+    for item in items.iter().take(shown) {
+        _ = writeln!(out, "  {}", line(item));
+    }
+    if let Some(more) = items.len().checked_sub(shown).filter(|more| *more > 0) {
+        _ = writeln!(out, "  … and {more} more");
+    }
+}
+
+fn shards(server: &Server) -> String {
+    let count = server.shards.map_or("auto (one per CPU)".to_string(), |n| n.to_string());
+    let pinned = if server.pin_cores { "pinned" } else { "not pinned" };
+    let driver = match server.driver {
+        Driver::Auto => "auto",
+        Driver::IoUring => "io_uring",
+        Driver::Epoll => "epoll",
+    };
+    format!("{count}, {pinned}, driver {driver}")
+}
+
+fn log(log: &Log) -> String {
+    let target = match &log.target {
+        LogTarget::Stdout => "stdout".to_string(),
+        LogTarget::File(path) => path.display().to_string(),
+    };
+    let access = match log.access {
+        AccessFormat::Json => format!("access json to {target}"),
+        AccessFormat::Common => format!("access common to {target}"),
+        AccessFormat::Off => "access off".to_string(),
+    };
+    format!("{access}, level {}", format!("{:?}", log.level).to_lowercase())
+}
+
+fn upstream_line(upstream: &Upstream) -> String {
+    const SHOWN_TARGETS: usize = 4;
+    let balance = match &upstream.balance {
+        Balance::RoundRobin => "round_robin".to_string(),
+        Balance::LeastConnections => "least_connections".to_string(),
+        Balance::P2c => "p2c".to_string(),
+        Balance::Random => "random".to_string(),
+        Balance::Hash(HashOn::Ip) => "hash on ip".to_string(),
+        Balance::Hash(HashOn::Path) => "hash on path".to_string(),
+        Balance::Hash(HashOn::Header(name)) => format!("hash on header:{name}"),
+        Balance::Hash(HashOn::Cookie(name)) => format!("hash on cookie:{name}"),
+        Balance::Hash(HashOn::Query(name)) => format!("hash on query:{name}"),
+    };
+    let target = |target: &Target| match target.weight {
+        1 => target.url.to_string(),
+        weight => format!("{} (weight {weight})", target.url),
+    };
+    let mut targets: Vec<_> = upstream.targets.iter().take(SHOWN_TARGETS).map(target).collect();
+    if let Some(more) = upstream.targets.len().checked_sub(SHOWN_TARGETS).filter(|more| *more > 0) {
+        targets.push(format!("and {more} more"));
+    }
+    format!("{:<16} {balance}: {}", upstream.name, targets.join(", "))
+}
+
+fn route_line(route: &Route, plan: &Plan) -> String {
+    let methods =
+        if route.methods.is_empty() { String::new() } else { format!("{} ", route.methods.join(",")) };
+    let host = match route.hosts.first() {
+        Some(HostPattern::Exact(name)) => name.to_string(),
+        Some(HostPattern::Wildcard(name)) => format!("*.{name}"),
+        None => String::new(),
+    };
+    let path = route.paths.first().map_or("", |path| &*path.text);
+    let more = (route.paths.len() + route.hosts.len().max(1)).saturating_sub(2);
+    let more = if more > 0 { format!(" (+{more})") } else { String::new() };
+    // Names alone: a value may be a key that clients send.
+    let names =
+        |what, list: &[Condition]| list.iter().map(|c| format!("{what} {}", c.name)).collect::<Vec<_>>();
+    let conditions = [names("header", &route.headers), names("query", &route.query)].concat();
+    let conditions = match conditions.is_empty() {
+        true => String::new(),
+        false => format!(" by {}", conditions.join(", ")),
+    };
+    let action = match &route.action {
+        Action::Proxy(proxy) => {
+            plan.upstreams.get(proxy.upstream).map_or("", |upstream| &*upstream.name).to_string()
+        }
+        Action::Respond(respond) => format!("respond {}", respond.status),
+        Action::Redirect(redirect) => {
+            format!("redirect {} to {}", redirect.status, show_template(&redirect.to))
+        }
+    };
+    format!("{:<16} {methods}{host}{path}{more}{conditions} -> {action}", route.name)
+}
+
+fn show_template(template: &Template) -> String {
+    let piece = |piece: &Piece| match piece {
+        Piece::Text(text) => text.to_string(),
+        Piece::Capture(name) => format!("{{{name}}}"),
+    };
+    template.0.iter().map(piece).collect()
+}

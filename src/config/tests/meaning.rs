@@ -1,0 +1,287 @@
+//! Defaults, and what each key becomes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn an_empty_file_has_exactly_the_defaults_of_the_contract() {
+    let seconds = Duration::from_secs;
+    let found = plan("");
+    let want = Plan {
+        server: Server {
+            listen: vec!["0.0.0.0:8080".parse().unwrap()],
+            shards: None,
+            pin_cores: true,
+            driver: Driver::Auto,
+            trusted_proxies: vec![],
+            drain_timeout: seconds(30),
+            limits: Limits {
+                header_bytes: 16 * 1024,
+                header_count: 96,
+                body_bytes: 64 * 1024 * 1024,
+                header_timeout: seconds(10),
+                body_timeout: seconds(30),
+                keepalive_timeout: seconds(75),
+                max_connections: 10_000,
+            },
+        },
+        admin: None,
+        log: Log { access: AccessFormat::Json, target: LogTarget::Stdout, level: Level::Info },
+        upstreams: vec![],
+        routes: vec![],
+    };
+    assert_eq!(found, want);
+    assert_eq!(plan("[admin]").admin, Some("127.0.0.1:9901".parse::<SocketAddr>().unwrap()));
+}
+
+#[test]
+fn upstreams_and_routes_have_the_defaults_of_the_contract() {
+    let found = plan(
+        "[upstream.users]\ntargets = [\"http://127.0.0.1:3001\"]\n[[route]]\npath = \"/x\"\nupstream = \"users\"",
+    );
+    let seconds = Duration::from_secs;
+    let upstream = Upstream {
+        name: "users".into(),
+        targets: vec![Target {
+            url: "http://127.0.0.1:3001".into(),
+            weight: 1,
+            address: TargetAddress::Ip("127.0.0.1:3001".parse().unwrap()),
+            authority: "127.0.0.1:3001".into(),
+        }],
+        balance: Balance::RoundRobin,
+        connect_timeout: seconds(2),
+        response_timeout: seconds(30),
+        idle_timeout: seconds(60),
+        keepalive: 256,
+        keepalive_idle: seconds(60),
+    };
+    let route = Route {
+        name: "route-1".into(),
+        hosts: vec![],
+        paths: vec![PathPattern {
+            text: "/x".into(),
+            segments: vec![Segment::Literal("x".into())],
+            tail: Tail::Exact,
+        }],
+        methods: vec![],
+        headers: vec![],
+        query: vec![],
+        priority: 0,
+        action: Action::Proxy(Proxy { upstream: 0, path: PathEdit::Keep, host: HostHeader::Upstream }),
+        request_headers: HeaderEdits::default(),
+        response_headers: HeaderEdits::default(),
+        deprecated: None,
+        timeout: None,
+    };
+    assert_eq!(found.upstreams, [Arc::new(upstream)]);
+    assert_eq!(found.routes, [Arc::new(route)]);
+    let found = self::route("path = \"/x\"\nrespond = {}");
+    assert_eq!(found.action, Action::Respond(Respond { status: 200, body: [].into(), content_type: None }));
+    let Action::Redirect(redirect) = self::route("path = \"/x\"\nredirect = { to = \"/y\" }").action else {
+        panic!("a redirect")
+    };
+    assert_eq!(redirect.status, 308);
+}
+
+#[test]
+fn every_value_of_server_admin_and_log_is_taken() {
+    let text = r#"
+        [server]
+        listen = ["127.0.0.1:1", "[::1]:2", ":3"]
+        shards = 4
+        pin_cores = false
+        driver = "epoll"
+        trusted_proxies = ["10.0.0.0/8", "192.0.2.1", "fd00::/8"]
+        drain_timeout = "1m"
+        limits = { header_bytes = "1KiB", header_count = 1000, body_bytes = "0", header_timeout = "1ms", body_timeout = "2s", keepalive_timeout = "3m", max_connections = 1 }
+        [admin]
+        listen = "127.0.0.1:4"
+        [log]
+        access = "off"
+        target = "/var/log/ringway.log"
+        level = "trace"
+        [[route]]
+        path = "/"
+        respond = {}
+    "#;
+    let found = plan(text);
+    let listen: Vec<_> = found.server.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen, ["127.0.0.1:1", "[::1]:2", "0.0.0.0:3"]);
+    assert_eq!(found.server.shards, Some(4));
+    assert!(!found.server.pin_cores);
+    assert_eq!(found.server.driver, Driver::Epoll);
+    let proxies: Vec<_> = found.server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]);
+    assert_eq!(found.server.drain_timeout, Duration::from_secs(60));
+    let limits = Limits {
+        header_bytes: 1024,
+        header_count: 1000,
+        body_bytes: u64::MAX,
+        header_timeout: Duration::from_millis(1),
+        body_timeout: Duration::from_secs(2),
+        keepalive_timeout: Duration::from_secs(180),
+        max_connections: 1,
+    };
+    assert_eq!(found.server.limits, limits);
+    assert_eq!(found.admin, Some("127.0.0.1:4".parse().unwrap()));
+    let target = LogTarget::File("/var/log/ringway.log".into());
+    assert_eq!(found.log, Log { access: AccessFormat::Off, target, level: Level::Trace });
+}
+
+#[test]
+fn upstreams_keep_the_order_of_the_file_and_take_every_balance() {
+    let text = r#"
+        upstream.z = { targets = "http://a", balance = "least_connections" }
+        upstream.y = { targets = { url = "unix:/s", weight = 7 }, balance = "p2c", keepalive = 0 }
+        upstream.b = { targets = ["http://a", { url = "http://b:81" }], balance = "random" }
+        upstream.a = { targets = "http://a", balance = "hash" }
+        upstream.c = { targets = "http://a", balance = "hash", hash_on = "header:X-Key" }
+        upstream.d = { targets = "http://a", balance = "hash", hash_on = "cookie:Key" }
+        upstream.e = { targets = "http://a", balance = "hash", hash_on = "query:Key" }
+        upstream.f = { targets = "http://a", balance = "hash", hash_on = "path" }
+    "#;
+    let found = plan(text).upstreams;
+    let names: Vec<_> = found.iter().map(|upstream| &*upstream.name).collect();
+    assert_eq!(names, ["z", "y", "b", "a", "c", "d", "e", "f"]);
+    let balances: Vec<_> = found.iter().map(|upstream| upstream.balance.clone()).collect();
+    assert_eq!(
+        balances,
+        [
+            Balance::LeastConnections,
+            Balance::P2c,
+            Balance::Random,
+            Balance::Hash(HashOn::Ip),
+            Balance::Hash(HashOn::Header("x-key".into())),
+            Balance::Hash(HashOn::Cookie("Key".into())),
+            Balance::Hash(HashOn::Query("Key".into())),
+            Balance::Hash(HashOn::Path),
+        ]
+    );
+    assert_eq!((found[1].targets[0].weight, found[1].keepalive), (7, 0));
+    assert_eq!(&*found[2].targets[1].authority, "b:81");
+}
+
+#[test]
+fn every_way_to_match_is_taken() {
+    let found = route(
+        r#"
+        name = "all"
+        host = ["A.example.com", "*.b.example.com"]
+        path = ["/x/{id}", "/y/*"]
+        method = ["GET", "PURGE"]
+        headers = { X-Version = "2", x-beta = "*" }
+        query = { beta = "1", any = "*" }
+        priority = -3
+        upstream = "up"
+    "#,
+    );
+    assert_eq!(
+        found.hosts,
+        [HostPattern::Exact("a.example.com".into()), HostPattern::Wildcard("b.example.com".into())]
+    );
+    assert_eq!(found.paths.len(), 2);
+    assert_eq!(found.methods, ["GET".into(), "PURGE".into()]);
+    let condition =
+        |name: &str, value: Option<&str>| Condition { name: name.into(), value: value.map(Into::into) };
+    assert_eq!(found.headers, [condition("x-version", Some("2")), condition("x-beta", None)]);
+    assert_eq!(found.query, [condition("beta", Some("1")), condition("any", None)]);
+    assert_eq!((found.priority, &*found.name), (-3, "all"));
+    assert_eq!(route("host = \"*\"\npath = \"/\"\nrespond = {}").hosts, []);
+}
+
+#[test]
+fn every_action_and_policy_is_taken() {
+    let found = route(
+        r#"
+        path = "/x/{id}/*"
+        upstream = "up"
+        rewrite = "/{id}/{rest}"
+        host_header = "api.internal:81"
+        timeout = "60s"
+        request_headers = { set = { x-b = "1", X-a = "2" }, add = { x-c = "3" }, remove = ["Cookie"] }
+        response_headers.remove = ["server"]
+        deprecated = { since = 2026-01-31, sunset = "2027-01-31", link = "https://example.com/v1" }
+    "#,
+    );
+    let Action::Proxy(proxy) = found.action else { panic!("a proxy") };
+    assert_eq!(proxy.host, HostHeader::Literal("api.internal:81".into()));
+    let text = |text: &str| Piece::Text(text.into());
+    let capture = |name: &str| Piece::Capture(name.into());
+    let rewrite = Template(vec![text("/"), capture("id"), text("/"), capture("rest")]);
+    assert_eq!(proxy.path, PathEdit::Rewrite(rewrite));
+    assert_eq!(found.timeout, Some(Duration::from_secs(60)));
+    let edits = HeaderEdits {
+        remove: vec!["Cookie".into()],
+        set: vec![("x-b".into(), "1".into()), ("X-a".into(), "2".into())],
+        add: vec![("x-c".into(), "3".into())],
+    };
+    assert_eq!(found.request_headers, edits, "names as written, in the file's order");
+    assert_eq!(found.response_headers.remove, ["server".into()]);
+    let deprecated = Deprecated {
+        deprecation: "@1769817600".into(),
+        sunset: Some("Sun, 31 Jan 2027 00:00:00 GMT".into()),
+        link: Some("<https://example.com/v1>; rel=\"deprecation\"".into()),
+    };
+    assert_eq!(found.deprecated, Some(deprecated));
+    let strip = route("path = \"/x/*\"\nupstream = \"up\"\nstrip_prefix = true\nhost_header = \"client\"");
+    let action = Proxy { upstream: 0, path: PathEdit::StripPrefix, host: HostHeader::Client };
+    assert_eq!(strip.action, Action::Proxy(action));
+    let respond = route("path = \"/x\"\nrespond = { status = 418, body = \"tea\" }");
+    let action = Respond { status: 418, body: (*b"tea").into(), content_type: Some("text/plain".into()) };
+    assert_eq!(respond.action, Action::Respond(action));
+}
+
+#[test]
+fn a_routes_own_policy_replaces_the_default_and_can_switch_it_off() {
+    let text = r#"
+        [defaults]
+        timeout = "5s"
+        host_header = "client"
+        request_headers = { remove = ["cookie"] }
+        response_headers = { set = { x = "1" } }
+        deprecated = true
+        [[route]]
+        path = "/kept"
+        upstream = "up"
+        [[route]]
+        path = "/replaced"
+        upstream = "up"
+        timeout = "1s"
+        host_header = "upstream"
+        response_headers = { remove = ["y"] }
+        deprecated = { sunset = "2027-01-31" }
+        [[route]]
+        path = "/off"
+        upstream = "up"
+        timeout = false
+        request_headers = false
+        response_headers = {}
+        deprecated = false
+        [upstream.up]
+        targets = "http://a"
+    "#;
+    let routes = plan(text).routes;
+    let host = |route: &Route| match &route.action {
+        Action::Proxy(proxy) => proxy.host.clone(),
+        _ => panic!("a proxy"),
+    };
+    let [kept, replaced, off] = &routes[..] else { panic!("three routes") };
+    assert_eq!(kept.timeout, Some(Duration::from_secs(5)));
+    assert_eq!(host(kept), HostHeader::Client);
+    assert_eq!(kept.request_headers.remove, ["cookie".into()]);
+    assert_eq!(kept.response_headers.set.len(), 1);
+    assert_eq!(&*kept.deprecated.as_ref().unwrap().deprecation, "true");
+    assert_eq!(replaced.timeout, Some(Duration::from_secs(1)));
+    assert_eq!(host(replaced), HostHeader::Upstream);
+    assert_eq!(replaced.request_headers, kept.request_headers);
+    assert_eq!(replaced.response_headers.set.len(), 0, "replaced, not merged");
+    assert!(replaced.deprecated.as_ref().unwrap().sunset.is_some());
+    assert_eq!((off.timeout, &off.deprecated), (None, &None));
+    assert_eq!(
+        (&off.request_headers, &off.response_headers),
+        (&HeaderEdits::default(), &HeaderEdits::default())
+    );
+}

@@ -1,0 +1,61 @@
+//! What configurations mean and what is refused in them, from text; helpers for the files below.
+
+use std::path::Path;
+
+use super::plan::*;
+use super::problems::Problems;
+use super::{Loaded, Outside, Shadowed, parse};
+
+mod meaning;
+mod refusals;
+mod report;
+
+const NO_SHADOWS: Shadowed<'static> = &|_| Vec::new();
+
+fn outside(shadowed: Shadowed<'_>) -> Outside<'_> {
+    Outside { shadowed, is_dir: &|path| path == Path::new("/var/log") || path == Path::new(".") }
+}
+
+fn read(text: &str) -> Result<Loaded, Problems> {
+    parse(text, "f.toml", outside(NO_SHADOWS))
+}
+
+fn plan(text: &str) -> Plan {
+    read(text).unwrap_or_else(|problems| panic!("{}", problems.render(false))).plan
+}
+
+/// A route of these lines, where `up` is an upstream.
+fn route(lines: &str) -> Route {
+    let text = format!("upstream.up.targets = \"http://127.0.0.1\"\n[[route]]\n{lines}");
+    plan(&text).routes[0].as_ref().clone()
+}
+
+/// Every problem, warnings too, as `line:column: message (hint)`.
+fn problems(text: &str) -> Vec<String> {
+    let found = match read(text) {
+        Ok(loaded) => loaded.warnings,
+        Err(problems) => problems,
+    };
+    found.lines().map(|line| line.strip_prefix("f.toml:").expect("each names its file").to_string()).collect()
+}
+
+/// Each text has one problem: at this place, with these words in the message or the hint.
+fn each_has_one_problem(rows: &[(&str, &str, &str)]) {
+    for (text, place, words) in rows {
+        let found = problems(text);
+        assert_eq!(found.len(), 1, "{text}\n{found:#?}");
+        assert!(found[0].starts_with(&format!("{place}: ")), "{text}\nwanted {place}: {}", found[0]);
+        assert!(found[0].contains(words), "{text}\nwanted {words}: {}", found[0]);
+    }
+}
+
+/// The same for lines under a `[[route]]` that has what it needs; `place` counts from the first of them.
+fn each_route_has_one_problem(rows: &[(&str, &str, &str)]) {
+    for (lines, place, words) in rows {
+        let (line, column) = place.split_once(':').expect("line:column");
+        let head = "upstream.up.targets = \"http://127.0.0.1\"\n[[route]]\n";
+        let rest = "[[route]]\npath=\"/other\"\nupstream=\"up\"\n";
+        let line: usize = line.parse::<usize>().expect("a number") + 2;
+        each_has_one_problem(&[(&format!("{head}{lines}\n{rest}"), &format!("{line}:{column}"), words)]);
+    }
+}

@@ -1,0 +1,194 @@
+//! Durations, sizes and dates as they are written.
+
+use std::time::Duration;
+
+use super::problems::{Fault, quoted};
+
+/// The longest duration that makes sense anywhere: a year.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+const SIZE_UNITS: [(&str, u64); 6] =
+    [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("KB", 1000), ("MB", 1_000_000)];
+
+/// `"250ms"`, `"10s"`, `"5m"`, `"1h"`: at least a millisecond, at most a year.
+pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
+    let example = "write a whole number and a unit, \"250ms\", \"10s\", \"5m\" or \"1h\"";
+    let (number, unit) = split(text);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "" if !number.is_empty() => {
+            return Err(Fault::new(
+                format!("{} has no unit", quoted(text)),
+                format!("write \"{number}s\" or \"{number}ms\""),
+            ));
+        }
+        _ => return Err(Fault::new(format!("{} is not a duration", quoted(text)), example)),
+    };
+    let Ok(number) = number.parse::<u64>() else {
+        return Err(Fault::new(format!("{} is not a duration", quoted(text)), example));
+    };
+    match number.checked_mul(unit_ms).map(Duration::from_millis) {
+        Some(Duration::ZERO) => {
+            Err(Fault::new(format!("{} leaves no time at all", quoted(text)), "at least \"1ms\""))
+        }
+        Some(duration) if duration <= LONGEST => Ok(duration),
+        _ => Err(Fault::new(format!("{} is too long", quoted(text)), "at most \"8760h\", a year")),
+    }
+}
+
+/// `"512B"`, `"16KiB"`, `"1MiB"`, `"1GiB"`, and decimal `"16KB"`, `"1MB"`; `"0"` needs no unit.
+pub(super) fn size(text: &str) -> Result<u64, Fault> {
+    let (number, unit) = split(text);
+    let not_a_size = || {
+        Fault::new(
+            format!("{} is not a size", quoted(text)),
+            "write a whole number and a unit, B, KiB, MiB, GiB, KB or MB: \"16KiB\"",
+        )
+    };
+    if unit.is_empty() && number.parse() == Ok(0u64) {
+        return Ok(0);
+    }
+    if unit.is_empty() && !number.is_empty() {
+        let hint = format!("write \"{number}B\" or \"{number}KiB\"");
+        return Err(Fault::new(format!("{} has no unit", quoted(text)), hint));
+    }
+    let (_, bytes) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(not_a_size)?;
+    let number: u64 = number.parse().map_err(|_| not_a_size())?;
+    number
+        .checked_mul(*bytes)
+        .ok_or_else(|| Fault::new(format!("{} is too much", quoted(text)), "at most 16 EiB"))
+}
+
+/// A size in the largest binary unit that divides it.
+pub(super) fn show_size(bytes: u64) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
+        Some((name, unit)) => format!("{}{name}", bytes / unit),
+        None => format!("{bytes}B"),
+    }
+}
+
+fn split(text: &str) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
+}
+
+/// A day, counted from 1 January 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Day(i64);
+
+impl Day {
+    /// `2027-01-31`, from 1970 on.
+    pub fn parse(text: &str) -> Result<Day, Fault> {
+        let fault = |what| Fault::new(format!("{} is not {what}", quoted(text)), "write \"2027-01-31\"");
+        let number = |digits: usize, part: &str| -> Option<i64> {
+            (part.len() == digits && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse().ok())?
+        };
+        let parts: Vec<&str> = text.splitn(4, '-').collect();
+        let [year, month, day] = parts[..] else { return Err(fault("a date")) };
+        let (Some(year), Some(month), Some(day)) = (number(4, year), number(2, month), number(2, day)) else {
+            return Err(fault("a date"));
+        };
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let days = match month {
+            2 => 28 + i64::from(leap),
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        };
+        if year < 1970 || !(1..=12).contains(&month) || !(1..=days).contains(&day) {
+            return Err(fault("a day that exists (from 1970 on)"));
+        }
+        Ok(Day(days_before(year, month) + day - 1))
+    }
+
+    /// Seconds since 1 January 1970, at the day's beginning (UTC).
+    pub fn unix_seconds(self) -> i64 {
+        self.0 * 86_400
+    }
+
+    /// The day's beginning as an IMF-fixdate (RFC 9110, 5.6.7).
+    pub fn imf_fixdate(self) -> String {
+        const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let mut year = 1970 + self.0 / 366;
+        while days_before(year + 1, 1) <= self.0 {
+            year += 1;
+        }
+        let month = (1..=12).rev().find(|month| days_before(year, *month) <= self.0).unwrap_or(1);
+        let day = self.0 - days_before(year, month) + 1;
+        let weekday = WEEKDAYS[self.0.rem_euclid(7) as usize];
+        format!("{weekday}, {day:02} {} {year} 00:00:00 GMT", MONTHS[(month - 1) as usize])
+    }
+}
+
+/// Days from 1 January 1970 to the first of a month.
+fn days_before(year: i64, month: i64) -> i64 {
+    // Years that begin in March put the leap day last, so that months before it never shift.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let leap_days = year / 4 - year / 100 + year / 400;
+    365 * year + leap_days + (153 * month + 2) / 5 - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit_and_are_never_zero() {
+        for (text, ms) in
+            [("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("1h", 3_600_000), ("007s", 7000)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in
+            ["", "s", "10", "1.5s", "-1s", " 1s", "1 s", "1d", "1M", "0s", "8761h", "99999999999999999999s"]
+        {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert_eq!(duration("10").unwrap_err().hint, "write \"10s\" or \"10ms\"");
+    }
+
+    #[test]
+    fn sizes_have_a_unit_binary_or_decimal() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("0B", 0),
+            ("512B", 512),
+            ("16KiB", 16384),
+            ("1MiB", 1 << 20),
+            ("2GiB", 2 << 30),
+            ("16KB", 16000),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "16", "16K", "16kib", "1.5MiB", "-1B", "1 MiB", "99999999999GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert_eq!(show_size(16384), "16KiB");
+        assert_eq!(show_size(1001), "1001B");
+    }
+
+    #[test]
+    fn days_become_unix_seconds_and_http_dates() {
+        for (text, seconds, date) in [
+            ("1970-01-01", 0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            ("1994-11-06", 784_080_000, "Sun, 06 Nov 1994 00:00:00 GMT"),
+            ("2000-02-29", 951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            ("2026-12-31", 1_798_675_200, "Thu, 31 Dec 2026 00:00:00 GMT"),
+            ("2027-01-31", 1_801_353_600, "Sun, 31 Jan 2027 00:00:00 GMT"),
+            ("9999-12-31", 253_402_214_400, "Fri, 31 Dec 9999 00:00:00 GMT"),
+        ] {
+            let day = Day::parse(text).unwrap();
+            assert_eq!(day.unix_seconds(), seconds, "{text}");
+            assert_eq!(day.imf_fixdate(), date);
+        }
+        for text in
+            ["", "2027", "2027-1-31", "2027-13-01", "2027-02-29", "2027-00-10", "1969-12-31", "2027-01-31-"]
+        {
+            assert!(Day::parse(text).is_err(), "{text}");
+        }
+    }
+}

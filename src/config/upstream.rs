@@ -1,0 +1,178 @@
+//! `[upstream.NAME]`: targets and how they are used.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::plan::{Balance, HashOn, Target, Upstream};
+use super::problems::{Fault, Problems, Span, quoted};
+use super::section::{At, Section, Value, text_of};
+use super::{address, edits, schema};
+
+const SECTION: &str = "upstream.NAME";
+const MAX_KEEPALIVE: i64 = 65_535;
+const MAX_WEIGHT: i64 = 65_535;
+/// A suggestion looks at this many names at most, so that many wrong ones in a long file stay cheap.
+const SUGGESTED_FROM: usize = 1000;
+
+/// The upstreams by name, and which of them a route uses.
+pub(super) struct Names<'a> {
+    index: HashMap<&'a str, usize>,
+    /// In file order: name, place, used.
+    all: Vec<(&'a str, Span, bool)>,
+}
+
+impl Names<'_> {
+    /// The index of the upstream that a route names, which counts it as used; an unknown one is reported.
+    pub fn index_of(&mut self, name: &str, span: Span, problems: &mut Problems) -> Option<usize> {
+        if let Some(index) = self.index.get(name) {
+            self.all[*index].2 = true;
+            return Some(*index);
+        }
+        let known = self.all.iter().take(SUGGESTED_FROM).map(|(known, ..)| *known);
+        let hint = match schema::closest(name, known) {
+            Some(known) => {
+                // That one is used, only misspelt.
+                self.all[self.index[known]].2 = true;
+                format!("did you mean `{known}`?")
+            }
+            None => format!("add a section `[upstream.{name}]` with its `targets`"),
+        };
+        problems.error(span, format!("there is no upstream {}", quoted(name))).with_hint(hint);
+        None
+    }
+
+    /// Warns of every upstream that no route uses.
+    pub fn report_unused(&self, problems: &mut Problems) {
+        for (name, span, _) in self.all.iter().filter(|(.., used)| !used) {
+            problems
+                .warning(span.clone(), format!("upstream {} is never used", quoted(name)))
+                .with_hint("name it in a route's `upstream`, or remove it");
+        }
+    }
+}
+
+/// All upstreams in file order. One with problems keeps its place, so that routes still find it.
+pub(super) fn upstreams<'a>(root: &Section<'a>, problems: &mut Problems) -> (Vec<Arc<Upstream>>, Names<'a>) {
+    let mut names = Names { index: HashMap::new(), all: Vec::new() };
+    let mut upstreams = Vec::new();
+    for (name, span, value) in root.section("upstream").entries() {
+        names.index.insert(name, upstreams.len());
+        let section = Section::of(value);
+        // What is no table was probably meant otherwise, so nobody can use it.
+        names.all.push((name, span.clone(), section.is_none()));
+        if name.is_empty() || name.chars().any(char::is_control) {
+            problems
+                .error(span, format!("{} is not a name for an upstream", quoted(name)))
+                .with_hint("give it one that can be shown on one line");
+        }
+        let section = section.unwrap_or_else(Section::absent);
+        upstreams.push(Arc::new(upstream(name, &section, problems)));
+    }
+    (upstreams, names)
+}
+
+fn upstream(name: &str, section: &Section<'_>, problems: &mut Problems) -> Upstream {
+    let seconds = Duration::from_secs;
+    Upstream {
+        name: name.into(),
+        targets: targets(name, section, problems),
+        balance: balance(section, problems),
+        connect_timeout: section.duration("connect_timeout", problems).unwrap_or(seconds(2)),
+        response_timeout: section.duration("response_timeout", problems).unwrap_or(seconds(30)),
+        idle_timeout: section.duration("idle_timeout", problems).unwrap_or(seconds(60)),
+        keepalive: section.integer("keepalive", 0..=MAX_KEEPALIVE, problems).unwrap_or(256) as usize,
+        keepalive_idle: section.duration("keepalive_idle", problems).unwrap_or(seconds(60)),
+    }
+}
+
+fn targets(name: &str, section: &Section<'_>, problems: &mut Problems) -> Vec<Target> {
+    let Some(value) = section.get("targets") else {
+        if section.is_present() && !section.misspells(SECTION, "targets") {
+            problems
+                .error(section.span.clone(), format!("upstream {} has no `targets`", quoted(name)))
+                .with_hint("add targets = [\"http://127.0.0.1:3001\"]");
+        }
+        return Vec::new();
+    };
+    match value.get_ref() {
+        DeValue::Array(items) => items.iter().filter_map(|item| target(item, problems)).collect(),
+        _ => target(value, problems).into_iter().collect(),
+    }
+}
+
+/// A target: a URL, or `{ url = …, weight = … }`.
+fn target(value: &Value<'_>, problems: &mut Problems) -> Option<Target> {
+    let (url, weight): (At<&str>, u32) = match (text_of(value), Section::of(value)) {
+        (Some(url), _) => (url, 1),
+        (None, Some(section)) => {
+            let weight = section.integer("weight", 1..=MAX_WEIGHT, problems).unwrap_or(1);
+            let Some(url) = section.text("url") else {
+                if !section.has("url") && !section.misspells("upstream.NAME.targets", "url") {
+                    problems
+                        .error(value.span(), "a target without `url`")
+                        .with_hint("write { url = \"http://127.0.0.1:3001\", weight = 3 }");
+                }
+                return None;
+            };
+            (url, weight as u32)
+        }
+        (None, None) => return None,
+    };
+    match address::target(url.0) {
+        Ok((address, authority)) => Some(Target { url: url.0.into(), weight, address, authority }),
+        Err(fault) => {
+            problems.fault(url.1, fault);
+            None
+        }
+    }
+}
+
+fn balance(section: &Section<'_>, problems: &mut Problems) -> Balance {
+    const HASH: &str = "hash";
+    let hash_on = section.text("hash_on").and_then(|(text, span)| match hash_on(text) {
+        Ok(on) => Some(on),
+        Err(fault) => {
+            problems.fault(span, fault);
+            None
+        }
+    });
+    let methods = [
+        ("round_robin", Balance::RoundRobin),
+        ("least_connections", Balance::LeastConnections),
+        ("p2c", Balance::P2c),
+        ("random", Balance::Random),
+        (HASH, Balance::Hash(hash_on.unwrap_or(HashOn::Ip))),
+    ];
+    let words: Vec<(&str, usize)> = methods.iter().enumerate().map(|(at, (word, _))| (*word, at)).collect();
+    let chosen = section.choice("balance", &words, problems);
+    if section.has("hash_on") && section.text("balance").is_none_or(|(text, _)| text != HASH) {
+        problems
+            .warning(section.span_of("hash_on"), "`hash_on` does nothing without `balance = \"hash\"`")
+            .with_hint("add balance = \"hash\", or leave `hash_on` out");
+    }
+    let [round_robin, ..] = &methods;
+    chosen.and_then(|at| methods.get(at)).unwrap_or(round_robin).1.clone()
+}
+
+fn hash_on(text: &str) -> Result<HashOn, Fault> {
+    let example = "write \"ip\", \"path\", \"header:NAME\", \"cookie:NAME\" or \"query:NAME\"";
+    let fault = |why: &str| Fault::new(format!("`hash_on`: {} {why}", quoted(text)), example);
+    match text.split_once(':') {
+        None if text == "ip" => Ok(HashOn::Ip),
+        None if text == "path" => Ok(HashOn::Path),
+        None if text == "consumer" => {
+            Err(Fault::new("`hash_on = \"consumer\"` is not supported yet", example))
+        }
+        Some(("header" | "cookie" | "query", "")) => Err(fault("has no name")),
+        Some(("header" | "cookie", name)) if !edits::is_token(name) => {
+            Err(fault("has a name that none can have"))
+        }
+        Some(("header", name)) => Ok(HashOn::Header(name.to_ascii_lowercase().into())),
+        Some(("cookie", name)) => Ok(HashOn::Cookie(name.into())),
+        Some(("query", name)) => Ok(HashOn::Query(name.into())),
+        _ => Err(fault("is not known")),
+    }
+}

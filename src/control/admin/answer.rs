@@ -1,0 +1,142 @@
+//! What the admin listener answers: built by control or here, put on the wire here.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// A whole response of the admin listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
+    /// The `Allow` field of a 405.
+    pub allow: Option<&'static str>,
+}
+
+impl Answer {
+    pub fn text(status: u16, body: impl Into<String>) -> Answer {
+        Answer::new(status, "text/plain; charset=utf-8", body.into().into_bytes())
+    }
+
+    /// On one line, for programs.
+    pub fn json(status: u16, body: &impl Serialize) -> Answer {
+        Answer::new(status, "application/json", line(serde_json::to_vec(body)))
+    }
+
+    /// Indented, for people too.
+    pub fn page(body: &impl Serialize) -> Answer {
+        Answer::new(200, "application/json", line(serde_json::to_vec_pretty(body)))
+    }
+
+    /// Prometheus text exposition format.
+    pub fn metrics(page: impl Into<Vec<u8>>) -> Answer {
+        Answer::new(200, "text/plain; version=0.0.4", page.into())
+    }
+
+    /// `application/problem+json` (RFC 9457). `reason` is stable; `error` is for people.
+    pub fn problem(status: u16, reason: &str, error: &str) -> Answer {
+        Answer::problem_with(status, reason, error, json!({}))
+    }
+
+    /// The same with more members, which must be those of an object.
+    pub fn problem_with(status: u16, reason: &str, error: &str, more: Value) -> Answer {
+        let problem = Problem { r#type: "about:blank", title: title(status), status, error, reason, more };
+        Answer { content_type: "application/problem+json", ..Answer::json(status, &problem) }
+    }
+
+    fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Answer {
+        Answer { status, content_type, body, allow: None }
+    }
+
+    /// The bytes of the response; to HEAD without the body, but with its length.
+    pub fn to_bytes(&self, with_body: bool, keep_open: bool) -> Vec<u8> {
+        let Answer { status, content_type, body, allow } = self;
+        let mut head = format!(
+            "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
+             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
+            title(*status),
+            body.len()
+        );
+        if let Some(allow) = allow {
+            head += &format!("Allow: {allow}\r\n");
+        }
+        head += if keep_open { "\r\n" } else { "Connection: close\r\n\r\n" };
+        let mut bytes = head.into_bytes();
+        if with_body {
+            bytes.extend_from_slice(body);
+        }
+        bytes
+    }
+}
+
+/// In the order in which the contract shows them.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    error: &'a str,
+    reason: &'a str,
+    #[serde(flatten)]
+    more: Value,
+}
+
+fn line(json: serde_json::Result<Vec<u8>>) -> Vec<u8> {
+    let mut json = json.expect("the keys are strings, and nothing here fails by itself");
+    json.push(b'\n');
+    json
+}
+
+/// The reason phrases of what this listener sends.
+fn title(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        422 => "Unprocessable Content",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        _ => "Internal Server Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_has_the_members_of_rfc_9457_and_its_own() {
+        let answer = Answer::problem_with(422, "invalid_config", "It is wrong", json!({ "problems": ["a"] }));
+        let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!(answer.content_type, "application/problem+json");
+        assert_eq!(
+            body,
+            json!({
+                "type": "about:blank", "title": "Unprocessable Content", "status": 422,
+                "reason": "invalid_config", "error": "It is wrong", "problems": ["a"],
+            })
+        );
+    }
+
+    #[test]
+    fn a_head_request_learns_the_length_of_the_body_it_does_not_get() {
+        let bytes = Answer::text(200, "ok\n").to_bytes(false, true);
+        let text = String::from_utf8(bytes).expect("ASCII");
+        assert!(text.contains("\r\nContent-Length: 3\r\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\n"), "{text}");
+    }
+
+    #[test]
+    fn only_a_connection_that_ends_is_told_so() {
+        let text = |open| String::from_utf8(Answer::text(200, "").to_bytes(true, open)).expect("ASCII");
+        assert!(text(false).contains("Connection: close"));
+        assert!(!text(true).contains("Connection"));
+    }
+}

@@ -1,0 +1,232 @@
+//! Which admin requests are let in, and what each one asks for. Decides only: no socket, no state.
+//!
+//! The listener has no password; its address is its protection, so a browser on the same machine must not become a
+//! way around it. Two rules keep web pages out:
+//!
+//! - `Host` must be an IP address, `localhost` (or a name below it), or a name without a dot, as containers have.
+//!   A page that has its own domain point at this address (DNS rebinding) sends that domain, and is refused.
+//! - A request that changes something and carries an `Origin` must come from this listener's own origin.
+
+use std::net::IpAddr;
+
+use crate::control::admin::answer::Answer;
+
+/// What control is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Do all shards serve?
+    Ready,
+    Metrics,
+    Status,
+    Reload,
+}
+
+/// What becomes of a request.
+#[derive(Debug, PartialEq)]
+pub enum Decision {
+    /// Answered at once.
+    Answer(Answer),
+    /// Answered by control.
+    Ask(Ask),
+}
+
+/// The parts of a request head that matter here.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    pub method: &'a str,
+    /// Without the query.
+    pub path: &'a str,
+    /// The value of `Host`; `None`: there is none, or more than one.
+    pub host: Option<&'a [u8]>,
+    /// Whether an absent `Host` is the client's fault (RFC 9112, 3.2: from HTTP/1.1 on).
+    pub needs_host: bool,
+    pub origin: Option<&'a [u8]>,
+}
+
+/// Decides by path, then method, after the two rules above.
+pub fn decide(head: &Head) -> Decision {
+    if let Some(refusal) = refuse(head) {
+        return Decision::Answer(refusal);
+    }
+    let get = matches!(head.method, "GET" | "HEAD");
+    match head.path {
+        "/healthz" if get => Decision::Answer(Answer::text(200, "ok\n")),
+        "/readyz" if get => Decision::Ask(Ask::Ready),
+        "/metrics" if get => Decision::Ask(Ask::Metrics),
+        "/status" if get => Decision::Ask(Ask::Status),
+        "/reload" if head.method == "POST" => Decision::Ask(Ask::Reload),
+        "/cache" if head.method == "DELETE" => Decision::Answer(Answer::problem(
+            501,
+            "not_supported",
+            "not supported yet: there is no cache to clear",
+        )),
+        "/healthz" | "/readyz" | "/metrics" | "/status" => other_method("GET, HEAD"),
+        "/reload" => other_method("POST"),
+        "/cache" => other_method("DELETE"),
+        _ => Decision::Answer(Answer::problem(
+            404,
+            "not_found",
+            "no such path; there are /healthz, /readyz, /metrics, /status, /reload and /cache",
+        )),
+    }
+}
+
+fn other_method(allow: &'static str) -> Decision {
+    let problem = Answer::problem(405, "method_not_allowed", "this path does not take that method");
+    Decision::Answer(Answer { allow: Some(allow), ..problem })
+}
+
+fn refuse(head: &Head) -> Option<Answer> {
+    match head.host {
+        None if head.needs_host => {
+            return Some(Answer::problem(400, "bad_request", "exactly one Host is needed"));
+        }
+        Some(host) if !is_own_name(host) => {
+            return Some(Answer::problem(
+                403,
+                "host_denied",
+                "Host must be an IP address, localhost, or a name without a dot",
+            ));
+        }
+        _ => {}
+    }
+    let changes = !matches!(head.method, "GET" | "HEAD");
+    let foreign = head.origin.is_some_and(|origin| !is_origin_of(origin, head.host.unwrap_or_default()));
+    (changes && foreign).then(|| {
+        Answer::problem(403, "origin_denied", "a web page of another origin may not change anything here")
+    })
+}
+
+/// Whether `Host`, with or without a port, is a name that no foreign domain can have.
+fn is_own_name(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else { return false };
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest
+            .split_once(']')
+            .is_some_and(|(ip, port)| ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) && is_port(port));
+    }
+    let (name, port) = host.find(':').map_or((host, ""), |colon| host.split_at(colon));
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    is_port(port)
+        && (name.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv4())
+            || name == "localhost"
+            || name.ends_with(".localhost")
+            || is_label(&name))
+}
+
+/// `""` or `":8080"`.
+fn is_port(text: &str) -> bool {
+    text.is_empty() || text.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// One label of a domain name. The underscore is not in the grammar, but in names of containers.
+fn is_label(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// Whether an `Origin` is `http://` and the `Host` it was sent to.
+fn is_origin_of(origin: &[u8], host: &[u8]) -> bool {
+    origin.strip_prefix(b"http://").is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head<'a>(method: &'a str, path: &'a str) -> Head<'a> {
+        Head { method, path, host: Some(b"127.0.0.1:9901"), needs_host: true, origin: None }
+    }
+
+    fn status(head: &Head) -> u16 {
+        match decide(head) {
+            Decision::Answer(answer) => answer.status,
+            Decision::Ask(_) => 200,
+        }
+    }
+
+    #[test]
+    fn each_path_asks_for_its_own_thing() {
+        for (method, path, ask) in [
+            ("GET", "/readyz", Ask::Ready),
+            ("HEAD", "/readyz", Ask::Ready),
+            ("GET", "/metrics", Ask::Metrics),
+            ("GET", "/status", Ask::Status),
+            ("POST", "/reload", Ask::Reload),
+        ] {
+            assert_eq!(decide(&head(method, path)), Decision::Ask(ask), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn health_is_answered_without_asking_anyone() {
+        assert_eq!(decide(&head("GET", "/healthz")), Decision::Answer(Answer::text(200, "ok\n")));
+    }
+
+    #[test]
+    fn another_method_is_told_which_one_fits() {
+        for (method, path, allow) in [
+            ("POST", "/status", "GET, HEAD"),
+            ("DELETE", "/healthz", "GET, HEAD"),
+            ("GET", "/reload", "POST"),
+            ("GET", "/cache", "DELETE"),
+        ] {
+            let Decision::Answer(answer) = decide(&head(method, path)) else { panic!("{method} {path}") };
+            assert_eq!((answer.status, answer.allow), (405, Some(allow)), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_a_404_and_what_is_not_there_yet_a_501() {
+        assert_eq!(status(&head("GET", "/")), 404);
+        assert_eq!(status(&head("GET", "/healthz/")), 404);
+        assert_eq!(status(&head("DELETE", "/cache")), 501);
+    }
+
+    #[test]
+    fn a_host_that_a_foreign_domain_can_have_is_refused() {
+        for host in
+            ["127.0.0.1", "127.0.0.1:9901", "[::1]:9901", "[::1]", "localhost:1", "LOCALHOST", "ringway:9901"]
+        {
+            assert!(is_own_name(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:9901",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "",
+            ":9901",
+            "[::1",
+            "[evil.example]:9901",
+            "[::1]evil",
+            "a b",
+            "user@localhost",
+            "localhost:80:80",
+        ] {
+            assert!(!is_own_name(host.as_bytes()), "{host}");
+        }
+        assert!(!is_own_name(&[0xff]));
+        assert_eq!(status(&Head { host: Some(b"evil.example"), ..head("GET", "/status") }), 403);
+    }
+
+    #[test]
+    fn a_host_is_needed_once_by_http_1_1_and_not_by_1_0() {
+        assert_eq!(status(&Head { host: None, ..head("GET", "/healthz") }), 400);
+        assert_eq!(status(&Head { host: None, needs_host: false, ..head("GET", "/healthz") }), 200);
+    }
+
+    #[test]
+    fn a_web_page_of_another_origin_cannot_reload() {
+        let from = |origin: &'static str| Head { origin: Some(origin.as_bytes()), ..head("POST", "/reload") };
+        assert_eq!(decide(&from("http://127.0.0.1:9901")), Decision::Ask(Ask::Reload));
+        for origin in ["https://evil.example", "http://127.0.0.1:3000", "http://127.0.0.1", "null", ""] {
+            assert_eq!(status(&from(origin)), 403, "{origin}");
+        }
+        let reading = Head { origin: Some(b"https://evil.example"), ..head("GET", "/healthz") };
+        assert_eq!(
+            status(&reading),
+            200,
+            "reading changes nothing, and its answer is not shared with the page"
+        );
+    }
+}

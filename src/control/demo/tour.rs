@@ -1,0 +1,222 @@
+//! What the demo prints: a line to type for each feature, and what to look for in its answer.
+
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// One thing to try.
+struct Stop {
+    /// The route of the demo's configuration that it shows, if it is about one.
+    route: Option<&'static str>,
+    look_for: &'static str,
+    /// `GATEWAY` and `ADMIN` stand for the two addresses.
+    command: &'static str,
+}
+
+const fn stop(route: Option<&'static str>, look_for: &'static str, command: &'static str) -> Stop {
+    Stop { route, look_for, command }
+}
+
+const STOPS: &[(&str, &[Stop])] = &[
+    (
+        "Routing and balancing",
+        &[
+            stop(
+                Some("balanced"),
+                "ten requests: five meet origin a, three b, two c, evenly mixed",
+                "for i in $(seq 10); do curl -s GATEWAY/echo | grep -o '\"origin\":\"[abc]\"'; done",
+            ),
+            stop(
+                Some("sticky"),
+                "the same cookie always meets the same origin",
+                "for i in 1 2 3; do curl -s --cookie user=alice GATEWAY/sticky/echo | grep -o '\"origin\":\"[abc]\"'; done",
+            ),
+            stop(
+                Some("stripped"),
+                "the origin sees /echo, and x-forwarded-prefix: /api",
+                "curl -s GATEWAY/api/echo",
+            ),
+            stop(
+                Some("rewritten"),
+                "the origin sees /echo/orders/7/of/42: captures, put together anew",
+                "curl -s GATEWAY/users/42/orders/7",
+            ),
+            stop(
+                Some("tenants"),
+                "a wildcard host, *.tenant.test, has routes of its own",
+                "curl -s -H 'Host: shop.tenant.test' GATEWAY/orders",
+            ),
+            stop(
+                Some("read-only"),
+                "405, and Allow names the methods that fit",
+                "curl -s -i -X DELETE GATEWAY/read-only",
+            ),
+            stop(
+                None,
+                "404 as application/problem+json, with the request's id",
+                "curl -s -i GATEWAY/nowhere",
+            ),
+            stop(
+                Some("maintenance"),
+                "priority: one header, and a 503 stands before every route",
+                "curl -s -i -H 'X-Maintenance: 1' GATEWAY/echo",
+            ),
+        ],
+    ),
+    (
+        "Versions of an API",
+        &[
+            stop(
+                Some("v1"),
+                "by path; the old one answers with Deprecation, Sunset and Link",
+                "curl -s -i GATEWAY/v1/echo",
+            ),
+            stop(Some("v2"), "by path; origin b", "curl -s GATEWAY/v2/echo"),
+            stop(
+                Some("version-by-header"),
+                "by header; origin b",
+                "curl -s -H 'X-Api-Version: 2' GATEWAY/version",
+            ),
+            stop(Some("version-by-query"), "by query; origin c", "curl -s 'GATEWAY/version?beta=1'"),
+            stop(Some("version"), "asked for none; origin a", "curl -s GATEWAY/version"),
+        ],
+    ),
+    (
+        "Headers",
+        &[
+            stop(
+                Some("edited"),
+                "host is users.internal, x-from is set, the cookie is gone; the response has no Server",
+                "curl -s -i --cookie secret=1 GATEWAY/edited",
+            ),
+            stop(
+                Some("client-host"),
+                "the client's own Host reaches the origin",
+                "curl -s -H 'Host: www.example.com' GATEWAY/client-host",
+            ),
+            stop(
+                Some("balanced"),
+                "x-forwarded-for is appended to, because this client is a trusted proxy",
+                "curl -s -H 'X-Forwarded-For: 203.0.113.7' GATEWAY/echo",
+            ),
+        ],
+    ),
+    (
+        "Bodies, timeouts, upgrades",
+        &[
+            stop(
+                Some("stream"),
+                "five chunks, one every 200 ms as the origin sends them, and a trailer at the end",
+                "curl -s -N --raw GATEWAY/stream",
+            ),
+            stop(
+                Some("balanced"),
+                "body_bytes is 33554432: 32 MiB streamed through, none of it held",
+                "head -c 32M /dev/zero | curl -s -T - GATEWAY/echo",
+            ),
+            stop(
+                Some("slow"),
+                "504 after 500 ms, though the origin would take 3 seconds",
+                "curl -s -i 'GATEWAY/slow?ms=3000'",
+            ),
+            stop(
+                Some("websocket"),
+                "101 and the origin's Sec-WebSocket-Accept; then the connection is a tunnel",
+                "curl -s -i -N --max-time 1 -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' GATEWAY/ws",
+            ),
+            stop(
+                None,
+                "400: two ways to say how long a body is are refused, never guessed at",
+                "curl -s -i -H 'Transfer-Encoding: chunked' -H 'Content-Length: 5' -d hello GATEWAY/echo",
+            ),
+        ],
+    ),
+    (
+        "Answers of the gateway's own",
+        &[
+            stop(Some("hello"), "a text, without any origin", "curl -s -i GATEWAY/hello"),
+            stop(
+                Some("teapot"),
+                "any status and type; the default header x-served-by is off",
+                "curl -s -i GATEWAY/teapot",
+            ),
+            stop(Some("moved"), "308 to /api/echo, which is then followed", "curl -s -i -L GATEWAY/old/echo"),
+        ],
+    ),
+    (
+        "Operating it",
+        &[
+            stop(None, "200 while all shards serve", "curl -s -i ADMIN/readyz"),
+            stop(None, "version, shards, routes and upstreams with their numbers", "curl -s ADMIN/status"),
+            stop(None, "the same for Prometheus", "curl -s ADMIN/metrics | grep ringway_requests_total"),
+            stop(None, "the next generation; no connection is closed for it", "curl -s -X POST ADMIN/reload"),
+        ],
+    ),
+];
+
+/// The whole tour.
+pub fn text(gateway: SocketAddr, admin: Option<SocketAddr>, config: &str) -> String {
+    let mut text = format!("\nServing {config}. In another terminal, try:\n");
+    for (title, stops) in STOPS {
+        // Writing to a String does not fail.
+        let _ = write!(text, "\n{title}\n");
+        for Stop { route, look_for, command } in *stops {
+            let Some(command) = fill(command, gateway, admin) else { continue };
+            let route = route.map(|route| format!(" (route {route})")).unwrap_or_default();
+            let _ = write!(text, "  # {look_for}{route}\n  {command}\n");
+        }
+    }
+    text += "\nCtrl-C ends it. The lines below are the access log.\n\n";
+    text
+}
+
+/// The command with its addresses; `None` where it needs an admin listener and there is none.
+fn fill(command: &str, gateway: SocketAddr, admin: Option<SocketAddr>) -> Option<String> {
+    let command = command.replace("GATEWAY", &url(gateway));
+    match admin {
+        Some(admin) => Some(command.replace("ADMIN", &url(admin))),
+        None => (!command.contains("ADMIN")).then_some(command),
+    }
+}
+
+/// A listener on all addresses is reached on this machine's own.
+fn url(mut address: SocketAddr) -> String {
+    if address.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    format!("http://{address}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::source::Source;
+
+    #[test]
+    fn every_route_of_the_demo_is_shown_and_nothing_that_is_not_there() {
+        let source = Source::Text { name: "demo.toml", text: super::super::TEXT.into() };
+        let plan = source.load().expect("a good configuration").plan;
+        let mut shown: Vec<_> =
+            STOPS.iter().flat_map(|(_, stops)| *stops).filter_map(|stop| stop.route).collect();
+        shown.sort_unstable();
+        shown.dedup();
+        let mut routes: Vec<_> = plan.routes.iter().map(|route| &*route.name).collect();
+        routes.sort_unstable();
+        assert_eq!(shown, routes);
+    }
+
+    #[test]
+    fn every_command_has_its_address_filled_in() {
+        let gateway = "0.0.0.0:8080".parse().expect("an address");
+        let admin = "127.0.0.1:9901".parse().expect("an address");
+        let text = text(gateway, Some(admin), "x");
+        assert!(!text.contains("GATEWAY") && !text.contains("ADMIN"), "{text}");
+        assert!(text.contains("http://127.0.0.1:8080/echo"), "{text}");
+        assert!(text.contains("http://127.0.0.1:9901/status"), "{text}");
+    }
+
+    #[test]
+    fn without_an_admin_listener_nothing_is_said_of_it() {
+        let text = text("127.0.0.1:8080".parse().expect("an address"), None, "x");
+        assert!(!text.contains("ADMIN") && !text.contains("/status"), "{text}");
+    }
+}

@@ -1,0 +1,232 @@
+//! The listening sockets: one per address and shard, bound here once and kept over every reload.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::control::failure::Failure;
+use crate::shard::Listener;
+
+/// Connections that the kernel completes before they are accepted; it caps this by `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// All shards' sockets of one address.
+struct Group {
+    /// As configured: a reload finds the group by it, port 0 included.
+    configured: SocketAddr,
+    /// With the port that the kernel chose, if it was to choose.
+    actual: SocketAddr,
+    /// By shard.
+    sockets: Vec<TcpListener>,
+}
+
+impl Group {
+    fn handle(&self, shard: usize) -> io::Result<Listener> {
+        Ok(Listener { address: self.actual, socket: self.sockets[shard].try_clone()? })
+    }
+}
+
+/// The sockets of one generation, in the order of `[server] listen`.
+#[derive(Default)]
+pub struct Listeners {
+    groups: Vec<Group>,
+}
+
+/// A set to swap to. Until it is taken, the old set is whole.
+pub struct Change {
+    /// For each wanted address: the place of a kept group, or a new group.
+    wanted: Vec<Result<usize, Group>>,
+}
+
+impl Listeners {
+    /// Binds what `wanted` has and this set has not. Nothing of this set changes, whatever the outcome.
+    pub fn plan_change(&self, wanted: &[SocketAddr], shards: usize) -> Result<Change, Failure> {
+        let mut free: Vec<usize> = (0..self.groups.len()).collect();
+        let mut change = Vec::with_capacity(wanted.len());
+        for &address in wanted {
+            let kept = free.iter().position(|&at| self.groups[at].configured == address);
+            change.push(match kept {
+                Some(at) => Ok(free.swap_remove(at)),
+                None => Err(self.bind(address, shards)?),
+            });
+        }
+        Ok(Change { wanted: change })
+    }
+
+    /// Makes the change. The returned set is what nobody wants any more: closed when dropped.
+    pub fn apply(&mut self, change: Change) -> Listeners {
+        let mut old: Vec<Option<Group>> = self.groups.drain(..).map(Some).collect();
+        self.groups = change
+            .wanted
+            .into_iter()
+            .map(|wanted| match wanted {
+                Ok(at) => old[at].take().expect("plan_change claims each group once"),
+                Err(new) => new,
+            })
+            .collect();
+        Listeners { groups: old.into_iter().flatten().collect() }
+    }
+
+    /// A handle of every socket of one shard.
+    pub fn of_shard(&self, shard: usize) -> io::Result<Vec<Listener>> {
+        self.groups.iter().map(|group| group.handle(shard)).collect()
+    }
+
+    /// The same, as it will be when `change` is made: what can fail does so before.
+    pub fn of_shard_after(&self, change: &Change, shard: usize) -> io::Result<Vec<Listener>> {
+        let group = |wanted: &Result<usize, Group>| match wanted {
+            Ok(at) => self.groups[*at].handle(shard),
+            Err(new) => new.handle(shard),
+        };
+        change.wanted.iter().map(group).collect()
+    }
+
+    /// The addresses listened on, real ports included.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.groups.iter().map(|group| group.actual)
+    }
+
+    fn bind(&self, configured: SocketAddr, shards: usize) -> Result<Group, Failure> {
+        let refused = |error: io::Error| refusal("change [server] listen", configured, &error);
+        if !self.addresses().any(|ours| ours.port() == configured.port()) {
+            probe(configured).map_err(refused)?;
+        }
+        let mut group = Group { configured, actual: configured, sockets: Vec::with_capacity(shards) };
+        for _ in 0..shards {
+            let socket = bind_shared(group.actual).map_err(refused)?;
+            group.actual = socket.local_addr().map_err(refused)?;
+            group.sockets.push(socket);
+        }
+        Ok(group)
+    }
+}
+
+/// Refuses an address that another process listens on. SO_REUSEPORT alone would share the port with another
+/// gateway of the same user, silently; a bind without it does not.
+fn probe(address: SocketAddr) -> io::Result<()> {
+    let socket = new_socket(address)?;
+    socket.bind(&address.into())
+}
+
+fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = new_socket(address)?;
+    socket.set_reuse_port(true)?;
+    // Accepted connections inherit it: one system call less for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn new_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restarted gateway binds while connections of the former one are in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // As nginx and Envoy: `[::]:80` and `0.0.0.0:80` are two listeners, and may stand side by side.
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// A listening socket that is nobody else's (the admin's, a sample origin's). `instead`: what the user may do if it
+/// is refused.
+pub fn bind_alone(instead: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    let bind = || {
+        let socket = new_socket(address)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    bind().map_err(|error| refusal(instead, address, &error))
+}
+
+/// What to tell the user whose address was refused.
+fn refusal(instead: &str, address: SocketAddr, error: &io::Error) -> Failure {
+    let port = address.port();
+    let (what, hint) = match error.kind() {
+        io::ErrorKind::AddrInUse => (
+            "the address is already in use".to_owned(),
+            format!("stop what listens there (`ss -ltnp 'sport = :{port}'` shows it), or {instead}"),
+        ),
+        io::ErrorKind::PermissionDenied => (
+            "permission denied".to_owned(),
+            format!("ports below 1024 need the capability CAP_NET_BIND_SERVICE: grant it, or {instead}"),
+        ),
+        io::ErrorKind::AddrNotAvailable => (
+            "no interface of this machine has that address".to_owned(),
+            format!("see what there is with `ip address`, and {instead}"),
+        ),
+        _ => (error.to_string(), format!("mend that, or {instead}")),
+    };
+    Failure::machine(format!("cannot listen on {address}: {what}"), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn any_port() -> SocketAddr {
+        "127.0.0.1:0".parse().expect("a literal address")
+    }
+
+    fn bound(addresses: &[SocketAddr], shards: usize) -> Listeners {
+        let mut listeners = Listeners::default();
+        let change = listeners.plan_change(addresses, shards).expect("free ports");
+        listeners.apply(change);
+        listeners
+    }
+
+    #[test]
+    fn every_shard_has_a_socket_on_the_one_port_that_was_chosen() {
+        let listeners = bound(&[any_port()], 3);
+        let port = listeners.addresses().next().expect("one address").port();
+        assert_ne!(port, 0);
+        for shard in 0..3 {
+            let sockets = listeners.of_shard(shard).expect("clones");
+            assert_eq!(sockets.len(), 1);
+            assert_eq!(sockets[0].address.port(), port);
+            assert_eq!(sockets[0].socket.local_addr().expect("bound").port(), port);
+        }
+    }
+
+    #[test]
+    fn a_change_keeps_the_sockets_that_are_still_wanted_and_gives_back_the_rest() {
+        let mut listeners = bound(&[any_port(), "[::1]:0".parse().expect("literal")], 1);
+        let before: Vec<_> = listeners.addresses().collect();
+        let change =
+            listeners.plan_change(&["[::1]:0".parse().expect("literal")], 1).expect("nothing to bind");
+        let gone = listeners.apply(change);
+        assert_eq!(listeners.addresses().collect::<Vec<_>>(), before[1..]);
+        assert_eq!(gone.addresses().collect::<Vec<_>>(), before[..1]);
+    }
+
+    #[test]
+    fn a_port_that_is_written_as_zero_twice_is_two_listeners() {
+        let listeners = bound(&[any_port(), any_port()], 1);
+        let ports: Vec<_> = listeners.addresses().map(|address| address.port()).collect();
+        assert_ne!(ports[0], ports[1]);
+    }
+
+    #[test]
+    fn a_port_of_another_gateway_is_refused_though_the_kernel_would_share_it() {
+        let other = bound(&[any_port()], 1);
+        let taken = other.addresses().next().expect("one address");
+        let refusal = Listeners::default().plan_change(&[taken], 1).err().expect("refused");
+        assert_eq!(refusal.fault, crate::control::failure::Fault::Machine);
+        assert!(refusal.cause.contains("already in use"), "{}", refusal.cause);
+        assert!(refusal.hint.contains(&taken.port().to_string()), "{}", refusal.hint);
+    }
+
+    #[test]
+    fn a_refused_change_leaves_the_set_as_it_was() {
+        let other = bound(&[any_port()], 1);
+        let taken = other.addresses().next().expect("one address");
+        let ours = bound(&[any_port()], 2);
+        let before: Vec<_> = ours.addresses().collect();
+        assert!(ours.plan_change(&[any_port(), taken], 2).is_err());
+        assert_eq!(ours.addresses().collect::<Vec<_>>(), before);
+        assert_eq!(ours.of_shard(1).expect("clones").len(), 1);
+    }
+}

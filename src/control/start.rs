@@ -1,0 +1,146 @@
+//! The start: load, check, bind, seat the shards, and only then say that it listens.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use crate::config::plan::{Driver, Log as LogPlan, LogTarget, Plan};
+use crate::control::current::Current;
+use crate::control::failure::{Failure, NotStarted};
+use crate::control::fleet::{Fleet, Furnishing};
+use crate::control::listen::{self, Listeners};
+use crate::control::recipe::{Recipe, Rejected};
+use crate::control::reload::Reload;
+use crate::control::scrape::Scrape;
+use crate::control::{Control, Log, admin, placement, resolve, signals};
+use crate::log::{diagnostics, writer};
+use crate::shard::DriverKind;
+
+impl Control {
+    /// Starts everything and prints where it listens. Whatever fails, nothing is left behind but this process's own.
+    pub fn start(recipe: Recipe) -> Result<Control, NotStarted> {
+        let prepared = recipe.prepare(&HashSet::new(), None).map_err(refusal)?;
+        let plan = prepared.plan.clone();
+        let nofile = raise_nofile();
+        let log = start_log(&plan.log)?;
+        prepared.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        warn_of_names(&prepared.found);
+        warn_of_nofile(nofile, &plan);
+        let (post, events) = crossbeam_channel::unbounded();
+        signals::listen(post.clone())?;
+        let cores = placement::cores(&plan.server);
+        let mut listeners = Listeners::default();
+        let change = listeners.plan_change(&plan.server.listen, cores.len())?;
+        listeners.apply(change);
+        let admin_socket =
+            plan.admin.map(|address| listen::bind_alone("change [admin] listen", address)).transpose()?;
+        let current = Current::first(prepared, listeners);
+        let furnishing =
+            Furnishing { driver: plan.server.driver, sink: log.sink.clone(), events: post.clone() };
+        let fleet = Fleet::start(furnishing, &cores, &current)?;
+        let admin = admin_socket.as_ref().and_then(|socket| socket.local_addr().ok());
+        if let Some(socket) = admin_socket {
+            admin::start(socket, post.clone())?;
+        }
+        let mut control = Control {
+            recipe,
+            started_at: SystemTime::now(),
+            events,
+            post,
+            current,
+            fleet,
+            reload: Reload::default(),
+            scrape: Scrape::default(),
+            drain: None,
+            refresh_at: None,
+            log,
+            admin,
+            exit: false,
+        };
+        control.plan_refresh();
+        control.say_where();
+        Ok(control)
+    }
+
+    /// One line for each listener. A standard output that nobody reads is no reason to fail.
+    fn say_where(&self) {
+        let (shards, driver) = (self.fleet.len(), self.fleet.driver());
+        let driver = driver.map_or_else(String::new, |driver| format!(", {driver}"));
+        let plural = if shards == 1 { "" } else { "s" };
+        let mut lines = String::new();
+        for address in self.addresses() {
+            lines += &format!("listening on http://{address} ({shards} shard{plural}{driver})\n");
+        }
+        if let Some(address) = self.admin {
+            lines += &format!("admin on http://{address}\n");
+        }
+        let mut stdout = std::io::stdout().lock();
+        let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
+        if self.current.plan.server.driver == Driver::Auto && self.fleet.driver() == Some(&DriverKind::Epoll)
+        {
+            tracing::warn!(
+                "io_uring is refused here (by the kernel or a seccomp profile); epoll is used instead"
+            );
+        }
+    }
+}
+
+fn refusal(rejected: Rejected) -> NotStarted {
+    match rejected {
+        Rejected::Config(problems) => NotStarted::Config(problems),
+        Rejected::Machine(failure) => failure.into(),
+        other => Failure::input(other.reason(), "start it again").into(),
+    }
+}
+
+fn start_log(plan: &LogPlan) -> Result<Log, Failure> {
+    let (sink, writer) = writer::start(&plan.target).map_err(|error| log_refused(&plan.target, &error))?;
+    // Refused only where a subscriber is there already, as in a test that is its own host.
+    let level = diagnostics::init(plan.level, sink.clone()).ok();
+    Ok(Log { writer, sink, level })
+}
+
+/// The log's file cannot be opened.
+pub fn log_refused(target: &LogTarget, error: &std::io::Error) -> Failure {
+    let name = match target {
+        LogTarget::Stdout => "standard output".to_owned(),
+        LogTarget::File(path) => path.display().to_string(),
+    };
+    Failure::machine(
+        format!("cannot open the access log {name}: {error}"),
+        "give this user the right to write there, or change [log] target",
+    )
+}
+
+fn warn_of_names(found: &std::collections::HashMap<resolve::Name, resolve::Answer>) {
+    for ((host, port), answer) in found {
+        if let Err(error) = answer {
+            tracing::warn!(
+                "cannot look up {host} (port {port}): {error}; it is tried again every few seconds"
+            );
+        }
+    }
+}
+
+/// As many descriptors as this user may have: a proxied connection takes two.
+fn raise_nofile() -> u64 {
+    // Where it cannot be raised, what is there is what there is; the warning counts with it.
+    rlimit::increase_nofile_limit(u64::MAX)
+        .or_else(|_| rlimit::Resource::NOFILE.get_soft())
+        .unwrap_or(u64::MAX)
+}
+
+fn warn_of_nofile(limit: u64, plan: &Plan) {
+    let connections = plan.server.limits.max_connections as u64 * placement::shards(&plan.server) as u64;
+    if limit < connections {
+        tracing::warn!(
+            "this process may open {limit} files, which is less than the {connections} connections that [server.limits] max_connections allows; raise the hard limit (`ulimit -Hn`, LimitNOFILE=)"
+        );
+    }
+}
+
+/// The addresses as a list for people.
+pub fn list(addresses: impl Iterator<Item = SocketAddr>) -> String {
+    addresses.map(|address| format!("http://{address}")).collect::<Vec<_>>().join(", ")
+}

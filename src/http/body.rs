@@ -1,0 +1,150 @@
+//! Where a message body ends: counts or decodes what comes, whatever the framing, and never buffers.
+
+use super::chunked::Chunked;
+use super::framing::Body;
+use super::head::HeadError;
+
+/// A body being read. Bytes go in as they come; out comes how many of them belong to it.
+pub struct BodyReader {
+    framing: Framing,
+    payload_bytes: u64,
+    limit_bytes: u64,
+    done: bool,
+}
+
+enum Framing {
+    Length { left_bytes: u64 },
+    Chunked(Chunked),
+    UntilClose,
+}
+
+/// Why a body cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// Its framing is wrong.
+    Bad(&'static str),
+    /// It is longer than its limit.
+    TooLarge,
+}
+
+impl BodyReader {
+    /// A reader for a body framed like this, of at most `limit_bytes` of payload, with trailers of at
+    /// most `trailer_bytes`.
+    pub fn new(body: Body, limit_bytes: u64, trailer_bytes: usize) -> BodyReader {
+        let framing = match body {
+            Body::None => Framing::Length { left_bytes: 0 },
+            Body::Length(left_bytes) => Framing::Length { left_bytes },
+            Body::Chunked => Framing::Chunked(Chunked::new(trailer_bytes)),
+            Body::UntilClose => Framing::UntilClose,
+        };
+        let done = matches!(framing, Framing::Length { left_bytes: 0 });
+        BodyReader { framing, payload_bytes: 0, limit_bytes, done }
+    }
+
+    /// No body.
+    pub fn empty() -> BodyReader {
+        BodyReader::new(Body::None, u64::MAX, 0)
+    }
+
+    /// Whether its last byte was seen.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Takes what of `input` belongs to the body, framing included; the rest is the next message's.
+    ///
+    /// # Errors
+    /// [`BodyError`]; the reader is of no use afterwards.
+    pub fn take(&mut self, input: &[u8]) -> Result<usize, BodyError> {
+        self.take_payload(input, |_| ())
+    }
+
+    /// Like [`take`](Self::take), and shows each run of payload.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn take_payload(&mut self, input: &[u8], mut payload: impl FnMut(&[u8])) -> Result<usize, BodyError> {
+        if self.done || input.is_empty() {
+            return Ok(0);
+        }
+        let mut bytes = 0;
+        let taken = match &mut self.framing {
+            Framing::UntilClose => {
+                bytes = input.len();
+                payload(input);
+                input.len()
+            }
+            Framing::Length { left_bytes } => {
+                let taken = input.len().min(usize::try_from(*left_bytes).unwrap_or(usize::MAX));
+                bytes = taken;
+                *left_bytes -= taken as u64;
+                self.done = *left_bytes == 0;
+                payload(&input[..taken]);
+                taken
+            }
+            Framing::Chunked(chunked) => {
+                let fed = chunked.feed(input, |run| {
+                    bytes += run.len();
+                    payload(&input[run]);
+                });
+                let fed = fed.map_err(|error| match error {
+                    HeadError::Bad(detail) | HeadError::TooLarge(detail) => BodyError::Bad(detail),
+                    HeadError::UriTooLong => BodyError::Bad("malformed chunk"),
+                })?;
+                self.done = fed.done;
+                fed.consumed
+            }
+        };
+        self.payload_bytes += bytes as u64;
+        if self.payload_bytes > self.limit_bytes { Err(BodyError::TooLarge) } else { Ok(taken) }
+    }
+
+    /// The sender closed: the end of a body that is read until then, too early for any other.
+    pub fn end_of_input(&mut self) -> Result<(), BodyError> {
+        if matches!(self.framing, Framing::UntilClose) {
+            self.done = true;
+        }
+        if self.done { Ok(()) } else { Err(BodyError::Bad("the body ended too early")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_counted_and_the_rest_left() {
+        let mut reader = BodyReader::new(Body::Length(5), u64::MAX, 0);
+        assert_eq!(reader.take(b"abc"), Ok(3));
+        assert!(!reader.is_done());
+        assert_eq!(reader.take(b"deNEXT"), Ok(2));
+        assert!(reader.is_done());
+        assert_eq!(reader.take(b"NEXT"), Ok(0));
+    }
+
+    #[test]
+    fn chunks_are_shown_as_payload_and_taken_with_their_framing() {
+        let mut reader = BodyReader::new(Body::Chunked, u64::MAX, 1024);
+        let mut payload = Vec::new();
+        let input = b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\nNEXT";
+        let taken = reader.take_payload(input, |run| payload.extend_from_slice(run));
+        assert_eq!(taken, Ok(input.len() - 4));
+        assert_eq!(payload, b"abcde");
+        assert!(reader.is_done());
+    }
+
+    #[test]
+    fn only_a_close_delimited_body_may_end_with_the_connection() {
+        assert!(BodyReader::new(Body::UntilClose, u64::MAX, 0).end_of_input().is_ok());
+        assert!(BodyReader::new(Body::Length(1), u64::MAX, 0).end_of_input().is_err());
+        assert!(BodyReader::new(Body::Chunked, u64::MAX, 0).end_of_input().is_err());
+        assert!(BodyReader::empty().end_of_input().is_ok());
+    }
+
+    #[test]
+    fn the_limit_counts_payload_not_framing() {
+        let mut reader = BodyReader::new(Body::Chunked, 5, 1024);
+        assert!(reader.take(b"3\r\nabc\r\n2\r\nde\r\n").is_ok());
+        assert_eq!(reader.take(b"1\r\nf"), Err(BodyError::TooLarge));
+    }
+}

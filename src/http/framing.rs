@@ -1,0 +1,113 @@
+//! How a message's body is delimited and what becomes of the connection after it (RFC 9112, 6 and 9).
+
+use super::fields::{Fields, Name};
+use super::head::{HeadError, Method, RequestHead, ResponseHead, Version};
+
+/// How a body arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// None, and nothing in the head speaks of one that is to be read.
+    None,
+    /// So many bytes, possibly 0.
+    Length(u64),
+    Chunked,
+    /// To the end of the connection; responses only.
+    UntilClose,
+}
+
+/// How a request's body arrives. Also refuses an `Expect` that is not `100-continue`: it asks for a way of taking the
+/// body that we do not have (a 417 in RFC 9110, 10.1.1, which nobody handles better than a 400).
+pub fn request_body(head: &RequestHead) -> Result<Body, HeadError> {
+    if head.fields.all(Name::Expect).any(|value| !is_continue(value)) {
+        return Err(HeadError::Bad("an Expect that is not 100-continue"));
+    }
+    Ok(declared(head.version(), &head.fields)?.unwrap_or(Body::None))
+}
+
+/// How the body of a response to a `method` request arrives. The answers to HEAD, 1xx, 204 and 304 have none; what
+/// they say of a length must be well-formed nonetheless, since it is passed on.
+pub fn response_body(head: &ResponseHead, method: Method) -> Result<Body, HeadError> {
+    let body = declared(head.version(), &head.fields)?.unwrap_or(Body::UntilClose);
+    let none = method == Method::Head || matches!(head.status(), 100..=199 | 204 | 304);
+    Ok(if none { Body::None } else { body })
+}
+
+/// What `Transfer-Encoding` and `Content-Length` say, if anything.
+fn declared(version: Version, fields: &Fields) -> Result<Option<Body>, HeadError> {
+    let mut codings = fields.all(Name::TransferEncoding);
+    let mut lengths = fields.all(Name::ContentLength);
+    match (codings.next(), lengths.next()) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(HeadError::Bad("both Transfer-Encoding and Content-Length")),
+        (Some(_), None) if version == Version::Http10 => Err(HeadError::Bad("Transfer-Encoding in HTTP/1.0")),
+        (Some(coding), None) if codings.next().is_none() && coding.eq_ignore_ascii_case(b"chunked") => {
+            Ok(Some(Body::Chunked))
+        }
+        (Some(_), None) => Err(HeadError::Bad("a Transfer-Encoding other than exactly `chunked`")),
+        (None, Some(length)) if lengths.next().is_none() => {
+            content_length(length).map(|n| Some(Body::Length(n)))
+        }
+        (None, Some(_)) => Err(HeadError::Bad("more than one Content-Length")),
+    }
+}
+
+/// Digits alone. What does not fit into 63 bits is refused: some peers count in signed integers.
+fn content_length(value: &[u8]) -> Result<u64, HeadError> {
+    const MOST_DIGITS: usize = 20;
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    if !digits {
+        return Err(HeadError::Bad("a Content-Length that is not a number"));
+    }
+    let fits = |value: &[u8]| {
+        let add = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+        value.iter().try_fold(0u64, add).filter(|&length| length <= i64::MAX as u64)
+    };
+    let length = if value.len() <= MOST_DIGITS { fits(value) } else { None };
+    length.ok_or(HeadError::Bad("a Content-Length that is too large to count"))
+}
+
+/// Whether the connection can carry another message after this one, as far as its sender goes (RFC 9112, 9.3).
+pub fn wants_keep_alive(version: Version, fields: &Fields) -> bool {
+    let mut keep = version == Version::Http11;
+    for option in connection_names(fields) {
+        if option.eq_ignore_ascii_case(b"close") {
+            return false;
+        }
+        keep |= option.eq_ignore_ascii_case(b"keep-alive");
+    }
+    keep
+}
+
+/// The elements of `Connection`, `close` and `keep-alive` among them, over all its field lines. A field that they
+/// name goes no further, where [`super::hygiene::may_drop_as_connection_option`] agrees.
+pub fn connection_names(fields: &Fields) -> impl Iterator<Item = &[u8]> {
+    fields.all(Name::Connection).flat_map(elements)
+}
+
+/// The non-empty elements of a list of tokens (RFC 9110, 5.6.1).
+pub fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+/// The protocols a request asks to change to. `None` where it asks for `h2c`: a tunnel of HTTP/2 requests would pass
+/// every route and policy by (RFC 9113, 3.1 has obsoleted it), and an unheeded `Upgrade` is always allowed.
+pub fn upgrade(head: &RequestHead) -> Option<&[u8]> {
+    let mut values = head.fields.all(Name::Upgrade);
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let asked = head.version() == Version::Http11
+        && connection_names(&head.fields).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+    let h2c = elements(value).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c"));
+    (asked && !h2c && elements(value).next().is_some()).then_some(value)
+}
+
+/// Whether the client waits for a 100 (Continue) before it sends its body. HTTP/1.0 clients do not.
+pub fn expects_continue(head: &RequestHead) -> bool {
+    head.version() == Version::Http11 && head.fields.get(Name::Expect).is_some_and(is_continue)
+}
+
+fn is_continue(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"100-continue")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Field names that the gateway itself acts on, recognised without allocation.
+
+macro_rules! names {
+    ($($variant:ident = $text:literal),+ $(,)?) => {
+        /// A field name that is known here; every other one is `Other`.
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+        pub enum Name {
+            #[default]
+            Other = 0,
+            $($variant),+
+        }
+
+        impl Name {
+            /// Every known name; `Other` is none.
+            pub const ALL: &'static [Name] = &[$(Name::$variant),+];
+
+            /// Lower case; empty for `Other`.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    Name::Other => "",
+                    $(Name::$variant => $text),+
+                }
+            }
+        }
+    };
+}
+
+names! {
+    Host = "host",
+    Connection = "connection",
+    ContentLength = "content-length",
+    TransferEncoding = "transfer-encoding",
+    Te = "te",
+    Trailer = "trailer",
+    Upgrade = "upgrade",
+    KeepAlive = "keep-alive",
+    ProxyConnection = "proxy-connection",
+    ProxyAuthorization = "proxy-authorization",
+    ProxyAuthenticate = "proxy-authenticate",
+    Expect = "expect",
+    MaxForwards = "max-forwards",
+    XForwardedFor = "x-forwarded-for",
+    XForwardedProto = "x-forwarded-proto",
+    XForwardedHost = "x-forwarded-host",
+    XForwardedPrefix = "x-forwarded-prefix",
+    XForwardedPort = "x-forwarded-port",
+    Forwarded = "forwarded",
+    XRealIp = "x-real-ip",
+    XRequestId = "x-request-id",
+    XConsumerName = "x-consumer-name",
+    XConsumerGroups = "x-consumer-groups",
+    Via = "via",
+    Date = "date",
+    Location = "location",
+    Allow = "allow",
+    Server = "server",
+    RetryAfter = "retry-after",
+    Authorization = "authorization",
+    WwwAuthenticate = "www-authenticate",
+    Cookie = "cookie",
+    SetCookie = "set-cookie",
+    Accept = "accept",
+    AcceptEncoding = "accept-encoding",
+    AcceptLanguage = "accept-language",
+    UserAgent = "user-agent",
+    Referer = "referer",
+    Origin = "origin",
+    ContentType = "content-type",
+    ContentEncoding = "content-encoding",
+    ContentRange = "content-range",
+    Etag = "etag",
+    LastModified = "last-modified",
+    CacheControl = "cache-control",
+    Pragma = "pragma",
+    Vary = "vary",
+    Age = "age",
+    Expires = "expires",
+    IfMatch = "if-match",
+    IfNoneMatch = "if-none-match",
+    IfModifiedSince = "if-modified-since",
+    IfUnmodifiedSince = "if-unmodified-since",
+    IfRange = "if-range",
+    Range = "range",
+    AccessControlRequestMethod = "access-control-request-method",
+    AccessControlRequestHeaders = "access-control-request-headers",
+}
+
+/// One slot a name, no two names in one: built, and checked, by the compiler.
+static SLOTS: [Name; 256] = slots();
+
+const fn slots() -> [Name; 256] {
+    let mut slots = [Name::Other; 256];
+    let mut i = 0;
+    while i < Name::ALL.len() {
+        let at = slot(Name::ALL[i].as_str().as_bytes());
+        assert!(matches!(slots[at], Name::Other), "two names share a slot: choose other factors in slot()");
+        slots[at] = Name::ALL[i];
+        i += 1;
+    }
+    slots
+}
+
+/// A perfect hash of the known names, from their length and three of their letters in either case.
+const fn slot(name: &[u8]) -> usize {
+    let len = name.len();
+    if len == 0 {
+        return 0;
+    }
+    let first = (name[0] | 0x20) as usize;
+    let inner = (name[len.saturating_sub(4)] | 0x20) as usize;
+    let last = (name[len - 1] | 0x20) as usize;
+    (9 * (len & 0xff) + 21 * first + inner + 9 * last) % 256
+}
+
+impl Name {
+    /// The name that `name` is, in whatever case it is written.
+    pub fn of(name: &[u8]) -> Name {
+        let known = SLOTS[slot(name)];
+        if known.as_str().as_bytes().eq_ignore_ascii_case(name) { known } else { Name::Other }
+    }
+
+    /// The bit of this name in a set of names; `Other` has none.
+    pub(super) const fn bit(self) -> u64 {
+        if matches!(self, Name::Other) { 0 } else { 1 << (self as u8) }
+    }
+}
+
+const _: () = assert!(Name::ALL.len() < 64, "a set of names is a u64");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_name_is_recognised_in_any_case() {
+        for &name in Name::ALL {
+            let text = name.as_str();
+            assert_eq!(Name::of(text.as_bytes()), name);
+            assert_eq!(Name::of(text.to_ascii_uppercase().as_bytes()), name);
+            let mixed: String = text
+                .char_indices()
+                .map(|(i, c)| if i % 2 == 0 { c.to_ascii_uppercase() } else { c })
+                .collect();
+            assert_eq!(Name::of(mixed.as_bytes()), name);
+        }
+    }
+
+    #[test]
+    fn a_name_that_differs_in_one_byte_is_another_one() {
+        for &name in Name::ALL {
+            for at in 0..name.as_str().len() {
+                let mut other = name.as_str().as_bytes().to_vec();
+                other[at] = if other[at] == b'-' { b'_' } else { b'~' };
+                assert_eq!(Name::of(&other), Name::Other, "{}", String::from_utf8_lossy(&other));
+            }
+            assert_eq!(Name::of(format!("{}s", name.as_str()).as_bytes()), Name::Other);
+        }
+        assert_eq!(Name::of(b""), Name::Other);
+        assert_eq!(Name::of(&[0xff; 300]), Name::Other);
+    }
+}

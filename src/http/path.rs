@@ -1,0 +1,243 @@
+//! The one form of a request's path that routes are matched on and upstreams are sent.
+
+use super::head::{HeadError, Method};
+
+/// Where the parts of a normalised target lie in the buffer that [`normalise`] has filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NormalTarget {
+    /// Bytes of the path. What follows, if anything, is `?` and the query.
+    pub path_len: usize,
+}
+
+impl NormalTarget {
+    /// Begins with `/`, or is `*`.
+    pub fn path(self, normal: &[u8]) -> &[u8] {
+        normal.get(..self.path_len).unwrap_or(normal)
+    }
+
+    /// As received, without its `?`; an empty query is not the same as none.
+    pub fn query(self, normal: &[u8]) -> Option<&[u8]> {
+        normal.get(self.path_len + 1..)
+    }
+}
+
+/// An `http` or `https` URI as a request target (RFC 9112, 3.2.2).
+pub(super) struct Absolute<'a> {
+    pub default_port: u16,
+    pub authority: &'a [u8],
+    /// Path and query, both possibly missing.
+    pub rest: &'a [u8],
+}
+
+/// The parts of a target in absolute-form; `None`: it is in another form, or of another scheme.
+pub(super) fn absolute_form(target: &[u8]) -> Option<Absolute<'_>> {
+    if target.starts_with(b"/") {
+        return None;
+    }
+    let after = |scheme: &[u8]| {
+        let (start, rest) = target.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    let (default_port, rest) = match after(b"http://") {
+        Some(rest) => (80, rest),
+        None => (443, after(b"https://")?),
+    };
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    Some(Absolute { default_port, authority, rest })
+}
+
+const BAD_FORM: HeadError = HeadError::Bad("the target is neither a path nor an http or https URI");
+const BAD_ESCAPE: HeadError = HeadError::Bad("a % in the path without two hex digits behind it");
+const BAD_BYTE: HeadError = HeadError::Bad("a byte in the target that must not stand there unescaped");
+const NUL: HeadError = HeadError::Bad("an escaped NUL in the path");
+
+/// Writes the normal form of a request target into `out`, whatever that held before: path, then `?` and the query as
+/// received, if there is one.
+///
+/// In the path, unreserved octets are decoded, the hex of other escapes is upper case, and dot segments are resolved
+/// after that (RFC 3986, 6.2.2 and 5.2.4; `..` above the root stays there). `%2F` stays encoded and `//` as it is.
+/// Normalising the result changes nothing. Takes origin-form, absolute-form, and `*` for OPTIONS; a CONNECT is
+/// refused, it has no path.
+pub fn normalise(target: &[u8], method: Method, out: &mut Vec<u8>) -> Result<NormalTarget, HeadError> {
+    out.clear();
+    if method == Method::Connect {
+        return Err(HeadError::Bad("CONNECT is not served"));
+    }
+    if target.starts_with(b"/") {
+        return normalise_origin(target, out);
+    }
+    let whole_server = match absolute_form(target) {
+        Some(Absolute { rest: rest @ [b'/', ..], .. }) => return normalise_origin(rest, out),
+        Some(Absolute { rest: [], .. }) => method == Method::Options,
+        Some(Absolute { rest: query, .. }) => {
+            out.push(b'/');
+            return append_query(query, out);
+        }
+        None if target == b"*" && method == Method::Options => true,
+        None => return Err(BAD_FORM),
+    };
+    // RFC 9112, 3.2.4: OPTIONS for a URI without path asks about the server as a whole.
+    out.push(if whole_server { b'*' } else { b'/' });
+    Ok(NormalTarget { path_len: 1 })
+}
+
+/// `target` begins with a slash.
+fn normalise_origin(target: &[u8], out: &mut Vec<u8>) -> Result<NormalTarget, HeadError> {
+    let (mut end, mut normal) = (0, true);
+    let special = |byte: &u8| CLASS[usize::from(*byte)] != Class::Plain;
+    loop {
+        let rest = &target[end..];
+        end += rest.iter().position(special).unwrap_or(rest.len());
+        match target.get(end).map(|&byte| CLASS[usize::from(byte)]) {
+            Some(Class::Dot) => normal &= target[end - 1] != b'/' || !is_dot_segment(&target[end..]),
+            Some(Class::Escape) => normal = false,
+            Some(Class::Bad) => return Err(BAD_BYTE),
+            Some(Class::Query) | None => break,
+            Some(Class::Plain) => {}
+        }
+        end += 1;
+    }
+    let (path, query) = target.split_at(end);
+    if normal {
+        out.extend_from_slice(path);
+    } else {
+        rewrite_path(path, out)?;
+    }
+    append_query(query, out)
+}
+
+/// `query` is empty or begins with its `?`.
+fn append_query(query: &[u8], out: &mut Vec<u8>) -> Result<NormalTarget, HeadError> {
+    let path_len = out.len();
+    // All of them, without stopping at the first: that is a loop over vectors, not bytes.
+    if query.iter().fold(false, |bad, byte| bad | matches!(byte, 0..=b' ' | b'#' | 0x7f)) {
+        return Err(BAD_BYTE);
+    }
+    out.extend_from_slice(query);
+    Ok(NormalTarget { path_len })
+}
+
+/// What a byte is to a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Stands for itself. More than RFC 3986's pchar: browsers send `|`, `[` or `^` as they are.
+    Plain,
+    /// Stands for itself, unless a segment is made of it alone.
+    Dot,
+    Escape,
+    Query,
+    Bad,
+}
+
+static CLASS: [Class; 256] = {
+    let mut class = [Class::Bad; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        class[byte as usize] = match byte {
+            b'#' | b'\\' => Class::Bad,
+            b'.' => Class::Dot,
+            b'%' => Class::Escape,
+            b'?' => Class::Query,
+            _ => Class::Plain,
+        };
+        byte += 1;
+    }
+    class
+};
+
+/// Whether the segment that `rest` begins with is `.` or `..`.
+fn is_dot_segment(rest: &[u8]) -> bool {
+    matches!(rest, [b'.'] | [b'.', b'/' | b'?', ..] | [b'.', b'.'] | [b'.', b'.', b'/' | b'?', ..])
+}
+
+/// The path that needs work: decodes byte by byte, and resolves a segment when it is complete. Linear: what a `..`
+/// walks back over, it removes.
+fn rewrite_path(path: &[u8], out: &mut Vec<u8>) -> Result<(), HeadError> {
+    let mut segment = 0;
+    let mut bytes = path.iter();
+    while let Some(&byte) = bytes.next() {
+        match byte {
+            b'/' => {
+                if !close_segment(out, segment) {
+                    out.push(b'/');
+                }
+                segment = out.len();
+            }
+            b'%' => {
+                let (Some(high), Some(low)) = (bytes.next().and_then(hex), bytes.next().and_then(hex)) else {
+                    return Err(BAD_ESCAPE);
+                };
+                match high << 4 | low {
+                    0 => return Err(NUL),
+                    octet if is_unreserved(octet) => out.push(octet),
+                    _ => out.extend_from_slice(&[b'%', HEX[usize::from(high)], HEX[usize::from(low)]]),
+                }
+            }
+            _ => out.push(byte),
+        }
+    }
+    close_segment(out, segment);
+    Ok(())
+}
+
+/// Resolves the segment that starts at `segment`, if it is a dot segment; `out` then ends with a slash: the one
+/// before the segment, or for `..` the one before its parent.
+fn close_segment(out: &mut Vec<u8>, segment: usize) -> bool {
+    match out.get(segment..) {
+        Some(b".") => out.truncate(segment),
+        Some(b"..") => {
+            // The slash before the segment goes too, except for the root's.
+            out.truncate(segment.saturating_sub(1).max(1));
+            let parent = out.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+            out.truncate(parent);
+        }
+        _ => return false,
+    }
+    true
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+fn hex(digit: &u8) -> Option<u8> {
+    char::from(*digit).to_digit(16).map(|value| value as u8)
+}
+
+fn is_unreserved(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~')
+}
+
+/// The parameters of a query, undecoded, in order. One without `=` has an empty value; empty ones are left out.
+pub fn query_pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    query.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
+        (&pair[..end], pair.get(end + 1..).unwrap_or_default())
+    })
+}
+
+/// Appends `raw` with its escapes decoded. What is no escape stays as it is.
+pub fn percent_decode_into(raw: &[u8], out: &mut Vec<u8>) {
+    decode_into(raw, b'+', out);
+}
+
+/// Like [`percent_decode_into`] with `+` for a space, as in query parameters.
+pub fn form_decode_into(raw: &[u8], out: &mut Vec<u8>) {
+    decode_into(raw, b' ', out);
+}
+
+fn decode_into(mut raw: &[u8], plus: u8, out: &mut Vec<u8>) {
+    while let Some((&byte, rest)) = raw.split_first() {
+        raw = rest;
+        match (byte, rest) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                out.push(hex(high).unwrap_or(0) << 4 | hex(low).unwrap_or(0));
+                raw = after;
+            }
+            (b'+', _) => out.push(plus),
+            _ => out.push(byte),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Heads onto the wire: the only place that lays out a start line and fields.
+
+use super::fields::Fields;
+
+/// A request head: start line, fields as they are, blank line.
+pub fn request_head(out: &mut Vec<u8>, method: &[u8], target: &[u8], fields: &Fields) {
+    out.extend_from_slice(method);
+    out.push(b' ');
+    out.extend_from_slice(target);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    fields.write_to(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A status line. Further fields may follow; the caller ends the head.
+pub fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    decimal(out, u64::from(status));
+    out.push(b' ');
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// One field line. The caller vouches that name and value hold no CR, LF or NUL.
+pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A number in decimal, without a detour over the heap.
+pub fn decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// One chunk (RFC 9112, 7.1); nothing for an empty one, which would be the last.
+pub fn chunk(out: &mut Vec<u8>, payload: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    if payload.is_empty() {
+        return;
+    }
+    let digits = (usize::BITS - payload.len().leading_zeros()).div_ceil(4);
+    for digit in (0..digits).rev() {
+        out.push(HEX[payload.len() >> (4 * digit) & 15]);
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(payload);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The reason phrase that the gateway uses for a status code (RFC 9110, 15).
+pub fn reason_phrase(status: u16) -> &'static str {
+    http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("Unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_in_decimal() {
+        for number in [0, 7, 10, 404, u64::MAX] {
+            let mut out = Vec::new();
+            decimal(&mut out, number);
+            assert_eq!(out, number.to_string().into_bytes());
+        }
+    }
+
+    #[test]
+    fn chunks_carry_their_size_in_hex() {
+        for size in [1, 15, 16, 255, 256, 4096, 70_000] {
+            let mut out = Vec::new();
+            chunk(&mut out, &vec![b'x'; size]);
+            assert!(out.starts_with(format!("{size:x}\r\nx").as_bytes()) && out.ends_with(b"x\r\n"));
+        }
+        let mut out = Vec::new();
+        chunk(&mut out, b"");
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn heads_are_laid_out_in_order() {
+        let mut fields = Fields::default();
+        fields.add(b"Host", b"a");
+        fields.add(b"x-b", b"");
+        let mut out = Vec::new();
+        request_head(&mut out, b"GET", b"/p?q", &fields);
+        assert_eq!(out, b"GET /p?q HTTP/1.1\r\nHost: a\r\nx-b: \r\n\r\n");
+        out.clear();
+        status_line(&mut out, 204, b"No Content");
+        assert_eq!(out, b"HTTP/1.1 204 No Content\r\n");
+    }
+}

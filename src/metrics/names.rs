@@ -1,0 +1,99 @@
+//! Every metric's name, kind and meaning, in the order they are written.
+
+/// A metric family of the Prometheus text format.
+pub(super) struct Family {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub help: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Kind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        }
+    }
+}
+
+macro_rules! families {
+    ($($id:ident: $kind:ident $name:literal $help:literal;)*) => {
+        $(pub(super) const $id: Family = Family { name: $name, kind: Kind::$kind, help: $help };)*
+
+        #[cfg(test)]
+        pub(super) const ALL: &[&Family] = &[$(&$id),*];
+    };
+}
+
+families! {
+    // Of routes.
+    REQUESTS: Counter "ringway_requests_total"
+        "Requests finished, by route, status and the gateway's own reason. No route matched: route is empty. The upstream answered: reason is empty.";
+    REQUEST_DURATION: Histogram "ringway_request_duration_seconds"
+        "Time from a request's first byte to the last byte of its answer.";
+    REQUEST_BYTES: Counter "ringway_request_bytes_total" "Bytes received from clients.";
+    RESPONSE_BYTES: Counter "ringway_response_bytes_total" "Bytes sent to clients.";
+
+    // Of targets.
+    UPSTREAM_REQUESTS: Counter "ringway_upstream_requests_total" "Answers of a target, by status.";
+    UPSTREAM_FAILURES: Counter "ringway_upstream_failures_total"
+        "Attempts at a target that brought no usable answer, by reason.";
+    UPSTREAM_CONNECTS: Counter "ringway_upstream_connects_total" "Connections opened to a target.";
+    UPSTREAM_REUSES: Counter "ringway_upstream_reuses_total" "Attempts that used an idle connection.";
+    UPSTREAM_RETRIES: Counter "ringway_upstream_retries_total"
+        "Attempts beyond the first, counted at the target that failed.";
+    UPSTREAM_DURATION: Histogram "ringway_upstream_duration_seconds"
+        "Time from the start of an attempt to the target's response head.";
+    UPSTREAM_ACTIVE: Gauge "ringway_upstream_active_requests" "Requests at a target now.";
+    UPSTREAM_IDLE: Gauge "ringway_upstream_idle_connections" "Idle connections kept to a target now.";
+
+    // Of shards.
+    CONNECTIONS: Gauge "ringway_connections" "Client connections open now.";
+    CONNECTIONS_TOTAL: Counter "ringway_connections_total" "Client connections accepted.";
+    CONNECTIONS_REFUSED: Counter "ringway_connections_refused_total"
+        "Client connections closed with 503 because max_connections was reached.";
+    TUNNELS: Gauge "ringway_tunnels" "Upgraded connections open now.";
+    PANICS: Counter "ringway_panics_total" "Connections ended by a fault in the gateway itself.";
+
+    // Of the process.
+    SHARD_RESTARTS: Counter "ringway_shard_restarts_total" "Shards that died and were started again.";
+    ACCESS_LOG_DROPPED: Counter "ringway_access_log_dropped_total"
+        "Access-log lines lost: the writer did not keep up, or its target took no more.";
+    DIAGNOSTICS_DROPPED: Counter "ringway_diagnostics_dropped_total" "Lines of diagnostics lost.";
+    RELOADS: Counter "ringway_reloads_total" "Reloads of the configuration, by result.";
+    GENERATION: Gauge "ringway_generation" "Number of the configuration in force; the first is 1.";
+    BUILD_INFO: Gauge "ringway_build_info" "Always 1; version and driver are in the labels.";
+    SHARDS: Gauge "ringway_shards" "Shards that answered this scrape.";
+    CPU_SECONDS: Counter "process_cpu_seconds_total" "User and system CPU time spent.";
+    OPEN_FDS: Gauge "process_open_fds" "File descriptors open.";
+    MAX_FDS: Gauge "process_max_fds" "File descriptors allowed.";
+    RESIDENT_MEMORY: Gauge "process_resident_memory_bytes" "Resident memory.";
+    START_TIME: Gauge "process_start_time_seconds" "Start of the process, in seconds since 1970.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_follow_the_conventions_of_prometheus() {
+        let mut seen = HashSet::new();
+        for family in ALL {
+            let name = family.name;
+            assert!(seen.insert(name), "{name} twice");
+            assert!(name.starts_with("ringway_") || name.starts_with("process_"), "{name}");
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+            assert_eq!(name.ends_with("_total"), family.kind == Kind::Counter, "{name}");
+            assert!(!family.help.contains(['\\', '\n']), "{name}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The Prometheus text format, version 0.0.4: snapshots of all shards added up into one page.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+
+use super::histogram::{BOUNDS, Histogram};
+use super::names::{self, Family, Kind};
+use super::shard::{OTHER_STATUS, RouteMetrics, Snapshot, TargetMetrics};
+use crate::base::error::Reason;
+
+/// The media type of what `render` writes.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What no shard counts. The control side knows it, or reads it from the system; `None` is left out of the page.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessFacts {
+    pub version: String,
+    /// As `/status` names it: `io_uring` or `epoll`.
+    pub driver: String,
+    pub generation: u64,
+    pub reloads_succeeded: u64,
+    pub reloads_failed: u64,
+    pub shard_restarts: u64,
+    /// `Sink::access_lost`; added to what the shards dropped.
+    pub access_log_lost: u64,
+    /// `Sink::diagnostics_lost`.
+    pub diagnostics_lost: u64,
+    pub cpu_seconds: Option<f64>,
+    pub open_fds: Option<u64>,
+    pub max_fds: Option<u64>,
+    pub resident_memory_bytes: Option<u64>,
+    /// Seconds since 1970.
+    pub start_time_seconds: Option<f64>,
+}
+
+/// The whole page. Counters are sums over the shards; only the shards' own gauges have a `shard` label.
+pub fn render(snapshots: &[Snapshot], process: &ProcessFacts) -> String {
+    let mut page = Page { text: String::with_capacity(16 * 1024) };
+    routes(&mut page, snapshots);
+    targets(&mut page, snapshots);
+    shards(&mut page, snapshots, process);
+    facts(&mut page, snapshots.len(), process);
+    page.text
+}
+
+fn routes(page: &mut Page, snapshots: &[Snapshot]) {
+    let mut routes = BTreeMap::<&str, RouteMetrics>::new();
+    for (name, metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.routes) {
+        routes.entry(name).or_default().absorb(metrics);
+    }
+    page.family(&names::REQUESTS);
+    for (name, route) in &routes {
+        for ((status, reason), n) in
+            route.requests.sorted_by(|(status, reason)| (status, reason.map(Reason::as_str)))
+        {
+            let labels = [
+                ("route", *name),
+                ("status", &status_label(status)),
+                ("reason", reason.map_or("", Reason::as_str)),
+            ];
+            page.sample(names::REQUESTS.name, "", &labels, n);
+        }
+    }
+    page.family(&names::REQUEST_DURATION);
+    for (name, route) in &routes {
+        page.histogram(&names::REQUEST_DURATION, &[("route", name)], &route.duration);
+    }
+    page.family(&names::REQUEST_BYTES);
+    for (name, route) in &routes {
+        page.sample(names::REQUEST_BYTES.name, "", &[("route", name)], route.bytes_in.get());
+    }
+    page.family(&names::RESPONSE_BYTES);
+    for (name, route) in &routes {
+        page.sample(names::RESPONSE_BYTES.name, "", &[("route", name)], route.bytes_out.get());
+    }
+}
+
+fn targets(page: &mut Page, snapshots: &[Snapshot]) {
+    let mut targets = BTreeMap::<(&str, &str), TargetMetrics>::new();
+    for ((upstream, target), metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.targets) {
+        targets.entry((upstream, target)).or_default().absorb(metrics);
+    }
+    let targets: Vec<_> = targets
+        .into_iter()
+        .map(|((upstream, target), metrics)| ([("upstream", upstream), ("target", target)], metrics))
+        .collect();
+
+    page.family(&names::UPSTREAM_REQUESTS);
+    for ([upstream, target], metrics) in &targets {
+        for (status, n) in metrics.statuses.sorted_by(|status| status) {
+            let labels = [*upstream, *target, ("status", &status_label(status))];
+            page.sample(names::UPSTREAM_REQUESTS.name, "", &labels, n);
+        }
+    }
+    page.family(&names::UPSTREAM_FAILURES);
+    for ([upstream, target], metrics) in &targets {
+        for (reason, n) in metrics.failures.sorted_by(Reason::as_str) {
+            page.sample(
+                names::UPSTREAM_FAILURES.name,
+                "",
+                &[*upstream, *target, ("reason", reason.as_str())],
+                n,
+            );
+        }
+    }
+    let mut each = |family: &Family, value: fn(&TargetMetrics) -> u64| {
+        page.family(family);
+        for (labels, metrics) in &targets {
+            page.sample(family.name, "", labels, value(metrics));
+        }
+    };
+    each(&names::UPSTREAM_CONNECTS, |target| target.connects.get());
+    each(&names::UPSTREAM_REUSES, |target| target.reuses.get());
+    each(&names::UPSTREAM_RETRIES, |target| target.retries.get());
+    each(&names::UPSTREAM_ACTIVE, |target| target.active.get().into());
+    each(&names::UPSTREAM_IDLE, |target| target.idle.get().into());
+    page.family(&names::UPSTREAM_DURATION);
+    for (labels, metrics) in &targets {
+        page.histogram(&names::UPSTREAM_DURATION, labels, &metrics.duration);
+    }
+}
+
+/// What the shards count of themselves: all have the same values in the same order.
+fn shards(page: &mut Page, snapshots: &[Snapshot], process: &ProcessFacts) {
+    let mut snapshots: Vec<_> = snapshots.iter().collect();
+    snapshots.sort_by_key(|snapshot| snapshot.shard);
+    let families = snapshots.first().map_or(&[][..], |snapshot| &snapshot.values);
+    for (at, (family, _)) in families.iter().enumerate() {
+        let values =
+            snapshots.iter().filter_map(|snapshot| Some((snapshot.shard, snapshot.values.get(at)?.1)));
+        page.family(family);
+        if family.kind == Kind::Gauge {
+            for (shard, value) in values {
+                page.sample(family.name, "", &[("shard", &shard.to_string())], value);
+            }
+        } else {
+            // Lines lost behind the shards' backs belong to the same sum.
+            let lost =
+                if family.name == names::ACCESS_LOG_DROPPED.name { process.access_log_lost } else { 0 };
+            page.sample(family.name, "", &[], values.fold(lost, |sum, (_, value)| sum.wrapping_add(value)));
+        }
+    }
+}
+
+fn facts(page: &mut Page, shards: usize, process: &ProcessFacts) {
+    page.single(&names::SHARD_RESTARTS, Some(process.shard_restarts));
+    page.single(&names::DIAGNOSTICS_DROPPED, Some(process.diagnostics_lost));
+    page.family(&names::RELOADS);
+    page.sample(names::RELOADS.name, "", &[("result", "success")], process.reloads_succeeded);
+    page.sample(names::RELOADS.name, "", &[("result", "failure")], process.reloads_failed);
+    page.single(&names::GENERATION, Some(process.generation));
+    page.single(&names::SHARDS, Some(shards));
+    page.family(&names::BUILD_INFO);
+    let labels = [("version", &*process.version), ("driver", &*process.driver)];
+    page.sample(names::BUILD_INFO.name, "", &labels, 1);
+    page.single(&names::CPU_SECONDS, process.cpu_seconds);
+    page.single(&names::OPEN_FDS, process.open_fds);
+    page.single(&names::MAX_FDS, process.max_fds);
+    page.single(&names::RESIDENT_MEMORY, process.resident_memory_bytes);
+    page.single(&names::START_TIME, process.start_time_seconds);
+}
+
+fn status_label(status: u16) -> String {
+    if status == OTHER_STATUS { "other".into() } else { status.to_string() }
+}
+
+/// The page as it grows. Writing to a String does not fail.
+struct Page {
+    text: String,
+}
+
+impl Page {
+    /// Once for each family, before its samples.
+    fn family(&mut self, family: &Family) {
+        let Family { name, kind, help } = family;
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {}", kind.as_str());
+    }
+
+    /// A family of one sample without labels; nothing at all where the value is not known.
+    fn single(&mut self, family: &Family, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.family(family);
+            self.sample(family.name, "", &[], value);
+        }
+    }
+
+    fn sample(&mut self, name: &str, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.text.push_str(name);
+        self.text.push_str(suffix);
+        for (number, (label, text)) in labels.iter().enumerate() {
+            self.text.push(if number == 0 { '{' } else { ',' });
+            self.text.push_str(label);
+            self.text.push_str("=\"");
+            self.escaped(text);
+            self.text.push('"');
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        let _ = writeln!(self.text, " {value}");
+    }
+
+    fn histogram(&mut self, family: &Family, labels: &[(&str, &str)], histogram: &Histogram) {
+        let mut with_bound = labels.to_vec();
+        with_bound.push(("le", "+Inf"));
+        let last = with_bound.len() - 1;
+        for ((_, bound), count) in BOUNDS.iter().zip(histogram.cumulative()) {
+            with_bound[last].1 = bound;
+            self.sample(family.name, "_bucket", &with_bound, count);
+        }
+        with_bound[last].1 = "+Inf";
+        self.sample(family.name, "_bucket", &with_bound, histogram.count());
+        self.sample(family.name, "_sum", labels, histogram.sum_seconds());
+        self.sample(family.name, "_count", labels, histogram.count());
+    }
+
+    fn escaped(&mut self, text: &str) {
+        for c in text.chars() {
+            match c {
+                '\\' => self.text.push_str("\\\\"),
+                '"' => self.text.push_str("\\\""),
+                '\n' => self.text.push_str("\\n"),
+                c => self.text.push(c),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "render_tests.rs"]
+mod tests;

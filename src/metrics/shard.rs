@@ -1,0 +1,321 @@
+//! What one shard counts: of itself, of each route and of each target.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::histogram::{Histogram, add};
+use super::names::{self, Family};
+use super::tally::Tally;
+use crate::base::error::Reason;
+
+/// The route label of requests that no route took, bad requests among them. No route can have this name.
+pub const NO_ROUTE: &str = "";
+
+/// The status under which a tally counts what is beyond its number of keys.
+pub(super) const OTHER_STATUS: u16 = 0;
+
+type TargetKey = (Arc<str>, Arc<str>);
+
+/// One shard's counters. Gauges are set to what is, counters only rise.
+#[derive(Debug)]
+pub struct ShardMetrics {
+    shard: usize,
+    /// Client connections open now.
+    pub connections_open: Cell<u64>,
+    /// Client connections accepted, those refused among them.
+    pub connections_total: Cell<u64>,
+    /// Client connections closed with 503 because of `max_connections`.
+    pub connections_refused: Cell<u64>,
+    /// Upgraded connections open now.
+    pub tunnels_open: Cell<u64>,
+    /// Connections that ended in a panic of the gateway's own.
+    pub panics_total: Cell<u64>,
+    /// What `AccessLog::dropped` says; set, not added.
+    pub access_log_dropped: Cell<u64>,
+    unrouted: Rc<RouteMetrics>,
+    routes: RefCell<HashMap<Arc<str>, Rc<RouteMetrics>>>,
+    targets: RefCell<HashMap<TargetKey, Rc<TargetMetrics>>>,
+}
+
+impl ShardMetrics {
+    pub fn new(shard: usize) -> ShardMetrics {
+        ShardMetrics {
+            shard,
+            connections_open: Cell::default(),
+            connections_total: Cell::default(),
+            connections_refused: Cell::default(),
+            tunnels_open: Cell::default(),
+            panics_total: Cell::default(),
+            access_log_dropped: Cell::default(),
+            unrouted: Rc::default(),
+            routes: RefCell::default(),
+            targets: RefCell::default(),
+        }
+    }
+
+    /// The counters of a route: the same ones for the same name, so that they survive a reload.
+    pub fn route(&self, name: &Arc<str>) -> Rc<RouteMetrics> {
+        if **name == *NO_ROUTE {
+            return self.unrouted();
+        }
+        self.routes.borrow_mut().entry(name.clone()).or_default().clone()
+    }
+
+    /// The counters of requests that no route took; kept for ever.
+    pub fn unrouted(&self) -> Rc<RouteMetrics> {
+        self.unrouted.clone()
+    }
+
+    /// The counters of a target: the same ones for the same two names.
+    pub fn target(&self, upstream: &Arc<str>, target: &Arc<str>) -> Rc<TargetMetrics> {
+        self.targets.borrow_mut().entry((upstream.clone(), target.clone())).or_default().clone()
+    }
+
+    /// After a reload: forgets the routes and the (upstream, target) pairs that are no longer configured. Who still
+    /// holds one counts on unheard.
+    pub fn retain(&self, keep_route: impl Fn(&str) -> bool, keep_target: impl Fn(&str, &str) -> bool) {
+        let mut routes = self.routes.borrow_mut();
+        routes.retain(|name, _| keep_route(name));
+        routes.shrink_to_fit();
+        let mut targets = self.targets.borrow_mut();
+        targets.retain(|(upstream, target), _| keep_target(upstream, target));
+        targets.shrink_to_fit();
+    }
+
+    /// A copy for another thread. Routes that have served nothing yet are left out: ten thousand of them must neither
+    /// hold up the shard nor fill the page.
+    pub fn snapshot(&self) -> Snapshot {
+        let routes = self.routes.borrow();
+        let used = routes.iter().filter(|(_, metrics)| !metrics.requests.is_empty());
+        let mut routes: Vec<_> = used.map(|(name, metrics)| (name.clone(), (**metrics).clone())).collect();
+        routes.push((NO_ROUTE.into(), (*self.unrouted).clone()));
+        let targets = self.targets.borrow();
+        Snapshot {
+            shard: self.shard,
+            values: self.values(),
+            routes,
+            targets: targets.iter().map(|(key, metrics)| (key.clone(), (**metrics).clone())).collect(),
+        }
+    }
+
+    /// The shard's own values with their names, in the order they are written.
+    fn values(&self) -> Vec<(&'static Family, u64)> {
+        vec![
+            (&names::CONNECTIONS, self.connections_open.get()),
+            (&names::CONNECTIONS_TOTAL, self.connections_total.get()),
+            (&names::CONNECTIONS_REFUSED, self.connections_refused.get()),
+            (&names::TUNNELS, self.tunnels_open.get()),
+            (&names::PANICS, self.panics_total.get()),
+            (&names::ACCESS_LOG_DROPPED, self.access_log_dropped.get()),
+        ]
+    }
+}
+
+/// What a shard had counted at one moment; plain data that may go to another thread.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(super) shard: usize,
+    pub(super) values: Vec<(&'static Family, u64)>,
+    pub(super) routes: Vec<(Arc<str>, RouteMetrics)>,
+    pub(super) targets: Vec<(TargetKey, TargetMetrics)>,
+}
+
+impl Snapshot {
+    /// Which shard it is of.
+    pub fn shard(&self) -> usize {
+        self.shard
+    }
+
+    /// Client connections open.
+    pub fn connections(&self) -> u64 {
+        self.value(&names::CONNECTIONS)
+    }
+
+    /// Access-log lines that the shard dropped.
+    pub fn access_log_dropped(&self) -> u64 {
+        self.value(&names::ACCESS_LOG_DROPPED)
+    }
+
+    fn value(&self, family: &Family) -> u64 {
+        self.values.iter().find(|(of, _)| of.name == family.name).map_or(0, |(_, value)| *value)
+    }
+
+    /// Requests finished, by route; routes without any may be missing.
+    pub fn route_requests(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.routes.iter().map(|(name, metrics)| (&**name, metrics.duration.count()))
+    }
+
+    /// Upstream, target, requests in flight, idle connections.
+    pub fn targets(&self) -> impl Iterator<Item = (&str, &str, u32, u32)> {
+        self.targets.iter().map(|((upstream, target), metrics)| {
+            (&**upstream, &**target, metrics.active.get(), metrics.idle.get())
+        })
+    }
+}
+
+/// The counters of one route on one shard.
+#[derive(Clone, Debug, Default)]
+pub struct RouteMetrics {
+    pub(super) requests: Tally<(u16, Option<Reason>)>,
+    pub(super) duration: Histogram,
+    pub(super) bytes_in: Cell<u64>,
+    pub(super) bytes_out: Cell<u64>,
+}
+
+impl RouteMetrics {
+    const OTHER: (u16, Option<Reason>) = (OTHER_STATUS, None);
+
+    /// A request has ended. `reason` is set where the gateway answered by itself.
+    pub fn record(
+        &self,
+        status: u16,
+        reason: Option<Reason>,
+        duration: Duration,
+        bytes_in: u64,
+        bytes_out: u64,
+    ) {
+        self.requests.add((status, reason), Self::OTHER, 1);
+        self.duration.record(duration);
+        add(&self.bytes_in, bytes_in);
+        add(&self.bytes_out, bytes_out);
+    }
+
+    pub(super) fn absorb(&self, other: &RouteMetrics) {
+        self.requests.absorb(&other.requests);
+        self.duration.absorb(&other.duration);
+        add(&self.bytes_in, other.bytes_in.get());
+        add(&self.bytes_out, other.bytes_out.get());
+    }
+}
+
+/// The counters of one target on one shard.
+#[derive(Clone, Debug, Default)]
+pub struct TargetMetrics {
+    /// Requests at the target now.
+    pub active: Cell<u32>,
+    /// Idle connections kept to the target, as of the last scrape.
+    pub idle: Cell<u32>,
+    pub(super) statuses: Tally<u16>,
+    pub(super) failures: Tally<Reason>,
+    pub(super) connects: Cell<u64>,
+    pub(super) reuses: Cell<u64>,
+    pub(super) retries: Cell<u64>,
+    pub(super) duration: Histogram,
+}
+
+impl TargetMetrics {
+    /// A connection was opened.
+    pub fn connected(&self) {
+        add(&self.connects, 1);
+    }
+
+    /// An idle connection was taken from the pool.
+    pub fn reused(&self) {
+        add(&self.reuses, 1);
+    }
+
+    /// The target answered.
+    pub fn request(&self, status: u16) {
+        self.statuses.add(status, OTHER_STATUS, 1);
+    }
+
+    /// An attempt brought no usable answer.
+    pub fn failure(&self, reason: Reason) {
+        // There are fewer reasons than a tally has keys: `other` is not used.
+        self.failures.add(reason, reason, 1);
+    }
+
+    /// Another attempt follows one that failed here.
+    pub fn retried(&self) {
+        add(&self.retries, 1);
+    }
+
+    /// From the start of the attempt to the response head.
+    pub fn latency(&self, duration: Duration) {
+        self.duration.record(duration);
+    }
+
+    pub(super) fn absorb(&self, other: &TargetMetrics) {
+        self.active.set(self.active.get().wrapping_add(other.active.get()));
+        self.idle.set(self.idle.get().wrapping_add(other.idle.get()));
+        self.statuses.absorb(&other.statuses);
+        self.failures.absorb(&other.failures);
+        add(&self.connects, other.connects.get());
+        add(&self.reuses, other.reuses.get());
+        add(&self.retries, other.retries.get());
+        self.duration.absorb(&other.duration);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arc(name: &str) -> Arc<str> {
+        name.into()
+    }
+
+    fn hit(route: &RouteMetrics) {
+        route.record(200, None, Duration::from_millis(1), 10, 20);
+    }
+
+    #[test]
+    fn the_same_names_share_counters_so_a_reload_keeps_them() {
+        let shard = ShardMetrics::new(0);
+        assert!(Rc::ptr_eq(&shard.route(&arc("users")), &shard.route(&arc("users"))));
+        assert!(!Rc::ptr_eq(&shard.route(&arc("users")), &shard.route(&arc("orders"))));
+        let target = shard.target(&arc("users"), &arc("http://a"));
+        assert!(Rc::ptr_eq(&target, &shard.target(&arc("users"), &arc("http://a"))));
+        assert!(!Rc::ptr_eq(&target, &shard.target(&arc("orders"), &arc("http://a"))));
+    }
+
+    #[test]
+    fn retain_keeps_the_counts_of_what_is_still_configured_and_forgets_the_rest() {
+        let shard = ShardMetrics::new(0);
+        hit(&shard.route(&arc("kept")));
+        hit(&shard.route(&arc("gone")));
+        hit(&shard.unrouted());
+        shard.target(&arc("kept"), &arc("http://a")).connected();
+        shard.target(&arc("kept"), &arc("http://b")).connected();
+        shard.retain(|route| route == "kept", |upstream, target| upstream == "kept" && target == "http://a");
+        hit(&shard.route(&arc("kept")));
+        hit(&shard.route(&arc("gone")));
+        let snapshot = shard.snapshot();
+        let count = |name: &str| {
+            let found = snapshot.routes.iter().find(|(route, _)| &**route == name);
+            found.map(|(_, metrics)| metrics.duration.count())
+        };
+        assert_eq!((count("kept"), count("gone"), count(NO_ROUTE)), (Some(2), Some(1), Some(1)));
+        assert_eq!(snapshot.targets.len(), 1);
+        assert_eq!(snapshot.targets[0].1.connects.get(), 1);
+    }
+
+    #[test]
+    fn ten_thousand_reloads_with_new_names_leave_nothing_behind() {
+        let shard = ShardMetrics::new(0);
+        for generation in 0..10_000 {
+            let name = arc(&format!("route-{generation}"));
+            hit(&shard.route(&name));
+            shard.target(&name, &name).connected();
+            shard.retain(|route| route == &*name, |upstream, _| upstream == &*name);
+        }
+        assert_eq!((shard.routes.borrow().len(), shard.targets.borrow().len()), (1, 1));
+        assert!(shard.routes.borrow().capacity() < 16);
+    }
+
+    #[test]
+    fn a_snapshot_may_go_to_another_thread_and_leaves_out_idle_routes() {
+        fn sendable<T: Send>(value: T) -> T {
+            value
+        }
+        let shard = ShardMetrics::new(3);
+        shard.route(&arc("idle"));
+        hit(&shard.route(&arc("busy")));
+        let snapshot = sendable(shard.snapshot());
+        let names: Vec<_> = snapshot.routes.iter().map(|(name, _)| &**name).collect();
+        assert_eq!((snapshot.shard, names), (3, vec!["busy", NO_ROUTE]));
+    }
+}

@@ -1,0 +1,214 @@
+//! A TCP or Unix stream on the shard's event loop. **The one file with `unsafe`**: monoio asks for
+//! `&mut` where a read and a write of one socket run at the same time, and four system calls have no
+//! safe wrapper that takes a descriptor the event loop owns.
+#![allow(unsafe_code)]
+
+use std::cell::UnsafeCell;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{AsyncReadRent, AsyncWriteRent};
+use monoio::net::{TcpStream, UnixStream};
+use socket2::SockRef;
+
+use super::deadline::{Deadlines, Side, Slot, Way};
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// How a write ended.
+pub struct Written {
+    pub result: io::Result<()>,
+    /// What the kernel took: after an error the peer may have some of it.
+    pub sent_bytes: usize,
+    /// The buffer back, whole.
+    pub buffer: Vec<u8>,
+}
+
+/// A connected socket with its place in the deadline table. Clones share both.
+///
+/// At most one read and one write may be in flight at a time. Dropping either in flight loses bytes,
+/// so whoever drops one also gives up the socket.
+#[derive(Clone)]
+pub struct Socket(Rc<Inner>);
+
+struct Inner {
+    // First, so that the slot is free before the descriptor can be used again.
+    slot: Slot,
+    fd: RawFd,
+    stream: UnsafeCell<Stream>,
+}
+
+impl Socket {
+    /// A TCP stream of this shard.
+    pub fn tcp(stream: TcpStream, side: Side, deadlines: &Rc<Deadlines>) -> Socket {
+        Self::new(stream.as_raw_fd(), Stream::Tcp(stream), side, deadlines)
+    }
+
+    /// A Unix stream of this shard.
+    pub fn unix(stream: UnixStream, side: Side, deadlines: &Rc<Deadlines>) -> Socket {
+        Self::new(stream.as_raw_fd(), Stream::Unix(stream), side, deadlines)
+    }
+
+    fn new(fd: RawFd, stream: Stream, side: Side, deadlines: &Rc<Deadlines>) -> Socket {
+        let slot = deadlines.slot(fd, side);
+        Socket(Rc::new(Inner { slot, fd, stream: UnsafeCell::new(stream) }))
+    }
+
+    /// The socket's place in the deadline table.
+    pub fn slot(&self) -> &Slot {
+        &self.0.slot
+    }
+
+    /// The stream, for starting one operation.
+    #[expect(clippy::mut_from_ref, reason = "one operation each way: see the safety comment")]
+    fn stream(&self) -> &mut Stream {
+        // SAFETY: a `Socket` never leaves its thread (`Rc`). The reference is used to build one
+        // operation, which clones the descriptor; monoio's own `OwnedReadHalf`/`OwnedWriteHalf` do
+        // the same. A read touches nothing that a write touches.
+        unsafe { &mut *self.0.stream.get() }
+    }
+
+    /// Waits until there is something to read (or the end), holding no buffer meanwhile.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self.stream() {
+            Stream::Tcp(stream) => stream.readable(false).await,
+            Stream::Unix(stream) => stream.readable(false).await,
+        }
+    }
+
+    /// Reads once, behind what `buffer` holds and within its capacity (which must not be used up).
+    /// `Ok(0)` is the end, or a read deadline that passed.
+    pub async fn read(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        let filled = buffer.len();
+        let part = buffer.slice_mut(filled..);
+        let (result, part) = match self.stream() {
+            Stream::Tcp(stream) => stream.read(part).await,
+            Stream::Unix(stream) => stream.read(part).await,
+        };
+        (result, part.into_inner())
+    }
+
+    /// Like [`read`](Self::read), ended by the read deadline that is armed: then `ErrorKind::TimedOut`.
+    /// The deadline is disarmed afterwards.
+    pub async fn read_until_deadline(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        let (result, buffer) = self.read(buffer).await;
+        self.0.slot.disarm(Way::Read);
+        match result {
+            Ok(0) | Err(_) if self.0.slot.fired(Way::Read) => (Err(io::ErrorKind::TimedOut.into()), buffer),
+            result => (result, buffer),
+        }
+    }
+
+    /// Like [`read`](Self::read), ended by `timeout`: then `ErrorKind::TimedOut`.
+    pub async fn read_within(&self, buffer: Vec<u8>, timeout: Duration) -> (io::Result<usize>, Vec<u8>) {
+        self.0.slot.arm(Way::Read, timeout);
+        self.read_until_deadline(buffer).await
+    }
+
+    /// Writes `buffer[..to]`; a peer that takes nothing for `timeout` (to twice it) ends it with
+    /// `ErrorKind::TimedOut`.
+    pub async fn write(&self, mut buffer: Vec<u8>, to: usize, timeout: Duration) -> Written {
+        let mut sent_bytes = 0;
+        while sent_bytes < to {
+            self.0.slot.arm(Way::Write, timeout);
+            let part = buffer.slice(sent_bytes..to);
+            let (result, part) = match self.stream() {
+                Stream::Tcp(stream) => stream.write(part).await,
+                Stream::Unix(stream) => stream.write(part).await,
+            };
+            self.0.slot.disarm(Way::Write);
+            buffer = part.into_inner();
+            let error = match result {
+                Ok(0) => io::ErrorKind::WriteZero.into(),
+                Ok(sent) => {
+                    sent_bytes += sent;
+                    continue;
+                }
+                Err(_) if self.0.slot.fired(Way::Write) => io::ErrorKind::TimedOut.into(),
+                Err(error) => error,
+            };
+            return Written { result: Err(error), sent_bytes, buffer };
+        }
+        Written { result: Ok(()), sent_bytes, buffer }
+    }
+
+    /// Writes all of `buffer`.
+    pub async fn write_all(&self, buffer: Vec<u8>, timeout: Duration) -> Written {
+        let to = buffer.len();
+        self.write(buffer, to, timeout).await
+    }
+
+    /// No more bytes from us; what was written still goes out.
+    pub fn finish_writing(&self) {
+        shut_down(self.0.fd, libc::SHUT_WR);
+    }
+
+    /// Ends the connection so that the peer sees an error (RST), not an orderly end: for answers cut short.
+    pub fn abort(&self) {
+        // SAFETY: the descriptor is open as long as `self`.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.0.fd) };
+        let _ = SockRef::from(&fd).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Small writes go out at once. Unix sockets know no such thing.
+    pub fn set_nodelay(&self) {
+        if let Stream::Tcp(stream) = self.stream() {
+            // Fails only on a socket that is gone already; the next operation says so.
+            let _ = stream.set_nodelay(true);
+        }
+    }
+
+    /// Whether the peer has neither closed nor sent anything: what an idle pooled connection must be.
+    pub fn is_quiet(&self) -> bool {
+        let mut byte = 0_u8;
+        // SAFETY: the descriptor is open as long as `self`, the pointer is to one writable byte.
+        let got =
+            unsafe { libc::recv(self.0.fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
+        got < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
+    }
+}
+
+/// Ends the operations in flight whose deadline passed: a client's read (it can still be answered), or all of a socket.
+pub fn expire(fd: RawFd, side: Side, way: Way) {
+    let how = if side == Side::Client && way == Way::Read { libc::SHUT_RD } else { libc::SHUT_RDWR };
+    shut_down(fd, how);
+}
+
+/// Ends everything on every socket of a shard that died, so that no peer waits for it.
+pub fn shut_down_all(deadlines: &Deadlines) {
+    deadlines.all().into_iter().for_each(|fd| shut_down(fd, libc::SHUT_RDWR));
+}
+
+/// Ends reading on a client between two requests; a request that has arrived is still read.
+pub fn stop_reading(fd: RawFd) {
+    shut_down(fd, libc::SHUT_RD);
+}
+
+/// Bytes written that the peer has not acknowledged.
+pub fn unsent_bytes(fd: RawFd) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ writes one int; a descriptor of another kind makes it fail and leaves it alone.
+    unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) };
+    u64::try_from(bytes).unwrap_or(0)
+}
+
+/// Which of these sockets' peers have closed or reset. One system call for all.
+pub fn closed_by_peer(fds: impl Iterator<Item = RawFd>) -> Vec<bool> {
+    const GONE: libc::c_short = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
+    let mut polls: Vec<_> = fds.map(|fd| libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 }).collect();
+    // SAFETY: the pointer and length are of one live vector; a timeout of 0 never blocks.
+    unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, 0) };
+    polls.iter().map(|poll| poll.revents & GONE != 0).collect()
+}
+
+fn shut_down(fd: RawFd, how: libc::c_int) {
+    // SAFETY: a plain system call. Descriptors come from slots of open sockets; an error (the peer
+    // was faster) changes nothing.
+    unsafe { libc::shutdown(fd, how) };
+}

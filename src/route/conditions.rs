@@ -1,0 +1,130 @@
+//! Whether a request holds what a route asks beyond host and path: method, headers, query.
+
+use super::{HeaderLookup, Request};
+use crate::config::plan::{Condition, Route};
+
+/// How a route's conditions hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    Yes,
+    /// Headers and query hold, the method does not.
+    AllButMethod,
+    No,
+}
+
+/// How many conditions a route has: one for its methods, one for each header, one for each query parameter.
+pub(super) fn count(route: &Route) -> u32 {
+    (usize::from(!route.methods.is_empty()) + route.headers.len() + route.query.len()) as u32
+}
+
+pub(super) fn fit<H: HeaderLookup + ?Sized>(route: &Route, request: &Request<'_, H>) -> Fit {
+    let holds = route.headers.iter().all(|condition| header_holds(request.header, condition))
+        && route.query.iter().all(|condition| query_holds(request.query, condition));
+    match holds {
+        false => Fit::No,
+        true if method_fits(route, request.method) => Fit::Yes,
+        true => Fit::AllButMethod,
+    }
+}
+
+/// Whether a route takes this method. `GET` takes `HEAD` too (RFC 9110, 9.3.2).
+pub(super) fn method_fits(route: &Route, method: &[u8]) -> bool {
+    let named = |name: &[u8]| route.methods.iter().any(|known| known.as_bytes() == name);
+    route.methods.is_empty() || named(method) || (method == b"HEAD" && named(b"GET"))
+}
+
+/// Whether every request that holds `narrow`'s conditions holds those of `wide`, as far as can be proved.
+pub(super) fn implied(wide: &Route, narrow: &Route) -> bool {
+    let methods = match &narrow.methods[..] {
+        [] => wide.methods.is_empty(),
+        methods => methods.iter().all(|method| method_fits(wide, method.as_bytes())),
+    };
+    // A route that takes GET takes HEAD too, so `wide` may have to name it; it does where it names GET.
+    methods && all_implied(&wide.headers, &narrow.headers) && all_implied(&wide.query, &narrow.query)
+}
+
+fn all_implied(wide: &[Condition], narrow: &[Condition]) -> bool {
+    wide.iter().all(|asked| {
+        narrow
+            .iter()
+            .any(|held| held.name == asked.name && (asked.value.is_none() || asked.value == held.value))
+    })
+}
+
+/// Equal by bytes to any of several field lines.
+fn header_holds<H: HeaderLookup + ?Sized>(header: &H, condition: &Condition) -> bool {
+    header.any(condition.name.as_bytes(), &mut |value| match &condition.value {
+        Some(wanted) => value == wanted.as_bytes(),
+        None => true,
+    })
+}
+
+/// Any of several parameters of that name counts.
+fn query_holds(query: &[u8], condition: &Condition) -> bool {
+    query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).any(|pair| {
+        let name_end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
+        let (name, value) = pair.split_at(name_end);
+        let value = value.strip_prefix(b"=").unwrap_or(value);
+        let holds = |wanted: &str| Decoded(value).eq(wanted.bytes());
+        Decoded(name).eq(condition.name.bytes()) && condition.value.as_deref().is_none_or(holds)
+    })
+}
+
+/// The bytes that a part of a query means: `%XX` decoded, `+` a space, a `%` that begins no octet as it is.
+struct Decoded<'a>(&'a [u8]);
+
+impl Iterator for Decoded<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        let hex = |digit: u8| char::from(digit).to_digit(16);
+        let (byte, rest) = match self.0 {
+            [b'%', high, low, rest @ ..] => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => ((high * 16 + low) as u8, rest),
+                _ => (b'%', &self.0[1..]),
+            },
+            [b'+', rest @ ..] => (b' ', rest),
+            [byte, rest @ ..] => (*byte, rest),
+            [] => return None,
+        };
+        self.0 = rest;
+        Some(byte)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(query: &str, name: &str, value: Option<&str>) -> bool {
+        query_holds(query.as_bytes(), &Condition { name: name.into(), value: value.map(Into::into) })
+    }
+
+    #[test]
+    fn a_query_condition_holds_for_the_decoded_value_of_any_parameter_of_that_name() {
+        for query in ["beta=1", "a=2&beta=1", "beta=0&beta=1", "b%65ta=%31", "&&beta=1&", "beta=1&beta"] {
+            assert!(holds(query, "beta", Some("1")), "{query}");
+        }
+        for query in
+            ["", "beta", "beta=", "beta=10", "Beta=1", "xbeta=1", "beta==1", "a=beta=1", "beta=1;a=2"]
+        {
+            assert!(!holds(query, "beta", Some("1")), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_query_condition_without_a_value_asks_for_presence_alone() {
+        assert!(holds("a=1&beta", "beta", None));
+        assert!(holds("beta=", "beta", None));
+        assert!(!holds("alpha=beta", "beta", None));
+    }
+
+    #[test]
+    fn plus_is_a_space_and_a_broken_percent_sequence_stands_for_itself() {
+        assert!(holds("q=a+b%20c", "q", Some("a b c")));
+        assert!(holds("q=a%2Bb", "q", Some("a+b")));
+        assert!(holds("q=100%", "q", Some("100%")));
+        assert!(holds("q=%zz%4", "q", Some("%zz%4")));
+        assert!(holds("q=%C3%A4", "q", Some("ä")));
+    }
+}

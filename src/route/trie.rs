@@ -1,0 +1,185 @@
+//! Path patterns as tries of segments, one trie per host, all in one arena.
+//!
+//! Every pattern ends in a *terminal*: a number that stands for one host and one path shape (capture names do not
+//! count). Each node stands at one depth and is looked at once at most in a search, so a search is bounded by
+//! the trie and never by what the client sends, however the patterns make it go back.
+
+use std::collections::HashMap;
+
+use crate::config::plan::{PathPattern, Segment, Tail};
+
+/// Keys come from the configuration alone and requests are only looked up, so fixed seeds are safe.
+pub(super) type Keyed = HashMap<Box<[u8]>, u32, foldhash::fast::FixedState>;
+
+#[derive(Clone, Default)]
+pub(super) struct Trie {
+    nodes: Vec<Node>,
+    terminals: u32,
+    depth: usize,
+    /// The highest priority of all patterns.
+    highest: Option<i64>,
+}
+
+#[derive(Clone)]
+struct Node {
+    literals: Keyed,
+    capture: Option<u32>,
+    /// The terminal of the pattern that ends here.
+    exact: Option<u32>,
+    /// The terminal of the pattern that goes on with `*` from here.
+    tail: Option<u32>,
+    /// The highest priority here and below.
+    highest: i64,
+}
+
+/// What a path has at one depth.
+pub(super) enum Step<'p> {
+    Segment {
+        /// `None`: any text, so that no literal takes all of it.
+        literal: Option<&'p [u8]>,
+        /// Whether `{capture}` takes it: it does not take the empty segment.
+        capturable: bool,
+    },
+    /// No segments any more; `exact`: and nothing may follow.
+    End { exact: bool },
+}
+
+/// A path that can be walked down a trie: a request's, or a pattern of which the covering patterns are sought.
+pub(super) trait Steps {
+    fn step(&self, depth: usize) -> Step<'_>;
+}
+
+/// A part of a search that is still to be done.
+pub(super) struct Pending {
+    node: u32,
+    depth: u32,
+    /// Only the node's `*` is left.
+    tail: bool,
+}
+
+impl Trie {
+    /// The segments of the deepest pattern.
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// The highest priority of all patterns; `None`: there are none.
+    pub(super) fn highest(&self) -> Option<i64> {
+        self.highest
+    }
+
+    /// Starts another host's trie.
+    pub(super) fn add_root(&mut self) -> u32 {
+        self.add_node()
+    }
+
+    /// Puts a pattern below `root` and returns its terminal; terminals are numbered from 0 without gaps.
+    pub(super) fn insert(&mut self, root: u32, pattern: &PathPattern, priority: i64) -> u32 {
+        self.depth = self.depth.max(pattern.segments.len());
+        self.highest = self.highest.max(Some(priority));
+        let mut at = root;
+        self.raise(at, priority);
+        for segment in &pattern.segments {
+            at = self.child(at, segment);
+            self.raise(at, priority);
+        }
+        let node = &mut self.nodes[at as usize];
+        let terminal = match pattern.tail {
+            Tail::Exact => &mut node.exact,
+            Tail::Any | Tail::Capture(_) => &mut node.tail,
+        };
+        *terminal.get_or_insert_with(|| {
+            self.terminals += 1;
+            self.terminals - 1
+        })
+    }
+
+    fn child(&mut self, parent: u32, segment: &Segment) -> u32 {
+        let node = &self.nodes[parent as usize];
+        let known = match segment {
+            Segment::Literal(text) => node.literals.get(text.as_bytes()).copied(),
+            Segment::Capture(_) => node.capture,
+        };
+        known.unwrap_or_else(|| {
+            let child = self.add_node();
+            let node = &mut self.nodes[parent as usize];
+            match segment {
+                Segment::Literal(text) => drop(node.literals.insert(text.as_bytes().into(), child)),
+                Segment::Capture(_) => node.capture = Some(child),
+            }
+            child
+        })
+    }
+
+    fn add_node(&mut self) -> u32 {
+        self.nodes.push(Node {
+            literals: Keyed::default(),
+            capture: None,
+            exact: None,
+            tail: None,
+            highest: i64::MIN,
+        });
+        self.nodes.len() as u32 - 1
+    }
+
+    fn raise(&mut self, node: u32, priority: i64) {
+        let highest = &mut self.nodes[node as usize].highest;
+        *highest = priority.max(*highest);
+    }
+
+    /// Visits the terminals that match `path`, the more specific first: by segment, literal before capture before
+    /// `*`. Only nodes whose priority exceeds `floor` are looked at; `visit` returns the new floor.
+    /// Returns the number of nodes looked at.
+    pub(super) fn walk(
+        &self,
+        root: u32,
+        path: &impl Steps,
+        pending: &mut Vec<Pending>,
+        mut floor: Option<i64>,
+        mut visit: impl FnMut(u32) -> Option<i64>,
+    ) -> usize {
+        let mut steps = 0;
+        pending.clear();
+        pending.push(Pending { node: root, depth: 0, tail: false });
+        while let Some(Pending { node: at, depth, tail }) = pending.pop() {
+            let node = &self.nodes[at as usize];
+            if floor >= Some(node.highest) {
+                continue;
+            }
+            steps += 1;
+            let step = if tail { Step::End { exact: false } } else { path.step(depth as usize) };
+            match step {
+                Step::End { exact } => {
+                    for terminal in node.exact.filter(|_| exact).into_iter().chain(node.tail) {
+                        floor = visit(terminal);
+                    }
+                }
+                // The last pushed is the next looked at.
+                Step::Segment { literal, capturable } => {
+                    if node.tail.is_some() {
+                        pending.push(Pending { node: at, depth, tail: true });
+                    }
+                    let capture = node.capture.filter(|_| capturable);
+                    let literal = literal.and_then(|text| node.literals.get(text)).copied();
+                    for child in capture.into_iter().chain(literal) {
+                        pending.push(Pending { node: child, depth: depth + 1, tail: false });
+                    }
+                }
+            }
+        }
+        steps
+    }
+}
+
+/// Walking a pattern down a trie visits the patterns that match whatever it matches.
+impl Steps for PathPattern {
+    fn step(&self, depth: usize) -> Step<'_> {
+        match self.segments.get(depth) {
+            Some(Segment::Literal(text)) => {
+                Step::Segment { literal: Some(text.as_bytes()), capturable: !text.is_empty() }
+            }
+            Some(Segment::Capture(_)) => Step::Segment { literal: None, capturable: true },
+            None => Step::End { exact: self.tail == Tail::Exact },
+        }
+    }
+}

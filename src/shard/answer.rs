@@ -1,0 +1,248 @@
+//! Answers that the gateway makes itself: problems (RFC 9457), `respond`, `redirect`. The one place that
+//! turns an error into a response.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::connection::{Connection, Next};
+use super::record::Record;
+use super::scratch::Scratch;
+use super::{Shard, connection};
+use crate::base::error::{Error, Reason, Retry, Source};
+use crate::base::time::imf_fixdate;
+use crate::config::plan::{Redirect, Respond, Route};
+use crate::http::fields::Fields;
+use crate::http::head::{Method, Version};
+use crate::http::write;
+use crate::net::Socket;
+use crate::policy::back;
+use crate::route::edit;
+
+/// How long a client that is refused for lack of room may take to accept that.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Ends a request with an error: a problem document where one can still be sent.
+pub async fn refuse(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    record: &mut Record,
+    error: Error,
+) -> Next {
+    tracing::debug!(request_id = %String::from_utf8_lossy(&scratch.id), %error, "answered by the gateway");
+    if let (Source::Upstream, Some(target)) = (error.source, &record.target) {
+        target.metrics.failure(error.reason);
+    }
+    record.reason = Some(error.reason);
+    if record.head_sent {
+        return Next::Abort;
+    }
+    record.status = error.reason.status();
+    if error.reason == Reason::ClientClosed {
+        return Next::Close;
+    }
+    if scratch.id.is_empty() {
+        connection.shard.ids.borrow_mut().write(&mut scratch.id);
+    }
+    let mut fields = Fields::default();
+    fields.add(b"Content-Type", b"application/problem+json");
+    if error.source == Source::Upstream || error.reason == Reason::NoTarget {
+        fields.add(b"Proxy-Status", proxy_status(&error).as_bytes());
+    }
+    if error.reason == Reason::MethodNotAllowed {
+        fields.add(b"Allow", &scratch.onward);
+    }
+    fields.add(b"X-Request-Id", &scratch.id);
+    // After a head or body that made no sense, nothing that follows does.
+    record.keep_alive &= !matches!(
+        error.reason,
+        Reason::BadRequest
+            | Reason::RequestTimeout
+            | Reason::BodyTooLarge
+            | Reason::UriTooLong
+            | Reason::HeadersTooLarge
+            | Reason::Overloaded
+    );
+    let body = problem(&error, &scratch.id);
+    send(connection, scratch, record, error.reason.status(), &fields, &body).await.unwrap_or(Next::Close)
+}
+
+/// A route's `respond`.
+///
+/// # Errors
+/// When the client has gone.
+pub async fn respond(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    record: &mut Record,
+    route: &Route,
+    respond: &Respond,
+) -> Result<Next, Error> {
+    let mut fields = Fields::default();
+    if let Some(content_type) = &respond.content_type {
+        fields.add(b"Content-Type", content_type.as_bytes());
+    }
+    back::prepare(&mut fields, route, &scratch.id);
+    send(connection, scratch, record, respond.status, &fields, &respond.body).await
+}
+
+/// A route's `redirect`.
+///
+/// # Errors
+/// When the client has gone.
+pub async fn redirect(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    record: &mut Record,
+    route: &Route,
+    redirect: &Redirect,
+) -> Result<Next, Error> {
+    let Scratch { target, path_bytes, captures, onward, .. } = scratch;
+    edit::expand(&redirect.to, &target[..*path_bytes], captures, onward);
+    let keeps_query = !onward.contains(&b'?');
+    if keeps_query {
+        onward.extend_from_slice(&target[*path_bytes..]);
+    }
+    let mut fields = Fields::default();
+    fields.add(b"Location", onward);
+    back::prepare(&mut fields, route, &scratch.id);
+    send(connection, scratch, record, redirect.status, &fields, b"").await
+}
+
+/// Sends a response of the gateway's own and says what becomes of the connection.
+async fn send(
+    connection: &mut Connection,
+    scratch: &Scratch,
+    record: &mut Record,
+    status: u16,
+    fields: &Fields,
+    body: &[u8],
+) -> Result<Next, Error> {
+    connection.discard_buffered_body();
+    let rest_unread = !connection.body.is_done();
+    let keep = record.keep_alive && !rest_unread && !connection.shard.draining.get();
+    let shard = connection.shard.clone();
+    let mut out = shard.buffers.small();
+    write::status_line(&mut out, status, write::reason_phrase(status).as_bytes());
+    fields.write_to(&mut out);
+    let now_s = shard.unix_ms(std::time::Instant::now()) / 1000;
+    write::field(&mut out, b"Date", &imf_fixdate(now_s));
+    let bodiless = matches!(status, 100..=199 | 204 | 304);
+    if !bodiless {
+        out.extend_from_slice(b"Content-Length: ");
+        write::decimal(&mut out, body.len() as u64);
+        out.extend_from_slice(b"\r\n");
+    }
+    write_connection(&mut out, keep, scratch.request.version());
+    out.extend_from_slice(b"\r\n");
+    if !bodiless && scratch.request.method() != Method::Head {
+        out.extend_from_slice(body);
+    }
+    record.head_sent = true;
+    record.status = status;
+    let written = connection.socket.write_all(out, record.live.plan.server.limits.body_timeout).await;
+    record.bytes_out += written.sent_bytes as u64;
+    shard.buffers.give_back(written.buffer);
+    written.result.map_err(|_| Error::client(Reason::ClientClosed, "the client left during its answer"))?;
+    Ok(match (keep, rest_unread || !connection.input.is_empty()) {
+        (true, _) => Next::KeepAlive,
+        (false, false) if record.reason.is_none() => Next::Close,
+        // What was refused may still be coming in.
+        (false, _) => Next::Linger,
+    })
+}
+
+/// `Connection`, where it says something that the version does not.
+pub fn write_connection(out: &mut Vec<u8>, keep: bool, version: Version) {
+    match (keep, version) {
+        (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
+        (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (true, Version::Http11) => {}
+    }
+}
+
+/// Closes a connection that is one too many, with a word.
+pub async fn refuse_connection(shard: Rc<Shard>, socket: Socket, peer: IpAddr) {
+    let mut connection = Connection::new(shard.clone(), socket, peer);
+    let mut scratch = shard.take_scratch();
+    scratch.begin();
+    let mut record = Record::new(shard.live(), peer.to_canonical());
+    let error = Error::gateway(Reason::Overloaded, "max_connections is reached");
+    let refusing = refuse(&mut connection, &mut scratch, &mut record, error);
+    let refused = monoio::time::timeout(REFUSAL_TIMEOUT, refusing).await;
+    record.finish(&shard, &scratch);
+    shard.give_back_scratch(scratch);
+    if refused.is_ok() {
+        connection::linger(&mut connection).await;
+    }
+}
+
+/// The problem document (RFC 9457).
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    error: &'static str,
+    reason: &'static str,
+    request_id: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+}
+
+fn problem(error: &Error, request_id: &[u8]) -> Vec<u8> {
+    let status = error.reason.status();
+    let document = Problem {
+        r#type: "about:blank",
+        title: write::reason_phrase(status),
+        status,
+        error: error.reason.error(),
+        reason: error.reason.as_str(),
+        request_id: String::from_utf8_lossy(request_id),
+        // What an upstream did is for the log; what the client did is for the client.
+        detail: (error.source == Source::Client).then_some(&*error.detail),
+    };
+    let mut body = serde_json::to_vec(&document).expect("strings and a number always serialise");
+    body.push(b'\n');
+    body
+}
+
+/// `Proxy-Status` (RFC 9209, 2.3) of an error on the upstream's side.
+fn proxy_status(error: &Error) -> String {
+    let kind = match (error.reason, error.retry) {
+        (Reason::UpstreamConnect, _) => "connection_refused",
+        (Reason::UpstreamReset, _) => "connection_terminated",
+        (Reason::UpstreamProtocol, _) => "http_protocol_error",
+        (Reason::UpstreamTimeout, Retry::Safe) => "connection_timeout",
+        (Reason::UpstreamTimeout, _) => "http_response_timeout",
+        (Reason::NoTarget, _) => "destination_unavailable",
+        _ => "proxy_internal_error",
+    };
+    format!("ringway; error={kind}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_the_reason_and_keeps_upstream_details_to_itself() {
+        let error = Error::upstream(Reason::UpstreamReset, Retry::Never, "10.0.0.7 closed");
+        let document: serde_json::Value =
+            serde_json::from_slice(&problem(&error, b"id-1")).expect("valid JSON");
+        let expected = serde_json::json!({
+            "type": "about:blank", "title": "Bad Gateway", "status": 502, "error": "Bad gateway",
+            "reason": "upstream_reset", "requestId": "id-1",
+        });
+        assert_eq!(document, expected);
+    }
+
+    #[test]
+    fn proxy_status_tells_a_connect_timeout_from_a_slow_answer() {
+        let timeout = |retry| proxy_status(&Error::upstream(Reason::UpstreamTimeout, retry, ""));
+        assert_eq!(timeout(Retry::Safe), "ringway; error=connection_timeout");
+        assert_eq!(timeout(Retry::Never), "ringway; error=http_response_timeout");
+    }
+}

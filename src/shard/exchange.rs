@@ -1,0 +1,313 @@
+//! A request to an upstream: the head it gets, the connection it goes over, and the replay on a fresh
+//! connection when a pooled one turns out to be dead.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::connection::{Connection, Next};
+use super::pump::{self, Stop};
+use super::record::Record;
+use super::response::{End, Responder};
+use super::scratch::Scratch;
+use super::{Shard, tunnel};
+use crate::balance;
+use crate::base::error::{Error, Reason, Retry};
+use crate::config::plan::{Balance, HashOn, HostHeader, PathEdit, Proxy, Route};
+use crate::http::body::BodyError;
+use crate::http::framing::{self, Body};
+use crate::http::{path, write};
+use crate::net::buffers::SMALL_BYTES;
+use crate::policy::client::Client;
+use crate::policy::edits;
+use crate::policy::onward::{self, Onward};
+use crate::route::edit;
+use crate::upstream::{Connection as UpstreamConnection, Target, Upstream};
+
+/// A request that a route proxies.
+pub struct Request<'a> {
+    pub client: Client,
+    pub body: Body,
+    pub route: &'a Route,
+    pub proxy: &'a Proxy,
+}
+
+/// What stays the same over all attempts of an exchange.
+pub struct Exchange<'a> {
+    pub shard: &'a Shard,
+    pub route: &'a Route,
+    pub upstream: &'a Upstream,
+    /// The client offered to change protocols, and the upstream was told.
+    pub upgrade: bool,
+    /// When the route's `timeout` ends all of it.
+    pub until: Option<Instant>,
+}
+
+impl Exchange<'_> {
+    /// A timeout of a single step, cut to what is left of the whole exchange.
+    pub fn within(&self, timeout: Duration) -> Duration {
+        self.until.map_or(timeout, |until| timeout.min(until.saturating_duration_since(Instant::now())))
+    }
+}
+
+/// Sends a request to its upstream and the response to its client.
+///
+/// # Errors
+/// Whatever kept the exchange from completing; `record.head_sent` tells whether it can still be answered.
+pub async fn proxy(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    record: &mut Record,
+    request: Request<'_>,
+) -> Result<Next, Error> {
+    let (shard, live) = (connection.shard.clone(), record.live.clone());
+    let upstream = &live.upstreams[request.proxy.upstream];
+    record.upstream = Some(upstream.clone());
+    let target = upstream.pick(hash_key(upstream, scratch, request.client))?;
+    record.target = Some(target.clone());
+    let expects_continue = framing::expects_continue(&scratch.request);
+    let upgrade = prepare(scratch, &request, &target);
+
+    let exchange = Exchange {
+        shard: &shard,
+        route: request.route,
+        upstream,
+        upgrade,
+        until: request.route.timeout.map(|timeout| record.began + timeout),
+    };
+    let mut out = shard.buffers.small();
+    let Scratch { request: head, onward, .. } = &*scratch;
+    write::request_head(&mut out, head.method_bytes(), onward, &head.fields);
+    if !expects_continue {
+        take_body_prefix(connection, record, &mut out)?;
+    }
+    let _active = Active::new(&target);
+    attempts(connection, scratch, record, &exchange, &target, out).await
+}
+
+/// Tries a pooled connection, and once more a fresh one if that was dead before it could answer.
+async fn attempts(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    record: &mut Record,
+    exchange: &Exchange<'_>,
+    target: &Rc<Target>,
+    mut out: Vec<u8>,
+) -> Result<Next, Error> {
+    let shard = exchange.shard;
+    let mut pooled = target.pooled(shard.deadlines.now_ms());
+    loop {
+        let upstream = match pooled.take() {
+            Some(pooled) => pooled,
+            None => {
+                let addresses = shard.addresses.borrow().clone();
+                target.connect(&exchange.upstream.plan, &addresses, &shard.deadlines).await?
+            }
+        };
+        let replayable = connection.body.is_done();
+        let (result, back) = attempt(connection, scratch, record, exchange, &upstream, out).await;
+        out = back;
+        let Err(error) = result else {
+            shard.buffers.give_back(out);
+            return result;
+        };
+        let safe = match error.retry {
+            Retry::Safe => true,
+            Retry::IfIdempotent => upstream.reused && scratch.request.method().is_idempotent(),
+            Retry::Never => false,
+        };
+        if !(safe && replayable && upstream.reused && !record.head_sent) {
+            shard.buffers.give_back(out);
+            return Err(error);
+        }
+        record.retries += 1;
+        target.metrics.retried();
+    }
+}
+
+/// One attempt over one connection: sends `out`, then both directions at once until the response is complete.
+async fn attempt(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    record: &mut Record,
+    exchange: &Exchange<'_>,
+    upstream: &UpstreamConnection,
+    out: Vec<u8>,
+) -> (Result<Next, Error>, Vec<u8>) {
+    let began = Instant::now();
+    let idle_timeout = exchange.within(exchange.upstream.plan.idle_timeout);
+    let written = upstream.socket.write_all(out, idle_timeout).await;
+    if written.result.is_err() && written.sent_bytes == 0 {
+        let error =
+            Error::upstream(Reason::UpstreamReset, Retry::Safe, "the upstream took no byte of the request");
+        return (Err(error), written.buffer);
+    }
+    let Connection { socket, input, body, .. } = connection;
+    let live = record.live.clone();
+    let limits = &live.plan.server.limits;
+    let bytes_in = Cell::new(0_usize);
+    let pumping = Cell::new(!body.is_done() && written.result.is_ok());
+    let responder = Responder {
+        exchange,
+        client: socket,
+        upstream: &upstream.socket,
+        limits,
+        method: scratch.request.method(),
+        version: scratch.request.version(),
+        pumping: &pumping,
+        request_id: &scratch.id,
+    };
+    let end = if pumping.get() {
+        let uploading = pump::pump(exchange, limits, socket, &upstream.socket, input, body, &bytes_in);
+        both(uploading, responder.run(&mut scratch.response, record), || responder.request_sent()).await
+    } else {
+        responder.request_sent();
+        responder.run(&mut scratch.response, record).await
+    };
+    record.add_in(bytes_in.get());
+    record.upstream_time = Some(began.elapsed());
+    let result = match end {
+        Ok(End::Complete { reusable, keep_alive }) => {
+            let sent = connection.body.is_done() && !pumping.get() && written.result.is_ok();
+            if sent
+                && reusable
+                && let Some(target) = &record.target
+            {
+                target.pool.put(upstream.socket.clone(), exchange.shard.deadlines.now_ms());
+            }
+            Ok(match (sent, keep_alive) {
+                (true, true) => Next::KeepAlive,
+                (true, false) => Next::Close,
+                (false, _) => Next::Linger,
+            })
+        }
+        Ok(End::Upgraded { first }) => {
+            let idle_timeout = exchange.upstream.plan.idle_timeout;
+            tunnel::run(exchange.shard, connection, &upstream.socket, first, idle_timeout, record).await;
+            Ok(Next::Close)
+        }
+        Err(error) => Err(error),
+    };
+    (result, written.buffer)
+}
+
+/// Runs the upload beside the response. The response decides when it is over; an upload that the client
+/// spoils ends both, one that the upstream no longer takes does not.
+async fn both(
+    upload: impl Future<Output = Result<(), Stop>>,
+    response: impl Future<Output = Result<End, Error>>,
+    uploaded: impl Fn(),
+) -> Result<End, Error> {
+    let (mut upload, mut response) = (pin!(upload), pin!(response));
+    let mut uploading = true;
+    poll_fn(|cx| {
+        if uploading && let Poll::Ready(result) = upload.as_mut().poll(cx) {
+            uploading = false;
+            match result {
+                Ok(()) => uploaded(),
+                Err(Stop::Client(error)) => return Poll::Ready(Err(error)),
+                // It may have answered before it stopped reading; if not, the response's end tells.
+                Err(Stop::Upstream) => {}
+            }
+        }
+        response.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Makes the client's head the upstream's. Returns whether an upgrade is passed on.
+fn prepare(scratch: &mut Scratch, request: &Request<'_>, target: &Target) -> bool {
+    let Scratch { request: head, target: asked, path_bytes, captures, onward, client_host, id, .. } = scratch;
+    let (path, rest) = asked.split_at(*path_bytes);
+    let mut prefix = None;
+    match &request.proxy.path {
+        PathEdit::Keep => onward.extend_from_slice(path),
+        PathEdit::StripPrefix => {
+            edit::strip_prefix(path, captures, onward);
+            prefix = Some(&path[..captures.prefix_len()]).filter(|prefix| !prefix.is_empty());
+        }
+        PathEdit::Rewrite(template) => edit::expand(template, path, captures, onward),
+    }
+    onward.extend_from_slice(rest);
+    let upgrade = framing::upgrade(head).filter(|protocol| !is_h2c(protocol)).map(<[u8]>::to_vec);
+    let knows = Onward {
+        client: request.client,
+        request_id: id,
+        client_host,
+        prefix,
+        body: request.body,
+        upgrade: upgrade.as_deref(),
+    };
+    onward::prepare(&mut head.fields, &knows);
+    edits::apply(&request.route.request_headers, &mut head.fields);
+    match &request.proxy.host {
+        HostHeader::Client if !client_host.is_empty() => head.fields.set(b"Host", client_host),
+        HostHeader::Literal(host) => head.fields.set(b"Host", host.as_bytes()),
+        HostHeader::Upstream | HostHeader::Client => head.fields.set(b"Host", target.authority.as_bytes()),
+    }
+    upgrade.is_some()
+}
+
+/// An upgrade to HTTP/2 would carry requests past every rule of the gateway; the request goes on without it.
+fn is_h2c(protocols: &[u8]) -> bool {
+    protocols.split(|byte| *byte == b',').any(|protocol| {
+        let name = protocol.trim_ascii();
+        name.len() >= 2 && name[..2].eq_ignore_ascii_case(b"h2")
+    })
+}
+
+/// Puts what has already arrived of the body behind the head, so that most requests are one write.
+fn take_body_prefix(connection: &mut Connection, record: &Record, out: &mut Vec<u8>) -> Result<(), Error> {
+    let room = (2 * SMALL_BYTES).saturating_sub(out.len());
+    let here = connection.input.len().min(room);
+    let taken = connection.body.take(&connection.input[..here]).map_err(body_refusal)?;
+    out.extend_from_slice(&connection.input[..taken]);
+    connection.consume(taken);
+    record.add_in(taken);
+    Ok(())
+}
+
+/// A request body that cannot go on, as the client's error.
+pub fn body_refusal(error: BodyError) -> Error {
+    match error {
+        BodyError::Bad(detail) => Error::client(Reason::BadRequest, detail),
+        BodyError::TooLarge => Error::client(Reason::BodyTooLarge, "the body is over body_bytes"),
+    }
+}
+
+/// What `hash_on` selects of this request, hashed; 0 for every other way of balancing.
+fn hash_key(upstream: &Upstream, scratch: &Scratch, client: Client) -> u64 {
+    let Balance::Hash(on) = &upstream.plan.balance else { return 0 };
+    let fields = &scratch.request.fields;
+    match on {
+        HashOn::Ip => balance::hash_key(client.ip.to_string().as_bytes()),
+        HashOn::Path => balance::hash_key(scratch.path()),
+        HashOn::Header(name) => balance::hash_key(fields.find(name.as_bytes()).unwrap_or_default()),
+        HashOn::Cookie(name) => balance::hash_key(fields.cookie(name.as_bytes()).unwrap_or_default()),
+        HashOn::Query(name) => {
+            let value = path::query_pairs(scratch.query()).find(|(key, _)| *key == name.as_bytes());
+            balance::hash_key(value.map(|(_, value)| value).unwrap_or_default())
+        }
+    }
+}
+
+/// Counts an exchange as in flight on its target.
+struct Active(Rc<Target>);
+
+impl Active {
+    fn new(target: &Rc<Target>) -> Active {
+        let active = &target.metrics.active;
+        active.set(active.get() + 1);
+        Active(target.clone())
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        let active = &self.0.metrics.active;
+        active.set(active.get() - 1);
+    }
+}

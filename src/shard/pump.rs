@@ -1,0 +1,66 @@
+//! The request body on its way to the upstream: one buffer in flight, bytes as they came.
+
+use std::cell::Cell;
+use std::io;
+
+use super::exchange::{self, Exchange};
+use crate::base::error::{Error, Reason};
+use crate::config::plan::Limits;
+use crate::http::body::BodyReader;
+use crate::net::Socket;
+
+/// Why an upload ended early.
+pub enum Stop {
+    /// The client's fault: nobody will get a proper body.
+    Client(Error),
+    /// The upstream takes no more. It may have answered already.
+    Upstream,
+}
+
+/// Sends the rest of the body: first what `input` holds, then what the client sends. What belongs to the
+/// next request stays in `input`.
+pub async fn pump(
+    exchange: &Exchange<'_>,
+    limits: &Limits,
+    client: &Socket,
+    upstream: &Socket,
+    input: &mut Vec<u8>,
+    body: &mut BodyReader,
+    bytes_in: &Cell<usize>,
+) -> Result<(), Stop> {
+    let buffers = &exchange.shard.buffers;
+    loop {
+        let taken = body.take(input).map_err(|error| Stop::Client(exchange::body_refusal(error)))?;
+        if taken > 0 {
+            bytes_in.set(bytes_in.get() + taken);
+            let timeout = exchange.within(exchange.upstream.plan.idle_timeout);
+            let written = upstream.write(std::mem::take(input), taken, timeout).await;
+            *input = written.buffer;
+            written.result.map_err(|_| Stop::Upstream)?;
+            input.drain(..taken);
+        }
+        if body.is_done() {
+            return Ok(());
+        }
+        if input.capacity() == 0 {
+            *input = buffers.small();
+        } else if taken == input.capacity() {
+            // It filled the buffer to the brim: there is more where that came from.
+            buffers.give_back(std::mem::replace(input, buffers.large()));
+        }
+        let (result, back) = client.read_within(std::mem::take(input), limits.body_timeout).await;
+        *input = back;
+        match result {
+            Ok(1..) => {}
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                return Err(Stop::Client(Error::client(Reason::RequestTimeout, "the request body stalled")));
+            }
+            Ok(_) | Err(_) => {
+                return Err(Stop::Client(Error::client(
+                    Reason::ClientClosed,
+                    "the client left during its body",
+                )));
+            }
+        }
+    }
+}

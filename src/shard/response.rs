@@ -1,0 +1,255 @@
+//! The response of an upstream: interim heads passed on, the final one checked and rewritten, then its body.
+
+use std::cell::Cell;
+use std::io;
+use std::time::Duration;
+
+use super::answer::write_connection;
+use super::exchange::Exchange;
+use super::record::Record;
+use super::relay::{Mode, Relay};
+use crate::base::error::{Error, Reason, Retry};
+use crate::config::plan::Limits;
+use crate::http::body::BodyReader;
+use crate::http::framing::{self, Body};
+use crate::http::head::{self, HeadError, HeadScanner, Method, RESPONSE_LIMITS, ResponseHead, Version};
+use crate::http::write;
+use crate::net::Socket;
+use crate::net::deadline::Way;
+use crate::policy::back;
+
+/// How the response ended, when it ended well.
+pub enum End {
+    Complete {
+        /// The upstream connection can serve again.
+        reusable: bool,
+        /// The client connection can.
+        keep_alive: bool,
+    },
+    /// Both agreed on another protocol; `first` is what the upstream has sent of it already.
+    Upgraded { first: Vec<u8> },
+}
+
+/// Everything that reading and passing on one response needs.
+pub struct Responder<'a> {
+    pub exchange: &'a Exchange<'a>,
+    pub client: &'a Socket,
+    pub upstream: &'a Socket,
+    pub limits: &'a Limits,
+    pub method: Method,
+    /// The client's.
+    pub version: Version,
+    /// The request body is still on its way: the upstream need not answer yet.
+    pub pumping: &'a Cell<bool>,
+    pub request_id: &'a [u8],
+}
+
+/// A head in a buffer: how long it is, and the buffer with what follows.
+struct Arrived {
+    head_bytes: usize,
+    buffer: Vec<u8>,
+}
+
+impl Responder<'_> {
+    /// The request is with the upstream: from here its answer is waited for, `response_timeout` at the most.
+    pub fn request_sent(&self) {
+        self.pumping.set(false);
+        let timeout = self.exchange.within(self.exchange.upstream.plan.response_timeout);
+        self.upstream.slot().arm(Way::Read, timeout);
+    }
+
+    /// Passes on one response, interim ones before it included.
+    ///
+    /// # Errors
+    /// The upstream's faults, and a client that left.
+    pub async fn run(&self, head: &mut ResponseHead, record: &mut Record) -> Result<End, Error> {
+        if self.pumping.get() && self.exchange.until.is_some() {
+            self.upstream.slot().arm(Way::Read, self.exchange.within(Duration::MAX));
+        }
+        let mut buffer = self.exchange.shard.buffers.small();
+        loop {
+            let Arrived { head_bytes, buffer: mut arrived } = self.read_head(buffer).await?;
+            head::parse_response(&arrived[..head_bytes], head).map_err(refusal)?;
+            match head.status() {
+                101 => return self.upgrade(head, head_bytes, arrived, record).await,
+                100..=199 => {
+                    arrived.drain(..head_bytes);
+                    self.interim(head, record).await?;
+                    buffer = arrived;
+                }
+                _ => {
+                    self.upstream.slot().disarm(Way::Read);
+                    return self.finally(head, head_bytes, arrived, record).await;
+                }
+            }
+        }
+    }
+
+    /// Reads until `buffer` begins with a whole head.
+    async fn read_head(&self, mut buffer: Vec<u8>) -> Result<Arrived, Error> {
+        let mut scanner = HeadScanner::default();
+        loop {
+            if let Some(head_bytes) = scanner.scan(&buffer, &RESPONSE_LIMITS).map_err(refusal)? {
+                return Ok(Arrived { head_bytes, buffer });
+            }
+            if buffer.len() == buffer.capacity() {
+                buffer.reserve(RESPONSE_LIMITS.bytes);
+            }
+            let nothing_came = buffer.is_empty();
+            let waiting = Waiting::new(self.client, self.upstream);
+            // The deadline stays as it is over all reads of the head.
+            let (result, back) = self.upstream.read(buffer).await;
+            let left = waiting.end();
+            buffer = back;
+            if matches!(result, Ok(1..)) {
+                continue;
+            }
+            return Err(match result {
+                _ if left => Error::client(Reason::ClientClosed, "the client left while it waited"),
+                _ if self.upstream.slot().fired(Way::Read) => {
+                    Error::upstream(Reason::UpstreamTimeout, Retry::Never, "no response head in time")
+                }
+                _ if nothing_came => {
+                    Error::upstream(Reason::UpstreamReset, Retry::IfIdempotent, "closed before a response")
+                }
+                _ => Error::upstream(Reason::UpstreamReset, Retry::Never, "closed within the response head"),
+            });
+        }
+    }
+
+    /// Passes on a 1xx (RFC 9110, 15.2), except to HTTP/1.0 clients, who know none.
+    async fn interim(&self, head: &mut ResponseHead, record: &mut Record) -> Result<(), Error> {
+        if self.version == Version::Http10 {
+            return Ok(());
+        }
+        crate::policy::onward::remove_hop_by_hop(&mut head.fields);
+        let mut out = self.exchange.shard.buffers.small();
+        write::status_line(&mut out, head.status(), head.reason());
+        head.fields.write_to(&mut out);
+        out.extend_from_slice(b"\r\n");
+        // Should this write be cut short, no other answer may follow it.
+        record.head_sent = true;
+        self.send(out, record).await?;
+        record.head_sent = false;
+        Ok(())
+    }
+
+    /// The final response.
+    async fn finally(
+        &self,
+        head: &mut ResponseHead,
+        head_bytes: usize,
+        arrived: Vec<u8>,
+        record: &mut Record,
+    ) -> Result<End, Error> {
+        let framing = framing::response_body(head, self.method).map_err(refusal)?;
+        let reusable = framing::wants_keep_alive(head.version(), &head.fields) && framing != Body::UntilClose;
+        let mode = Mode::of(framing, self.version);
+        let early_refusal = self.pumping.get() && head.status() >= 400;
+        let keep_alive = record.keep_alive
+            && mode != Mode::UntilClose
+            && !early_refusal
+            && !self.exchange.shard.draining.get();
+        record.status = head.status();
+        if let Some(target) = &record.target {
+            target.metrics.request(head.status());
+        }
+        let mut out = self.exchange.shard.buffers.small();
+        self.write_head(head, mode, keep_alive, &mut out);
+        let mut relay = Relay {
+            exchange: self.exchange,
+            upstream: self.upstream,
+            client: self.client,
+            client_timeout: self.limits.body_timeout,
+            mode,
+            body: BodyReader::new(framing, u64::MAX, RESPONSE_LIMITS.bytes),
+        };
+        let ended_exactly = relay.run(out, arrived, head_bytes, record).await?;
+        Ok(End::Complete { reusable: reusable && ended_exactly, keep_alive })
+    }
+
+    fn write_head(&self, head: &mut ResponseHead, mode: Mode, keep_alive: bool, out: &mut Vec<u8>) {
+        back::prepare(&mut head.fields, self.exchange.route, self.request_id);
+        if head.status() == 204 {
+            head.fields.remove(b"Content-Length");
+        }
+        write::status_line(out, head.status(), head.reason());
+        head.fields.write_to(out);
+        if matches!(mode, Mode::Chunked | Mode::Rechunk) {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        write_connection(out, keep_alive, self.version);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// A 101 (RFC 9110, 15.2.2): right only where the client asked, and with its request complete.
+    async fn upgrade(
+        &self,
+        head: &mut ResponseHead,
+        head_bytes: usize,
+        mut arrived: Vec<u8>,
+        record: &mut Record,
+    ) -> Result<End, Error> {
+        let protocol = head.fields.find(b"upgrade").map(<[u8]>::to_vec);
+        let (true, false, Some(protocol)) = (self.exchange.upgrade, self.pumping.get(), protocol) else {
+            let detail = "101 that nobody asked for";
+            return Err(Error::upstream(Reason::UpstreamProtocol, Retry::Never, detail));
+        };
+        self.upstream.slot().disarm(Way::Read);
+        back::prepare(&mut head.fields, self.exchange.route, self.request_id);
+        let mut out = self.exchange.shard.buffers.small();
+        write::status_line(&mut out, 101, head.reason());
+        head.fields.write_to(&mut out);
+        write::field(&mut out, b"Connection", b"Upgrade");
+        write::field(&mut out, b"Upgrade", &protocol);
+        out.extend_from_slice(b"\r\n");
+        record.status = 101;
+        record.head_sent = true;
+        self.send(out, record).await?;
+        arrived.drain(..head_bytes);
+        Ok(End::Upgraded { first: arrived })
+    }
+
+    async fn send(&self, out: Vec<u8>, record: &mut Record) -> Result<(), Error> {
+        let written = self.client.write_all(out, self.limits.body_timeout).await;
+        record.bytes_out += written.sent_bytes as u64;
+        self.exchange.shard.buffers.give_back(written.buffer);
+        written.result.map_err(client_left)
+    }
+}
+
+/// A client that could not be written to.
+pub fn client_left(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut => {
+            Error::client(Reason::ClientClosed, "the client took nothing for too long")
+        }
+        _ => Error::client(Reason::ClientClosed, "the client left during the response"),
+    }
+}
+
+/// A head or body that breaks the grammar, as the upstream's error.
+pub fn refusal(error: HeadError) -> Error {
+    Error::upstream(Reason::UpstreamProtocol, Retry::Never, error.to_string())
+}
+
+/// Has the tick look whether the client is still there, for as long as it waits.
+struct Waiting<'a>(&'a Socket);
+
+impl Waiting<'_> {
+    fn new<'a>(client: &'a Socket, upstream: &Socket) -> Waiting<'a> {
+        client.slot().wait_on(upstream.slot());
+        Waiting(client)
+    }
+
+    /// Whether the client left.
+    fn end(self) -> bool {
+        self.0.slot().stop_waiting()
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.slot().stop_waiting();
+    }
+}

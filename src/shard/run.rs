@@ -1,0 +1,205 @@
+//! The shard thread: pins itself, builds its event loop, serves until drained.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use monoio::time::TimeDriver;
+use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
+
+use super::accept::Acceptors;
+use super::live::Live;
+use super::{Command, Generation, Seat, Shard, tick};
+use crate::base::id::Ids;
+use crate::config::plan::Driver;
+use crate::log::batch::AccessLog;
+use crate::metrics::ShardMetrics;
+use crate::net::{Buffers, Deadlines, socket};
+
+/// Submission queue entries: more than one burst of work ever fills.
+const RING_ENTRIES: u32 = 4096;
+
+/// Which driver a shard runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriverKind {
+    /// io_uring with `SINGLE_ISSUER` and `DEFER_TASKRUN` (kernel 6.1 and later).
+    IoUringDeferred,
+    IoUring,
+    Epoll,
+}
+
+impl fmt::Display for DriverKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DriverKind::IoUringDeferred => "io_uring (single issuer, deferred task run)",
+            DriverKind::IoUring => "io_uring",
+            DriverKind::Epoll => "epoll",
+        })
+    }
+}
+
+enum EventLoop {
+    Uring(Runtime<TimeDriver<IoUringDriver>>),
+    Epoll(Runtime<TimeDriver<LegacyDriver>>),
+}
+
+impl EventLoop {
+    fn build(driver: Driver) -> io::Result<(EventLoop, DriverKind)> {
+        match driver {
+            Driver::Epoll => Self::epoll(),
+            Driver::IoUring => Self::uring(),
+            Driver::Auto => Self::uring().or_else(|_| Self::epoll()),
+        }
+    }
+
+    fn uring() -> io::Result<(EventLoop, DriverKind)> {
+        if !monoio::utils::detect_uring() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring is refused by this system"));
+        }
+        let builder = || RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES);
+        let mut deferred = io_uring::IoUring::builder();
+        deferred.setup_single_issuer().setup_defer_taskrun();
+        match builder().uring_builder(deferred).enable_timer().build() {
+            Ok(runtime) => Ok((EventLoop::Uring(runtime), DriverKind::IoUringDeferred)),
+            Err(_) => {
+                let runtime = builder().enable_timer().build()?;
+                Ok((EventLoop::Uring(runtime), DriverKind::IoUring))
+            }
+        }
+    }
+
+    fn epoll() -> io::Result<(EventLoop, DriverKind)> {
+        let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
+        Ok((EventLoop::Epoll(runtime), DriverKind::Epoll))
+    }
+
+    fn block_on<F: Future>(&mut self, future: F) -> F::Output {
+        match self {
+            EventLoop::Uring(runtime) => runtime.block_on(future),
+            EventLoop::Epoll(runtime) => runtime.block_on(future),
+        }
+    }
+}
+
+/// The thread's body: returns once drained. Reports through `seat.started` whether it serves.
+///
+/// # Panics
+/// When the shard itself (not a mere connection) panicked: its connections are shut down first, and
+/// the caller may start another shard on the same listeners.
+pub fn run(seat: Seat, first: Generation) {
+    if let Some(core) = seat.core {
+        core_affinity::set_for_current(core);
+    }
+    let (mut event_loop, kind) = match EventLoop::build(seat.driver) {
+        Ok(built) => built,
+        Err(error) => {
+            let _ = seat.started.send(Err(error.to_string()));
+            return;
+        }
+    };
+    let deadlines = Rc::new(Deadlines::default());
+    let served =
+        catch_unwind(AssertUnwindSafe(|| event_loop.block_on(serve(seat, first, kind, deadlines.clone()))));
+    // Operations may still be in flight, and a dropped event loop does not wait for them while it
+    // frees their buffers. It lives as long as the process.
+    std::mem::forget(event_loop);
+    if let Err(panic) = served {
+        socket::shut_down_all(&deadlines);
+        resume_unwind(panic);
+    }
+}
+
+async fn serve(seat: Seat, mut first: Generation, kind: DriverKind, deadlines: Rc<Deadlines>) {
+    let listeners = std::mem::take(&mut first.listeners);
+    let shard = Rc::new(Shard::new(&seat, first, deadlines));
+    let acceptors = Rc::new(Acceptors::default());
+    if let Err(error) = acceptors.change(&shard, listeners) {
+        let _ = seat.started.send(Err(error.to_string()));
+        return;
+    }
+    let drained = Rc::new(RefCell::new(Vec::new()));
+    let _ = seat.started.send(Ok(kind));
+    let handle = {
+        let (shard, acceptors, drained) = (shard.clone(), acceptors.clone(), drained.clone());
+        move |command| {
+            match command {
+                Command::Drain { done } => {
+                    shard.draining.set(true);
+                    acceptors.stop_all();
+                    drained.borrow_mut().push(done);
+                }
+                Command::Swap { generation, done } => {
+                    shard.swap(*generation, &acceptors);
+                    let _ = done.send(shard.id);
+                }
+                Command::Addresses(addresses) => drop(shard.addresses.replace(addresses)),
+                Command::Scrape(answer) => drop(answer.send(shard.scrape())),
+            }
+            true
+        }
+    };
+    monoio::spawn(seat.mailbox.listen(handle));
+    tick::until_drained(&shard, || acceptors.is_empty()).await;
+    shard.log.borrow_mut().flush();
+    for done in drained.take() {
+        let _ = done.send(shard.id);
+    }
+}
+
+impl Shard {
+    fn new(seat: &Seat, first: Generation, deadlines: Rc<Deadlines>) -> Shard {
+        use std::hash::{BuildHasher, RandomState};
+        let seed = RandomState::new().hash_one(seat.id);
+        let metrics = Rc::new(ShardMetrics::new(seat.id));
+        let log = AccessLog::new(first.plan.log.access, seat.sink.clone());
+        let addresses = first.addresses.clone();
+        // Shards begin at different targets, so that all together keep to the weights from the start.
+        let live = Live::build(first, None, &metrics, seat.id as u64);
+        let shard = Shard {
+            id: seat.id,
+            began: Instant::now(),
+            began_unix: Cell::new(Duration::ZERO),
+            deadlines,
+            buffers: Buffers::default(),
+            metrics,
+            log: RefCell::new(log),
+            ids: RefCell::new(Ids::new(seed)),
+            live: RefCell::new(Rc::new(live)),
+            addresses: RefCell::new(addresses),
+            scratch: RefCell::default(),
+            open: Cell::new(0),
+            draining: Cell::new(false),
+            doomed: Cell::new(false),
+        };
+        shard.correct_clock();
+        shard
+    }
+
+    /// Serves by another generation from here on; what is in flight ends on the old one.
+    fn swap(self: &Rc<Self>, mut generation: Generation, acceptors: &Acceptors) {
+        let listeners = std::mem::take(&mut generation.listeners);
+        self.addresses.replace(generation.addresses.clone());
+        self.log.borrow_mut().set_format(generation.plan.log.access);
+        let old = self.live();
+        let live = Live::build(generation, Some(&old), &self.metrics, self.id as u64);
+        live.retain_metrics(&self.metrics);
+        self.live.replace(Rc::new(live));
+        if let Err(error) = acceptors.change(self, listeners) {
+            tracing::error!(shard = self.id, %error, "a new listener cannot accept");
+        }
+    }
+
+    fn scrape(&self) -> crate::metrics::Snapshot {
+        self.metrics.connections_open.set(self.open.get() as u64);
+        self.metrics.access_log_dropped.set(self.log.borrow().dropped());
+        for upstream in &self.live().upstreams {
+            for target in &upstream.targets {
+                target.metrics.idle.set(target.pool.len() as u32);
+            }
+        }
+        self.metrics.snapshot()
+    }
+}

@@ -1,0 +1,75 @@
+//! What a shard does by the clock: deadlines, clients that left, pools, the log, the end of a drain.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Shard;
+use crate::net::deadline::TICK_MS;
+use crate::net::socket;
+
+/// How often clients that wait for a slow upstream are looked at.
+const LEFT_TICKS: u64 = 5;
+/// How often idle upstream connections are looked at.
+const SWEEP_TICKS: u64 = 50;
+/// While draining, an idle client may send one more request within this time (answered with
+/// `Connection: close`), so that none meets a connection just closed.
+const IDLE_GRACE: Duration = Duration::from_millis(500);
+
+/// Ticks until a drain is complete. `no_listener`: nothing can come in any more.
+pub async fn until_drained(shard: &Rc<Shard>, no_listener: impl Fn() -> bool) {
+    let mut fired = Vec::new();
+    let mut grace_until = None;
+    for ticks in 1_u64.. {
+        monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
+        assert!(!shard.doomed.get(), "a test asked for the end of this shard");
+        expire(shard, &mut fired);
+        shard.log.borrow_mut().flush();
+        if ticks % LEFT_TICKS == 0 {
+            cancel_left(shard);
+        }
+        if ticks % SWEEP_TICKS == 0 {
+            sweep(shard);
+            shard.correct_clock();
+        }
+        if shard.draining.get() {
+            let until = *grace_until.get_or_insert_with(|| shard.began.elapsed() + IDLE_GRACE);
+            if shard.began.elapsed() >= until {
+                shard.deadlines.idle_clients().into_iter().for_each(socket::stop_reading);
+            }
+            if shard.open.get() == 0 && no_listener() {
+                return;
+            }
+        }
+    }
+}
+
+fn expire(shard: &Shard, fired: &mut Vec<crate::net::deadline::Fired>) {
+    let now_ms = u64::try_from(shard.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    shard.deadlines.tick(now_ms, socket::unsent_bytes, fired);
+    for passed in fired.drain(..) {
+        socket::expire(passed.fd, passed.side, passed.way);
+    }
+}
+
+/// Ends the exchanges whose client has gone while the upstream lets it wait.
+fn cancel_left(shard: &Shard) {
+    let mut waiting = Vec::new();
+    let since_ms = shard.deadlines.now_ms().saturating_sub(LEFT_TICKS * TICK_MS);
+    shard.deadlines.waiting_since(since_ms, &mut waiting);
+    if waiting.is_empty() {
+        return;
+    }
+    let gone = socket::closed_by_peer(waiting.iter().map(|(_, fd)| *fd));
+    for ((slot, _), gone) in waiting.into_iter().zip(gone) {
+        if gone && let Some(upstream) = shard.deadlines.mark_left(slot) {
+            socket::expire(upstream, crate::net::deadline::Side::Upstream, crate::net::deadline::Way::Read);
+        }
+    }
+}
+
+fn sweep(shard: &Shard) {
+    let now_ms = shard.deadlines.now_ms();
+    for upstream in &shard.live().upstreams {
+        upstream.targets.iter().for_each(|target| target.pool.sweep(now_ms));
+    }
+}
