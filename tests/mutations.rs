@@ -61,6 +61,9 @@ const SPICE: [&[u8]; 28] = [
 fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..=random.below(3) {
+        if bytes.is_empty() {
+            break;
+        }
         let at = random.below(bytes.len());
         match random.below(6) {
             0 => drop(bytes.remove(at)),

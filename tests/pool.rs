@@ -63,7 +63,7 @@ fn a_connection_closed_while_idle_is_noticed_before_any_request_is_sent_on_it() 
             let mut client = gateway.connect();
             for (number, request) in [GET, POST, GET, POST, POST].into_iter().enumerate() {
                 assert_eq!(client.exchange(request).status(), 200, "request {number}");
-                origin.wait_for_closed(number + 1);
+                origin.wait_for_closed_everywhere(number + 1);
             }
         });
     }
