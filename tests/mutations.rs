@@ -116,7 +116,7 @@ fn mutated_requests_are_answered_strictly_or_not_at_all() {
         for _ in 0..2500 {
             let first = mutate(random.pick(&REQUESTS), &mut random);
             let bytes = [&first[..], random.pick(&REQUESTS)].concat();
-            let mut client = gateway.connect();
+            let mut client = gateway.connect().resetting();
             let cut = random.below(bytes.len());
             client.send_lossy(&bytes[..cut]).send_lossy(&bytes[cut..]);
             let _ = client.wire().finish();
@@ -160,7 +160,7 @@ fn mutated_responses_reach_the_client_strictly_or_not_at_all() {
         });
         let mut gateway = Gateway::with_driver(driver, &proxy_to(&[&origin.url()]));
         for (number, answer) in answers.iter().enumerate() {
-            let mut client = gateway.connect();
+            let mut client = gateway.connect().resetting();
             client.send(format!("GET /{number} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"));
             read_all(&mut client, answer);
         }

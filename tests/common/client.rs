@@ -126,6 +126,12 @@ impl Client {
         self.wire.finish().expect("a connected socket can be shut down");
     }
 
+    /// When dropped it resets, so that thousands of connections leave nothing waiting in the kernel's tables.
+    pub fn resetting(mut self) -> Client {
+        self.wire().socket().set_linger(Some(Duration::ZERO)).expect("SO_LINGER is always accepted");
+        self
+    }
+
     pub fn reset(self) {
         self.wire.reset();
     }
