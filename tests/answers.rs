@@ -121,6 +121,33 @@ fn the_gateways_own_answers_leave_the_connection_usable_where_they_may() {
 }
 
 #[test]
+fn a_body_that_an_own_answer_leaves_unread_never_becomes_a_request() {
+    for driver in DRIVERS {
+        let origin = Origin::echo();
+        let config = routes(&origin).replace("body_bytes = \"1KiB\"", "body_bytes = \"0\"");
+        let gateway = Gateway::with_driver(driver, &config);
+        let hidden = "GET /proxy/smuggled HTTP/1.1\r\nHost: t\r\n\r\n";
+        for size in [hidden.len(), 100 * hidden.len(), 20_000 * hidden.len()] {
+            let body = hidden.repeat(size / hidden.len());
+            let chunked = format!("Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n");
+            for rest in [format!("Content-Length: {size}\r\n\r\n{body}"), chunked] {
+                let mut client = gateway.connect();
+                client.send_lossy(format!("POST /none HTTP/1.1\r\nHost: t\r\n{rest}"));
+                client.send_lossy("GET /get HTTP/1.1\r\nHost: t\r\n\r\n");
+                let response = client.response();
+                assert_eq!(response.status(), 404);
+                // Either the body is read over and the next request answered, or the connection ends.
+                match client.wire().response("GET") {
+                    Ok(next) => assert_eq!(next.text(), "hi"),
+                    Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::TimedOut),
+                }
+            }
+        }
+        assert_eq!(origin.connections(), 0);
+    }
+}
+
+#[test]
 fn an_own_answer_to_head_has_no_body() {
     let origin = Origin::echo();
     let gateway = Gateway::start(&routes(&origin));

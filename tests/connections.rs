@@ -37,7 +37,7 @@ fn ten_thousand_connections_are_open_and_served() {
             proxy_to(&[&origin.url()])
         );
         let gateway = Gateway::builder().driver(driver).shards(2).start(&config);
-        let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| gateway.connect()).collect();
+        let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| gateway.connect().resetting()).collect();
         for round in 0..2 {
             for (number, client) in clients.iter_mut().enumerate() {
                 let response = client.exchange(format!("GET /{number} HTTP/1.1\r\nHost: test\r\n\r\n"));

@@ -64,7 +64,7 @@ fn a_dead_shard_is_replaced_while_the_process_lives_on() {
             assert_eq!(gateway.get("/").status(), 200);
             strike(&gateway, "/__fault/shard");
             gateway.wait_for_metric("ringway_shard_restarts_total", "", |count| count == 1.0);
-            // What was in the dead shard's accept queue may be lost; what comes after its return is not.
+            // What was in the dead shard's accept queue may be closed, but nobody may be left to wait.
             let until = Instant::now() + DEADLINE;
             for _ in 0..20 {
                 while !is_served(&gateway) {

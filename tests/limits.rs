@@ -113,6 +113,15 @@ fn a_body_whose_length_is_over_body_bytes_is_413_before_the_origin_hears_of_it()
 }
 
 #[test]
+fn a_client_that_expects_100_gets_413_instead_and_sends_nothing() {
+    let origin = Origin::echo();
+    let gateway = limited(&origin, "body_bytes = \"1KiB\"");
+    let request = "PUT / HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 1025\r\n\r\n";
+    refused(&gateway, request, 413, "body_too_large");
+    assert_eq!(origin.connections(), 0);
+}
+
+#[test]
 fn a_413_can_be_read_while_the_body_is_still_being_sent() {
     for driver in DRIVERS {
         let origin = Origin::echo();

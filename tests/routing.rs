@@ -171,16 +171,17 @@ fn file_order_decides_between_equals_and_priority_before_everything() {
     let gateway = all_named(&[
         ("first", "path = \"/e\"\nheaders = { a = \"1\" }"),
         ("second", "path = \"/e\"\nheaders = { b = \"1\" }"),
-        ("exact", "path = \"/p/lit\"\nhost = \"h.test\""),
+        ("exact", "path = \"/p/lit\"\nhost = \"h.test\"\nheaders = { e = \"1\" }"),
         ("strong", "path = \"/p/*\"\npriority = 10\nheaders = { c = \"1\" }"),
-        ("weak", "path = \"/p/lit\"\npriority = -1\nmethod = \"GET\"\nheaders = { d = \"1\" }"),
+        ("weak", "path = \"/p/lit\"\npriority = -1\nhost = \"h.test\"\nheaders = { d = \"1\", f = \"1\" }"),
     ]);
     let table = [
         ("GET /e HTTP/1.1\r\nHost: t\r\nb: 1\r\na: 1\r\n\r\n", "first"),
         ("GET /e HTTP/1.1\r\nHost: t\r\nb: 1\r\n\r\n", "second"),
-        ("GET /p/lit HTTP/1.1\r\nHost: h.test\r\n\r\n", "exact"),
-        ("GET /p/lit HTTP/1.1\r\nHost: h.test\r\nc: 1\r\n\r\n", "strong"),
-        ("GET /p/lit HTTP/1.1\r\nHost: h.test\r\nd: 1\r\n\r\n", "exact"),
+        ("GET /p/lit HTTP/1.1\r\nHost: h.test\r\ne: 1\r\n\r\n", "exact"),
+        ("GET /p/lit HTTP/1.1\r\nHost: h.test\r\nc: 1\r\ne: 1\r\n\r\n", "strong"),
+        ("GET /p/lit HTTP/1.1\r\nHost: h.test\r\nd: 1\r\nf: 1\r\n\r\n", "weak"),
+        ("GET /p/lit HTTP/1.1\r\nHost: h.test\r\nd: 1\r\ne: 1\r\nf: 1\r\n\r\n", "exact"),
     ];
     for (request, expected) in table {
         assert_eq!(taken_by(&gateway, request), expected, "{request:?}");

@@ -96,6 +96,22 @@ fn an_origin_that_stops_inside_its_head_is_504_after_response_timeout() {
 }
 
 #[test]
+fn interim_responses_do_not_hold_the_response_timeout_off() {
+    for driver in DRIVERS {
+        let origin = Origin::new(|peer| {
+            peer.request();
+            while peer.send_all(b"HTTP/1.1 102 Processing\r\n\r\n").is_ok() {}
+        });
+        let config = proxy_with(&[&origin.url()], "response_timeout = \"500ms\"", "");
+        let gateway = Gateway::with_driver(driver, &config);
+        let mut client = gateway.connect();
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+        assert_fault(&client.final_response(), 504, "upstream_timeout");
+        origin.wait_for_closed(1);
+    }
+}
+
+#[test]
 fn the_response_timeout_runs_from_the_end_of_the_request() {
     let origin = Origin::echo();
     let gateway = Gateway::start(&proxy_with(&[&origin.url()], "response_timeout = \"400ms\"", ""));

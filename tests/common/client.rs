@@ -1,7 +1,7 @@
 //! A client that sends what it is told and reads one response at a time; whatever goes wrong fails the test.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -65,11 +65,13 @@ impl Client {
 
     /// The next response that is not interim.
     pub fn final_response(&mut self) -> Message {
+        let until = Instant::now() + DEADLINE;
         loop {
             let response = self.response();
             if response.status() >= 200 {
                 return response;
             }
+            assert!(Instant::now() < until, "interim responses without end");
         }
     }
 
@@ -122,6 +124,12 @@ impl Client {
     /// Half-close: nothing more will be sent.
     pub fn finish(&mut self) {
         self.wire.finish().expect("a connected socket can be shut down");
+    }
+
+    /// When dropped it resets, so that thousands of connections leave nothing waiting in the kernel's tables.
+    pub fn resetting(mut self) -> Client {
+        self.wire().socket().set_linger(Some(Duration::ZERO)).expect("SO_LINGER is always accepted");
+        self
     }
 
     pub fn reset(self) {

@@ -22,7 +22,8 @@ pub struct Message {
 impl Message {
     /// Reads a head that ends with an empty line. Panics on anything outside the grammar.
     pub fn from_head(head: Vec<u8>) -> Message {
-        let text = std::str::from_utf8(&head).unwrap_or_else(|_| panic!("head is no text: {}", show(&head)));
+        // Octets above ASCII are part of a value's grammar; one character for each, as in Latin-1.
+        let text: String = head.iter().map(|byte| char::from(*byte)).collect();
         let body = text.strip_suffix("\r\n\r\n").unwrap_or_else(|| panic!("no end of head: {}", show(&head)));
         let mut lines = body.split("\r\n");
         let start_line = lines.next().expect("split yields at least one piece").to_string();
@@ -114,5 +115,5 @@ pub fn field(line: &str, head: &[u8]) -> (String, String) {
 }
 
 fn is_clean(text: &str) -> bool {
-    text.bytes().all(|b| b == b'\t' || (b >= 0x20 && b != 0x7f))
+    text.chars().all(|c| c == '\t' || (c >= ' ' && c != '\x7f'))
 }

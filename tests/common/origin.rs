@@ -142,6 +142,16 @@ impl Origin {
         self.wait("closed connections", |seen| seen.closed >= count);
     }
 
+    /// Waits until this many connections have ended and the kernel has told the gateway so about all of its own.
+    pub fn wait_for_closed_everywhere(&self, count: usize) {
+        self.wait_for_closed(count);
+        let until = Instant::now() + DEADLINE;
+        while super::wire::has_established_to(&self.address) {
+            assert!(Instant::now() < until, "the kernel does not deliver the end of a connection");
+            std::thread::yield_now();
+        }
+    }
+
     fn seen<T>(&self, read: impl FnOnce(&Seen) -> T) -> T {
         read(&self.shared.lock())
     }

@@ -214,7 +214,7 @@ impl Wire {
             if line == b"\r\n" {
                 return Ok(());
             }
-            let text = String::from_utf8_lossy(&line[..line.len() - 2]).into_owned();
+            let text: String = line[..line.len() - 2].iter().map(|byte| char::from(*byte)).collect();
             message.trailers.push(field(&text, &line));
         }
     }
@@ -232,6 +232,14 @@ fn receive_queue_is_empty(row: &str) -> bool {
     let Some(line) = table.lines().find(|line| line.contains(row)) else { return true };
     let queues = line.split_whitespace().nth(4).expect("tx_queue:rx_queue is the fifth column");
     queues.ends_with(":00000000")
+}
+
+/// Whether any socket of this machine believes in an open connection to that address.
+pub fn has_established_to(address: &SockAddr) -> bool {
+    const ESTABLISHED: &str = "01";
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has this table");
+    let row = format!("{} {ESTABLISHED} ", kernel_form(address));
+    table.contains(&row)
 }
 
 /// The size in a chunk's first line: hex digits, then at once the line end or an extension.
