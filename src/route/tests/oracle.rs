@@ -12,9 +12,12 @@ use crate::config::plan::{Condition, HostPattern, PathPattern, Route, Segment, T
 use crate::route::shadow::shadowed;
 use crate::route::{Captures, Found, Table};
 
+/// Priority, host, path, conditions, place in the file: the smallest goes first.
+type Rank = (Reverse<i64>, (u8, Reverse<usize>), Vec<u8>, Reverse<usize>, usize);
+
 /// A route's answer to a request, with where it stands in the order; less comes first.
 struct Candidate<'r> {
-    rank: (Reverse<i64>, (u8, Reverse<usize>), Vec<u8>, Reverse<usize>, usize),
+    rank: Rank,
     path: &'r PathPattern,
     method_fits: bool,
 }
