@@ -100,13 +100,33 @@ impl Fields {
     /// Makes `value` the only value of `name`: in the place (and spelling) of the first, or at the end.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
         debug_assert!(super::hygiene::is_field_value(value), "not a field value");
-        let id = Name::of(name);
+        if !self.replace(Name::of(name), name, value) {
+            self.add(name, value);
+        }
+    }
+
+    /// Like [`set`](Self::set) for a known name, in its usual spelling where it is new.
+    pub fn put(&mut self, id: Name, value: &[u8]) {
+        debug_assert!(super::hygiene::is_field_value(value), "not a field value");
+        if self.may_have(id) && self.replace(id, b"", value) {
+            return;
+        }
+        let name = self.store(id.as_str().as_bytes());
+        self.title_case(name);
+        let value = self.store(value);
+        self.seen |= id.bit();
+        self.list.push(Field { id, name, value });
+    }
+
+    /// Gives the first field of that name the value and removes the others; false where there is none.
+    fn replace(&mut self, id: Name, name: &[u8], value: &[u8]) -> bool {
         let Some(first) = self.list.iter().position(|field| self.field(field).is(id, name)) else {
-            return self.add(name, value);
+            return false;
         };
         let value = self.store(value);
         self.list[first].value = value;
         self.retain_from(first + 1, |field| !field.is(id, name));
+        true
     }
 
     /// Appends a field, whatever is there already.
@@ -170,6 +190,19 @@ impl Fields {
         self.arena.get(start..start + span.len as usize).unwrap_or_default()
     }
 
+    /// `x-request-id` becomes `X-Request-Id`.
+    fn title_case(&mut self, span: Span) {
+        let start = span.start as usize;
+        let name = self.arena.get_mut(start..start + span.len as usize).unwrap_or_default();
+        let mut begins = true;
+        for byte in name {
+            if begins {
+                byte.make_ascii_uppercase();
+            }
+            begins = *byte == b'-';
+        }
+    }
+
     fn field(&self, field: &Field) -> FieldRef<'_> {
         FieldRef { id: field.id, name: self.bytes(field.name), value: self.bytes(field.value) }
     }
@@ -199,6 +232,18 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_known_name_is_put_once_in_its_usual_spelling() {
+        let mut fields = Fields::default();
+        fields.put(Name::XRequestId, b"1");
+        fields.add(b"via", b"a");
+        fields.put(Name::Via, b"b");
+        let mut out = Vec::new();
+        fields.write_to(&mut out);
+        assert_eq!(out, b"X-Request-Id: 1\r\nvia: b\r\n");
+        assert_eq!(fields.get(Name::XRequestId), Some(&b"1"[..]));
+    }
 
     fn fields(list: &[(&str, &str)]) -> Fields {
         let mut fields = Fields::default();

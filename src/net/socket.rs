@@ -183,11 +183,9 @@ impl Socket {
 
     /// Whether the peer has neither closed nor sent anything: what an idle pooled connection must be.
     pub fn is_quiet(&self) -> bool {
-        let mut byte = 0_u8;
-        // SAFETY: the descriptor is open as long as `self`, the pointer is to one writable byte.
-        let got =
-            unsafe { libc::recv(self.0.fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
-        got < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
+        let mut poll = libc::pollfd { fd: self.0.fd, events: libc::POLLIN | libc::POLLRDHUP, revents: 0 };
+        // SAFETY: the pointer is to one live entry; a timeout of 0 never blocks.
+        unsafe { libc::poll(&raw mut poll, 1, 0) == 0 }
     }
 }
 

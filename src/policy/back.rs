@@ -2,13 +2,13 @@
 
 use super::{edits, onward};
 use crate::config::plan::Route;
-use crate::http::fields::Fields;
+use crate::http::fields::{Fields, Name};
 
 /// Rewrites an upstream's (or a route's own) response fields: hop-by-hop gone, the request's id set,
 /// `deprecated` and `response_headers` applied.
 pub fn prepare(fields: &mut Fields, route: &Route, request_id: &[u8]) {
     onward::remove_hop_by_hop(fields);
-    fields.set(b"X-Request-Id", request_id);
+    fields.put(Name::XRequestId, request_id);
     if let Some(deprecated) = &route.deprecated {
         fields.set(b"Deprecation", deprecated.deprecation.as_bytes());
         if let Some(sunset) = &deprecated.sunset {

@@ -9,9 +9,7 @@ use crate::http::fields::{Fields, Name};
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The other end of the connection.
-    pub peer: IpAddr,
-    /// Whether that is one of `trusted_proxies`: only then its `X-Forwarded-*` and `X-Request-Id` count.
+    /// Whether the other end of the connection is one of `trusted_proxies`: only then its `X-Forwarded-*` and `X-Request-Id` count.
     pub trusted: bool,
     /// The client itself: the peer, or the first address from the right that is not trusted.
     pub ip: IpAddr,
@@ -23,7 +21,7 @@ impl Client {
         let peer = peer.to_canonical();
         let is_trusted = |ip: IpAddr| trusted_proxies.iter().any(|net| net.contains(&ip));
         if !is_trusted(peer) {
-            return Client { peer, trusted: false, ip: peer };
+            return Client { trusted: false, ip: peer };
         }
         let mut ip = peer;
         let lines: Vec<&[u8]> = fields.all(Name::XForwardedFor).collect();
@@ -35,7 +33,7 @@ impl Client {
                 break;
             }
         }
-        Client { peer, trusted: true, ip }
+        Client { trusted: true, ip }
     }
 }
 

@@ -1,8 +1,6 @@
 //! The request head as the upstream gets it: hop-by-hop fields gone, the client's claims about itself
 //! replaced by what the gateway knows.
 
-use std::io::Write;
-
 use super::client::Client;
 use crate::http::fields::{FieldRef, Fields, Name};
 use crate::http::framing::{self, Body};
@@ -11,6 +9,8 @@ use crate::http::hygiene;
 /// What the gateway knows and adds.
 pub struct Onward<'a> {
     pub client: Client,
+    /// The peer's address as text.
+    pub peer: &'a str,
     pub request_id: &'a [u8],
     /// As the client named it; empty: HTTP/1.0 without `Host`.
     pub client_host: &'a [u8],
@@ -26,18 +26,18 @@ pub fn prepare(fields: &mut Fields, onward: &Onward<'_>) {
     let trusted = onward.client.trusted;
     let nominated = Nominated::of(fields);
     fields.retain(|field| keeps(&field, trusted) && !nominated.has(field.name));
-    forwarded_for(fields, onward.client);
+    forwarded_for(fields, onward.peer);
     if !(trusted && fields.get(Name::XForwardedProto).is_some()) {
-        fields.set(b"X-Forwarded-Proto", b"http");
+        fields.put(Name::XForwardedProto, b"http");
     }
     let host_is_told = trusted && fields.get(Name::XForwardedHost).is_some();
     if !host_is_told && !onward.client_host.is_empty() {
-        fields.set(b"X-Forwarded-Host", onward.client_host);
+        fields.put(Name::XForwardedHost, onward.client_host);
     }
     if let Some(prefix) = onward.prefix {
-        fields.set(b"X-Forwarded-Prefix", prefix);
+        fields.put(Name::XForwardedPrefix, prefix);
     }
-    fields.set(b"X-Request-Id", onward.request_id);
+    fields.put(Name::XRequestId, onward.request_id);
     fields.add(b"Via", b"1.1 ringway");
     if matches!(onward.body, Body::Chunked) {
         fields.add(b"Transfer-Encoding", b"chunked");
@@ -57,15 +57,17 @@ fn keeps(field: &FieldRef<'_>, trusted: bool) -> bool {
 }
 
 /// Appends the peer to `X-Forwarded-For`, in one field.
-fn forwarded_for(fields: &mut Fields, client: Client) {
-    let mut value = Vec::with_capacity(64);
+fn forwarded_for(fields: &mut Fields, peer: &str) {
+    let mut chain = Vec::new();
     for line in fields.all(Name::XForwardedFor) {
-        value.extend_from_slice(line);
-        value.extend_from_slice(b", ");
+        chain.extend_from_slice(line);
+        chain.extend_from_slice(b", ");
     }
-    // Writing to a vector cannot fail.
-    let _ = write!(value, "{}", client.peer);
-    fields.set(b"X-Forwarded-For", &value);
+    if chain.is_empty() {
+        return fields.put(Name::XForwardedFor, peer.as_bytes());
+    }
+    chain.extend_from_slice(peer.as_bytes());
+    fields.put(Name::XForwardedFor, &chain);
 }
 
 /// The fields that `Connection` declares hop-by-hop. Almost always none, so nothing is allocated.
@@ -96,14 +98,17 @@ pub fn remove_hop_by_hop(fields: &mut Fields) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn prepared(trusted: bool, lines: &[(&str, &str)]) -> String {
         let mut fields = Fields::default();
         lines.iter().for_each(|(name, value)| fields.add(name.as_bytes(), value.as_bytes()));
-        let peer = "192.0.2.9".parse().expect("an address");
+        let peer = IpAddr::from([192, 0, 2, 9]);
         let onward = Onward {
-            client: Client { peer, trusted, ip: peer },
+            client: Client { trusted, ip: peer },
+            peer: "192.0.2.9",
             request_id: b"id-1",
             client_host: b"shop.example",
             prefix: None,

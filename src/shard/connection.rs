@@ -35,6 +35,8 @@ pub struct Connection {
     pub shard: Rc<Shard>,
     pub socket: Socket,
     pub peer: IpAddr,
+    /// The same as text, for `X-Forwarded-For`.
+    pub peer_text: Box<str>,
     /// What was read and not yet used: the rest of a body, the next request. Holds no room while idle.
     pub input: Vec<u8>,
     /// The body of the current request.
@@ -65,8 +67,17 @@ pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: IpAddr) {
 impl Connection {
     /// A connection that has just been accepted.
     pub fn new(shard: Rc<Shard>, socket: Socket, peer: IpAddr) -> Connection {
-        let scanner = HeadScanner::default();
-        Connection { shard, socket, peer, input: Vec::new(), body: BodyReader::empty(), scanner, served: 0 }
+        let peer = peer.to_canonical();
+        Connection {
+            shard,
+            socket,
+            peer,
+            peer_text: peer.to_string().into(),
+            input: Vec::new(),
+            body: BodyReader::empty(),
+            scanner: HeadScanner::default(),
+            served: 0,
+        }
     }
 
     /// Waits for the first byte of a request; false when the connection is over instead.

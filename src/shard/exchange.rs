@@ -18,6 +18,7 @@ use crate::balance;
 use crate::base::error::{Error, Reason, Retry};
 use crate::config::plan::{Balance, HashOn, HostHeader, PathEdit, Proxy, Route};
 use crate::http::body::BodyError;
+use crate::http::fields::Name;
 use crate::http::framing::{self, Body};
 use crate::http::{path, write};
 use crate::net::buffers::SMALL_BYTES;
@@ -69,7 +70,7 @@ pub async fn proxy(
     let target = upstream.pick(hash_key(upstream, scratch, request.client))?;
     record.target = Some(target.clone());
     let expects_continue = framing::expects_continue(&scratch.request);
-    let upgrade = prepare(scratch, &request, &target);
+    let upgrade = prepare(scratch, &request, &target, &connection.peer_text);
 
     let exchange = Exchange {
         shard: &shard,
@@ -104,7 +105,7 @@ async fn attempts(
             Some(pooled) => pooled,
             None => {
                 let addresses = shard.addresses.borrow().clone();
-                target.connect(&exchange.upstream.plan, &addresses, &shard.deadlines).await?
+                Box::pin(target.connect(&exchange.upstream.plan, &addresses, &shard.deadlines)).await?
             }
         };
         let replayable = connection.body.is_done();
@@ -162,7 +163,8 @@ async fn attempt(
     };
     let end = if pumping.get() {
         let uploading = pump::pump(exchange, limits, socket, &upstream.socket, input, body, &bytes_in);
-        both(uploading, responder.run(&mut scratch.response, record), || responder.request_sent()).await
+        let downloading = responder.run(&mut scratch.response, record);
+        Box::pin(both(uploading, downloading, || responder.request_sent())).await
     } else {
         responder.request_sent();
         responder.run(&mut scratch.response, record).await
@@ -186,7 +188,8 @@ async fn attempt(
         }
         Ok(End::Upgraded { first }) => {
             let idle_timeout = exchange.upstream.plan.idle_timeout;
-            tunnel::run(exchange.shard, connection, &upstream.socket, first, idle_timeout, record).await;
+            Box::pin(tunnel::run(exchange.shard, connection, &upstream.socket, first, idle_timeout, record))
+                .await;
             Ok(Next::Close)
         }
         Err(error) => Err(error),
@@ -219,7 +222,7 @@ async fn both(
 }
 
 /// Makes the client's head the upstream's. Returns whether an upgrade is passed on.
-fn prepare(scratch: &mut Scratch, request: &Request<'_>, target: &Target) -> bool {
+fn prepare(scratch: &mut Scratch, request: &Request<'_>, target: &Target, peer: &str) -> bool {
     let Scratch { request: head, target: asked, path_bytes, captures, onward, client_host, id, .. } = scratch;
     let (path, rest) = asked.split_at(*path_bytes);
     let mut prefix = None;
@@ -235,6 +238,7 @@ fn prepare(scratch: &mut Scratch, request: &Request<'_>, target: &Target) -> boo
     let upgrade = framing::upgrade(head).filter(|protocol| !is_h2c(protocol)).map(<[u8]>::to_vec);
     let knows = Onward {
         client: request.client,
+        peer,
         request_id: id,
         client_host,
         prefix,
@@ -244,9 +248,9 @@ fn prepare(scratch: &mut Scratch, request: &Request<'_>, target: &Target) -> boo
     onward::prepare(&mut head.fields, &knows);
     edits::apply(&request.route.request_headers, &mut head.fields);
     match &request.proxy.host {
-        HostHeader::Client if !client_host.is_empty() => head.fields.set(b"Host", client_host),
-        HostHeader::Literal(host) => head.fields.set(b"Host", host.as_bytes()),
-        HostHeader::Upstream | HostHeader::Client => head.fields.set(b"Host", target.authority.as_bytes()),
+        HostHeader::Client if !client_host.is_empty() => head.fields.put(Name::Host, client_host),
+        HostHeader::Literal(host) => head.fields.put(Name::Host, host.as_bytes()),
+        HostHeader::Upstream | HostHeader::Client => head.fields.put(Name::Host, target.authority.as_bytes()),
     }
     upgrade.is_some()
 }

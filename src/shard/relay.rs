@@ -104,7 +104,8 @@ impl Relay<'_> {
             return Ok(false);
         };
         let idle_timeout = || self.exchange.within(self.exchange.upstream.plan.idle_timeout);
-        let carried = pipe.carry(self.upstream, self.client, bytes, idle_timeout, self.client_timeout).await;
+        let carrying = pipe.carry(self.upstream, self.client, bytes, idle_timeout, self.client_timeout);
+        let carried = Box::pin(carrying).await;
         record.bytes_out += carried.bytes;
         self.body.pass(carried.bytes);
         pipes.give_back(pipe);

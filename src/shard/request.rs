@@ -23,7 +23,7 @@ const MOST_ID_BYTES: usize = 128;
 /// Reads one request and sees to it that it is answered, counted and logged.
 pub async fn serve_one(connection: &mut Connection) -> Next {
     let shard = connection.shard.clone();
-    let mut record = Record::new(shard.live(), connection.peer.to_canonical());
+    let mut record = Record::new(shard.live(), connection.peer);
     let mut scratch = shard.take_scratch();
     scratch.begin();
     let next = match handle(connection, &mut scratch, &mut record).await {
@@ -33,7 +33,7 @@ pub async fn serve_one(connection: &mut Connection) -> Next {
             shard.give_back_scratch(scratch);
             return Next::Close;
         }
-        Err(error) => answer::refuse(connection, &mut scratch, &mut record, error).await,
+        Err(error) => Box::pin(answer::refuse(connection, &mut scratch, &mut record, error)).await,
     };
     record.finish(&shard, &scratch);
     shard.give_back_scratch(scratch);

@@ -71,10 +71,10 @@ impl Responder<'_> {
             let Arrived { head_bytes, buffer: mut arrived } = self.read_head(buffer).await?;
             head::parse_response(&arrived[..head_bytes], head).map_err(refusal)?;
             match head.status() {
-                101 => return self.upgrade(head, head_bytes, arrived, record).await,
+                101 => return Box::pin(self.upgrade(head, head_bytes, arrived, record)).await,
                 100..=199 => {
                     arrived.drain(..head_bytes);
-                    self.interim(head, record).await?;
+                    Box::pin(self.interim(head, record)).await?;
                     buffer = arrived;
                 }
                 _ => {
