@@ -86,16 +86,18 @@ names! {
     AccessControlRequestHeaders = "access-control-request-headers",
 }
 
-/// One slot a name, no two names in one: built, and checked, by the compiler.
-static SLOTS: [Name; 256] = slots();
+/// One slot a name, no two names in one: built, and checked, by the compiler. The texts stand beside the names, so
+/// that a look-up touches one place.
+static SLOTS: [(&str, Name); 256] = slots();
 
-const fn slots() -> [Name; 256] {
-    let mut slots = [Name::Other; 256];
+const fn slots() -> [(&'static str, Name); 256] {
+    let mut slots = [("", Name::Other); 256];
     let mut i = 0;
     while i < Name::ALL.len() {
-        let at = slot(Name::ALL[i].as_str().as_bytes());
-        assert!(matches!(slots[at], Name::Other), "two names share a slot: choose other factors in slot()");
-        slots[at] = Name::ALL[i];
+        let (text, name) = (Name::ALL[i].as_str(), Name::ALL[i]);
+        let at = slot(text.as_bytes());
+        assert!(matches!(slots[at].1, Name::Other), "two names share a slot: choose other factors in slot()");
+        slots[at] = (text, name);
         i += 1;
     }
     slots
@@ -116,8 +118,8 @@ const fn slot(name: &[u8]) -> usize {
 impl Name {
     /// The name that `name` is, in whatever case it is written.
     pub fn of(name: &[u8]) -> Name {
-        let known = SLOTS[slot(name)];
-        if known.as_str().as_bytes().eq_ignore_ascii_case(name) { known } else { Name::Other }
+        let (text, known) = SLOTS[slot(name)];
+        if text.as_bytes().eq_ignore_ascii_case(name) { known } else { Name::Other }
     }
 
     /// The bit of this name in a set of names; `Other` has none.

@@ -61,7 +61,15 @@ pub fn chunk(out: &mut Vec<u8>, payload: &[u8]) {
 
 /// The reason phrase that the gateway uses for a status code (RFC 9110, 15).
 pub fn reason_phrase(status: u16) -> &'static str {
-    http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("Unknown")
+    match status {
+        // Their names before RFC 9110 are what the library still has.
+        413 => "Content Too Large",
+        422 => "Unprocessable Content",
+        _ => http::StatusCode::from_u16(status)
+            .ok()
+            .and_then(|code| code.canonical_reason())
+            .unwrap_or("Unknown"),
+    }
 }
 
 #[cfg(test)]

@@ -100,22 +100,44 @@ pub fn run(seat: Seat, first: Generation) {
             return;
         }
     };
-    let deadlines = Rc::new(Deadlines::default());
-    let served =
-        catch_unwind(AssertUnwindSafe(|| event_loop.block_on(serve(seat, first, kind, deadlines.clone()))));
+    let (deadlines, acceptors) = (Rc::new(Deadlines::default()), Rc::new(Acceptors::default()));
+    let serving = serve(seat, first, kind, deadlines.clone(), acceptors.clone());
+    let served = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(serving)));
+    if served.is_err() {
+        let _ = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(clear_away(&deadlines, &acceptors))));
+    }
     // Operations may still be in flight, and a dropped event loop does not wait for them while it
     // frees their buffers. It lives as long as the process.
     std::mem::forget(event_loop);
     if let Err(panic) = served {
-        socket::shut_down_all(&deadlines);
         resume_unwind(panic);
     }
 }
 
-async fn serve(seat: Seat, mut first: Generation, kind: DriverKind, deadlines: Rc<Deadlines>) {
+/// After the shard's own panic: takes back its accept operations, which would swallow connections that
+/// nobody serves, and ends what its clients and upstreams would otherwise wait for.
+async fn clear_away(deadlines: &Deadlines, acceptors: &Acceptors) {
+    const STEP: Duration = Duration::from_millis(1);
+    const STEPS: usize = 1000;
+    acceptors.stop_all();
+    for _ in 0..STEPS {
+        socket::shut_down_all(deadlines);
+        if acceptors.is_empty() {
+            break;
+        }
+        monoio::time::sleep(STEP).await;
+    }
+}
+
+async fn serve(
+    seat: Seat,
+    mut first: Generation,
+    kind: DriverKind,
+    deadlines: Rc<Deadlines>,
+    acceptors: Rc<Acceptors>,
+) {
     let listeners = std::mem::take(&mut first.listeners);
     let shard = Rc::new(Shard::new(&seat, first, deadlines));
-    let acceptors = Rc::new(Acceptors::default());
     if let Err(error) = acceptors.change(&shard, listeners) {
         let _ = seat.started.send(Err(error.to_string()));
         return;

@@ -35,6 +35,9 @@ pub async fn connect(
         io::ErrorKind::TimedOut => {
             Error::upstream(Reason::UpstreamTimeout, Retry::Safe, "connect_timeout passed")
         }
+        io::ErrorKind::NotFound if matches!(target, TargetAddress::Name { .. }) => {
+            Error::upstream(Reason::NoTarget, Retry::Safe, "the target's name has no address")
+        }
         _ => Error::upstream(Reason::UpstreamConnect, Retry::Safe, format!("connect: {error}")),
     })
 }
