@@ -37,7 +37,7 @@ impl Control {
     /// The first signal drains, the second one ends the process at once.
     pub(super) fn stop(&mut self) {
         if self.drain.is_some() {
-            tracing::warn!("a second signal: {} connections are cut", self.connections());
+            tracing::warn!("a second signal: {}", self.cut());
             self.exit = true;
             return;
         }
@@ -80,19 +80,21 @@ impl Control {
     pub(super) fn tick_drain(&mut self, now: Instant) {
         let Some(drain) = self.drain.as_ref().filter(|drain| drain.until <= now) else { return };
         if !drain.waiting.is_empty() {
-            tracing::warn!("drain_timeout is over: {} connections are cut", self.connections());
+            tracing::warn!("drain_timeout is over: {}", self.cut());
         }
         self.exit = true;
     }
 
-    /// Client connections that are open. Waits a moment for the shards, as the process is about to end.
-    fn connections(&self) -> u64 {
+    /// How many client connections the end of the process cuts. Waits a moment for the shards to say so.
+    fn cut(&self) -> String {
         let (post, snapshots) = crossbeam_channel::unbounded();
         self.fleet.tell_all(|_| Command::Scrape(post.clone()));
         drop(post);
         let until = Instant::now() + COUNT_WITHIN;
-        std::iter::from_fn(|| snapshots.recv_deadline(until).ok())
-            .map(|snapshot| snapshot.connections())
-            .sum()
+        let snapshots = std::iter::from_fn(|| snapshots.recv_deadline(until).ok());
+        match snapshots.map(|snapshot| snapshot.connections()).sum::<u64>() {
+            1 => "1 connection is cut".to_owned(),
+            many => format!("{many} connections are cut"),
+        }
     }
 }

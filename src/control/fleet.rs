@@ -9,9 +9,9 @@ use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
 use crate::config::plan::Driver;
+use crate::control::Event;
 use crate::control::current::Current;
 use crate::control::failure::Failure;
-use crate::control::{Event, placement};
 use crate::log::writer::Sink;
 use crate::net::doorbell::{self, Post};
 use crate::shard::{self, Command, DriverKind, Seat};
@@ -81,7 +81,7 @@ impl Fleet {
             fleet.slots.push(slot.map_err(|error| Failure::thread(&format!("shard-{id}"), &error))?);
         }
         for (id, slot) in fleet.slots.iter_mut().enumerate() {
-            slot.await_start(id)?;
+            slot.await_start(id, fleet.furnishing.driver)?;
         }
         Ok(fleet)
     }
@@ -206,7 +206,6 @@ impl Fleet {
         let first = current.generation_for(id)?;
         let events = events.clone();
         let body = move || {
-            placement::pin(id, core);
             let panic = catch_unwind(AssertUnwindSafe(|| shard::run(seat, first))).err().map(text_of);
             let _ = events.send(Event::ShardEnded { shard: id, life, panic });
         };
@@ -217,7 +216,7 @@ impl Fleet {
 }
 
 impl Slot {
-    fn await_start(&mut self, id: usize) -> Result<(), Failure> {
+    fn await_start(&mut self, id: usize, driver: Driver) -> Result<(), Failure> {
         let State::Starting(starting) = &self.state else { return Ok(()) };
         match starting.recv_timeout(START_WITHIN) {
             Ok(Ok(driver)) => {
@@ -227,7 +226,14 @@ impl Slot {
             }
             Ok(Err(refusal)) => Err(Failure::machine(
                 format!("shard {id} cannot start: {refusal}"),
-                "set `[server] driver = \"auto\"` to fall back to epoll where io_uring is refused",
+                match driver {
+                    Driver::IoUring => {
+                        "set `[server] driver = \"auto\"` to fall back to epoll where io_uring is refused"
+                    }
+                    Driver::Auto | Driver::Epoll => {
+                        "look at this user's limits of open files and memory (`ulimit -a`)"
+                    }
+                },
             )),
             Err(_) => Err(Failure::machine(
                 format!("shard {id} does not start"),

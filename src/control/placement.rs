@@ -32,15 +32,6 @@ fn spread(allowed: &[CoreId], count: usize, start: usize) -> Vec<Option<CoreId>>
     }
 }
 
-/// Pins the calling thread. A refusal costs speed, nothing else.
-pub fn pin(shard: usize, core: Option<CoreId>) {
-    if let Some(core) = core
-        && !core_affinity::set_for_current(core)
-    {
-        tracing::warn!(shard, "cannot pin the shard to core {}; it runs unpinned", core.id);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -46,6 +46,8 @@ pub enum Rejected {
     Machine(Failure),
     /// The process is about to exit.
     Draining,
+    /// A defect of the gateway's own: reading the configuration has panicked.
+    Panicked,
 }
 
 impl Recipe {
@@ -90,7 +92,7 @@ impl Rejected {
             Rejected::Config(problems) => problems.lines().collect(),
             Rejected::NeedsRestart(keys) => keys.clone(),
             Rejected::Machine(failure) => vec![format!("{} ({})", failure.cause, failure.hint)],
-            Rejected::Draining => vec!["the gateway is shutting down".to_owned()],
+            Rejected::Draining | Rejected::Panicked => vec![self.reason().to_owned()],
         }
     }
 
@@ -101,6 +103,7 @@ impl Rejected {
             Rejected::NeedsRestart(_) => "it changes what only a restart can change",
             Rejected::Machine(_) => "a new listener was refused",
             Rejected::Draining => "the gateway is shutting down",
+            Rejected::Panicked => "reading it has met a defect of the gateway's own; please report it",
         }
     }
 
@@ -111,6 +114,7 @@ impl Rejected {
             Rejected::NeedsRestart(_) => (409, "needs_restart"),
             Rejected::Machine(_) => (409, "listen_refused"),
             Rejected::Draining => (503, "draining"),
+            Rejected::Panicked => (500, "internal"),
         };
         let error = format!("Nothing was reloaded: {}", self.reason());
         Answer::problem_with(status, reason, &error, json!({ "problems": self.problems() }))

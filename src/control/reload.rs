@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -92,7 +93,9 @@ impl Control {
         let (recipe, post) = (self.recipe.clone(), self.post.clone());
         let (known, running) = (self.current.names.clone(), self.current.plan.clone());
         let body = move || {
-            let prepared = recipe.prepare(&known, Some(&running));
+            // Without an answer no reload would ever begin again.
+            let prepared = catch_unwind(AssertUnwindSafe(|| recipe.prepare(&known, Some(&running))));
+            let prepared = prepared.unwrap_or(Err(Rejected::Panicked));
             let _ = post.send(Event::Prepared(Box::new(prepared)));
         };
         match thread::Builder::new().name("reload".into()).spawn(body) {

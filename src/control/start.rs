@@ -3,46 +3,43 @@
 use std::collections::HashSet;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::config::plan::{Driver, Log as LogPlan, LogTarget, Plan};
 use crate::control::current::Current;
 use crate::control::failure::{Failure, NotStarted};
 use crate::control::fleet::{Fleet, Furnishing};
 use crate::control::listen::{self, Listeners};
-use crate::control::recipe::{Recipe, Rejected};
+use crate::control::recipe::{Prepared, Recipe, Rejected};
 use crate::control::reload::Reload;
 use crate::control::scrape::Scrape;
-use crate::control::{Control, Log, admin, placement, resolve, signals};
+use crate::control::{Control, Event, Log, admin, placement, resolve, signals};
 use crate::log::{diagnostics, writer};
 use crate::shard::DriverKind;
 
+/// How long a log that nobody reads may hold up the end of a start that failed.
+const FLUSH_WITHIN: Duration = Duration::from_millis(500);
+
 impl Control {
-    /// Starts everything and prints where it listens. Whatever fails, nothing is left behind but this process's own.
+    /// Starts everything and prints where it listens.
+    ///
+    /// # Errors
+    /// A wrong configuration, or a machine that refuses a port, a thread, the log's file or the driver.
     pub fn start(recipe: Recipe) -> Result<Control, NotStarted> {
         let prepared = recipe.prepare(&HashSet::new(), None).map_err(refusal)?;
-        let plan = prepared.plan.clone();
         let nofile = raise_nofile();
-        let log = start_log(&plan.log)?;
+        let log = start_log(&prepared.plan.log)?;
         prepared.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         warn_of_names(&prepared.found);
-        warn_of_nofile(nofile, &plan);
-        let (post, events) = crossbeam_channel::unbounded();
-        signals::listen(post.clone())?;
-        let cores = placement::cores(&plan.server);
-        let mut listeners = Listeners::default();
-        let change = listeners.plan_change(&plan.server.listen, cores.len())?;
-        listeners.apply(change);
-        let admin_socket =
-            plan.admin.map(|address| listen::bind_alone("change [admin] listen", address)).transpose()?;
-        let current = Current::first(prepared, listeners);
-        let furnishing =
-            Furnishing { driver: plan.server.driver, sink: log.sink.clone(), events: post.clone() };
-        let fleet = Fleet::start(furnishing, &cores, &current)?;
-        let admin = admin_socket.as_ref().and_then(|socket| socket.local_addr().ok());
-        if let Some(socket) = admin_socket {
-            admin::start(socket, post.clone())?;
-        }
+        warn_of_nofile(nofile, &prepared.plan);
+        let sink = log.sink.clone();
+        let parts = Parts::start(prepared, sink).inspect_err(|_| {
+            // What the log has to say of it comes before the last two lines.
+            log.writer.flush(FLUSH_WITHIN);
+        })?;
+        let Parts { events, post, current, fleet, admin } = parts;
         let mut control = Control {
             recipe,
             started_at: SystemTime::now(),
@@ -86,6 +83,39 @@ impl Control {
     }
 }
 
+/// What is running once nothing has been refused.
+struct Parts {
+    events: Receiver<Event>,
+    post: Sender<Event>,
+    current: Current,
+    fleet: Fleet,
+    admin: Option<SocketAddr>,
+}
+
+impl Parts {
+    /// Binds all before it seats a shard: a port that is taken is found before anything is served.
+    fn start(prepared: Prepared, sink: writer::Sink) -> Result<Parts, Failure> {
+        let plan = prepared.plan.clone();
+        let (post, events) = crossbeam_channel::unbounded();
+        signals::listen(post.clone())?;
+        let cores = placement::cores(&plan.server);
+        let mut listeners = Listeners::default();
+        let change = listeners.plan_change(&plan.server.listen, cores.len())?;
+        listeners.apply(change);
+        let admin_socket =
+            plan.admin.map(|address| listen::bind_alone("change [admin] listen", address)).transpose()?;
+        let current = Current::first(prepared, listeners);
+        let furnishing = Furnishing { driver: plan.server.driver, sink, events: post.clone() };
+        let fleet = Fleet::start(furnishing, &cores, &current)?;
+        let admin = admin_socket.as_ref().and_then(|socket| socket.local_addr().ok());
+        if let Some(socket) = admin_socket {
+            admin::start(socket, post.clone())?;
+        }
+        Ok(Parts { events, post, current, fleet, admin })
+    }
+}
+
+/// A start has nothing to restart or to drain, so only two of the reasons occur.
 fn refusal(rejected: Rejected) -> NotStarted {
     match rejected {
         Rejected::Config(problems) => NotStarted::Config(problems),

@@ -99,6 +99,24 @@ impl BodyReader {
         if self.payload_bytes > self.limit_bytes { Err(BodyError::TooLarge) } else { Ok(taken) }
     }
 
+    /// How many of the bytes to come are payload for sure, whatever they are: they need not be looked at.
+    /// 0 where framing stands between.
+    pub fn opaque_bytes(&self) -> u64 {
+        match &self.framing {
+            Framing::Length { left_bytes } => *left_bytes,
+            Framing::Chunked(_) | Framing::UntilClose => 0,
+        }
+    }
+
+    /// Counts bytes that went by unseen: at most [`opaque_bytes`](Self::opaque_bytes) of them.
+    pub fn pass(&mut self, bytes: u64) {
+        if let Framing::Length { left_bytes } = &mut self.framing {
+            *left_bytes = left_bytes.saturating_sub(bytes);
+            self.done = *left_bytes == 0;
+            self.payload_bytes += bytes;
+        }
+    }
+
     /// The sender closed: the end of a body that is read until then, too early for any other.
     pub fn end_of_input(&mut self) -> Result<(), BodyError> {
         if matches!(self.framing, Framing::UntilClose) {
@@ -131,6 +149,16 @@ mod tests {
         assert_eq!(taken, Ok(input.len() - 4));
         assert_eq!(payload, b"abcde");
         assert!(reader.is_done());
+    }
+
+    #[test]
+    fn the_rest_of_a_length_may_go_by_unseen() {
+        let mut reader = BodyReader::new(Body::Length(10), u64::MAX, 0);
+        assert_eq!(reader.take(b"abc"), Ok(3));
+        assert_eq!(reader.opaque_bytes(), 7);
+        reader.pass(7);
+        assert!(reader.is_done());
+        assert_eq!(BodyReader::new(Body::Chunked, u64::MAX, 0).opaque_bytes(), 0);
     }
 
     #[test]

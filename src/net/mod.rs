@@ -3,8 +3,10 @@
 pub mod buffers;
 pub mod deadline;
 pub mod doorbell;
+pub mod pipe;
 pub mod socket;
 
 pub use buffers::Buffers;
 pub use deadline::{Deadlines, Slot};
+pub use pipe::Pipes;
 pub use socket::Socket;

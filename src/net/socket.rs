@@ -5,7 +5,7 @@
 
 use std::cell::UnsafeCell;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -82,6 +82,25 @@ impl Socket {
         }
     }
 
+    /// Like [`readable`](Self::readable), ended by `timeout`: then `ErrorKind::TimedOut`.
+    pub async fn readable_within(&self, timeout: Duration) -> io::Result<()> {
+        self.0.slot.arm(Way::Read, timeout);
+        let result = self.readable().await;
+        self.0.slot.disarm(Way::Read);
+        if self.0.slot.fired(Way::Read) { Err(io::ErrorKind::TimedOut.into()) } else { result }
+    }
+
+    /// Waits until the peer takes more; nothing for `timeout` (to twice it) is `ErrorKind::TimedOut`.
+    pub async fn writable_within(&self, timeout: Duration) -> io::Result<()> {
+        self.0.slot.arm(Way::Write, timeout);
+        let result = match self.stream() {
+            Stream::Tcp(stream) => stream.writable(false).await,
+            Stream::Unix(stream) => stream.writable(false).await,
+        };
+        self.0.slot.disarm(Way::Write);
+        if self.0.slot.fired(Way::Write) { Err(io::ErrorKind::TimedOut.into()) } else { result }
+    }
+
     /// Reads once, behind what `buffer` holds and within its capacity (which must not be used up).
     /// `Ok(0)` is the end, or a read deadline that passed.
     pub async fn read(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
@@ -151,9 +170,7 @@ impl Socket {
 
     /// Ends the connection so that the peer sees an error (RST), not an orderly end: for answers cut short.
     pub fn abort(&self) {
-        // SAFETY: the descriptor is open as long as `self`.
-        let fd = unsafe { BorrowedFd::borrow_raw(self.0.fd) };
-        let _ = SockRef::from(&fd).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
     }
 
     /// Small writes go out at once. Unix sockets know no such thing.
@@ -171,6 +188,13 @@ impl Socket {
         let got =
             unsafe { libc::recv(self.0.fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
         got < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open as long as `self`.
+        unsafe { BorrowedFd::borrow_raw(self.0.fd) }
     }
 }
 

@@ -34,7 +34,7 @@ use crate::log::batch::AccessLog;
 use crate::log::writer::Sink;
 use crate::metrics::{ShardMetrics, Snapshot};
 use crate::net::doorbell::Mailbox;
-use crate::net::{Buffers, Deadlines};
+use crate::net::{Buffers, Deadlines, Pipes};
 use crate::route::Table;
 
 pub use crate::upstream::Addresses;
@@ -95,6 +95,7 @@ struct Shard {
     began_unix: Cell<Duration>,
     deadlines: Rc<Deadlines>,
     buffers: Buffers,
+    pipes: Pipes,
     metrics: Rc<ShardMetrics>,
     log: RefCell<AccessLog>,
     ids: RefCell<Ids>,

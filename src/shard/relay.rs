@@ -12,6 +12,7 @@ use crate::http::framing::Body;
 use crate::http::head::Version;
 use crate::http::write;
 use crate::net::Socket;
+use crate::net::pipe::{Stopped, WORTH_BYTES};
 
 /// How the body is framed for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,10 @@ impl Relay<'_> {
         record.head_sent = true;
         out = self.send(out, None, record).await?;
         while !self.body.is_done() {
+            if self.splice(record).await? {
+                taken = arrived.len();
+                continue;
+            }
             let was_full = arrived.len() == arrived.capacity();
             arrived.clear();
             if was_full {
@@ -89,6 +94,25 @@ impl Relay<'_> {
         buffers.give_back(out);
         buffers.give_back(arrived);
         Ok(ended_exactly)
+    }
+
+    /// Carries the rest of a long body without looking at it; false where that is not to be done.
+    async fn splice(&mut self, record: &mut Record) -> Result<bool, Error> {
+        let bytes = self.body.opaque_bytes();
+        let pipes = &self.exchange.shard.pipes;
+        let Some(pipe) = (bytes >= WORTH_BYTES).then(|| pipes.take()).flatten() else {
+            return Ok(false);
+        };
+        let idle_timeout = || self.exchange.within(self.exchange.upstream.plan.idle_timeout);
+        let carried = pipe.carry(self.upstream, self.client, bytes, idle_timeout, self.client_timeout).await;
+        record.bytes_out += carried.bytes;
+        self.body.pass(carried.bytes);
+        pipes.give_back(pipe);
+        match carried.result {
+            Ok(()) => Ok(true),
+            Err(Stopped::To(error)) => Err(client_left(error)),
+            Err(Stopped::From(error)) => Err(upstream_stopped(&error)),
+        }
     }
 
     /// Appends what `input` holds of the body to `out`, in the client's framing.
@@ -117,12 +141,7 @@ impl Relay<'_> {
         let (result, buffer) = self.upstream.read_within(buffer, timeout).await;
         match result {
             Ok(1..) => Ok(buffer),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                Err(Error::upstream(Reason::UpstreamTimeout, Retry::Never, "the response body stalled"))
-            }
-            Err(error) => {
-                Err(Error::upstream(Reason::UpstreamReset, Retry::Never, format!("within the body: {error}")))
-            }
+            Err(error) => Err(upstream_stopped(&error)),
             Ok(_) => match self.body.end_of_input() {
                 Ok(()) => Ok(buffer),
                 Err(_) => Err(Error::upstream(Reason::UpstreamReset, Retry::Never, "closed within the body")),
@@ -142,6 +161,16 @@ impl Relay<'_> {
         record.bytes_out += written.sent_bytes as u64;
         written.result.map_err(client_left)?;
         Ok(written.buffer)
+    }
+}
+
+/// An upstream that stopped within the body.
+fn upstream_stopped(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut => {
+            Error::upstream(Reason::UpstreamTimeout, Retry::Never, "the response body stalled")
+        }
+        _ => Error::upstream(Reason::UpstreamReset, Retry::Never, format!("within the body: {error}")),
     }
 }
 

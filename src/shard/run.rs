@@ -17,7 +17,7 @@ use crate::base::id::Ids;
 use crate::config::plan::Driver;
 use crate::log::batch::AccessLog;
 use crate::metrics::ShardMetrics;
-use crate::net::{Buffers, Deadlines, socket};
+use crate::net::{Buffers, Deadlines, Pipes, socket};
 
 /// Submission queue entries: more than one burst of work ever fills.
 const RING_ENTRIES: u32 = 4096;
@@ -186,6 +186,7 @@ impl Shard {
             began_unix: Cell::new(Duration::ZERO),
             deadlines,
             buffers: Buffers::default(),
+            pipes: Pipes::default(),
             metrics,
             log: RefCell::new(log),
             ids: RefCell::new(Ids::new(seed)),

@@ -30,7 +30,7 @@ impl Answer {
 
     /// Prometheus text exposition format.
     pub fn metrics(page: impl Into<Vec<u8>>) -> Answer {
-        Answer::new(200, "text/plain; version=0.0.4", page.into())
+        Answer::new(200, crate::metrics::CONTENT_TYPE, page.into())
     }
 
     /// `application/problem+json` (RFC 9457). `reason` is stable; `error` is for people.

@@ -22,8 +22,8 @@ const STOPS: &[(&str, &[Stop])] = &[
         &[
             stop(
                 Some("balanced"),
-                "ten requests: five meet origin a, three b, two c, evenly mixed",
-                "for i in $(seq 10); do curl -s GATEWAY/echo | grep -o '\"origin\":\"[abc]\"'; done",
+                "ten requests on one connection: five meet origin a, three b, two c, evenly mixed",
+                "curl -s 'GATEWAY/echo/[1-10]' | grep -o '\"origin\":\"[abc]\"'",
             ),
             stop(
                 Some("sticky"),

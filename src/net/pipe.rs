@@ -1,0 +1,170 @@
+//! Long bodies from socket to socket inside the kernel (splice): no byte is copied through the process.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+
+use super::Socket;
+
+/// From so many bytes of a body on, splicing is cheaper than copying through a buffer.
+pub const WORTH_BYTES: u64 = 64 * 1024;
+/// What a pipe is asked to hold: the most that an ordinary user may.
+const PIPE_BYTES: usize = 1024 * 1024;
+/// A pipe that holds less is no gain. The kernel gives such to users with many pipes open.
+const LEAST_PIPE_BYTES: usize = 128 * 1024;
+/// How many empty pipes a shard keeps.
+const KEPT: usize = 32;
+
+/// A pipe, empty between two uses.
+pub struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+    capacity_bytes: usize,
+    held_bytes: Cell<usize>,
+}
+
+/// A shard's pipes.
+#[derive(Default)]
+pub struct Pipes(RefCell<Vec<Rc<Pipe>>>);
+
+impl Pipes {
+    /// An empty pipe; `None` when the system gives none of a useful size, and copying is right.
+    pub fn take(&self) -> Option<Rc<Pipe>> {
+        self.0.borrow_mut().pop().or_else(|| Pipe::new().ok().map(Rc::new))
+    }
+
+    /// Takes a pipe back. One with something in it is closed.
+    pub fn give_back(&self, pipe: Rc<Pipe>) {
+        let mut kept = self.0.borrow_mut();
+        if pipe.held_bytes.get() == 0 && kept.len() < KEPT {
+            kept.push(pipe);
+        }
+    }
+}
+
+/// How far bytes were carried, and what stopped them.
+pub struct Carried {
+    /// Bytes that `to` has taken.
+    pub bytes: u64,
+    pub result: Result<(), Stopped>,
+}
+
+/// Which side ended a transfer early.
+pub enum Stopped {
+    /// The sender closed (`UnexpectedEof`), stalled (`TimedOut`) or failed.
+    From(io::Error),
+    /// The receiver took nothing for too long (`TimedOut`) or failed.
+    To(io::Error),
+}
+
+impl Pipe {
+    fn new() -> io::Result<Pipe> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let capacity_bytes = fcntl_setpipe_size(&write, PIPE_BYTES)?;
+        if capacity_bytes < LEAST_PIPE_BYTES {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(Pipe { read, write, capacity_bytes, held_bytes: Cell::new(0) })
+    }
+
+    /// Carries exactly `bytes` from one socket to the other, each wait bounded by its timeout.
+    pub async fn carry(
+        &self,
+        from: &Socket,
+        to: &Socket,
+        bytes: u64,
+        from_timeout: impl Fn() -> Duration,
+        to_timeout: Duration,
+    ) -> Carried {
+        // A splice honours the socket's own mode, whatever flags it is given.
+        let (from_mode, to_mode) = (NonBlocking::new(from), NonBlocking::new(to));
+        let mut carried = Carried { bytes: 0, result: Ok(()) };
+        let mut left = bytes;
+        while left > 0 || self.held_bytes.get() > 0 {
+            if left > 0 {
+                match self.fill(from, left, from_timeout()).await {
+                    Ok(filled) => left -= filled as u64,
+                    Err(error) => {
+                        carried.result = Err(Stopped::From(error));
+                        break;
+                    }
+                }
+            }
+            let drained = self.drain(to, left > 0, to_timeout).await;
+            carried.bytes += drained.0 as u64;
+            if let Err(error) = drained.1 {
+                carried.result = Err(Stopped::To(error));
+                break;
+            }
+        }
+        drop((from_mode, to_mode));
+        carried
+    }
+
+    /// Waits until something is there and moves what fits into the pipe.
+    async fn fill(&self, from: &Socket, left: u64, timeout: Duration) -> io::Result<usize> {
+        let room = self.capacity_bytes.min(usize::try_from(left).unwrap_or(usize::MAX));
+        loop {
+            // Always by way of the event loop, so that one fast transfer does not keep the others waiting.
+            from.readable_within(timeout).await?;
+            match splice(from, None, &self.write, None, room, FLAGS) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(bytes) => {
+                    self.held_bytes.set(bytes);
+                    return Ok(bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Moves all that the pipe holds into the socket. `more`: the message goes on after this.
+    async fn drain(&self, to: &Socket, more: bool, timeout: Duration) -> (usize, io::Result<()>) {
+        let flags = if more { FLAGS | SpliceFlags::MORE } else { FLAGS };
+        let mut drained = 0;
+        while self.held_bytes.get() > 0 {
+            match splice(&self.read, None, to, None, self.held_bytes.get(), flags) {
+                Ok(0) => return (drained, Err(io::ErrorKind::WriteZero.into())),
+                Ok(bytes) => {
+                    drained += bytes;
+                    self.held_bytes.set(self.held_bytes.get() - bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Err(error) = to.writable_within(timeout).await {
+                        return (drained, Err(error));
+                    }
+                }
+                Err(error) => return (drained, Err(error.into())),
+            }
+        }
+        (drained, Ok(()))
+    }
+}
+
+const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
+
+/// Makes a socket non-blocking for as long as it is spliced; io_uring wants it as it was.
+struct NonBlocking<'a>(&'a Socket);
+
+impl NonBlocking<'_> {
+    fn new(socket: &Socket) -> NonBlocking<'_> {
+        set_nonblocking(socket, true);
+        NonBlocking(socket)
+    }
+}
+
+impl Drop for NonBlocking<'_> {
+    fn drop(&mut self) {
+        set_nonblocking(self.0, monoio::utils::is_legacy());
+    }
+}
+
+fn set_nonblocking(socket: &Socket, on: bool) {
+    // Fails on no open socket.
+    let _ = rustix::io::ioctl_fionbio(socket.as_fd(), on);
+}
