@@ -22,8 +22,6 @@ pub mod shadow;
 mod trie;
 
 #[cfg(test)]
-mod reference;
-#[cfg(test)]
 mod tests;
 
 use std::cmp::Reverse;

@@ -96,15 +96,15 @@ impl<'r> Index<'r> {
         let host = route.hosts.get(pair / route.paths.len());
         let path = &route.paths[pair % route.paths.len()];
 
-        let (mut terminals, mut pending) = (Vec::new(), Vec::new());
+        // A wider pattern takes these requests only at a higher priority; of the same, only the pair itself.
+        let (mut terminals, mut pending) = (vec![*own], Vec::new());
         let floor = Some(route.priority);
-        for root in self.hosts.over(host) {
+        for root in self.hosts.over(host).filter(|_| self.trie.highest() > floor) {
             self.trie.walk(root, path, &mut pending, floor, |terminal| {
                 terminals.push(terminal);
                 floor
             });
         }
-        terminals.push(*own);
 
         let keys =
             demands(route).flat_map(|(query, name, value)| [(query, name, value), (query, name, None)]);

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use super::shadow::shadowed;
-use super::tests::{Asked, hosts, pattern, route};
-use super::{Captures, Found, Table};
+use super::{Asked, hosts, pattern, route};
 use crate::config::plan::{Condition, HostPattern, PathPattern, Route, Segment, Tail};
+use crate::route::shadow::shadowed;
+use crate::route::{Captures, Found, Table};
+
+/// Priority, host, path, conditions, place in the file: the smallest goes first.
+type Rank = (Reverse<i64>, (u8, Reverse<usize>), Vec<u8>, Reverse<usize>, usize);
 
 /// A route's answer to a request, with where it stands in the order; less comes first.
 struct Candidate<'r> {
-    rank: (Reverse<i64>, (u8, Reverse<usize>), Vec<u8>, Reverse<usize>, usize),
+    rank: Rank,
     path: &'r PathPattern,
     method_fits: bool,
 }

@@ -1,0 +1,110 @@
+//! Route look-ups in tables of 10, 100 and 10,000 routes, and what building such a table costs.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use ringway::config::plan::{
+    Action, Condition, HeaderEdits, HostPattern, PathPattern, Respond, Route, Segment, Tail,
+};
+use ringway::route::shadow::shadowed;
+use ringway::route::{Captures, Found, Request, Table};
+
+const SIZES: [usize; 3] = [10, 100, 10_000];
+
+fn pattern(text: &str) -> PathPattern {
+    let mut pattern = PathPattern { text: text.into(), segments: Vec::new(), tail: Tail::Exact };
+    for part in text[1..].split('/') {
+        match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+            _ if part == "*" => pattern.tail = Tail::Any,
+            Some(name) => pattern.segments.push(Segment::Capture(name.into())),
+            None => pattern.segments.push(Segment::Literal(part.into())),
+        }
+    }
+    pattern
+}
+
+fn route(path: &str) -> Route {
+    Route {
+        name: path.into(),
+        hosts: Vec::new(),
+        paths: vec![pattern(path)],
+        methods: Vec::new(),
+        headers: Vec::new(),
+        query: Vec::new(),
+        priority: 0,
+        action: Action::Respond(Respond { status: 200, body: Arc::new([]), content_type: None }),
+        request_headers: HeaderEdits::default(),
+        response_headers: HeaderEdits::default(),
+        deprecated: None,
+        timeout: None,
+    }
+}
+
+/// The mix of a real gateway: plain paths, captures, tails, methods, hosts and a header here and there.
+fn routes(count: usize) -> Vec<Arc<Route>> {
+    let mixed = |n: usize| match n % 5 {
+        0 => route(&format!("/api/v1/service-{n}/health")),
+        1 => route(&format!("/api/v1/service-{n}/items/{{id}}")),
+        2 => Route { methods: vec!["GET".into(), "PUT".into()], ..route(&format!("/api/v1/service-{n}/*")) },
+        3 => Route {
+            hosts: vec![HostPattern::Exact(format!("tenant-{n}.example.com").into())],
+            ..route("/{collection}/{id}")
+        },
+        _ => Route {
+            hosts: vec![HostPattern::Wildcard(format!("region-{n}.example.com").into())],
+            headers: vec![Condition { name: "x-api-version".into(), value: Some("2".into()) }],
+            ..route("/*")
+        },
+    };
+    (0..count).map(mixed).map(Arc::new).collect()
+}
+
+/// What is asked for, and the route that it must find.
+const REQUESTS: [(&str, &str, &str, &str, Found); 7] = [
+    ("plain path", "GET", "any.example.org", "/api/v1/service-5/health", Found::Route(5)),
+    ("capture", "GET", "any.example.org", "/api/v1/service-6/items/42", Found::Route(6)),
+    ("tail", "GET", "any.example.org", "/api/v1/service-7/a/b/c", Found::Route(7)),
+    ("exact host", "GET", "tenant-3.example.com", "/users/42", Found::Route(3)),
+    ("wildcard host, header", "GET", "a.b.region-4.example.com", "/users/42", Found::Route(4)),
+    ("405", "DELETE", "any.example.org", "/api/v1/service-7/a", Found::MethodNotAllowed),
+    ("404", "GET", "any.example.org", "/api/v1/nothing/here", Found::None),
+];
+
+fn look_up(c: &mut Criterion) {
+    let header = |name: &[u8], holds: &mut dyn FnMut(&[u8]) -> bool| name == b"x-api-version" && holds(b"2");
+    for (name, method, host, path, expected) in REQUESTS {
+        let mut group = c.benchmark_group(format!("find/{name}"));
+        for count in SIZES {
+            let table = Table::build(&routes(count));
+            let mut captures = Captures::default();
+            group.bench_function(BenchmarkId::from_parameter(count), |b| {
+                b.iter(|| {
+                    let (host, path) = (host.as_bytes(), path.as_bytes());
+                    let request =
+                        Request { host, path, query: b"", method: method.as_bytes(), header: &header };
+                    let found = table.find(black_box(&request), &mut captures);
+                    assert_eq!(found, expected);
+                })
+            });
+        }
+        group.finish();
+    }
+}
+
+fn build(c: &mut Criterion) {
+    let mut group = c.benchmark_group("load");
+    group.sample_size(20);
+    for count in SIZES {
+        let routes = routes(count);
+        group.bench_function(BenchmarkId::new("build", count), |b| {
+            b.iter(|| Table::build(black_box(&routes)))
+        });
+        group
+            .bench_function(BenchmarkId::new("shadowed", count), |b| b.iter(|| shadowed(black_box(&routes))));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, look_up, build);
+criterion_main!(benches);

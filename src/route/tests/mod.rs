@@ -1,0 +1,142 @@
+//! Routes and requests written short, and what is shown with them, one file a subject.
+
+mod cost;
+mod dead;
+mod edits;
+mod matching;
+mod oracle;
+
+use std::sync::Arc;
+
+use super::{Captures, Found, Request, Table};
+use crate::config::plan::{
+    Action, Condition, HeaderEdits, HostPattern, PathPattern, Respond, Route, Segment, Tail,
+};
+
+/// A request in owned parts.
+#[derive(Clone, Debug)]
+struct Asked {
+    host: String,
+    path: String,
+    method: String,
+    headers: Vec<(String, String)>,
+    query: Vec<(String, String)>,
+}
+
+impl Asked {
+    fn find(&self, table: &Table, captures: &mut Captures) -> Found {
+        self.with_request(|request| table.find(request, captures))
+    }
+
+    fn allowed(&self, table: &Table) -> String {
+        let mut out = Vec::new();
+        self.with_request(|request| table.allowed(request, &mut out));
+        String::from_utf8(out).expect("methods are text")
+    }
+
+    fn with_request<R>(&self, run: impl FnOnce(&Request<'_, Lookup<'_>>) -> R) -> R {
+        let query: Vec<String> = self.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let any = |name: &[u8], holds: &mut dyn FnMut(&[u8]) -> bool| {
+            self.headers.iter().any(|(known, value)| known.as_bytes() == name && holds(value.as_bytes()))
+        };
+        run(&Request {
+            host: self.host.as_bytes(),
+            path: self.path.as_bytes(),
+            query: query.join("&").as_bytes(),
+            method: self.method.as_bytes(),
+            header: &any,
+        })
+    }
+}
+
+type Lookup<'a> = dyn Fn(&[u8], &mut dyn FnMut(&[u8]) -> bool) -> bool + 'a;
+
+/// `GET` of "host/path".
+fn get(url: &str) -> Asked {
+    let (host, path) = url.split_at(url.find('/').unwrap_or(url.len()));
+    let (method, path) = ("GET".into(), path.into());
+    Asked { host: host.into(), path, method, headers: Vec::new(), query: Vec::new() }
+}
+
+fn pattern(text: &str) -> PathPattern {
+    let mut pattern = PathPattern { text: text.into(), segments: Vec::new(), tail: Tail::Exact };
+    for part in text[1..].split('/') {
+        let capture = part.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+        match capture.map(|name| (name, name.strip_prefix('*'))) {
+            Some((_, Some(rest))) => pattern.tail = Tail::Capture(rest.into()),
+            Some((name, None)) => pattern.segments.push(Segment::Capture(name.into())),
+            None if part == "*" => pattern.tail = Tail::Any,
+            None => pattern.segments.push(Segment::Literal(part.into())),
+        }
+    }
+    pattern
+}
+
+fn hosts(given: &str) -> Vec<HostPattern> {
+    let host = |text: &str| match text.strip_prefix("*.") {
+        Some(suffix) => HostPattern::Wildcard(suffix.into()),
+        None => HostPattern::Exact(text.into()),
+    };
+    given.split_whitespace().map(host).collect()
+}
+
+/// A route of these paths (separated by spaces) that asks for nothing else.
+fn route(paths: &str) -> Route {
+    Route {
+        name: paths.into(),
+        hosts: Vec::new(),
+        paths: paths.split(' ').map(pattern).collect(),
+        methods: Vec::new(),
+        headers: Vec::new(),
+        query: Vec::new(),
+        priority: 0,
+        action: Action::Respond(Respond { status: 200, body: Arc::new([]), content_type: None }),
+        request_headers: HeaderEdits::default(),
+        response_headers: HeaderEdits::default(),
+        deprecated: None,
+        timeout: None,
+    }
+}
+
+impl Route {
+    fn on(self, given: &str) -> Route {
+        Route { hosts: hosts(given), ..self }
+    }
+
+    fn method(self, methods: &str) -> Route {
+        Route { methods: methods.split(' ').map(Into::into).collect(), ..self }
+    }
+
+    fn header(mut self, name: &str, value: &str) -> Route {
+        self.headers.push(condition(name, value));
+        self
+    }
+
+    fn query(mut self, name: &str, value: &str) -> Route {
+        self.query.push(condition(name, value));
+        self
+    }
+
+    fn priority(self, priority: i64) -> Route {
+        Route { priority, ..self }
+    }
+}
+
+fn condition(name: &str, value: &str) -> Condition {
+    Condition { name: name.into(), value: (value != "*").then(|| value.into()) }
+}
+
+fn table<const N: usize>(routes: [Route; N]) -> Table {
+    Table::build(&routes.map(Arc::new))
+}
+
+fn found(table: &Table, asked: &Asked) -> Found {
+    asked.find(table, &mut Captures::default())
+}
+
+/// Which route each URL finds.
+fn assert_finds(table: &Table, expected: &[(&str, Option<usize>)]) {
+    for (url, route) in expected {
+        assert_eq!(found(table, &get(url)), route.map_or(Found::None, Found::Route), "{url}");
+    }
+}
