@@ -242,6 +242,23 @@ fn a_client_that_leaves_in_the_middle_of_a_response_ends_the_exchange() {
 }
 
 #[test]
+fn a_client_that_leaves_during_interim_responses_is_logged_as_having_left() {
+    let origin = || {
+        Origin::new(|peer| {
+            peer.request();
+            while peer.send_all(b"HTTP/1.1 102 Processing\r\n\r\n").is_ok() {}
+        })
+    };
+    on_both_drivers(origin, |gateway, _| {
+        let mut client = gateway.connect();
+        assert_eq!(client.exchange("GET /left HTTP/1.1\r\nHost: test\r\n\r\n").status(), 102);
+        client.reset();
+        let line = gateway.log_of("/left");
+        assert_eq!((&line["status"], &line["reason"]), (&499.into(), &"client_closed".into()));
+    });
+}
+
+#[test]
 fn a_response_streams_as_it_comes() {
     let (go_on, heard) = channel();
     let heard = Mutex::new(heard);
