@@ -3,9 +3,11 @@
 //! safe wrapper that takes a descriptor the event loop owns.
 #![allow(unsafe_code)]
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -41,6 +43,8 @@ struct Inner {
     // First, so that the slot is free before the descriptor can be used again.
     slot: Slot,
     fd: RawFd,
+    /// Operations one after the other that did not have to wait.
+    in_a_row: Cell<u32>,
     stream: UnsafeCell<Stream>,
 }
 
@@ -57,7 +61,7 @@ impl Socket {
 
     fn new(fd: RawFd, stream: Stream, side: Side, deadlines: &Rc<Deadlines>) -> Socket {
         let slot = deadlines.slot(fd, side);
-        Socket(Rc::new(Inner { slot, fd, stream: UnsafeCell::new(stream) }))
+        Socket(Rc::new(Inner { slot, fd, in_a_row: Cell::new(0), stream: UnsafeCell::new(stream) }))
     }
 
     /// The socket's place in the deadline table.
@@ -77,9 +81,31 @@ impl Socket {
     /// Waits until there is something to read (or the end), holding no buffer meanwhile.
     pub async fn readable(&self) -> io::Result<()> {
         match self.stream() {
-            Stream::Tcp(stream) => stream.readable(false).await,
-            Stream::Unix(stream) => stream.readable(false).await,
+            Stream::Tcp(stream) => self.fairly(stream.readable(false)).await,
+            Stream::Unix(stream) => self.fairly(stream.readable(false)).await,
         }
+    }
+
+    /// Runs an operation, and pauses after many in a row that were ready at once: on epoll such a task
+    /// never gives way, and neither the others nor the clock would ever have their turn. (monoio puts a
+    /// task that wakes itself in front of all others, so only a timer gives way.)
+    async fn fairly<T>(&self, operation: impl Future<Output = T>) -> T {
+        const MOST_IN_A_ROW: u32 = 64;
+        const PAUSE: Duration = Duration::from_millis(1);
+        let mut operation = pin!(operation);
+        let mut at_once = true;
+        let result = poll_fn(|cx| {
+            let polled = operation.as_mut().poll(cx);
+            at_once &= polled.is_ready();
+            polled
+        })
+        .await;
+        let in_a_row = if at_once { self.0.in_a_row.get() + 1 } else { 0 };
+        self.0.in_a_row.set(in_a_row % MOST_IN_A_ROW);
+        if in_a_row == MOST_IN_A_ROW {
+            Box::pin(monoio::time::sleep(PAUSE)).await;
+        }
+        result
     }
 
     /// Like [`readable`](Self::readable), ended by `timeout`: then `ErrorKind::TimedOut`.
@@ -94,8 +120,8 @@ impl Socket {
     pub async fn writable_within(&self, timeout: Duration) -> io::Result<()> {
         self.0.slot.arm(Way::Write, timeout);
         let result = match self.stream() {
-            Stream::Tcp(stream) => stream.writable(false).await,
-            Stream::Unix(stream) => stream.writable(false).await,
+            Stream::Tcp(stream) => self.fairly(stream.writable(false)).await,
+            Stream::Unix(stream) => self.fairly(stream.writable(false)).await,
         };
         self.0.slot.disarm(Way::Write);
         if self.0.slot.fired(Way::Write) { Err(io::ErrorKind::TimedOut.into()) } else { result }
@@ -107,8 +133,8 @@ impl Socket {
         let filled = buffer.len();
         let part = buffer.slice_mut(filled..);
         let (result, part) = match self.stream() {
-            Stream::Tcp(stream) => stream.read(part).await,
-            Stream::Unix(stream) => stream.read(part).await,
+            Stream::Tcp(stream) => self.fairly(stream.read(part)).await,
+            Stream::Unix(stream) => self.fairly(stream.read(part)).await,
         };
         (result, part.into_inner())
     }
@@ -118,10 +144,9 @@ impl Socket {
     pub async fn read_until_deadline(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         let (result, buffer) = self.read(buffer).await;
         self.0.slot.disarm(Way::Read);
-        match result {
-            Ok(0) | Err(_) if self.0.slot.fired(Way::Read) => (Err(io::ErrorKind::TimedOut.into()), buffer),
-            result => (result, buffer),
-        }
+        // Even when bytes came after all: a shut-down socket may go on giving what it had queued.
+        let result = if self.0.slot.fired(Way::Read) { Err(io::ErrorKind::TimedOut.into()) } else { result };
+        (result, buffer)
     }
 
     /// Like [`read`](Self::read), ended by `timeout`: then `ErrorKind::TimedOut`.
@@ -138,8 +163,8 @@ impl Socket {
             self.0.slot.arm(Way::Write, timeout);
             let part = buffer.slice(sent_bytes..to);
             let (result, part) = match self.stream() {
-                Stream::Tcp(stream) => stream.write(part).await,
-                Stream::Unix(stream) => stream.write(part).await,
+                Stream::Tcp(stream) => self.fairly(stream.write(part)).await,
+                Stream::Unix(stream) => self.fairly(stream.write(part)).await,
             };
             self.0.slot.disarm(Way::Write);
             buffer = part.into_inner();

@@ -35,10 +35,13 @@ pub async fn refuse(
         target.metrics.failure(error.reason);
     }
     record.reason = Some(error.reason);
+    // Between an interim head and the final one there is no status yet.
+    if !record.head_sent || record.status == 0 {
+        record.status = error.reason.status();
+    }
     if record.head_sent {
         return Next::Abort;
     }
-    record.status = error.reason.status();
     if error.reason == Reason::ClientClosed {
         return Next::Close;
     }

@@ -192,7 +192,11 @@ async fn attempt(
                 .await;
             Ok(Next::Close)
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            // An orderly close would leave it writing to nobody.
+            upstream.socket.abort();
+            Err(error)
+        }
     };
     (result, written.buffer)
 }

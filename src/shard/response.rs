@@ -101,12 +101,13 @@ impl Responder<'_> {
             let (result, back) = self.upstream.read(buffer).await;
             let left = waiting.end();
             buffer = back;
-            if matches!(result, Ok(1..)) {
+            let late = self.upstream.slot().fired(Way::Read);
+            if matches!(result, Ok(1..)) && !late {
                 continue;
             }
             return Err(match result {
                 _ if left => Error::client(Reason::ClientClosed, "the client left while it waited"),
-                _ if self.upstream.slot().fired(Way::Read) => {
+                _ if late => {
                     Error::upstream(Reason::UpstreamTimeout, Retry::Never, "no response head in time")
                 }
                 _ if nothing_came => {
