@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,6 +16,10 @@ pub const WORTH_BYTES: u64 = 64 * 1024;
 const PIPE_BYTES: usize = 1024 * 1024;
 /// A pipe that holds less is no gain. The kernel gives such to users with many pipes open.
 const LEAST_PIPE_BYTES: usize = 128 * 1024;
+/// So much is let gather in the kernel before it is moved on, for so long at the most: few large moves
+/// cost half of what many small ones do.
+const GATHER_BYTES: usize = 512 * 1024;
+const GATHER_TIME: Duration = Duration::from_millis(10);
 /// How many empty pipes a shard keeps.
 const KEPT: usize = 32;
 
@@ -81,7 +85,7 @@ impl Pipe {
         to_timeout: Duration,
     ) -> Carried {
         // A splice honours the socket's own mode, whatever flags it is given.
-        let (from_mode, to_mode) = (NonBlocking::new(from), NonBlocking::new(to));
+        let (_from, _to) = (from.nonblocking(), to.nonblocking());
         let mut carried = Carried { bytes: 0, result: Ok(()) };
         let mut left = bytes;
         while left > 0 || self.held_bytes.get() > 0 {
@@ -101,23 +105,26 @@ impl Pipe {
                 break;
             }
         }
-        drop((from_mode, to_mode));
         carried
     }
 
     /// Waits until something is there and moves what fits into the pipe.
     async fn fill(&self, from: &Socket, left: u64, timeout: Duration) -> io::Result<usize> {
         let room = self.capacity_bytes.min(usize::try_from(left).unwrap_or(usize::MAX));
+        // By way of the event loop each time, so that one fast transfer does not keep the others waiting.
+        from.set_low_water(room.min(GATHER_BYTES));
+        let _ = monoio::time::timeout(GATHER_TIME, from.readable()).await;
+        from.set_low_water(1);
         loop {
-            // Always by way of the event loop, so that one fast transfer does not keep the others waiting.
-            from.readable_within(timeout).await?;
             match splice(from, None, &self.write, None, room, FLAGS) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(bytes) => {
                     self.held_bytes.set(bytes);
                     return Ok(bytes);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    from.readable_within(timeout).await?
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -147,24 +154,3 @@ impl Pipe {
 }
 
 const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
-
-/// Makes a socket non-blocking for as long as it is spliced; io_uring wants it as it was.
-struct NonBlocking<'a>(&'a Socket);
-
-impl NonBlocking<'_> {
-    fn new(socket: &Socket) -> NonBlocking<'_> {
-        set_nonblocking(socket, true);
-        NonBlocking(socket)
-    }
-}
-
-impl Drop for NonBlocking<'_> {
-    fn drop(&mut self) {
-        set_nonblocking(self.0, monoio::utils::is_legacy());
-    }
-}
-
-fn set_nonblocking(socket: &Socket, on: bool) {
-    // Fails on no open socket.
-    let _ = rustix::io::ioctl_fionbio(socket.as_fd(), on);
-}

@@ -45,7 +45,22 @@ struct Inner {
     fd: RawFd,
     /// Operations one after the other that did not have to wait.
     in_a_row: Cell<u32>,
+    /// [`NonBlocking`] guards alive.
+    nonblocking: Cell<u32>,
     stream: UnsafeCell<Stream>,
+}
+
+/// Keeps a socket non-blocking, which system calls made outside of the event loop need and io_uring does not.
+pub struct NonBlocking<'a>(&'a Socket);
+
+impl Drop for NonBlocking<'_> {
+    fn drop(&mut self) {
+        let guards = &self.0.0.nonblocking;
+        guards.set(guards.get() - 1);
+        if guards.get() == 0 {
+            self.0.set_nonblocking(monoio::utils::is_legacy());
+        }
+    }
 }
 
 impl Socket {
@@ -61,7 +76,13 @@ impl Socket {
 
     fn new(fd: RawFd, stream: Stream, side: Side, deadlines: &Rc<Deadlines>) -> Socket {
         let slot = deadlines.slot(fd, side);
-        Socket(Rc::new(Inner { slot, fd, in_a_row: Cell::new(0), stream: UnsafeCell::new(stream) }))
+        Socket(Rc::new(Inner {
+            slot,
+            fd,
+            in_a_row: Cell::new(0),
+            nonblocking: Cell::new(0),
+            stream: UnsafeCell::new(stream),
+        }))
     }
 
     /// The socket's place in the deadline table.
@@ -204,6 +225,36 @@ impl Socket {
             // Fails only on a socket that is gone already; the next operation says so.
             let _ = stream.set_nodelay(true);
         }
+    }
+
+    /// Non-blocking until the last of these guards is gone.
+    pub fn nonblocking(&self) -> NonBlocking<'_> {
+        let guards = &self.0.nonblocking;
+        if guards.get() == 0 {
+            self.set_nonblocking(true);
+        }
+        guards.set(guards.get() + 1);
+        NonBlocking(self)
+    }
+
+    fn set_nonblocking(&self, on: bool) {
+        // Fails on no open socket.
+        let _ = rustix::io::ioctl_fionbio(self, on);
+    }
+
+    /// The socket counts as readable from so many bytes on (or at its end). Not every kind of socket heeds it.
+    pub fn set_low_water(&self, bytes: usize) {
+        let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+        // SAFETY: the option takes one int, and this is one; a failure leaves the mark where it was.
+        unsafe {
+            libc::setsockopt(
+                self.0.fd,
+                libc::SOL_SOCKET,
+                libc::SO_RCVLOWAT,
+                (&raw const bytes).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
     }
 
     /// Whether the peer has neither closed nor sent anything: what an idle pooled connection must be.

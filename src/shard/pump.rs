@@ -8,6 +8,7 @@ use crate::base::error::{Error, Reason};
 use crate::config::plan::Limits;
 use crate::http::body::BodyReader;
 use crate::net::Socket;
+use crate::net::pipe::{Stopped, WORTH_BYTES};
 
 /// Why an upload ended early.
 pub enum Stop {
@@ -39,6 +40,9 @@ pub async fn pump(
             written.result.map_err(|_| Stop::Upstream)?;
             input.drain(..taken);
         }
+        if !body.is_done() && input.is_empty() {
+            splice(exchange, limits, client, upstream, body, bytes_in).await?;
+        }
         if body.is_done() {
             return Ok(());
         }
@@ -52,15 +56,40 @@ pub async fn pump(
         *input = back;
         match result {
             Ok(1..) => {}
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                return Err(Stop::Client(Error::client(Reason::RequestTimeout, "the request body stalled")));
-            }
-            Ok(_) | Err(_) => {
-                return Err(Stop::Client(Error::client(
-                    Reason::ClientClosed,
-                    "the client left during its body",
-                )));
-            }
+            Ok(_) => return Err(client_stopped(&io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => return Err(client_stopped(&error)),
         }
     }
+}
+
+/// Carries the rest of a long body without looking at it, where that is to be done.
+async fn splice(
+    exchange: &Exchange<'_>,
+    limits: &Limits,
+    client: &Socket,
+    upstream: &Socket,
+    body: &mut BodyReader,
+    bytes_in: &Cell<usize>,
+) -> Result<(), Stop> {
+    let bytes = body.opaque_bytes();
+    let pipes = &exchange.shard.pipes;
+    let Some(pipe) = (bytes >= WORTH_BYTES).then(|| pipes.take()).flatten() else { return Ok(()) };
+    let idle_timeout = exchange.within(exchange.upstream.plan.idle_timeout);
+    let carrying = pipe.carry(client, upstream, bytes, || limits.body_timeout, idle_timeout);
+    let carried = Box::pin(carrying).await;
+    bytes_in.set(bytes_in.get() + usize::try_from(carried.bytes).unwrap_or(usize::MAX));
+    body.pass(carried.bytes);
+    pipes.give_back(pipe);
+    match carried.result {
+        Ok(()) => Ok(()),
+        Err(Stopped::From(error)) => Err(client_stopped(&error)),
+        Err(Stopped::To(_)) => Err(Stop::Upstream),
+    }
+}
+
+fn client_stopped(error: &io::Error) -> Stop {
+    Stop::Client(match error.kind() {
+        io::ErrorKind::TimedOut => Error::client(Reason::RequestTimeout, "the request body stalled"),
+        _ => Error::client(Reason::ClientClosed, "the client left during its body"),
+    })
 }
