@@ -369,6 +369,15 @@ fn a_respond_route_answers_by_itself() {
 }
 
 #[test]
+fn a_redirect_never_leads_to_a_host_that_the_request_names() {
+    let route = "[[route]]\nname = \"a\"\npath = \"/old/*\"\nredirect = { to = \"/{rest}\" }\n";
+    let gateway = Gateway::start(route);
+    for target in ["/old//evil.test/x", "/old///evil.test/x", "/old/evil.test/x"] {
+        assert_eq!(gateway.get(target).field("location"), Some("/evil.test/x"), "{target}");
+    }
+}
+
+#[test]
 fn a_redirect_route_sends_elsewhere_with_captures() {
     let gateway = Gateway::start(
         "[[route]]\nname = \"a\"\npath = \"/old/*\"\nredirect = { to = \"/new/{rest}\", status = 308 }\n\
