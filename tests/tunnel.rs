@@ -46,6 +46,17 @@ fn an_upgrade_becomes_a_tunnel() {
 }
 
 #[test]
+fn open_tunnels_are_counted_for_as_long_as_they_last() {
+    on_both_drivers(shout, |gateway, _| {
+        let mut client = gateway.connect();
+        assert_eq!(client.exchange(UPGRADE).status(), 101);
+        gateway.wait_for_metric("ringway_tunnels", "shard=\"0\"", |open| open == 1.0);
+        client.finish();
+        gateway.wait_for_metric("ringway_tunnels", "shard=\"0\"", |open| open == 0.0);
+    });
+}
+
+#[test]
 fn a_client_may_end_its_half_and_still_hear_the_rest() {
     on_both_drivers(shout, |gateway, _| {
         let mut client = gateway.connect();

@@ -30,6 +30,7 @@ pub async fn run(
     idle_timeout: Duration,
     record: &mut Record,
 ) {
+    let _counted = Counted::new(&shard.metrics.tunnels_open);
     let first_up = std::mem::take(&mut connection.input);
     let client = &connection.socket;
     let up = Lane { from: client, to: upstream, open: Cell::new(true), bytes: Cell::new(0) };
@@ -63,6 +64,22 @@ pub async fn run(
     .await;
     record.add_in(usize::try_from(up.bytes.get()).unwrap_or(usize::MAX));
     record.bytes_out += down.bytes.get();
+}
+
+/// Counts a tunnel as open, however it ends.
+struct Counted<'a>(&'a Cell<u64>);
+
+impl<'a> Counted<'a> {
+    fn new(open: &'a Cell<u64>) -> Counted<'a> {
+        open.set(open.get() + 1);
+        Counted(open)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Lane<'_> {
