@@ -139,6 +139,7 @@ async fn attempt(
     out: Vec<u8>,
 ) -> (Result<Next, Error>, Vec<u8>) {
     let began = Instant::now();
+    record.upstream_time = None;
     let idle_timeout = exchange.within(exchange.upstream.plan.idle_timeout);
     let written = upstream.socket.write_all(out, idle_timeout).await;
     if written.result.is_err() && written.sent_bytes == 0 {
@@ -155,6 +156,7 @@ async fn attempt(
         exchange,
         client: socket,
         upstream: &upstream.socket,
+        began,
         limits,
         method: scratch.request.method(),
         version: scratch.request.version(),
@@ -170,7 +172,8 @@ async fn attempt(
         responder.run(&mut scratch.response, record).await
     };
     record.add_in(bytes_in.get());
-    record.upstream_time = Some(began.elapsed());
+    // Without a response head: until the attempt failed.
+    record.upstream_time.get_or_insert_with(|| began.elapsed());
     let result = match end {
         Ok(End::Complete { reusable, keep_alive }) => {
             let sent = connection.body.is_done() && !pumping.get() && written.result.is_ok();
@@ -239,7 +242,7 @@ fn prepare(scratch: &mut Scratch, request: &Request<'_>, target: &Target, peer: 
         PathEdit::Rewrite(template) => edit::expand(template, path, captures, onward),
     }
     onward.extend_from_slice(rest);
-    let upgrade = framing::upgrade(head).filter(|protocol| !is_h2c(protocol)).map(<[u8]>::to_vec);
+    let upgrade = framing::upgrade(head).map(<[u8]>::to_vec);
     let knows = Onward {
         client: request.client,
         peer,
@@ -257,14 +260,6 @@ fn prepare(scratch: &mut Scratch, request: &Request<'_>, target: &Target, peer: 
         HostHeader::Upstream | HostHeader::Client => head.fields.put(Name::Host, target.authority.as_bytes()),
     }
     upgrade.is_some()
-}
-
-/// An upgrade to HTTP/2 would carry requests past every rule of the gateway; the request goes on without it.
-fn is_h2c(protocols: &[u8]) -> bool {
-    protocols.split(|byte| *byte == b',').any(|protocol| {
-        let name = protocol.trim_ascii();
-        name.len() >= 2 && name[..2].eq_ignore_ascii_case(b"h2")
-    })
 }
 
 /// Puts what has already arrived of the body behind the head, so that most requests are one write.

@@ -29,7 +29,7 @@ pub struct Record {
     /// Set while the request's body is still being sent, hence the cell.
     pub bytes_in: Cell<u64>,
     pub bytes_out: u64,
-    /// From the first byte to the upstream until its last.
+    /// From the first byte to the upstream until its response head was there.
     pub upstream_time: Option<Duration>,
     pub retries: u32,
     /// Whether the client would have its connection kept.

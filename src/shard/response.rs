@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::answer::write_connection;
 use super::exchange::Exchange;
@@ -35,6 +35,8 @@ pub struct Responder<'a> {
     pub exchange: &'a Exchange<'a>,
     pub client: &'a Socket,
     pub upstream: &'a Socket,
+    /// When the attempt began.
+    pub began: Instant,
     pub limits: &'a Limits,
     pub method: Method,
     /// The client's.
@@ -151,6 +153,7 @@ impl Responder<'_> {
             && mode != Mode::UntilClose
             && !early_refusal
             && !self.exchange.shard.draining.get();
+        record.upstream_time = Some(self.began.elapsed());
         record.status = head.status();
         if let Some(target) = &record.target {
             target.metrics.request(head.status());
