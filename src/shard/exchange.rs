@@ -172,6 +172,9 @@ async fn attempt(
         responder.run(&mut scratch.response, record).await
     };
     record.add_in(bytes_in.get());
+    // An upload cut short has lost bytes, or left some of the body in `input`: where the next request
+    // begins nobody knows, and guessing would let a body speak as a request.
+    record.keep_alive &= !pumping.get();
     // Without a response head: until the attempt failed.
     record.upstream_time.get_or_insert_with(|| began.elapsed());
     let result = match end {
