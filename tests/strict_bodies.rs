@@ -243,3 +243,17 @@ fn a_body_that_the_origin_would_not_take_is_never_read_as_the_next_request() {
         assert_eq!(origin.requests().len(), 1, "{driver}: the body was taken for a request");
     }
 }
+
+#[test]
+fn a_body_over_body_bytes_that_nobody_reads_ends_the_connection() {
+    let respond = "[[route]]\nname = \"all\"\npath = \"/*\"\nrespond = { status = 200, body = \"hi\" }\n";
+    let gateway = Gateway::start(&format!("[server.limits]\nbody_bytes = \"10B\"\n{respond}"));
+    let mut client = gateway.connect();
+    client.send(format!(
+        "{HEAD}14\r\n{}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n",
+        "x".repeat(20)
+    ));
+    let response = client.response();
+    assert_eq!((response.status(), response.connection_lists("close")), (200, true));
+    client.expect_closed();
+}
