@@ -166,6 +166,31 @@ fn the_routes_timeout_ends_the_whole_exchange() {
 }
 
 #[test]
+fn the_routes_timeout_ends_a_response_that_always_has_more_to_give() {
+    for driver in DRIVERS {
+        for framing in ["Content-Length: 1000000000000", "Transfer-Encoding: chunked\r\n\r\nffffffffff"] {
+            let origin = Origin::new(move |peer| {
+                if peer.request().is_some() {
+                    let end = if framing.contains("chunked") { "\r\n" } else { "\r\n\r\n" };
+                    peer.send(format!("HTTP/1.1 200 OK\r\n{framing}{end}"));
+                    while peer.send_all(&[b'x'; 65536]).is_ok() {}
+                }
+            });
+            let route = "timeout = \"500ms\"";
+            let gateway = Gateway::with_driver(driver, &proxy_with(&[&origin.url()], "", route));
+            let mut client = gateway.connect();
+            client.send("GET /floods HTTP/1.1\r\nHost: test\r\n\r\n");
+            assert_eq!(client.head().status(), 200);
+            let begun = Instant::now();
+            while client.wire().read_exact(65536).is_ok() {
+                assert!(begun.elapsed() < Duration::from_secs(4), "it flows on after the route's timeout");
+            }
+            assert_eq!(gateway.log_of("/floods")["reason"], "upstream_timeout");
+        }
+    }
+}
+
+#[test]
 fn an_origin_that_resets_or_closes_without_an_answer_is_502_upstream_reset() {
     for driver in DRIVERS {
         for reset in [true, false] {
