@@ -191,6 +191,18 @@ fn the_routes_timeout_ends_a_response_that_always_has_more_to_give() {
 }
 
 #[test]
+fn the_routes_timeout_bounds_the_connect_too() {
+    let (_held, url) = unanswering();
+    for driver in DRIVERS {
+        let upstream = "connect_timeout = \"9s\"";
+        let gateway = Gateway::with_driver(driver, &proxy_with(&[&url], upstream, "timeout = \"500ms\""));
+        let begun = Instant::now();
+        assert_fault(&gateway.get("/"), 504, "upstream_timeout");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
 fn an_origin_that_resets_or_closes_without_an_answer_is_502_upstream_reset() {
     for driver in DRIVERS {
         for reset in [true, false] {

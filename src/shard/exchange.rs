@@ -105,7 +105,8 @@ async fn attempts(
             Some(pooled) => pooled,
             None => {
                 let addresses = shard.addresses.borrow().clone();
-                Box::pin(target.connect(&exchange.upstream.plan, &addresses, &shard.deadlines)).await?
+                let timeout = exchange.within(exchange.upstream.plan.connect_timeout);
+                Box::pin(target.connect(timeout, &addresses, &shard.deadlines)).await?
             }
         };
         let replayable = connection.body.is_done();

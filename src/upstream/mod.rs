@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::balance::Balancer;
 use crate::base::error::{Error, Reason};
@@ -112,20 +113,19 @@ impl Target {
         Some(Connection { socket, reused: true })
     }
 
-    /// A new connection, trying each address of a name in turn.
+    /// A new connection within `timeout`, trying each address of a name in turn.
     ///
     /// # Errors
     /// [`Reason::UpstreamConnect`] or [`Reason::UpstreamTimeout`] of the last address tried.
     pub async fn connect(
         &self,
-        plan: &plan::Upstream,
+        timeout: Duration,
         addresses: &Addresses,
         deadlines: &Rc<Deadlines>,
     ) -> Result<Connection, Error> {
         let first = self.next_address.get();
         self.next_address.set(first.wrapping_add(1));
-        let socket =
-            connect::connect(&self.address, addresses, first, plan.connect_timeout, deadlines).await?;
+        let socket = connect::connect(&self.address, addresses, first, timeout, deadlines).await?;
         self.metrics.connected();
         Ok(Connection { socket, reused: false })
     }
