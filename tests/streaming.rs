@@ -2,11 +2,12 @@
 
 mod common;
 
+use std::io::Write;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{DRIVERS, Gateway, Origin, proxy_to};
+use common::{DRIVERS, Gateway, Origin, proxy_to, proxy_with};
 
 const LARGE: u64 = 200 * 1024 * 1024;
 
@@ -209,5 +210,36 @@ fn a_slow_origin_slows_the_client_down() {
         }
         assert_eq!(client.response().status(), 200);
         assert_little_grown(&gateway, before);
+    }
+}
+
+#[test]
+fn a_response_that_began_during_the_upload_may_take_longer_than_response_timeout() {
+    // More than all socket buffers on the way can hold.
+    const SIZE: usize = 64 * 1024 * 1024;
+    for driver in DRIVERS {
+        let origin = Origin::new(|peer| {
+            if let Some(mut request) = peer.head() {
+                peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n"));
+                let mut writer = peer.wire().writer();
+                let sending = std::thread::spawn(move || writer.write_all(&vec![b'x'; SIZE]).is_ok());
+                peer.body(&mut request).expect("the upload is complete");
+                sending.join().expect("no panic");
+            }
+        });
+        let gateway =
+            Gateway::with_driver(driver, &proxy_with(&[&origin.url()], "response_timeout = \"400ms\"", ""));
+        let mut client = gateway.connect();
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n");
+        assert_eq!(client.head().status(), 200);
+        // It flows by now, and will be stuck when the upload ends.
+        client.read_exact(SIZE / 4);
+        client.send_taken("hello");
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(1000) {
+            // A client that does not read for a while: the bytes wait at the gateway's door.
+            gateway.metric("ringway_panics_total", "");
+        }
+        assert_eq!(client.read_exact(SIZE - SIZE / 4).len(), SIZE - SIZE / 4);
     }
 }

@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Gateway, Origin, Wire, show};
+use common::{DRIVERS, Gateway, Origin, Wire, proxy_to, show};
 
 const HEAD: &str = "POST /first HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
 const BEHIND: &str = "\r\nGET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -212,4 +212,48 @@ fn the_tests_own_reader_refuses_a_bad_size() {
         .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n")
         .expect("it fits");
     let _ = Wire::new(far).response("GET");
+}
+
+#[test]
+fn a_body_that_the_origin_would_not_take_is_never_read_as_the_next_request() {
+    const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for driver in DRIVERS {
+        let (deaf, is_deaf) = std::sync::mpsc::channel();
+        let (close, may_close) = std::sync::mpsc::channel();
+        let ends = std::sync::Mutex::new((deaf, may_close));
+        // Refuses every further byte without an end that the gateway could see, which only Unix sockets can.
+        let origin = Origin::unix(&dir.path().join(driver), move |peer| {
+            if peer.head().is_some() {
+                let (deaf, may_close) = &*ends.lock().expect("one connection at a time");
+                peer.wire().socket().shutdown(std::net::Shutdown::Read).expect("a connected socket");
+                deaf.send(()).expect("the test waits");
+                may_close.recv_timeout(common::DEADLINE).expect("the test goes on");
+            }
+        });
+        let gateway = Gateway::with_driver(driver, &proxy_to(&[&origin.url()]));
+        let mut client = gateway.connect();
+        client.send(format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", SMUGGLED.len()));
+        is_deaf.recv_timeout(common::DEADLINE).expect("the head arrives");
+        client.send_taken(SMUGGLED);
+        close.send(()).expect("the origin waits");
+        let response = client.response();
+        assert_eq!((response.status(), response.connection_lists("close")), (502, true), "{driver}");
+        client.expect_closed();
+        assert_eq!(origin.requests().len(), 1, "{driver}: the body was taken for a request");
+    }
+}
+
+#[test]
+fn a_body_over_body_bytes_that_nobody_reads_ends_the_connection() {
+    let respond = "[[route]]\nname = \"all\"\npath = \"/*\"\nrespond = { status = 200, body = \"hi\" }\n";
+    let gateway = Gateway::start(&format!("[server.limits]\nbody_bytes = \"10B\"\n{respond}"));
+    let mut client = gateway.connect();
+    client.send(format!(
+        "{HEAD}14\r\n{}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n",
+        "x".repeat(20)
+    ));
+    let response = client.response();
+    assert_eq!((response.status(), response.connection_lists("close")), (200, true));
+    client.expect_closed();
 }

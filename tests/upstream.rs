@@ -173,6 +173,69 @@ fn the_routes_timeout_ends_the_whole_exchange() {
 }
 
 #[test]
+fn the_routes_timeout_ends_a_response_that_always_has_more_to_give() {
+    for driver in DRIVERS {
+        for framing in ["Content-Length: 1000000000000", "Transfer-Encoding: chunked\r\n\r\nffffffffff"] {
+            let origin = Origin::new(move |peer| {
+                if peer.request().is_some() {
+                    let end = if framing.contains("chunked") { "\r\n" } else { "\r\n\r\n" };
+                    peer.send(format!("HTTP/1.1 200 OK\r\n{framing}{end}"));
+                    while peer.send_all(&[b'x'; 65536]).is_ok() {}
+                }
+            });
+            let route = "timeout = \"500ms\"";
+            let gateway = Gateway::with_driver(driver, &proxy_with(&[&origin.url()], "", route));
+            let mut client = gateway.connect();
+            client.send("GET /floods HTTP/1.1\r\nHost: test\r\n\r\n");
+            assert_eq!(client.head().status(), 200);
+            let begun = Instant::now();
+            while client.wire().read_exact(65536).is_ok() {
+                assert!(begun.elapsed() < Duration::from_secs(4), "it flows on after the route's timeout");
+            }
+            assert_eq!(gateway.log_of("/floods")["reason"], "upstream_timeout");
+        }
+    }
+}
+
+#[test]
+fn the_routes_timeout_bounds_the_connect_too() {
+    let (_held, url) = unanswering();
+    for driver in DRIVERS {
+        let upstream = "connect_timeout = \"9s\"";
+        let gateway = Gateway::with_driver(driver, &proxy_with(&[&url], upstream, "timeout = \"500ms\""));
+        let begun = Instant::now();
+        assert_fault(&gateway.get("/"), 504, "upstream_timeout");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn an_origin_that_refuses_the_body_and_never_answers_is_504_after_response_timeout() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for driver in DRIVERS {
+        let (deaf, is_deaf) = std::sync::mpsc::channel();
+        let (_held, until_done) = std::sync::mpsc::channel::<()>();
+        let ends = std::sync::Mutex::new((deaf, until_done));
+        let origin = Origin::unix(&dir.path().join(driver), move |peer| {
+            if peer.head().is_some() {
+                peer.wire().socket().shutdown(std::net::Shutdown::Read).expect("a connected socket");
+                let (deaf, until_done) = &*ends.lock().expect("one connection");
+                deaf.send(()).expect("the test waits");
+                // Open until the test drops its end.
+                let _ = until_done.recv();
+            }
+        });
+        let upstream = "response_timeout = \"400ms\"";
+        let gateway = Gateway::with_driver(driver, &proxy_with(&[&origin.url()], upstream, ""));
+        let mut client = gateway.connect();
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n");
+        is_deaf.recv_timeout(common::DEADLINE).expect("the head arrives");
+        client.send("hello");
+        assert_fault(&client.response(), 504, "upstream_timeout");
+    }
+}
+
+#[test]
 fn an_origin_that_resets_or_closes_without_an_answer_is_502_upstream_reset() {
     for driver in DRIVERS {
         for reset in [true, false] {

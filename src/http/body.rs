@@ -96,7 +96,12 @@ impl BodyReader {
             }
         };
         self.payload_bytes += bytes as u64;
-        if self.payload_bytes > self.limit_bytes { Err(BodyError::TooLarge) } else { Ok(taken) }
+        if self.payload_bytes > self.limit_bytes {
+            // Seen to its end perhaps, but not taken: to call it done would make the next request of it.
+            self.done = false;
+            return Err(BodyError::TooLarge);
+        }
+        Ok(taken)
     }
 
     /// How many of the bytes to come are payload for sure, whatever they are: they need not be looked at.
@@ -174,5 +179,15 @@ mod tests {
         let mut reader = BodyReader::new(Body::Chunked, 5, 1024);
         assert!(reader.take(b"3\r\nabc\r\n2\r\nde\r\n").is_ok());
         assert_eq!(reader.take(b"1\r\nf"), Err(BodyError::TooLarge));
+    }
+
+    #[test]
+    fn a_body_over_its_limit_is_never_done_though_its_end_was_seen() {
+        for (body, input) in [(Body::Chunked, &b"6\r\nabcdef\r\n0\r\n\r\n"[..]), (Body::Length(6), b"abcdef")]
+        {
+            let mut reader = BodyReader::new(body, 5, 1024);
+            assert_eq!(reader.take(input), Err(BodyError::TooLarge));
+            assert!(!reader.is_done());
+        }
     }
 }

@@ -110,6 +110,10 @@ impl Pipe {
 
     /// Waits until something is there and moves what fits into the pipe.
     async fn fill(&self, from: &Socket, left: u64, timeout: Duration) -> io::Result<usize> {
+        // As with `Socket::read_within`: the time is up, though there may be something to move.
+        if timeout.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         let room = self.capacity_bytes.min(usize::try_from(left).unwrap_or(usize::MAX));
         // By way of the event loop each time, so that one fast transfer does not keep the others waiting.
         from.set_low_water(room.min(GATHER_BYTES));

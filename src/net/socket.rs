@@ -170,8 +170,12 @@ impl Socket {
         (result, buffer)
     }
 
-    /// Like [`read`](Self::read), ended by `timeout`: then `ErrorKind::TimedOut`.
+    /// Like [`read`](Self::read), ended by `timeout`: then `ErrorKind::TimedOut`. A timeout of zero has passed
+    /// already: a deadline would never end the reads of a peer that always has something to give.
     pub async fn read_within(&self, buffer: Vec<u8>, timeout: Duration) -> (io::Result<usize>, Vec<u8>) {
+        if timeout.is_zero() {
+            return (Err(io::ErrorKind::TimedOut.into()), buffer);
+        }
         self.0.slot.arm(Way::Read, timeout);
         self.read_until_deadline(buffer).await
     }

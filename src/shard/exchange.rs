@@ -162,17 +162,21 @@ async fn attempt(
         method: scratch.request.method(),
         version: scratch.request.version(),
         pumping: &pumping,
+        answered: Cell::new(false),
         request_id: &scratch.id,
     };
     let end = if pumping.get() {
         let uploading = pump::pump(exchange, limits, socket, &upstream.socket, input, body, &bytes_in);
         let downloading = responder.run(&mut scratch.response, record);
-        Box::pin(both(uploading, downloading, || responder.request_sent())).await
+        Box::pin(both(uploading, downloading, &responder)).await
     } else {
         responder.request_sent();
         responder.run(&mut scratch.response, record).await
     };
     record.add_in(bytes_in.get());
+    // An upload cut short has lost bytes, or left some of the body in `input`: where the next request
+    // begins nobody knows, and guessing would let a body speak as a request.
+    record.keep_alive &= !pumping.get();
     // Without a response head: until the attempt failed.
     record.upstream_time.get_or_insert_with(|| began.elapsed());
     let result = match end {
@@ -210,7 +214,7 @@ async fn attempt(
 async fn both(
     upload: impl Future<Output = Result<(), Stop>>,
     response: impl Future<Output = Result<End, Error>>,
-    uploaded: impl Fn(),
+    responder: &Responder<'_>,
 ) -> Result<End, Error> {
     let (mut upload, mut response) = (pin!(upload), pin!(response));
     let mut uploading = true;
@@ -218,10 +222,10 @@ async fn both(
         if uploading && let Poll::Ready(result) = upload.as_mut().poll(cx) {
             uploading = false;
             match result {
-                Ok(()) => uploaded(),
+                Ok(()) => responder.request_sent(),
                 Err(Stop::Client(error)) => return Poll::Ready(Err(error)),
-                // It may have answered before it stopped reading; if not, the response's end tells.
-                Err(Stop::Upstream) => {}
+                // It may have answered before it stopped reading, or be about to.
+                Err(Stop::Upstream) => responder.await_head(),
             }
         }
         response.as_mut().poll(cx)

@@ -43,6 +43,8 @@ pub struct Responder<'a> {
     pub version: Version,
     /// The request body is still on its way: the upstream need not answer yet.
     pub pumping: &'a Cell<bool>,
+    /// The final head has arrived.
+    pub answered: Cell<bool>,
     pub request_id: &'a [u8],
 }
 
@@ -56,8 +58,16 @@ impl Responder<'_> {
     /// The request is with the upstream: from here its answer is waited for, `response_timeout` at the most.
     pub fn request_sent(&self) {
         self.pumping.set(false);
-        let timeout = self.exchange.within(self.exchange.upstream.plan.response_timeout);
-        self.upstream.slot().arm(Way::Read, timeout);
+        self.await_head();
+    }
+
+    /// No more of the request will be sent. A head that is here already has ended this wait, and its body
+    /// has waits of its own.
+    pub fn await_head(&self) {
+        if !self.answered.get() {
+            let timeout = self.exchange.within(self.exchange.upstream.plan.response_timeout);
+            self.upstream.slot().arm(Way::Read, timeout);
+        }
     }
 
     /// Passes on one response, interim ones before it included.
@@ -80,6 +90,7 @@ impl Responder<'_> {
                     buffer = arrived;
                 }
                 _ => {
+                    self.answered.set(true);
                     self.upstream.slot().disarm(Way::Read);
                     return self.finally(head, head_bytes, arrived, record).await;
                 }
