@@ -66,13 +66,6 @@ fn a_target_that_does_not_answer_the_connect_is_504() {
 }
 
 #[test]
-fn the_routes_timeout_ends_a_connect_too() {
-    let (_held, url) = unanswering();
-    let config = proxy_with(&[&url], "connect_timeout = \"60s\"", "timeout = \"300ms\"");
-    assert_fault(&Gateway::start(&config).get("/"), 504, "upstream_timeout");
-}
-
-#[test]
 fn an_origin_that_does_not_answer_is_504_after_response_timeout() {
     for driver in DRIVERS {
         let origin = Origin::new(|peer| {
