@@ -163,6 +163,7 @@ async fn attempt(
         version: scratch.request.version(),
         pumping: &pumping,
         answered: Cell::new(false),
+        refused: Cell::new(false),
         request_id: &scratch.id,
     };
     let end = if pumping.get() {
@@ -210,7 +211,7 @@ async fn attempt(
 }
 
 /// Runs the upload beside the response. The response decides when it is over; an upload that the client
-/// spoils ends both, one that the upstream no longer takes does not.
+/// spoils ends both, unless it was refused already; one that the upstream no longer takes does not.
 async fn both(
     upload: impl Future<Output = Result<(), Stop>>,
     response: impl Future<Output = Result<End, Error>>,
@@ -223,6 +224,8 @@ async fn both(
             uploading = false;
             match result {
                 Ok(()) => responder.request_sent(),
+                // To stop is what it should do then, and it still is to get the answer.
+                Err(Stop::Client(_)) if responder.refused.get() => {}
                 Err(Stop::Client(error)) => return Poll::Ready(Err(error)),
                 // It may have answered before it stopped reading, or be about to.
                 Err(Stop::Upstream) => responder.await_head(),

@@ -45,6 +45,8 @@ pub struct Responder<'a> {
     pub pumping: &'a Cell<bool>,
     /// The final head has arrived.
     pub answered: Cell<bool>,
+    /// And it tells the client, whose request body is not all here, that the rest is not wanted.
+    pub refused: Cell<bool>,
     pub request_id: &'a [u8],
 }
 
@@ -160,6 +162,7 @@ impl Responder<'_> {
         let reusable = framing::wants_keep_alive(head.version(), &head.fields) && framing != Body::UntilClose;
         let mode = Mode::of(framing, self.version);
         let early_refusal = self.pumping.get() && head.status() >= 400;
+        self.refused.set(early_refusal);
         let keep_alive = record.keep_alive
             && mode != Mode::UntilClose
             && !early_refusal

@@ -1,0 +1,60 @@
+//! Peers that mean harm or simply misbehave: what they may break is their own exchange, never another's.
+
+mod common;
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::{Client, DEADLINE, DRIVERS, Gateway, Origin, Peer, pattern, proxy_to, proxy_with};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+
+/// An origin whose handler gets the receiving end of a channel, to wait for what the test allows it.
+fn guided(handle: impl Fn(&mut Peer, &Receiver<()>) + Send + Sync + 'static) -> (Origin, Sender<()>) {
+    let (go, wait) = channel();
+    let wait = Arc::new(Mutex::new(wait));
+    let origin = Origin::new(move |peer| handle(peer, &wait.lock().expect("no handler panicked")));
+    (origin, go)
+}
+
+/// An origin that refuses with a body in two halves, and a client that has its head and the first half.
+fn half_refused(driver: &str, limits: &str) -> (Origin, Sender<()>, Gateway, Client) {
+    let (origin, go) = guided(|peer, wait| {
+        if peer.head().is_some() {
+            peer.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 10\r\n\r\n12345");
+            let _ = wait.recv();
+            peer.send("67890");
+            peer.drain();
+        }
+    });
+    let gateway = Gateway::with_driver(driver, &format!("{limits}\n{}", proxy_to(&[&origin.url()])));
+    let mut client = gateway.connect();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n");
+    client.send(pattern(100_000));
+    assert_eq!(client.head().status(), 413);
+    assert_eq!(client.read_exact(5), b"12345");
+    (origin, go, gateway, client)
+}
+
+#[test]
+fn a_client_that_stops_its_upload_on_a_refusal_gets_all_of_it() {
+    for driver in DRIVERS {
+        let (_origin, go, _gateway, mut client) = half_refused(driver, "");
+        client.finish();
+        client.expect_silence();
+        go.send(()).expect("the origin waits");
+        assert_eq!(client.read_to_end(), b"67890");
+    }
+}
+
+#[test]
+fn a_client_that_pauses_its_upload_on_a_refusal_gets_all_of_it() {
+    for driver in DRIVERS {
+        let limits = "[server.limits]\nbody_timeout = \"100ms\"";
+        let (_origin, go, _gateway, mut client) = half_refused(driver, limits);
+        client.expect_silence();
+        go.send(()).expect("the origin waits");
+        assert_eq!(client.read_to_end(), b"67890");
+    }
+}
