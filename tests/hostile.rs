@@ -58,3 +58,18 @@ fn a_client_that_pauses_its_upload_on_a_refusal_gets_all_of_it() {
         assert_eq!(client.read_to_end(), b"67890");
     }
 }
+
+#[test]
+fn a_redirect_before_an_upload_says_that_the_connection_ends() {
+    let origin = Origin::new(|peer| {
+        if peer.head().is_some() {
+            peer.send("HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n");
+            peer.drain();
+        }
+    });
+    let gateway = Gateway::proxying(&origin);
+    let head = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n";
+    let mut client = gateway.connect();
+    assert!(client.exchange(head).connection_lists("close"));
+    client.expect_closed();
+}

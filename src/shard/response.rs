@@ -161,7 +161,7 @@ impl Responder<'_> {
         let framing = framing::response_body(head, self.method).map_err(refusal)?;
         let reusable = framing::wants_keep_alive(head.version(), &head.fields) && framing != Body::UntilClose;
         let mode = Mode::of(framing, self.version);
-        let early_refusal = self.pumping.get() && head.status() >= 400;
+        let early_refusal = self.pumping.get() && head.status() >= 300;
         self.refused.set(early_refusal);
         let keep_alive = record.keep_alive
             && mode != Mode::UntilClose
