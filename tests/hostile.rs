@@ -73,3 +73,25 @@ fn a_redirect_before_an_upload_says_that_the_connection_ends() {
     assert!(client.exchange(head).connection_lists("close"));
     client.expect_closed();
 }
+
+#[test]
+fn what_a_client_sends_behind_its_last_request_does_not_cut_the_answer_to_it() {
+    const BYTES: usize = 1_500_000;
+    for driver in DRIVERS {
+        let (origin, go) = guided(|peer, wait| {
+            if peer.request().is_some() {
+                peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n"));
+                let _ = wait.recv();
+                peer.send(pattern(BYTES));
+            }
+        });
+        let gateway = Gateway::with_driver(driver, &proxy_to(&[&origin.url()]));
+        let mut client = gateway.connect();
+        client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        assert_eq!(client.head().status(), 200);
+        client.send("GET /unasked HTTP/1.1\r\nHost: test\r\n\r\n");
+        go.send(()).expect("the origin waits");
+        gateway.log_of("/");
+        assert!(client.read_to_end() == pattern(BYTES), "{driver}");
+    }
+}

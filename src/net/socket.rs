@@ -261,6 +261,11 @@ impl Socket {
         };
     }
 
+    /// Whether something has come that was not read.
+    pub fn has_unread(&self) -> bool {
+        rustix::io::ioctl_fionread(self).is_ok_and(|bytes| bytes > 0)
+    }
+
     /// Whether the peer has neither closed nor sent anything: what an idle pooled connection must be.
     pub fn is_quiet(&self) -> bool {
         let mut poll = libc::pollfd { fd: self.0.fd, events: libc::POLLIN | libc::POLLRDHUP, revents: 0 };

@@ -57,6 +57,8 @@ pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: IpAddr) {
         connection.served += 1;
         match next {
             Next::KeepAlive => connection.release_room(),
+            // To close with something unread resets, and destroys the answer on its way.
+            Next::Close if connection.socket.has_unread() => return Box::pin(linger(&mut connection)).await,
             Next::Close => return,
             Next::Linger => return Box::pin(linger(&mut connection)).await,
             Next::Abort => return connection.socket.abort(),
