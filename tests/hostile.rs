@@ -95,3 +95,21 @@ fn what_a_client_sends_behind_its_last_request_does_not_cut_the_answer_to_it() {
         assert!(client.read_to_end() == pattern(BYTES), "{driver}");
     }
 }
+
+#[test]
+fn a_slow_head_does_not_use_up_the_routes_timeout() {
+    let origin = Origin::new(|peer| {
+        while peer.request().is_some() {
+            std::thread::sleep(Duration::from_millis(150));
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let gateway = Gateway::start(&proxy_with(&[&origin.url()], "", "timeout = \"400ms\""));
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\n");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(600) {
+        assert_eq!(gateway.get("/other").status(), 200);
+    }
+    assert_eq!(client.exchange("Host: test\r\n\r\n").status(), 200);
+}

@@ -77,7 +77,8 @@ pub async fn proxy(
         route: request.route,
         upstream,
         upgrade,
-        until: request.route.timeout.map(|timeout| record.began + timeout),
+        // Not from the head's first byte: a slow client would make the upstream look late.
+        until: request.route.timeout.map(|timeout| Instant::now() + timeout),
     };
     let mut out = shard.buffers.small();
     let Scratch { request: head, onward, .. } = &*scratch;
