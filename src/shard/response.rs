@@ -116,7 +116,9 @@ impl Responder<'_> {
             let (result, back) = self.upstream.read(buffer).await;
             let left = waiting.end();
             buffer = back;
-            let late = self.upstream.slot().fired(Way::Read);
+            // A request that it does not take in time is as late as an answer that does not come.
+            let slot = self.upstream.slot();
+            let late = slot.fired(Way::Read) || slot.fired(Way::Write);
             if matches!(result, Ok(1..)) && !late {
                 continue;
             }
