@@ -141,3 +141,22 @@ fn an_origin_that_takes_no_more_of_an_upload_is_504() {
         drop(done);
     }
 }
+
+#[test]
+fn interim_responses_carry_no_length() {
+    let interim = "HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nLink: </a>\r\n\r\n";
+    let origin = Origin::answering(format!("{interim}HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    let gateway = Gateway::proxying(&origin);
+    let mut client = gateway.connect();
+    let response = client.exchange(GET);
+    assert_eq!((response.status(), response.has("content-length")), (103, false));
+    assert_eq!(client.response().status(), 200);
+
+    let origin = Origin::answering_once(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 5\r\n\r\n",
+    );
+    let gateway = Gateway::proxying(&origin);
+    let response =
+        gateway.exchange("GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    assert_eq!((response.status(), response.has("content-length")), (101, false));
+}

@@ -141,6 +141,7 @@ impl Responder<'_> {
             return Ok(());
         }
         crate::policy::onward::remove_hop_by_hop(&mut head.fields);
+        head.fields.remove(b"Content-Length");
         let mut out = self.exchange.shard.buffers.small();
         write::status_line(&mut out, head.status(), head.reason());
         head.fields.write_to(&mut out);
@@ -217,6 +218,7 @@ impl Responder<'_> {
         };
         self.upstream.slot().disarm(Way::Read);
         back::prepare(&mut head.fields, self.exchange.route, self.request_id);
+        head.fields.remove(b"Content-Length");
         let mut out = self.exchange.shard.buffers.small();
         write::status_line(&mut out, 101, head.reason());
         head.fields.write_to(&mut out);
