@@ -160,3 +160,35 @@ fn interim_responses_carry_no_length() {
         gateway.exchange("GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
     assert_eq!((response.status(), response.has("content-length")), (101, false));
 }
+
+#[test]
+fn a_tunnel_whose_reader_is_slow_but_reads_is_not_idle() {
+    const BYTES: usize = 6_000_000;
+    for driver in DRIVERS {
+        let origin = Origin::new(|peer| {
+            if peer.request().is_some() {
+                peer.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+                peer.send(pattern(BYTES));
+                peer.finish();
+                peer.drain();
+            }
+        });
+        let gateway =
+            Gateway::with_driver(driver, &proxy_with(&[&origin.url()], "idle_timeout = \"400ms\"", ""));
+        let mut client = Client::with_socket(gateway.address(), |socket| {
+            socket.set_recv_buffer_size(65536).expect("a small buffer is always accepted");
+        });
+        client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+        assert_eq!(client.head().status(), 101);
+        let mut left = BYTES;
+        let begun = Instant::now();
+        // Half a megabyte a second or so.
+        while left > 0 {
+            let piece = left.min(65536);
+            client.read_exact(piece);
+            left -= piece;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert!(begun.elapsed() > Duration::from_secs(1) && begun.elapsed() < 4 * DEADLINE, "{driver}");
+    }
+}

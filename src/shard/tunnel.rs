@@ -35,14 +35,18 @@ pub async fn run(
     let client = &connection.socket;
     let up = Lane { from: client, to: upstream, open: Cell::new(true), bytes: Cell::new(0) };
     let down = Lane { from: upstream, to: client, open: Cell::new(true), bytes: Cell::new(0) };
-    let stay_awake = || {
-        for lane in [&up, &down] {
-            if lane.open.get() {
-                lane.from.slot().arm(Way::Read, idle_timeout);
+    let writing = Cell::new(0_u32);
+    // A write has its own deadline, which a slow reader that takes bytes has extended.
+    let stay_awake = |writes: i32| {
+        writing.set(writing.get().saturating_add_signed(writes));
+        for lane in [&up, &down].into_iter().filter(|lane| lane.open.get()) {
+            match writing.get() {
+                0 => lane.from.slot().arm(Way::Read, idle_timeout),
+                _ => lane.from.slot().disarm(Way::Read),
             }
         }
     };
-    stay_awake();
+    stay_awake(0);
     let mut upward = pin!(up.carry(first_up, &shard.buffers, idle_timeout, &stay_awake));
     let mut downward = pin!(down.carry(first_down, &shard.buffers, idle_timeout, &stay_awake));
     poll_fn(|cx| {
@@ -88,11 +92,13 @@ impl Lane<'_> {
         mut buffer: Vec<u8>,
         buffers: &Buffers,
         timeout: Duration,
-        stay_awake: &impl Fn(),
+        stay_awake: &impl Fn(i32),
     ) -> io::Result<()> {
         loop {
             if !buffer.is_empty() {
+                stay_awake(1);
                 let written = self.to.write_all(buffer, timeout).await;
+                stay_awake(-1);
                 self.bytes.set(self.bytes.get() + written.sent_bytes as u64);
                 buffer = written.buffer;
                 written.result?;
@@ -111,7 +117,6 @@ impl Lane<'_> {
                 self.to.finish_writing();
                 return Ok(());
             }
-            stay_awake();
         }
     }
 }
