@@ -3,8 +3,14 @@
 use super::fields::Name;
 
 /// Fields that the gateway owns: it alone tells the upstream what they say.
-const OWNED: [&[u8]; 5] =
-    [b"x-consumer-name", b"x-consumer-groups", b"x-request-id", b"content-length", b"transfer-encoding"];
+const OWNED: [&[u8]; 6] = [
+    b"x-consumer-name",
+    b"x-consumer-groups",
+    b"x-request-id",
+    b"x-real-ip",
+    b"content-length",
+    b"transfer-encoding",
+];
 const FORWARDED: &[u8] = b"x-forwarded-";
 
 /// A field that speaks of one connection alone. `Trailer` is not among them: trailers are passed on.
@@ -18,6 +24,11 @@ pub fn is_hop_by_hop(id: Name) -> bool {
             | Name::TransferEncoding
             | Name::Upgrade
     )
+}
+
+/// One of the `X-Forwarded-` fields, by which proxies tell where a request came from.
+pub fn is_forwarded(name: &[u8]) -> bool {
+    name.get(..FORWARDED.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(FORWARDED))
 }
 
 /// A name that is one of the gateway's own once `_` is read as `-`, as CGI and WSGI servers do: it would speak there
@@ -55,7 +66,7 @@ pub fn may_drop_as_connection_option(name: &[u8]) -> bool {
             | Name::Via
             | Name::Date
     );
-    !kept && !name.get(..FORWARDED.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(FORWARDED))
+    !kept && !is_forwarded(name)
 }
 
 /// A field that may not come after a body (RFC 9110, 6.5.1), `name` in whatever case and with `_` for `-`: those on

@@ -51,7 +51,9 @@ pub fn prepare(fields: &mut Fields, onward: &Onward<'_>) {
 fn keeps(field: &FieldRef<'_>, trusted: bool) -> bool {
     match field.id {
         Name::XConsumerName | Name::XConsumerGroups => false,
-        Name::XForwardedProto | Name::XForwardedHost | Name::XForwardedPrefix => trusted,
+        Name::XForwardedFor => true,
+        Name::XRealIp | Name::Forwarded => trusted,
+        _ if hygiene::is_forwarded(field.name) => trusted,
         id => !hygiene::is_hop_by_hop(id) && !hygiene::is_spoofable(field.name),
     }
 }
@@ -128,6 +130,11 @@ mod tests {
             ("X-Forwarded-Proto", "https"),
             ("X-Forwarded-Host", "bank.example"),
             ("X-Forwarded-Prefix", "/x"),
+            ("x-forwarded-port", "443"),
+            ("X-Forwarded-Server", "bank.example"),
+            ("X-Real-IP", "10.0.0.1"),
+            ("X_Real_IP", "10.0.0.1"),
+            ("Forwarded", "for=10.0.0.1"),
             ("X-Consumer-Name", "root"),
             ("x_consumer_name", "root"),
             ("X-Request-Id", "mine"),
@@ -142,10 +149,17 @@ mod tests {
 
     #[test]
     fn a_trusted_proxy_keeps_its_word_about_scheme_and_host() {
-        let head = prepared(true, &[("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "a.example")]);
-        assert!(
-            head.contains("X-Forwarded-Proto: https\r\n") && head.contains("X-Forwarded-Host: a.example\r\n")
-        );
+        let said = [
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "a.example"),
+            ("X-Forwarded-Port", "443"),
+            ("X-Real-IP", "192.0.2.1"),
+            ("Forwarded", "for=192.0.2.1"),
+        ];
+        let head = prepared(true, &said);
+        for (name, value) in said {
+            assert!(head.contains(&format!("{name}: {value}\r\n")), "{name} in {head}");
+        }
     }
 
     #[test]
