@@ -49,6 +49,8 @@ struct Entry {
     unsent_bytes: u64,
     /// A client between two requests.
     idle: bool,
+    /// We ended reading from it, so an end of its input says nothing about it.
+    deaf: bool,
     /// The client left while its exchange waited.
     left: bool,
     /// The upstream's slot on whose response head this client waits, and since when.
@@ -86,6 +88,7 @@ impl Deadlines {
             write_timeout_ms: 0,
             unsent_bytes: 0,
             idle: false,
+            deaf: false,
             left: false,
             waits_on: NONE,
             waits_since_ms: 0,
@@ -139,7 +142,7 @@ impl Deadlines {
     pub fn waiting_since(&self, since_ms: u64, out: &mut Vec<(u32, RawFd)>) {
         let table = self.table.borrow();
         for (slot, entry) in table.entries.iter().enumerate() {
-            if entry.waits_on != NONE && entry.waits_since_ms <= since_ms {
+            if entry.waits_on != NONE && !entry.deaf && entry.waits_since_ms <= since_ms {
                 out.push((slot as u32, entry.fd));
             }
         }
@@ -162,9 +165,14 @@ impl Deadlines {
         (0..table.entries.len()).filter(open).map(|slot| table.entries[slot].fd).collect()
     }
 
-    /// File descriptors of the clients that are between two requests.
-    pub fn idle_clients(&self) -> Vec<RawFd> {
-        self.table.borrow().entries.iter().filter(|entry| entry.idle).map(|entry| entry.fd).collect()
+    /// File descriptors of the clients that are between two requests, from which nothing more is to be read.
+    pub fn silence_idle_clients(&self) -> Vec<RawFd> {
+        let entries = &mut self.table.borrow_mut().entries;
+        let silence = |entry: &mut Entry| {
+            entry.deaf = true;
+            entry.fd
+        };
+        entries.iter_mut().filter(|entry| entry.idle).map(silence).collect()
     }
 }
 
@@ -310,10 +318,23 @@ mod tests {
     fn idle_clients_are_known() {
         let deadlines = Rc::new(Deadlines::default());
         let slot = deadlines.slot(9, Side::Client);
-        assert!(deadlines.idle_clients().is_empty());
+        assert!(deadlines.silence_idle_clients().is_empty());
         slot.set_idle(true);
-        assert_eq!(deadlines.idle_clients(), [9]);
+        assert_eq!(deadlines.silence_idle_clients(), [9]);
         drop(slot);
-        assert!(deadlines.idle_clients().is_empty());
+        assert!(deadlines.silence_idle_clients().is_empty());
+    }
+
+    #[test]
+    fn a_client_whose_reading_we_ended_is_not_taken_for_one_that_left() {
+        let deadlines = Rc::new(Deadlines::default());
+        let (client, upstream) = (deadlines.slot(1, Side::Client), deadlines.slot(2, Side::Upstream));
+        client.set_idle(true);
+        assert_eq!(deadlines.silence_idle_clients(), [1]);
+        client.set_idle(false);
+        client.wait_on(&upstream);
+        let mut waiting = Vec::new();
+        deadlines.waiting_since(u64::MAX, &mut waiting);
+        assert!(waiting.is_empty());
     }
 }

@@ -34,7 +34,7 @@ pub async fn until_drained(shard: &Rc<Shard>, no_listener: impl Fn() -> bool) {
         if shard.draining.get() {
             let until = *grace_until.get_or_insert_with(|| shard.began.elapsed() + IDLE_GRACE);
             if shard.began.elapsed() >= until {
-                shard.deadlines.idle_clients().into_iter().for_each(socket::stop_reading);
+                shard.deadlines.silence_idle_clients().into_iter().for_each(socket::stop_reading);
             }
             if shard.open.get() == 0 && no_listener() {
                 return;
