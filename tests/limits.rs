@@ -182,3 +182,23 @@ fn a_connection_over_max_connections_is_told_so_and_closed() {
         }
     }
 }
+
+#[test]
+fn a_flood_of_connections_over_max_connections_does_not_pile_up() {
+    const FLOOD: usize = 600;
+    for driver in DRIVERS {
+        let config = "[server.limits]\nmax_connections = 1\n\
+                      [[route]]\nname = \"all\"\npath = \"/*\"\nrespond = { status = 200, body = \"hi\" }\n";
+        let gateway = Gateway::with_driver(driver, config);
+        let mut kept = gateway.connect();
+        assert_eq!(kept.exchange("GET / HTTP/1.1\r\nHost: test\r\n\r\n").status(), 200);
+        let before = gateway.open_files();
+        // None of them goes away by itself.
+        let mut flood: Vec<Client> = (0..FLOOD).map(|_| gateway.connect()).collect();
+        for client in &mut flood {
+            assert_refused(&client.response(), 503, "overloaded");
+        }
+        let held = gateway.open_files().saturating_sub(before);
+        assert!(held < FLOOD / 2, "{driver}: {held} descriptors are held for those refused");
+    }
+}

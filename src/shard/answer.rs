@@ -2,6 +2,7 @@
 //! turns an error into a response.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,6 +23,9 @@ use crate::route::edit;
 
 /// How long a client that is refused for lack of room may take to accept that.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How many of them are waited for at once. More get their answer and are closed in the same breath: each
+/// holds a descriptor, and a flood of them would take those that `max_connections` leaves to the others.
+const MOST_REFUSING: usize = 128;
 
 /// Ends a request with an error: a problem document where one can still be sent.
 pub async fn refuse(
@@ -175,12 +179,34 @@ pub async fn refuse_connection(shard: Rc<Shard>, socket: Socket, peer: IpAddr) {
     scratch.begin();
     let mut record = Record::new(shard.live(), peer.to_canonical());
     let error = Error::gateway(Reason::Overloaded, "max_connections is reached");
+    let turn = Refusing::new(&shard);
     let refusing = refuse(&mut connection, &mut scratch, &mut record, error);
     let refused = monoio::time::timeout(REFUSAL_TIMEOUT, refusing).await;
     record.finish(&shard, &scratch);
     shard.give_back_scratch(scratch);
-    if refused.is_ok() {
+    if refused.is_ok() && turn.is_patient {
         connection::linger(&mut connection).await;
+    }
+}
+
+/// Counts a connection that is being refused.
+struct Refusing<'a> {
+    count: &'a Cell<usize>,
+    /// There is room to wait until the client has noticed.
+    is_patient: bool,
+}
+
+impl<'a> Refusing<'a> {
+    fn new(shard: &'a Shard) -> Refusing<'a> {
+        let count = &shard.refusing;
+        count.set(count.get() + 1);
+        Refusing { count, is_patient: count.get() <= MOST_REFUSING }
+    }
+}
+
+impl Drop for Refusing<'_> {
+    fn drop(&mut self) {
+        self.count.set(self.count.get() - 1);
     }
 }
 

@@ -105,6 +105,8 @@ struct Shard {
     scratch: RefCell<Vec<Box<Scratch>>>,
     /// Client connections, each counted until its task has ended.
     open: Cell<usize>,
+    /// Connections beyond `max_connections` that are being told so.
+    refusing: Cell<usize>,
     draining: Cell<bool>,
     /// A test asked for the death of this shard.
     doomed: Cell<bool>,

@@ -194,6 +194,7 @@ impl Shard {
             addresses: RefCell::new(addresses),
             scratch: RefCell::default(),
             open: Cell::new(0),
+            refusing: Cell::new(0),
             draining: Cell::new(false),
             doomed: Cell::new(false),
         };
