@@ -5,9 +5,6 @@ pub struct Ids {
     state: u64,
 }
 
-/// Bytes of an id in its text form.
-pub const ID_BYTES: usize = 36;
-
 impl Ids {
     /// A generator whose ids no other seed's will meet but by chance.
     pub fn new(seed: u64) -> Ids {
@@ -50,7 +47,7 @@ mod tests {
         for _ in 0..1_000 {
             let mut id = Vec::new();
             ids.write(&mut id);
-            assert_eq!(id.len(), ID_BYTES);
+            assert_eq!(id.len(), 36);
             assert!(id[8] == b'-' && id[14] == b'4' && b"89ab".contains(&id[19]));
             assert!(seen.insert(id));
         }

@@ -215,27 +215,37 @@ pub fn query_pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Appends `raw` with its escapes decoded. What is no escape stays as it is.
-pub fn percent_decode_into(raw: &[u8], out: &mut Vec<u8>) {
-    decode_into(raw, b'+', out);
+/// The bytes that a part of a query means: escapes decoded, `+` a space. What is no escape stands for itself.
+pub fn form_decoded(raw: &[u8]) -> impl Iterator<Item = u8> {
+    Decoded { raw, plus: b' ' }
 }
 
-/// Like [`percent_decode_into`] with `+` for a space, as in query parameters.
-pub fn form_decode_into(raw: &[u8], out: &mut Vec<u8>) {
-    decode_into(raw, b' ', out);
+/// Like [`form_decoded`] where `+` is a plus, as in paths.
+#[cfg(test)]
+fn percent_decoded(raw: &[u8]) -> impl Iterator<Item = u8> {
+    Decoded { raw, plus: b'+' }
 }
 
-fn decode_into(mut raw: &[u8], plus: u8, out: &mut Vec<u8>) {
-    while let Some((&byte, rest)) = raw.split_first() {
-        raw = rest;
-        match (byte, rest) {
-            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                out.push(hex(high).unwrap_or(0) << 4 | hex(low).unwrap_or(0));
-                raw = after;
-            }
-            (b'+', _) => out.push(plus),
-            _ => out.push(byte),
-        }
+struct Decoded<'a> {
+    raw: &'a [u8],
+    plus: u8,
+}
+
+impl Iterator for Decoded<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        let (byte, rest) = match self.raw {
+            [b'%', high, low, rest @ ..] => match (hex(high), hex(low)) {
+                (Some(high), Some(low)) => (high << 4 | low, rest),
+                _ => (b'%', &self.raw[1..]),
+            },
+            [b'+', rest @ ..] => (self.plus, rest),
+            [byte, rest @ ..] => (*byte, rest),
+            [] => return None,
+        };
+        self.raw = rest;
+        Some(byte)
     }
 }
 

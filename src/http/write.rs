@@ -1,5 +1,6 @@
 //! Heads onto the wire: the only place that lays out a start line and fields.
 
+use super::chunked::encode_chunk_size;
 use super::fields::Fields;
 
 /// A request head: start line, fields as they are, blank line.
@@ -46,15 +47,10 @@ pub fn decimal(out: &mut Vec<u8>, mut number: u64) {
 
 /// One chunk (RFC 9112, 7.1); nothing for an empty one, which would be the last.
 pub fn chunk(out: &mut Vec<u8>, payload: &[u8]) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     if payload.is_empty() {
         return;
     }
-    let digits = (usize::BITS - payload.len().leading_zeros()).div_ceil(4);
-    for digit in (0..digits).rev() {
-        out.push(HEX[payload.len() >> (4 * digit) & 15]);
-    }
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(encode_chunk_size(payload.len(), &mut [0; 18]));
     out.extend_from_slice(payload);
     out.extend_from_slice(b"\r\n");
 }

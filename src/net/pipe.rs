@@ -11,7 +11,7 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 use super::Socket;
 
 /// From so many bytes of a body on, splicing is cheaper than copying through a buffer.
-pub const WORTH_BYTES: u64 = 64 * 1024;
+const WORTH_BYTES: u64 = 64 * 1024;
 /// What a pipe is asked to hold: the most that an ordinary user may.
 const PIPE_BYTES: usize = 1024 * 1024;
 /// A pipe that holds less is no gain. The kernel gives such to users with many pipes open.
@@ -36,8 +36,12 @@ pub struct Pipe {
 pub struct Pipes(RefCell<Vec<Rc<Pipe>>>);
 
 impl Pipes {
-    /// An empty pipe; `None` when the system gives none of a useful size, and copying is right.
-    pub fn take(&self) -> Option<Rc<Pipe>> {
+    /// An empty pipe for so much of a body; `None` where copying is right: it is too little, or the
+    /// system gives no pipe of a useful size.
+    pub fn take_for(&self, bytes: u64) -> Option<Rc<Pipe>> {
+        if bytes < WORTH_BYTES {
+            return None;
+        }
         self.0.borrow_mut().pop().or_else(|| Pipe::new().ok().map(Rc::new))
     }
 

@@ -2,6 +2,7 @@
 
 use super::{HeaderLookup, Request};
 use crate::config::plan::{Condition, Route};
+use crate::http::path;
 
 /// How a route's conditions hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,37 +60,12 @@ fn header_holds<H: HeaderLookup + ?Sized>(header: &H, condition: &Condition) -> 
     })
 }
 
-/// Any of several parameters of that name counts.
+/// Any of several parameters of that name counts; both are compared decoded.
 fn query_holds(query: &[u8], condition: &Condition) -> bool {
-    query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).any(|pair| {
-        let name_end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
-        let (name, value) = pair.split_at(name_end);
-        let value = value.strip_prefix(b"=").unwrap_or(value);
-        let holds = |wanted: &str| Decoded(value).eq(wanted.bytes());
-        Decoded(name).eq(condition.name.bytes()) && condition.value.as_deref().is_none_or(holds)
+    path::query_pairs(query).any(|(name, value)| {
+        let holds = |wanted: &str| path::form_decoded(value).eq(wanted.bytes());
+        path::form_decoded(name).eq(condition.name.bytes()) && condition.value.as_deref().is_none_or(holds)
     })
-}
-
-/// The bytes that a part of a query means: `%XX` decoded, `+` a space, a `%` that begins no octet as it is.
-struct Decoded<'a>(&'a [u8]);
-
-impl Iterator for Decoded<'_> {
-    type Item = u8;
-
-    fn next(&mut self) -> Option<u8> {
-        let hex = |digit: u8| char::from(digit).to_digit(16);
-        let (byte, rest) = match self.0 {
-            [b'%', high, low, rest @ ..] => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => ((high * 16 + low) as u8, rest),
-                _ => (b'%', &self.0[1..]),
-            },
-            [b'+', rest @ ..] => (b' ', rest),
-            [byte, rest @ ..] => (*byte, rest),
-            [] => return None,
-        };
-        self.0 = rest;
-        Some(byte)
-    }
 }
 
 #[cfg(test)]

@@ -107,9 +107,6 @@ pub async fn redirect(
 ) -> Result<Next, Error> {
     let Scratch { target, path_bytes, captures, onward, .. } = scratch;
     edit::expand(&redirect.to, &target[..*path_bytes], captures, onward);
-    // What a capture brings must not name another host: `//evil.example` would (RFC 3986, 4.2).
-    let slashes = onward.iter().take_while(|byte| **byte == b'/').count();
-    onward.drain(..slashes.saturating_sub(1));
     let keeps_query = !onward.contains(&b'?');
     if keeps_query {
         onward.extend_from_slice(&target[*path_bytes..]);

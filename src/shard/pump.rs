@@ -8,7 +8,7 @@ use crate::base::error::{Error, Reason};
 use crate::config::plan::Limits;
 use crate::http::body::BodyReader;
 use crate::net::Socket;
-use crate::net::pipe::{Stopped, WORTH_BYTES};
+use crate::net::pipe::Stopped;
 
 /// Why an upload ended early.
 pub enum Stop {
@@ -73,7 +73,7 @@ async fn splice(
 ) -> Result<(), Stop> {
     let bytes = body.opaque_bytes();
     let pipes = &exchange.shard.pipes;
-    let Some(pipe) = (bytes >= WORTH_BYTES).then(|| pipes.take()).flatten() else { return Ok(()) };
+    let Some(pipe) = pipes.take_for(bytes) else { return Ok(()) };
     let idle_timeout = exchange.within(exchange.upstream.plan.idle_timeout);
     let carrying = pipe.carry(client, upstream, bytes, || limits.body_timeout, idle_timeout);
     let carried = Box::pin(carrying).await;

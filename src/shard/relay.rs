@@ -12,7 +12,7 @@ use crate::http::framing::Body;
 use crate::http::head::Version;
 use crate::http::write;
 use crate::net::Socket;
-use crate::net::pipe::{Stopped, WORTH_BYTES};
+use crate::net::pipe::Stopped;
 
 /// How the body is framed for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Relay<'_> {
     async fn splice(&mut self, record: &mut Record) -> Result<bool, Error> {
         let bytes = self.body.opaque_bytes();
         let pipes = &self.exchange.shard.pipes;
-        let Some(pipe) = (bytes >= WORTH_BYTES).then(|| pipes.take()).flatten() else {
+        let Some(pipe) = pipes.take_for(bytes) else {
             return Ok(false);
         };
         let idle_timeout = || self.exchange.within(self.exchange.upstream.plan.idle_timeout);
