@@ -38,6 +38,8 @@ fn route(path: &str) -> Route {
         response_headers: HeaderEdits::default(),
         deprecated: None,
         timeout: None,
+        scripts: Vec::new(),
+        vars: Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@
 //! | 4 | `shard` | accept, connections, the exchange, relay, tunnel, drain |
 //! | 3 | `policy` | the steps of a route, in order |
 //! | 2 | `net`, `upstream`, `log` | sockets and deadlines, pools, writers |
-//! | 1 | `http`, `route`, `balance`, `metrics` | deciders: bytes and `now` in, decisions out; no monoio, no clock, no socket |
+//! | 1 | `http`, `route`, `balance`, `script`, `metrics` | deciders: bytes and `now` in, decisions out; no monoio, no clock, no socket |
 //! | 0 | `config`, `base` | TOML to a `Plan`; reasons and errors, time, ids |
 
 pub mod balance;
@@ -23,5 +23,6 @@ pub mod metrics;
 pub mod net;
 pub mod policy;
 pub mod route;
+pub mod script;
 pub mod shard;
 pub mod upstream;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::control::failure::{Failure, NotStarted};
-use crate::control::source::{Source, dead_routes};
+use crate::control::source::Source;
 use crate::control::{self, Recipe, demo};
 
 /// A sharded, thread-per-core API gateway.
@@ -64,7 +64,7 @@ pub fn main() -> ExitCode {
 
 fn carry_out(cli: Cli) -> ExitCode {
     let outcome = match cli.command.unwrap_or(Command::Run(cli.run)) {
-        Command::Check(ConfigArgs { config }) => return check::check(&config, &dead_routes),
+        Command::Check(ConfigArgs { config }) => return check::check(&config),
         Command::Run(RunArgs { config: ConfigArgs { config }, shards }) => {
             control::run(Recipe { source: Source::File(config), shards: shards.map(usize::from) })
         }

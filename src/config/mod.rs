@@ -12,6 +12,7 @@ mod policies;
 mod problems;
 mod route;
 pub mod schema;
+mod scripts;
 mod section;
 mod server;
 mod summary;
@@ -21,11 +22,14 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use plan::Plan;
 pub use problems::{Problem, Problems, Span};
+pub use schema::closest;
+pub use scripts::ScriptProblem;
 pub use summary::summary;
 
 use section::Section;
@@ -48,26 +52,27 @@ pub struct Shadow {
     pub same: bool,
 }
 
-/// Finds the routes that no request reaches. How routes match is decided a floor above, so it is handed in.
-pub type Shadowed<'a> = &'a dyn Fn(&[Arc<plan::Route>]) -> Vec<Shadow>;
-
-/// What reading a configuration needs to know of the world outside its text.
-#[derive(Clone, Copy)]
-pub struct Outside<'a> {
-    pub shadowed: Shadowed<'a>,
+/// What reading a configuration needs to know of the world outside its text, and of the floors above.
+pub trait Outside {
+    /// The routes that no request reaches.
+    fn shadowed(&self, routes: &[Arc<plan::Route>]) -> Vec<Shadow>;
     /// Whether a directory is there.
-    pub is_dir: &'a dyn Fn(&Path) -> bool,
+    fn is_dir(&self, path: &Path) -> bool;
+    /// All `*.rhai` files below a directory, by rising name; those in its `tests` are no scripts of routes.
+    fn scripts(&self, dir: &Path) -> io::Result<Vec<plan::ScriptFile>>;
+    /// What is wrong with the scripts that are used, and with what they import.
+    fn check_scripts(&self, scripts: &plan::Scripts, used: &[Arc<str>]) -> Vec<ScriptProblem>;
 }
 
 /// Reads a file, and everything that a run would load.
-pub fn load(path: &Path, shadowed: Shadowed<'_>) -> Result<Loaded, Problems> {
+pub fn load(path: &Path, outside: &dyn Outside) -> Result<Loaded, Problems> {
     let file = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
         let hint = "name a readable file with --config FILE";
         Problems::of_file(&file, format!("cannot read the configuration: {error}"), hint)
     })?;
     match String::from_utf8(bytes) {
-        Ok(text) => parse(&text, &file, Outside { shadowed, is_dir: &|path| path.is_dir() }),
+        Ok(text) => parse(&text, &file, outside),
         Err(error) => {
             let at = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
@@ -79,7 +84,7 @@ pub fn load(path: &Path, shadowed: Shadowed<'_>) -> Result<Loaded, Problems> {
 }
 
 /// The decider behind [`load`]. `file` is only shown.
-pub fn parse(text: &str, file: &str, outside: Outside<'_>) -> Result<Loaded, Problems> {
+pub fn parse(text: &str, file: &str, outside: &dyn Outside) -> Result<Loaded, Problems> {
     let mut problems = Problems::new(file, text);
     let (tree, errors) = toml::de::DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -97,17 +102,18 @@ pub fn parse(text: &str, file: &str, outside: Outside<'_>) -> Result<Loaded, Pro
     if problems.has_errors() { Err(problems) } else { Ok(Loaded { plan, warnings: problems }) }
 }
 
-fn read(root: &Section<'_>, outside: Outside<'_>, problems: &mut Problems) -> Plan {
+fn read(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> Plan {
     let (server, listen) = server::server(root, problems);
     let admin = server::admin(root, &listen, problems);
-    let log = server::log(root, outside.is_dir, problems);
+    let log = server::log(root, outside, problems);
     let (upstreams, mut names) = upstream::upstreams(root, problems);
-    let routes = route::routes(root, &mut names, outside.shadowed, problems);
+    let routes = route::routes(root, &mut names, outside, problems);
     names.report_unused(problems);
+    let scripts = scripts::load_files(scripts::scripts(root, problems), root, &routes, outside, problems);
     if !root.has("route") && !root.misspells("", "route") {
         problems
             .warning(0..0, "there is no route: every request will be answered with 404")
             .with_hint("add a `[[route]]` with a `path` and an `upstream`");
     }
-    Plan { server, admin, log, upstreams, routes }
+    Plan { server, admin, log, scripts, upstreams, routes }
 }

@@ -14,6 +14,7 @@ pub struct Plan {
     /// The admin listener's address; `None`: no admin listener.
     pub admin: Option<SocketAddr>,
     pub log: Log,
+    pub scripts: Scripts,
     /// In file order; a route names its upstream by index.
     pub upstreams: Vec<Arc<Upstream>>,
     /// In file order, `[defaults]` already applied.
@@ -85,6 +86,40 @@ pub enum Level {
     Info,
     Debug,
     Trace,
+}
+
+/// `[scripts]`, and the files it is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scripts {
+    pub dir: PathBuf,
+    /// Operations of one call.
+    pub max_operations: u64,
+    /// Of one call, by the clock on the wall.
+    pub max_time: Duration,
+    /// Bytes of a body that is buffered for a hook.
+    pub max_body: usize,
+    pub on_error: OnError,
+    /// The variables of the environment that scripts may read.
+    pub env: Vec<Arc<str>>,
+    /// Every script of the directory, by rising name; empty where no route has scripts.
+    pub files: Vec<Arc<ScriptFile>>,
+}
+
+/// What becomes of a request whose script fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// 500 `script_error`.
+    Fail,
+    /// It goes on as if the hook had not run.
+    Ignore,
+}
+
+/// A script as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptFile {
+    /// Relative to the directory: `lib/jwt.rhai`.
+    pub name: Arc<str>,
+    pub text: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -165,6 +200,10 @@ pub struct Route {
     pub deprecated: Option<Deprecated>,
     /// The whole exchange, from its head on.
     pub timeout: Option<Duration>,
+    /// The names of its scripts' files, in order.
+    pub scripts: Vec<Arc<str>>,
+    /// By name; what scripts read as `vars`.
+    pub vars: Vec<(Arc<str>, Arc<str>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -20,6 +20,8 @@ pub(super) struct Policies {
     request_headers: Option<HeaderEdits>,
     response_headers: Option<HeaderEdits>,
     deprecated: Option<Option<Deprecated>>,
+    scripts: Option<Vec<Arc<str>>>,
+    vars: Option<Vec<(Arc<str>, Arc<str>)>>,
 }
 
 impl Policies {
@@ -34,6 +36,8 @@ impl Policies {
             request_headers,
             response_headers,
             deprecated: section.has("deprecated").then(|| deprecated(section, problems)),
+            scripts: section.has("scripts").then(|| names(section.texts("scripts"))),
+            vars: section.has("vars").then(|| vars(section)),
         }
     }
 
@@ -46,6 +50,8 @@ impl Policies {
             request_headers: self.request_headers.or(defaults.request_headers),
             response_headers: self.response_headers.or(defaults.response_headers),
             deprecated: self.deprecated.or(defaults.deprecated),
+            scripts: self.scripts.or(defaults.scripts),
+            vars: self.vars.or(defaults.vars),
         }
     }
 
@@ -68,6 +74,22 @@ impl Policies {
     pub fn deprecated(&self) -> Option<Deprecated> {
         self.deprecated.clone().flatten()
     }
+
+    pub fn scripts(&self) -> Vec<Arc<str>> {
+        self.scripts.clone().unwrap_or_default()
+    }
+
+    pub fn vars(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        self.vars.clone().unwrap_or_default()
+    }
+}
+
+fn names(texts: Vec<At<&str>>) -> Vec<Arc<str>> {
+    texts.into_iter().map(|(name, _)| name.into()).collect()
+}
+
+fn vars(section: &Section<'_>) -> Vec<(Arc<str>, Arc<str>)> {
+    section.text_map("vars").into_iter().map(|((name, _), (value, _))| (name.into(), value.into())).collect()
 }
 
 fn host_header((text, span): At<&str>, problems: &mut Problems) -> HostHeader {

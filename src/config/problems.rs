@@ -33,9 +33,11 @@ enum Severity {
 }
 
 /// One problem. A configuration with errors is not run; warnings are only shown.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Problem {
     severity: Severity,
+    /// The text it is in.
+    source: Arc<Source>,
     message: String,
     hint: Option<String>,
     /// `None`: the file as a whole.
@@ -76,13 +78,18 @@ impl Problem {
     }
 }
 
-/// The problems of one file, ordered by position.
-#[derive(Clone)]
-pub struct Problems {
-    file: Arc<str>,
-    text: Arc<str>,
+/// A file's text.
+struct Source {
+    file: Box<str>,
+    text: Box<str>,
     /// Where each line starts; computed once, so that a position costs a binary search.
     line_starts: Vec<usize>,
+}
+
+/// The problems of a configuration, ordered by position; those of the scripts it names after its own.
+#[derive(Clone)]
+pub struct Problems {
+    source: Arc<Source>,
     all: Vec<Problem>,
 }
 
@@ -95,8 +102,23 @@ impl fmt::Debug for Problems {
 impl Problems {
     /// No problems yet in `text`, which `file` holds.
     pub(super) fn new(file: &str, text: &str) -> Problems {
-        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Problems { file: file.into(), text: text.into(), line_starts, all: Vec::new() }
+        Problems { source: Arc::new(Source::new(file, text)), all: Vec::new() }
+    }
+
+    /// Notes the errors that another file has: each a line and a column, both from 1, what it is, and what to do.
+    pub(super) fn errors_elsewhere(
+        &mut self,
+        file: &str,
+        text: &str,
+        errors: impl IntoIterator<Item = (usize, usize, Fault)>,
+    ) {
+        let source = Arc::new(Source::new(file, text));
+        for (line, column, fault) in errors {
+            let span = source.span_at(line, column);
+            let hint = Some(fault.hint).filter(|hint| !hint.is_empty());
+            let (severity, message, source) = (Severity::Error, fault.message, source.clone());
+            self.all.push(Problem { severity, source, message, hint, span, related: None });
+        }
     }
 
     /// A file that could not be read at all.
@@ -122,13 +144,19 @@ impl Problems {
     }
 
     fn push(&mut self, severity: Severity, span: Option<Span>, message: String) -> &mut Problem {
-        self.all.push(Problem { severity, message, hint: None, span, related: None });
+        let source = self.source.clone();
+        self.all.push(Problem { severity, source, message, hint: None, span, related: None });
         self.all.last_mut().expect("one was pushed on the line above")
     }
 
     /// Orders them by position; problems of one place stay in the order in which they were found.
     pub(super) fn sorted(mut self) -> Problems {
-        self.all.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
+        let own = self.source.clone();
+        self.all.sort_by_cached_key(|problem| {
+            let elsewhere = !Arc::ptr_eq(&problem.source, &own);
+            let start = problem.span.as_ref().map(|span| span.start);
+            (elsewhere, elsewhere.then(|| problem.source.file.clone()), start)
+        });
         self
     }
 
@@ -150,20 +178,20 @@ impl Problems {
 
     /// The file's name as it was given.
     pub fn file(&self) -> &str {
-        &self.file
+        &self.source.file
     }
 
     /// Line and column, both from 1, the column in characters; `None` for the file as a whole.
     pub fn position(&self, problem: &Problem) -> Option<(usize, usize)> {
-        problem.span.as_ref().map(|span| self.line_and_column(span.start))
+        problem.span.as_ref().map(|span| problem.source.line_and_column(span.start))
     }
 
     /// For a log: `file:line:column: message (hint)`, one line each.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.all.iter().map(|problem| {
             let place = match self.position(problem) {
-                Some((line, column)) => format!("{}:{line}:{column}", self.file),
-                None => self.file.to_string(),
+                Some((line, column)) => format!("{}:{line}:{column}", problem.source.file),
+                None => problem.source.file.to_string(),
             };
             let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
             format!("{place}: {}{hint}", problem.message)
@@ -175,26 +203,45 @@ impl Problems {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
         for problem in &self.all {
-            out.push_str(&self.render_one(&renderer, problem));
+            out.push_str(&render_one(&renderer, problem));
             out.push_str("\n\n");
         }
         out
     }
+}
 
-    fn render_one(&self, renderer: &Renderer, problem: &Problem) -> String {
-        let level = if problem.is_error() { Level::ERROR } else { Level::WARNING };
-        let title = level.primary_title(problem.message.as_str());
-        let mut group = match &problem.span {
-            Some(span) => title.element(self.snippet(span, None)),
-            None => Group::with_title(title).element(annotate_snippets::Origin::path(&*self.file)),
-        };
-        if let Some((span, what)) = &problem.related {
-            group = group.element(self.snippet(span, Some(what)));
-        }
-        if let Some(hint) = &problem.hint {
-            group = group.element(Level::HELP.message(hint.as_str()));
-        }
-        renderer.render(&[group])
+fn render_one(renderer: &Renderer, problem: &Problem) -> String {
+    let level = if problem.is_error() { Level::ERROR } else { Level::WARNING };
+    let title = level.primary_title(problem.message.as_str());
+    let source = &problem.source;
+    let mut group = match &problem.span {
+        Some(span) => title.element(source.snippet(span, None)),
+        None => Group::with_title(title).element(annotate_snippets::Origin::path(&*source.file)),
+    };
+    if let Some((span, what)) = &problem.related {
+        group = group.element(source.snippet(span, Some(what)));
+    }
+    if let Some(hint) = &problem.hint {
+        group = group.element(Level::HELP.message(hint.as_str()));
+    }
+    renderer.render(&[group])
+}
+
+impl Source {
+    fn new(file: &str, text: &str) -> Source {
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Source { file: file.into(), text: text.into(), line_starts }
+    }
+
+    /// The word, or the character, that begins at a line and column; `None` where there is no such line.
+    fn span_at(&self, line: usize, column: usize) -> Option<Span> {
+        let start = *self.line_starts.get(line.checked_sub(1)?)?;
+        let text = self.line(line);
+        let from = text.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(at, _)| at);
+        let rest = &text[from..];
+        let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let bytes = word.max(rest.chars().next().map_or(0, char::len_utf8));
+        Some(start + from..start + from + bytes)
     }
 
     /// One line only, so that rendering costs the same however long the file is.
@@ -301,17 +348,17 @@ mod tests {
     #[test]
     fn positions_count_lines_and_characters_from_one() {
         let problems = Problems::new("f", "a\nbé = 1\r\n\nx");
-        assert_eq!(problems.line_and_column(0), (1, 1));
-        assert_eq!(problems.line_and_column(2), (2, 1));
-        assert_eq!(problems.line_and_column(5), (2, 3), "é is two bytes and one column");
-        assert_eq!(problems.line_and_column(12), (4, 1));
-        assert_eq!(problems.line_and_column(99), (4, 1), "beyond the end");
-        assert_eq!(problems.line(2), "bé = 1");
+        assert_eq!(problems.source.line_and_column(0), (1, 1));
+        assert_eq!(problems.source.line_and_column(2), (2, 1));
+        assert_eq!(problems.source.line_and_column(5), (2, 3), "é is two bytes and one column");
+        assert_eq!(problems.source.line_and_column(12), (4, 1));
+        assert_eq!(problems.source.line_and_column(99), (4, 1), "beyond the end");
+        assert_eq!(problems.source.line(2), "bé = 1");
     }
 
     #[test]
     fn lines_that_hold_secrets_are_shown_masked() {
-        let shown = |text: &str, line| Problems::new("f", text).masked_line(line);
+        let shown = |text: &str, line| Source::new("f", text).masked_line(line);
         assert_eq!(shown("secret = \"hush\"", 1), "secret = ******");
         assert_eq!(shown("m = { x = 1, secret = \"hush\" }", 1), "m = { x = 1, secret = ****** *");
         assert_eq!(shown("api_keys = [\n  \"aGk==\",\n", 2), "  ********");

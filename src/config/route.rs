@@ -9,7 +9,7 @@ use super::plan::*;
 use super::policies::Policies;
 use super::problems::{Fault, Problems, Span, quoted};
 use super::section::{At, Section};
-use super::{Shadow, Shadowed, pattern, schema, upstream};
+use super::{Outside, Shadow, pattern, schema, upstream};
 
 const SECTION: &str = "route";
 const ACTIONS: [&str; 3] = ["upstream", "respond", "redirect"];
@@ -27,7 +27,7 @@ type Placed = At<Arc<Route>>;
 pub(super) fn routes<'a>(
     root: &Section<'a>,
     upstreams: &mut upstream::Names<'a>,
-    shadowed: Shadowed<'_>,
+    outside: &dyn Outside,
     problems: &mut Problems,
 ) -> Vec<Arc<Route>> {
     let defaults = Policies::read(&root.section("defaults"), problems);
@@ -39,7 +39,7 @@ pub(super) fn routes<'a>(
         placed.extend(route.map(|route| (Arc::new(route), section.span_of("name"))));
     }
     let routes: Vec<Arc<Route>> = placed.iter().map(|(route, _)| route.clone()).collect();
-    for shadow in shadowed(&routes) {
+    for shadow in outside.shadowed(&routes) {
         report_shadow(shadow, &placed, problems);
     }
     routes
@@ -125,6 +125,8 @@ impl RouteReader<'_, '_> {
             response_headers: policies.response_headers(),
             deprecated: policies.deprecated(),
             timeout: policies.timeout(),
+            scripts: policies.scripts(),
+            vars: policies.vars(),
         })
     }
 

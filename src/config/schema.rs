@@ -91,7 +91,13 @@ pub const SCHEMA: &[Key] = &[
     on("log.access", Text),
     on("log.target", Text),
     on("log.level", Text),
-    later("scripts", Table("scripts")),
+    on("scripts", Table("scripts")),
+    on("scripts.dir", Text),
+    on("scripts.max_operations", Integer),
+    on("scripts.max_time", Duration),
+    on("scripts.max_body", Size),
+    on("scripts.on_error", Text),
+    on("scripts.env", List),
     on("upstream", Named("upstream.NAME")),
     on("upstream.NAME.targets", Targets("upstream.NAME.targets")),
     on("upstream.NAME.targets.url", Text),
@@ -115,8 +121,8 @@ pub const SCHEMA: &[Key] = &[
     on("defaults.request_headers", TableOrOff("route.request_headers")),
     on("defaults.response_headers", TableOrOff("route.response_headers")),
     on("defaults.deprecated", TableOrFlag("route.deprecated")),
-    later("defaults.scripts", List),
-    later("defaults.vars", TextMap),
+    on("defaults.scripts", List),
+    on("defaults.vars", TextMap),
     later("defaults.ip", Table("route.ip")),
     later("defaults.cors", Table("route.cors")),
     later("defaults.auth", List),
@@ -155,8 +161,8 @@ pub const SCHEMA: &[Key] = &[
     on("route.deprecated.since", Date),
     on("route.deprecated.sunset", Date),
     on("route.deprecated.link", Text),
-    later("route.scripts", List),
-    later("route.vars", TextMap),
+    on("route.scripts", List),
+    on("route.vars", TextMap),
     later("route.ip", Table("route.ip")),
     later("route.cors", Table("route.cors")),
     later("route.auth", List),
@@ -353,7 +359,7 @@ fn number_or(found: &DeValue<'_>, example: &str) -> String {
 }
 
 /// The word nearest to `word`, if it is near enough to be a slip: one edit in three letters, or a part left off.
-pub(super) fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const SHORTEST_PART: usize = 3;
     let limit = (word.chars().count() / 3).clamp(1, 3);
     let rank = |known: &str| {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::Outside;
 use super::address;
 use super::plan::{AccessFormat, Driver, Level, Limits, Log, LogTarget, Server};
 use super::problems::{Problems, Span, quoted};
@@ -134,8 +135,8 @@ pub(super) fn admin(
     Some(address)
 }
 
-/// `[log]`. `is_dir` tells whether a directory is there: a log file's must be.
-pub(super) fn log(root: &Section<'_>, is_dir: &dyn Fn(&Path) -> bool, problems: &mut Problems) -> Log {
+/// `[log]`. The directory of a log file must be there.
+pub(super) fn log(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> Log {
     let section = root.section("log");
     let access = [("json", AccessFormat::Json), ("common", AccessFormat::Common), ("off", AccessFormat::Off)];
     let level = [
@@ -147,12 +148,12 @@ pub(super) fn log(root: &Section<'_>, is_dir: &dyn Fn(&Path) -> bool, problems: 
     ];
     Log {
         access: section.choice("access", &access, problems).unwrap_or(AccessFormat::Json),
-        target: log_target(&section, is_dir, problems),
+        target: log_target(&section, outside, problems),
         level: section.choice("level", &level, problems).unwrap_or(Level::Info),
     }
 }
 
-fn log_target(section: &Section<'_>, is_dir: &dyn Fn(&Path) -> bool, problems: &mut Problems) -> LogTarget {
+fn log_target(section: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> LogTarget {
     let Some((text, span)) = section.text("target").filter(|(text, _)| *text != "stdout") else {
         return LogTarget::Stdout;
     };
@@ -163,11 +164,11 @@ fn log_target(section: &Section<'_>, is_dir: &dyn Fn(&Path) -> bool, problems: &
     };
     if text == "stderr" {
         problems.error(span, "`target` cannot be `stderr`").with_hint("write \"stdout\", or \"/dev/stderr\"");
-    } else if text.is_empty() || text.contains('\0') || is_dir(path) {
+    } else if text.is_empty() || text.contains('\0') || outside.is_dir(path) {
         problems
             .error(span, format!("{} is not a file", quoted(text)))
             .with_hint("write \"stdout\", or a file's path: \"/var/log/ringway/access.log\"");
-    } else if !is_dir(dir) {
+    } else if !outside.is_dir(dir) {
         problems
             .error(span, format!("there is no directory {}", quoted(&dir.to_string_lossy())))
             .with_hint("create it, or name another file");

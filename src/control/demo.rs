@@ -1,6 +1,7 @@
 //! `ringway demo`: three sample origins and a gateway in front of them, with a tour of what it does.
 
 mod origin;
+mod scripts;
 mod tour;
 mod websocket;
 
@@ -45,7 +46,7 @@ fn source() -> Source {
     if Path::new(FILE).is_file() {
         Source::File(FILE.into())
     } else {
-        Source::Text { name: "the demo's own configuration", text: TEXT.into() }
+        Source::Text { name: "the demo's own configuration", text: TEXT.into(), scripts: scripts::ALL }
     }
 }
 
@@ -56,8 +57,9 @@ mod tests {
 
     #[test]
     fn the_built_in_configuration_is_good_and_its_targets_are_the_origins() {
-        let loaded =
-            Source::Text { name: "demo.toml", text: TEXT.into() }.load().expect("a good configuration");
+        let loaded = Source::Text { name: "demo.toml", text: TEXT.into(), scripts: scripts::ALL }
+            .load()
+            .expect("a good configuration");
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         let targets = loaded.plan.upstreams.iter().flat_map(|upstream| &upstream.targets);
         for target in targets {

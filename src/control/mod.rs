@@ -17,6 +17,7 @@ mod recipe;
 mod reload;
 mod resolve;
 mod scrape;
+mod scripts;
 mod signals;
 pub mod source;
 mod start;

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     fn load(text: &str) -> Result<Loaded, Problems> {
-        Source::Text { name: "test.toml", text: text.to_owned().into() }.load()
+        Source::Text { name: "test.toml", text: text.to_owned().into(), scripts: &[] }.load()
     }
 
     fn plan(server: &str) -> Plan {
@@ -172,7 +172,7 @@ mod tests {
     fn shards_from_the_command_line_are_stronger_than_the_file() {
         const TEXT: &str = "[server]\nlisten = \"127.0.0.1:0\"\nshards = 4\n\
                             [[route]]\nname = \"r\"\npath = \"/\"\nrespond = { status = 200 }\n";
-        let source = Source::Text { name: "test.toml", text: TEXT.into() };
+        let source = Source::Text { name: "test.toml", text: TEXT.into(), scripts: &[] };
         let prepare = |shards| Recipe { source: source.clone(), shards }.prepare(&HashSet::new(), None);
         assert_eq!(prepare(Some(3)).expect("good").plan.server.shards, Some(3));
         assert_eq!(prepare(None).expect("good").plan.server.shards, Some(4));

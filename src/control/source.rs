@@ -1,12 +1,15 @@
 //! Where the configuration comes from: at the start, at every reload, and for `ringway check`.
 
 use std::borrow::Cow;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::plan::Route;
-use crate::config::{self, Loaded, Outside, Problems, Shadow};
+use crate::config::plan::{Route, ScriptFile, Scripts};
+use crate::config::{self, Loaded, Outside, Problems, ScriptProblem, Shadow};
+use crate::control::scripts;
 use crate::route::shadow::shadowed;
+use crate::script;
 
 /// A configuration's text, or the file it stands in.
 #[derive(Clone, Debug)]
@@ -16,6 +19,8 @@ pub enum Source {
     Text {
         name: &'static str,
         text: Cow<'static, str>,
+        /// Its scripts, by name.
+        scripts: &'static [(&'static str, &'static str)],
     },
 }
 
@@ -23,9 +28,9 @@ impl Source {
     /// Reads and checks everything that a run would load.
     pub fn load(&self) -> Result<Loaded, Problems> {
         match self {
-            Source::File(path) => config::load(path, &dead_routes),
-            Source::Text { name, text } => {
-                config::parse(text, name, Outside { shadowed: &dead_routes, is_dir: &Path::is_dir })
+            Source::File(path) => config::load(path, &Machine { scripts: None }),
+            Source::Text { name, text, scripts } => {
+                config::parse(text, name, &Machine { scripts: Some(scripts) })
             }
         }
     }
@@ -36,6 +41,36 @@ impl Source {
             Source::File(path) => path.display().to_string(),
             Source::Text { name, .. } => (*name).to_owned(),
         }
+    }
+}
+
+/// This machine's files, and what the floors above `config` know.
+struct Machine {
+    /// In place of those of the directory.
+    scripts: Option<&'static [(&'static str, &'static str)]>,
+}
+
+impl Outside for Machine {
+    fn shadowed(&self, routes: &[Arc<Route>]) -> Vec<Shadow> {
+        dead_routes(routes)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn scripts(&self, dir: &Path) -> io::Result<Vec<ScriptFile>> {
+        match self.scripts {
+            Some(scripts) => Ok(scripts
+                .iter()
+                .map(|(name, text)| ScriptFile { name: (*name).into(), text: (*text).into() })
+                .collect()),
+            None => scripts::read(dir),
+        }
+    }
+
+    fn check_scripts(&self, scripts: &Scripts, used: &[Arc<str>]) -> Vec<ScriptProblem> {
+        script::check(scripts, used)
     }
 }
 

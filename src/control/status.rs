@@ -33,6 +33,7 @@ pub fn metrics(control: &Control, snapshots: &[Snapshot]) -> Answer {
         shard_restarts: control.fleet.restarts(),
         access_log_lost: control.log.sink.access_lost(),
         diagnostics_lost: control.log.sink.diagnostics_lost(),
+        counters: Vec::new(),
         cpu_seconds: process::cpu_seconds(),
         open_fds: process::open_files(),
         max_fds: process::max_files(),

@@ -54,6 +54,11 @@ impl Fields {
         self.list.is_empty()
     }
 
+    /// Bytes held, those of replaced and removed fields included.
+    pub fn stored_bytes(&self) -> usize {
+        self.arena.len()
+    }
+
     /// Forgets everything but the capacity.
     pub fn clear(&mut self) {
         self.arena.clear();

@@ -214,7 +214,7 @@ impl RequestHead {
 pub struct ResponseHead {
     pub fields: Fields,
     status: u16,
-    reason: Span,
+    reason: Option<Span>,
     version: Version,
 }
 
@@ -231,9 +231,19 @@ impl ResponseHead {
         self.status
     }
 
-    /// As received, possibly empty.
+    /// Makes it another status (200 to 599), whose reason phrase is the usual one.
+    pub fn set_status(&mut self, status: u16) {
+        debug_assert!((200..=599).contains(&status), "not a final status");
+        self.status = status;
+        self.reason = None;
+    }
+
+    /// As received, possibly empty; the usual phrase of a status that was set.
     pub fn reason(&self) -> &[u8] {
-        self.fields.bytes(self.reason)
+        match self.reason {
+            Some(received) => self.fields.bytes(received),
+            None => super::write::reason_phrase(self.status).as_bytes(),
+        }
     }
 
     pub fn version(&self) -> Version {
@@ -294,7 +304,7 @@ pub fn parse_response(head: &[u8], into: &mut ResponseHead) -> Result<(), HeadEr
     }
     into.status = code;
     into.version = if version == 0 { Version::Http10 } else { Version::Http11 };
-    into.reason = reason_span(head);
+    into.reason = Some(reason_span(head));
     load(head, parsed.headers, &mut into.fields);
     Ok(())
 }

@@ -6,9 +6,11 @@
 mod histogram;
 mod names;
 mod render;
+mod scripts;
 mod shard;
 mod tally;
 
 pub use histogram::Histogram;
 pub use render::{CONTENT_TYPE, ProcessFacts, render};
+pub use scripts::{HOOKS, ScriptMetrics};
 pub use shard::{NO_ROUTE, RouteMetrics, ShardMetrics, Snapshot, TargetMetrics};

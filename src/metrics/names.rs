@@ -55,6 +55,13 @@ families! {
     UPSTREAM_ACTIVE: Gauge "ringway_upstream_active_requests" "Requests at a target now.";
     UPSTREAM_IDLE: Gauge "ringway_upstream_idle_connections" "Idle connections kept to a target now.";
 
+    // Of scripts.
+    SCRIPT_ERRORS: Counter "ringway_script_errors_total" "Hooks that ended in an error, by route and script.";
+    SCRIPT_OPERATIONS: Histogram "ringway_script_operations" "Operations of one call, by script and hook.";
+    SCRIPT_DURATION: Histogram "ringway_script_duration_seconds" "Time of one call, by script and hook.";
+    SCRIPT_COUNTER: Gauge "ringway_script_counter"
+        "What scripts have added to counter(name), over all shards and nodes.";
+
     // Of shards.
     CONNECTIONS: Gauge "ringway_connections" "Client connections open now.";
     CONNECTIONS_TOTAL: Counter "ringway_connections_total" "Client connections accepted.";

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 
-use super::histogram::{BOUNDS, Histogram};
+use super::histogram::{Histogram, Scale};
 use super::names::{self, Family, Kind};
+use super::scripts::{HOOKS, ScriptMetrics};
 use super::shard::{OTHER_STATUS, RouteMetrics, Snapshot, TargetMetrics};
 use crate::base::error::Reason;
 
@@ -25,6 +27,8 @@ pub struct ProcessFacts {
     pub access_log_lost: u64,
     /// `Sink::diagnostics_lost`.
     pub diagnostics_lost: u64,
+    /// The scripts' counters, by name.
+    pub counters: Vec<(Arc<str>, i64)>,
     pub cpu_seconds: Option<f64>,
     pub open_fds: Option<u64>,
     pub max_fds: Option<u64>,
@@ -38,6 +42,7 @@ pub fn render(snapshots: &[Snapshot], process: &ProcessFacts) -> String {
     let mut page = Page { text: String::with_capacity(16 * 1024) };
     routes(&mut page, snapshots);
     targets(&mut page, snapshots);
+    scripts(&mut page, snapshots, process);
     shards(&mut page, snapshots, process);
     facts(&mut page, snapshots.len(), process);
     page.text
@@ -117,6 +122,34 @@ fn targets(page: &mut Page, snapshots: &[Snapshot]) {
     page.family(&names::UPSTREAM_DURATION);
     for (labels, metrics) in &targets {
         page.histogram(&names::UPSTREAM_DURATION, labels, &metrics.duration);
+    }
+}
+
+fn scripts(page: &mut Page, snapshots: &[Snapshot], process: &ProcessFacts) {
+    let mut scripts = BTreeMap::<&str, ScriptMetrics>::new();
+    for (name, metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.scripts) {
+        scripts.entry(name).or_default().absorb(metrics);
+    }
+    page.family(&names::SCRIPT_ERRORS);
+    for (script, metrics) in &scripts {
+        for (route, n) in metrics.errors.borrow().iter() {
+            page.sample(names::SCRIPT_ERRORS.name, "", &[("route", route), ("script", script)], n);
+        }
+    }
+    let hooks = || {
+        scripts.iter().flat_map(|(script, metrics)| {
+            let of_script = |hook: &'static str| [("script", *script), ("hook", hook)];
+            HOOKS.into_iter().zip(&metrics.hooks).map(move |(hook, counted)| (of_script(hook), counted))
+        })
+    };
+    let hooks = || hooks().filter(|(_, counted)| counted.operations.count() > 0);
+    page.family(&names::SCRIPT_OPERATIONS);
+    hooks().for_each(|(labels, hook)| page.histogram(&names::SCRIPT_OPERATIONS, &labels, &hook.operations));
+    page.family(&names::SCRIPT_DURATION);
+    hooks().for_each(|(labels, hook)| page.histogram(&names::SCRIPT_DURATION, &labels, &hook.duration));
+    page.family(&names::SCRIPT_COUNTER);
+    for (name, value) in &process.counters {
+        page.sample(names::SCRIPT_COUNTER.name, "", &[("name", name)], value);
     }
 }
 
@@ -200,17 +233,17 @@ impl Page {
         let _ = writeln!(self.text, " {value}");
     }
 
-    fn histogram(&mut self, family: &Family, labels: &[(&str, &str)], histogram: &Histogram) {
+    fn histogram<S: Scale>(&mut self, family: &Family, labels: &[(&str, &str)], histogram: &Histogram<S>) {
         let mut with_bound = labels.to_vec();
         with_bound.push(("le", "+Inf"));
         let last = with_bound.len() - 1;
-        for ((_, bound), count) in BOUNDS.iter().zip(histogram.cumulative()) {
+        for (bound, count) in histogram.cumulative() {
             with_bound[last].1 = bound;
             self.sample(family.name, "_bucket", &with_bound, count);
         }
         with_bound[last].1 = "+Inf";
         self.sample(family.name, "_bucket", &with_bound, histogram.count());
-        self.sample(family.name, "_sum", labels, histogram.sum_seconds());
+        self.sample(family.name, "_sum", labels, histogram.sum());
         self.sample(family.name, "_count", labels, histogram.count());
     }
 

@@ -51,11 +51,15 @@ impl Scrape {
     fn check_histograms(&self) {
         for ((name, labels), &count) in &self.samples {
             let Some(family) = name.strip_suffix("_count") else { continue };
-            let buckets = BOUNDS.iter().map(|&(_, bound)| bound).chain(["+Inf"]).map(|bound| {
-                let mut labels = labels.clone();
-                labels.insert("le".into(), bound.into());
-                self.samples[&(format!("{family}_bucket"), labels)]
-            });
+            let buckets = crate::metrics::histogram::Exchanges::BOUNDS
+                .iter()
+                .map(|&(_, bound)| bound)
+                .chain(["+Inf"])
+                .map(|bound| {
+                    let mut labels = labels.clone();
+                    labels.insert("le".into(), bound.into());
+                    self.samples[&(format!("{family}_bucket"), labels)]
+                });
             let buckets: Vec<_> = buckets.collect();
             assert!(buckets.is_sorted(), "{name}{labels:?}");
             assert_eq!(buckets.last(), Some(&count), "{name}{labels:?}");
@@ -126,6 +130,7 @@ fn facts() -> ProcessFacts {
         shard_restarts: 1,
         access_log_lost: 5,
         diagnostics_lost: 4,
+        counters: vec![("hits".into(), 3)],
         cpu_seconds: Some(1.25),
         open_fds: Some(12),
         max_fds: Some(1024),

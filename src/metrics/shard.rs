@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::histogram::{Histogram, add};
 use super::names::{self, Family};
+use super::scripts::ScriptMetrics;
 use super::tally::Tally;
 use crate::base::error::Reason;
 
@@ -38,6 +39,7 @@ pub struct ShardMetrics {
     unrouted: Rc<RouteMetrics>,
     routes: RefCell<HashMap<Arc<str>, Rc<RouteMetrics>>>,
     targets: RefCell<HashMap<TargetKey, Rc<TargetMetrics>>>,
+    scripts: RefCell<HashMap<Arc<str>, Rc<ScriptMetrics>>>,
 }
 
 impl ShardMetrics {
@@ -53,6 +55,7 @@ impl ShardMetrics {
             unrouted: Rc::default(),
             routes: RefCell::default(),
             targets: RefCell::default(),
+            scripts: RefCell::default(),
         }
     }
 
@@ -72,6 +75,19 @@ impl ShardMetrics {
     /// The counters of a target: the same ones for the same two names.
     pub fn target(&self, upstream: &Arc<str>, target: &Arc<str>) -> Rc<TargetMetrics> {
         self.targets.borrow_mut().entry((upstream.clone(), target.clone())).or_default().clone()
+    }
+
+    /// The counters of a script: the same ones for the same name.
+    pub fn script(&self, name: &str) -> Rc<ScriptMetrics> {
+        if let Some(metrics) = self.scripts.borrow().get(name) {
+            return metrics.clone();
+        }
+        self.scripts.borrow_mut().entry(name.into()).or_default().clone()
+    }
+
+    /// After a reload: forgets the scripts that no route has any more.
+    pub fn retain_scripts(&self, keep: impl Fn(&str) -> bool) {
+        self.scripts.borrow_mut().retain(|name, _| keep(name));
     }
 
     /// After a reload: forgets the routes and the (upstream, target) pairs that are no longer configured. Who still
@@ -98,6 +114,7 @@ impl ShardMetrics {
             values: self.values(),
             routes,
             targets: targets.iter().map(|(key, metrics)| (key.clone(), (**metrics).clone())).collect(),
+            scripts: self.scripts.borrow().iter().map(|(name, of)| (name.clone(), (**of).clone())).collect(),
         }
     }
 
@@ -121,6 +138,7 @@ pub struct Snapshot {
     pub(super) values: Vec<(&'static Family, u64)>,
     pub(super) routes: Vec<(Arc<str>, RouteMetrics)>,
     pub(super) targets: Vec<(TargetKey, TargetMetrics)>,
+    pub(super) scripts: Vec<(Arc<str>, ScriptMetrics)>,
 }
 
 impl Snapshot {

@@ -30,6 +30,15 @@ fn an_empty_file_has_exactly_the_defaults_of_the_contract() {
         },
         admin: None,
         log: Log { access: AccessFormat::Json, target: LogTarget::Stdout, level: Level::Info },
+        scripts: Scripts {
+            dir: "scripts".into(),
+            max_operations: 20_000,
+            max_time: Duration::from_millis(50),
+            max_body: 1024 * 1024,
+            on_error: OnError::Fail,
+            env: vec![],
+            files: vec![],
+        },
         upstreams: vec![],
         routes: vec![],
     };
@@ -75,6 +84,8 @@ fn upstreams_and_routes_have_the_defaults_of_the_contract() {
         response_headers: HeaderEdits::default(),
         deprecated: None,
         timeout: None,
+        scripts: vec![],
+        vars: vec![],
     };
     assert_eq!(found.upstreams, [Arc::new(upstream)]);
     assert_eq!(found.routes, [Arc::new(route)]);

@@ -1,23 +1,55 @@
 //! What configurations mean and what is refused in them, from text; helpers for the files below.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::plan::*;
 use super::problems::Problems;
-use super::{Loaded, Outside, Shadowed, parse};
+use super::{Loaded, Outside, ScriptProblem, Shadow, parse};
 
 mod meaning;
 mod refusals;
 mod report;
 
-const NO_SHADOWS: Shadowed<'static> = &|_| Vec::new();
+/// A world of two directories and two scripts, of which `bad.rhai` has a problem.
+struct World<'a> {
+    shadowed: &'a dyn Fn(&[Arc<Route>]) -> Vec<Shadow>,
+}
 
-fn outside(shadowed: Shadowed<'_>) -> Outside<'_> {
-    Outside { shadowed, is_dir: &|path| path == Path::new("/var/log") || path == Path::new(".") }
+const WORLD: World<'static> = World { shadowed: &|_| Vec::new() };
+
+impl Outside for World<'_> {
+    fn shadowed(&self, routes: &[Arc<Route>]) -> Vec<Shadow> {
+        (self.shadowed)(routes)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path == Path::new("/var/log") || path == Path::new(".")
+    }
+
+    fn scripts(&self, dir: &Path) -> io::Result<Vec<ScriptFile>> {
+        if dir != Path::new("scripts") {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let file = |name: &str, text: &str| ScriptFile { name: name.into(), text: text.into() };
+        Ok(vec![file("bad.rhai", "fn on_request(req) {\n    oops();\n}\n"), file("tag.rhai", "")])
+    }
+
+    fn check_scripts(&self, _: &Scripts, used: &[Arc<str>]) -> Vec<ScriptProblem> {
+        let oops = |script: &Arc<str>| ScriptProblem {
+            script: script.to_string(),
+            line: 2,
+            column: 5,
+            message: "no function `oops`".to_owned(),
+            hint: String::new(),
+        };
+        used.iter().filter(|name| ***name == *"bad.rhai").map(oops).collect()
+    }
 }
 
 fn read(text: &str) -> Result<Loaded, Problems> {
-    parse(text, "f.toml", outside(NO_SHADOWS))
+    parse(text, "f.toml", &WORLD)
 }
 
 fn plan(text: &str) -> Plan {

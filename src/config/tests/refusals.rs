@@ -261,10 +261,10 @@ fn what_a_routes_policies_say_is_checked() {
 #[test]
 fn route_names_are_given_once() {
     let route = |name: &str, path: &str| format!("[[route]]\n{name}\npath = \"{path}\"\nrespond = {{}}\n");
-    let text = route("name = \"a\"", "/1") + &route("name = \"a\"", "/2");
+    let text = route("name = \"a\"", "/1") + &*route("name = \"a\"", "/2");
     each_has_one_problem(&[(&text, "6:8", "route name `a` is given twice")]);
     assert!(read(&text).unwrap_err().render(false).contains("first here"), "it shows both places");
-    let text = route("", "/1") + &route("name = \"route-1\"", "/2");
+    let text = route("", "/1") + &*route("name = \"route-1\"", "/2");
     each_has_one_problem(&[(&text, "6:8", "`route-1` is given twice")]);
 }
 
@@ -298,7 +298,7 @@ fn a_route_whose_matching_is_wrong_is_not_held_against_others() {
             assert_eq!(routes.len(), 1, "{line}");
             vec![]
         };
-        assert_eq!(parse(&text, "f", outside(&shadowed)).unwrap_err().len(), 1, "{line}");
+        assert_eq!(parse(&text, "f", &World { shadowed: &shadowed }).unwrap_err().len(), 1, "{line}");
     }
 }
 
@@ -313,7 +313,7 @@ fn routes_that_can_never_match_are_errors_that_show_both() {
         assert_eq!(routes.iter().map(|route| &*route.name).collect::<Vec<_>>(), ["b", "c", "d"]);
         vec![Shadow { dead: 1, by: 0, same: false }, Shadow { dead: 2, by: 0, same: true }]
     };
-    let found = parse(text, "f", outside(&shadowed)).unwrap_err();
+    let found = parse(text, "f", &World { shadowed: &shadowed }).unwrap_err();
     let lines: Vec<_> = found.lines().collect();
     assert!(lines[1].starts_with("f:10:8: route `c` can never match: route `b` takes all"), "{lines:#?}");
     assert!(lines[3].starts_with("f:14:8: route `d` matches exactly what route `b` matches"), "{lines:#?}");

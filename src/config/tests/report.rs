@@ -63,7 +63,7 @@ fn secrets_are_never_shown() {
         format!("[upstream.a]\ntargets = [\"redis://me:{hush}@a\"]"),
     ] {
         let found = read(&text).unwrap_err();
-        let shown = found.render(false) + &found.lines().collect::<String>() + &format!("{found:?}");
+        let shown = found.render(false) + &*found.lines().collect::<String>() + &*format!("{found:?}");
         assert!(!shown.contains(hush), "{shown}");
     }
 }
@@ -72,11 +72,11 @@ fn secrets_are_never_shown() {
 fn an_unreadable_file_and_one_that_is_not_utf_8_are_problems() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("none.toml");
-    let found = load(&path, NO_SHADOWS).unwrap_err();
+    let found = load(&path, &WORLD).unwrap_err();
     assert!(found.render(false).contains("cannot read the configuration: No such file"), "{found:?}");
     assert!(found.render(false).contains("--config FILE"));
     std::fs::write(&path, b"[server]\nlisten = \"\xff\"\n").unwrap();
-    let found = load(&path, NO_SHADOWS).unwrap_err();
+    let found = load(&path, &WORLD).unwrap_err();
     assert!(found.lines().next().unwrap().contains("none.toml:2:11: this is not UTF-8"), "{found:?}");
 }
 
@@ -84,7 +84,7 @@ fn an_unreadable_file_and_one_that_is_not_utf_8_are_problems() {
 fn the_starter_and_the_demo_load_without_a_word() {
     for file in ["config/gateway.toml", "config/demo.toml"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        let loaded = load(&path, NO_SHADOWS).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+        let loaded = load(&path, &WORLD).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
         assert!(loaded.warnings.is_empty(), "{}", loaded.warnings.render(false));
     }
 }
@@ -108,7 +108,7 @@ fn the_schema_and_the_documentation_name_the_same_keys() {
 fn the_summary_fits_a_screen_however_much_there_is() {
     let route = |n: usize| format!("[[route]]\nname = \"r{n}\"\npath = \"/{n}/*\"\nupstream = \"u{n}\"\n");
     let upstream = |n: usize| format!("[upstream.u{n}]\ntargets = [\"http://a\", \"http://b\"]\n");
-    let text: String = (0..100).map(|n| route(n) + &upstream(n)).collect();
+    let text: String = (0..100).map(|n| route(n) + &*upstream(n)).collect();
     let shown = summary(&plan(&text));
     assert!(shown.lines().count() <= 40, "{shown}");
     assert!(shown.contains("0.0.0.0:8080") && shown.contains("http://a, http://b"), "{shown}");
@@ -123,7 +123,7 @@ fn many_routes_load_in_a_time_that_grows_with_their_number_alone() {
         let route = |n| {
             format!("[[route]]\nname = \"r{n}\"\npath = \"/api/{n}/{{id}}\"\nupstream = \"{upstream}\"\n")
         };
-        head + &(0..routes).map(route).collect::<String>()
+        head + &*(0..routes).map(route).collect::<String>()
     };
     let took = |text: &str| {
         let start = Instant::now();

@@ -193,7 +193,11 @@ mod tests {
 
     #[test]
     fn every_route_of_the_demo_is_shown_and_nothing_that_is_not_there() {
-        let source = Source::Text { name: "demo.toml", text: super::super::TEXT.into() };
+        let source = Source::Text {
+            name: "demo.toml",
+            text: super::super::TEXT.into(),
+            scripts: super::super::scripts::ALL,
+        };
         let plan = source.load().expect("a good configuration").plan;
         let mut shown: Vec<_> =
             STOPS.iter().flat_map(|(_, stops)| *stops).filter_map(|stop| stop.route).collect();

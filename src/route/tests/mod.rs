@@ -95,6 +95,8 @@ fn route(paths: &str) -> Route {
         response_headers: HeaderEdits::default(),
         deprecated: None,
         timeout: None,
+        scripts: vec![],
+        vars: vec![],
     }
 }
 

@@ -1,0 +1,113 @@
+//! What a call may use: operations, time, memory. Looked at before every operation of a script.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rhai::{Dynamic, Engine};
+
+use super::stage::World;
+use crate::base::memory::Gauge;
+
+/// The limits of one call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Steps of the script, roughly one an expression.
+    pub operations: u64,
+    /// By the clock on the wall.
+    pub time: Duration,
+    /// Bytes of a body that is buffered, and of a string.
+    pub body_bytes: usize,
+}
+
+/// Bytes of memory per byte of `body_bytes`: a body is there as text, parsed, changed and written.
+const MEMORY_PER_BODY_BYTE: usize = 32;
+/// Whatever `body_bytes` says.
+const LEAST_MEMORY_BYTES: usize = 4 * 1024 * 1024;
+/// Operations between two looks at the clock, at the most.
+const CLOCK_EVERY: u64 = 32;
+/// Bytes allocated between two looks at the clock: operations that take long (parsing a body, say) allocate much.
+const CLOCK_EVERY_BYTES: u64 = 64 * 1024;
+
+impl Limits {
+    /// What a call may hold, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.body_bytes.saturating_mul(MEMORY_PER_BODY_BYTE).max(LEAST_MEMORY_BYTES)
+    }
+}
+
+/// Watches over the call that runs.
+pub(super) struct Budget {
+    limits: Limits,
+    memory: Gauge,
+    began: Cell<Option<Instant>>,
+    began_bytes: Cell<i64>,
+    operations: Cell<u64>,
+    /// What had been allocated when the clock was looked at last.
+    looked_bytes: Cell<u64>,
+    clock: Rc<dyn World>,
+}
+
+impl Budget {
+    pub fn new(limits: Limits, clock: Rc<dyn World>) -> Budget {
+        Budget {
+            limits,
+            memory: Gauge::of_this_thread(),
+            began: Cell::new(None),
+            began_bytes: Cell::new(0),
+            operations: Cell::new(0),
+            looked_bytes: Cell::new(0),
+            clock,
+        }
+    }
+
+    /// Sets the engine's own limits, and this watch beside them.
+    pub fn install(self: &Rc<Self>, engine: &mut Engine) {
+        const LEVELS: usize = 32;
+        const EXPRESSION_DEPTH: usize = 64;
+        const ITEMS: usize = 100_000;
+        engine
+            .set_max_operations(self.limits.operations)
+            .set_max_call_levels(LEVELS)
+            .set_max_expr_depths(EXPRESSION_DEPTH, EXPRESSION_DEPTH)
+            .set_max_variables(256)
+            .set_max_functions(256)
+            .set_max_modules(16)
+            .set_max_array_size(ITEMS)
+            .set_max_map_size(ITEMS)
+            .set_max_string_size(self.limits.body_bytes.saturating_mul(2).max(64 * 1024));
+        let watch = self.clone();
+        engine.on_progress(move |operations| watch.look(operations));
+    }
+
+    /// A call begins at `now`.
+    pub fn begin(&self, now: Instant) {
+        self.began.set(Some(now));
+        self.began_bytes.set(self.memory.bytes());
+        self.operations.set(0);
+        self.looked_bytes.set(self.memory.allocated_bytes());
+    }
+
+    /// How many operations the call has made.
+    pub fn operations(&self) -> u64 {
+        self.operations.get()
+    }
+
+    /// `Some`: the call ends here, with this as its reason.
+    fn look(&self, operations: u64) -> Option<Dynamic> {
+        self.operations.set(operations);
+        let held = self.memory.bytes().wrapping_sub(self.began_bytes.get());
+        if usize::try_from(held).is_ok_and(|held| held > self.limits.memory_bytes()) {
+            return Some(format!("it holds more than {} bytes of memory", self.limits.memory_bytes()).into());
+        }
+        let allocated = self.memory.allocated_bytes();
+        let is_light = allocated.wrapping_sub(self.looked_bytes.get()) < CLOCK_EVERY_BYTES;
+        if is_light && !operations.is_multiple_of(CLOCK_EVERY) {
+            return None;
+        }
+        self.looked_bytes.set(allocated);
+        let took = self.clock.instant().saturating_duration_since(self.began.get()?);
+        (took > self.limits.time)
+            .then(|| format!("it took longer than {} ms (max_time)", self.limits.time.as_millis()).into())
+    }
+}

@@ -1,0 +1,192 @@
+//! A route's scripts, in order on the way in and in reverse on the way out.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::engine::{Engine, vars_map};
+use super::fault::Fault;
+use super::objects::{Reply, ReplyBody};
+use super::program::Program;
+use super::stage::{Hook, RouteView};
+use super::transaction::{Content, Transaction};
+use crate::config::plan::{self, Action, OnError};
+use crate::http::head::ResponseHead;
+
+/// A route's scripts, ready to run.
+pub struct Chain {
+    route: Rc<RouteView>,
+    programs: Vec<Rc<Program>>,
+    has: [bool; Hook::ALL.len()],
+    on_error: OnError,
+}
+
+/// What a chain of request hooks has come to.
+pub enum Verdict {
+    /// The request goes on.
+    Continue,
+    /// A script answers.
+    Answer(Answer),
+}
+
+/// An answer in a script's own words, or by the gateway in its name.
+pub enum Answer {
+    /// The response stands in the transaction, its body in `edits.response_body`.
+    Own,
+    /// 403 `script_denied`, with this detail for the client; empty: none.
+    Denied(String),
+}
+
+/// Told of each error as it happens.
+pub type OnFault<'a> = &'a dyn Fn(&Fault);
+
+impl Chain {
+    /// Compiles what the route names; `None` where it names nothing.
+    ///
+    /// # Errors
+    /// The first script that does not compile; a checked configuration has none.
+    pub fn build(
+        engine: &Engine,
+        scripts: &plan::Scripts,
+        route: &plan::Route,
+        upstreams: &Rc<[Arc<str>]>,
+    ) -> Result<Option<Chain>, Fault> {
+        if route.scripts.is_empty() {
+            return Ok(None);
+        }
+        let programs: Vec<_> =
+            route.scripts.iter().map(|name| engine.program(name)).collect::<Result<_, _>>()?;
+        let has = Hook::ALL.map(|hook| programs.iter().any(|program| program.has(hook)));
+        let view = RouteView {
+            name: (&*route.name).into(),
+            vars: vars_map(route.vars.iter().map(|(name, value)| (&**name, &**value))),
+            upstream: match &route.action {
+                Action::Proxy(proxy) => Some(proxy.upstream),
+                Action::Respond(_) | Action::Redirect(_) => None,
+            },
+            upstreams: upstreams.clone(),
+        };
+        Ok(Some(Chain { route: Rc::new(view), programs, has, on_error: scripts.on_error }))
+    }
+
+    /// Whether any of the scripts defines the hook.
+    pub fn has(&self, hook: Hook) -> bool {
+        self.has[hook as usize]
+    }
+
+    /// Runs `on_request` or `on_request_body` until one answers.
+    ///
+    /// # Errors
+    /// A script's error, unless errors are ignored.
+    pub fn on_request(
+        &self,
+        engine: &Engine,
+        hook: Hook,
+        transaction: &mut Transaction,
+        on_fault: OnFault<'_>,
+    ) -> Result<Verdict, Fault> {
+        for program in self.with(hook) {
+            if let Some(reply) = self.run(engine, program, hook, transaction, on_fault)? {
+                return Ok(Verdict::Answer(apply(reply, transaction)));
+            }
+        }
+        Ok(Verdict::Continue)
+    }
+
+    /// Runs `on_response` or `on_response_body`, the last script's first. An answer takes the response's place and
+    /// is what the scripts before see; only a denial ends it.
+    ///
+    /// # Errors
+    /// As [`Chain::on_request`].
+    pub fn on_response(
+        &self,
+        engine: &Engine,
+        hook: Hook,
+        transaction: &mut Transaction,
+        on_fault: OnFault<'_>,
+    ) -> Result<Verdict, Fault> {
+        for program in self.with(hook).rev() {
+            if let Some(reply) = self.run(engine, program, hook, transaction, on_fault)?
+                && let denied @ Answer::Denied(_) = apply(reply, transaction)
+            {
+                return Ok(Verdict::Answer(denied));
+            }
+        }
+        Ok(Verdict::Continue)
+    }
+
+    /// Runs every `on_log`. Its errors are told and change nothing.
+    pub fn on_log(&self, engine: &Engine, transaction: &mut Transaction, on_fault: OnFault<'_>) {
+        for program in self.with(Hook::Log).rev() {
+            if let Err(fault) = engine.run(program, Hook::Log, &self.route, transaction) {
+                on_fault(&fault);
+            }
+        }
+    }
+
+    fn with(&self, hook: Hook) -> impl DoubleEndedIterator<Item = &Program> {
+        self.programs.iter().map(|program| &**program).filter(move |program| program.has(hook))
+    }
+
+    fn run(
+        &self,
+        engine: &Engine,
+        program: &Program,
+        hook: Hook,
+        transaction: &mut Transaction,
+        on_fault: OnFault<'_>,
+    ) -> Result<Option<Reply>, Fault> {
+        let before = (self.on_error == OnError::Ignore).then(|| Snapshot::of(transaction));
+        let result = engine.run(program, hook, &self.route, transaction);
+        if let Err(fault) = &result {
+            on_fault(fault);
+            if let Some(before) = before {
+                before.restore(transaction);
+                return Ok(None);
+            }
+        }
+        result
+    }
+}
+
+/// Puts a reply into the transaction.
+fn apply(reply: Reply, transaction: &mut Transaction) -> Answer {
+    match Rc::unwrap_or_clone(reply.0) {
+        ReplyBody::Denied { detail } => Answer::Denied(detail),
+        ReplyBody::Own { status, fields, body } => {
+            transaction.response.clear();
+            transaction.response.set_status(status);
+            transaction.response.fields = fields;
+            transaction.edits.response_body = Content { bytes: Some(body), changed: true };
+            Answer::Own
+        }
+    }
+}
+
+/// All that a hook can change.
+struct Snapshot {
+    request: crate::http::fields::Fields,
+    response: ResponseHead,
+    edits: super::transaction::Edits,
+}
+
+impl Snapshot {
+    fn of(transaction: &Transaction) -> Snapshot {
+        let mut edits = transaction.edits.clone();
+        // Shared with the transaction, it would change with it.
+        edits.ctx = edits.ctx.flatten_clone();
+        Snapshot {
+            request: transaction.request.fields.clone(),
+            response: transaction.response.clone(),
+            edits,
+        }
+    }
+
+    fn restore(self, transaction: &mut Transaction) {
+        transaction.request.fields = self.request;
+        transaction.response = self.response;
+        transaction.edits = self.edits;
+        if !transaction.edits.ctx.is_unit() {
+            transaction.edits.ctx = std::mem::take(&mut transaction.edits.ctx).into_shared();
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What is wrong with scripts, found before any request meets them: they compile, they call only functions that are
+//! there, their hooks take what hooks are given, and their imports exist.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rhai::{AST, ASTNode, Engine as Rhai, Expr, FnCallExpr, Position, Stmt};
+
+use super::engine::Engine;
+use super::fault::Fault;
+use super::library::Library;
+use super::stage::{Hook, LogLine, World};
+use crate::config::ScriptProblem;
+use crate::config::plan::{ScriptFile, Scripts};
+use crate::metrics::ScriptMetrics;
+
+/// Everything that is wrong with the scripts of these names and with what they import.
+pub fn check(scripts: &Scripts, used: &[Arc<str>]) -> Vec<ScriptProblem> {
+    let engine = Engine::new(scripts, Rc::new(Nowhere));
+    let mut checker =
+        Checker { engine: &engine, native: native(engine.rhai()), seen: HashSet::new(), found: Vec::new() };
+    for name in used {
+        let before = checker.found.len();
+        if let Some(file) = engine.library().file(name) {
+            checker.file(file, true);
+        }
+        // What only running its top level shows.
+        if checker.found.len() == before
+            && let Err(fault) = engine.program(name)
+        {
+            checker.found.push(problem(fault, ""));
+        }
+    }
+    checker.found
+}
+
+/// Functions by name and number of arguments.
+type Arities = HashMap<String, BTreeSet<usize>>;
+
+struct Checker<'e> {
+    engine: &'e Engine,
+    native: Arities,
+    seen: HashSet<Arc<str>>,
+    found: Vec<ScriptProblem>,
+}
+
+/// What a script has of its own.
+#[derive(Default)]
+struct Own {
+    functions: Arities,
+    /// Members of maps: a call of one may be of a closure that it holds.
+    members: HashSet<String>,
+    /// Imported modules' functions, by the name that they were given.
+    imports: HashMap<String, Arities>,
+}
+
+impl Checker<'_> {
+    /// Checks one file, as a route's script or as an imported one.
+    fn file(&mut self, file: &ScriptFile, is_policy: bool) {
+        if !self.seen.insert(file.name.clone()) {
+            return;
+        }
+        let ast = match Library::compile(self.engine.rhai(), file) {
+            Ok(ast) => ast,
+            Err(error) => return self.found.push(problem(Fault::of_parser(&file.name, &error), "")),
+        };
+        if is_policy {
+            self.hooks(file, &ast);
+        }
+        let mut own = Own::default();
+        for function in ast.iter_functions() {
+            own.functions.entry(function.name.to_owned()).or_default().insert(function.params.len());
+        }
+        ast.walk(&mut |path| {
+            self.gather(file, path, &mut own);
+            true
+        });
+        ast.walk(&mut |path| {
+            self.calls(file, path, &own);
+            true
+        });
+    }
+
+    fn hooks(&mut self, file: &ScriptFile, ast: &AST) {
+        let mut has_one = false;
+        for function in ast.iter_functions() {
+            let Some(hook) = Hook::ALL.into_iter().find(|hook| hook.name() == function.name) else {
+                continue;
+            };
+            has_one = true;
+            let wanted = hook.parameters();
+            if function.params.len() != wanted.len() {
+                let place = place_of(&file.text, function.name);
+                let message = format!(
+                    "`{}` takes {}, not {}",
+                    function.name,
+                    count(wanted.len(), "parameter"),
+                    function.params.len()
+                );
+                let hint = format!("write fn {}({})", function.name, wanted.join(", "));
+                self.found.push(problem(Fault::at(&file.name, place, message), &hint));
+            }
+        }
+        if !has_one {
+            let names: Vec<&str> = Hook::ALL.iter().map(|hook| hook.name()).collect();
+            let message = "this script defines no hook, so it would never run";
+            let hint = format!("define one of {}", names.join(", "));
+            self.found.push(problem(Fault::at(&file.name, Position::NONE, message), &hint));
+        }
+    }
+
+    /// Notes imports and members, which may stand behind their use.
+    fn gather(&mut self, file: &ScriptFile, path: &[ASTNode], own: &mut Own) {
+        match path.last() {
+            Some(ASTNode::Stmt(Stmt::Import(import, place))) => {
+                let (what, alias) = (&import.0, import.1.as_str());
+                let Expr::StringConstant(name, _) = what else {
+                    let message = "`import` takes a file's name, written out";
+                    return self.found.push(problem(
+                        Fault::at(&file.name, *place, message),
+                        "write import \"lib/name\" as name;",
+                    ));
+                };
+                let Some(imported) = self.engine.library().file(name).cloned() else {
+                    let message = format!("there is no script {name:?} to import");
+                    let hint = "imports are of files in `[scripts] dir`, with or without .rhai";
+                    return self.found.push(problem(Fault::at(&file.name, what.position(), message), hint));
+                };
+                self.file(&imported, false);
+                let functions = Library::compile(self.engine.rhai(), &imported)
+                    .map(|ast| public(&ast))
+                    .unwrap_or_default();
+                own.imports.insert(alias.to_owned(), functions);
+            }
+            Some(ASTNode::Expr(Expr::Map(members, _))) => {
+                own.members.extend(members.0.iter().map(|(name, _)| name.as_str().to_owned()));
+            }
+            Some(ASTNode::Expr(Expr::Property(property, _))) => {
+                _ = own.members.insert(property.2.to_string())
+            }
+            _ => {}
+        }
+    }
+
+    fn calls(&mut self, file: &ScriptFile, path: &[ASTNode], own: &Own) {
+        let (call, place, is_method) = match path.last() {
+            Some(ASTNode::Expr(Expr::FnCall(call, place)) | ASTNode::Stmt(Stmt::FnCall(call, place))) => {
+                (call, *place, false)
+            }
+            Some(ASTNode::Expr(Expr::MethodCall(call, place))) => (call, *place, true),
+            _ => return,
+        };
+        if let Some((message, hint)) = self.wrong_call(call, is_method, own) {
+            self.found.push(problem(Fault::at(&file.name, place, message), &hint));
+        }
+    }
+
+    /// What is wrong with a call, and what to do.
+    fn wrong_call(&self, call: &FnCallExpr, is_method: bool, own: &Own) -> Option<(String, String)> {
+        let (name, given) = (call.name.as_str(), call.args.len());
+        // Operators are looked up by the types of what they are given; closures have names that nobody wrote.
+        if call.op_token.is_some() || name.starts_with("anon$") || LANGUAGE.contains(&name) {
+            return None;
+        }
+        let root = (!call.namespace.is_empty()).then(|| call.namespace.root().to_owned());
+        let mut arities: BTreeSet<usize> = BTreeSet::new();
+        match &root {
+            Some(module) => match own.imports.get(module) {
+                Some(functions) if call.namespace.path.len() == 1 => {
+                    arities.extend(functions.get(name).into_iter().flatten());
+                }
+                // A module within a module, or one imported in another function: the call itself will tell.
+                _ => return None,
+            },
+            None => {
+                let of_native = self.native.get(name).into_iter().flatten();
+                // What a method is called on is the first argument of a native function, and `this` in a script's.
+                arities.extend(of_native.filter_map(|n| n.checked_sub(usize::from(is_method))));
+                arities.extend(own.functions.get(name).into_iter().flatten());
+            }
+        }
+        if arities.contains(&given) || (is_method && own.members.contains(name)) {
+            return None;
+        }
+        if arities.is_empty() {
+            let known = self.native.keys().chain(own.functions.keys()).map(String::as_str);
+            let hint = crate::config::closest(name, known.filter(|name| name.chars().all(is_word)));
+            let hint = hint.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
+            return Some((format!("there is no function `{name}`"), hint));
+        }
+        let takes: Vec<String> = arities.iter().map(ToString::to_string).collect();
+        let message = format!("`{name}` is called with {}", count(given, "argument"));
+        Some((message, format!("it takes {}", takes.join(" or "))))
+    }
+}
+
+/// What the language itself understands.
+const LANGUAGE: [&str; 10] =
+    ["print", "debug", "type_of", "is_shared", "is_def_fn", "is_def_var", "Fn", "call", "curry", "eval"];
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// All functions that are there before a script defines its own.
+fn native(rhai: &Rhai) -> Arities {
+    let mut arities = Arities::new();
+    let all = rhai.collect_fn_metadata(
+        None,
+        |function| Some((function.metadata.name.to_string(), function.metadata.num_params)),
+        true,
+    );
+    for (name, parameters) in all {
+        arities.entry(name).or_default().insert(parameters);
+    }
+    arities
+}
+
+/// The functions that an importing script may call.
+fn public(ast: &AST) -> Arities {
+    let mut arities = Arities::new();
+    for function in ast.iter_functions().filter(|function| function.access == rhai::FnAccess::Public) {
+        arities.entry(function.name.to_owned()).or_default().insert(function.params.len());
+    }
+    arities
+}
+
+/// Where a function's name stands in its definition.
+fn place_of(text: &str, function: &str) -> Position {
+    for (number, line) in (1..).zip(text.lines()) {
+        let Some(at) = line.find(&format!("fn {function}")) else { continue };
+        let column = line[..at].chars().count() + "fn ".len() + 1;
+        if let (Ok(number), Ok(column)) = (u16::try_from(number), u16::try_from(column)) {
+            return Position::new(number, column);
+        }
+    }
+    Position::NONE
+}
+
+fn problem(fault: Fault, hint: &str) -> ScriptProblem {
+    let Fault { script, line, column, message } = fault;
+    ScriptProblem { script, line, column, message, hint: hint.to_owned() }
+}
+
+/// The world of scripts that are only looked at.
+struct Nowhere;
+
+impl World for Nowhere {
+    fn unix_ms(&self) -> u64 {
+        0
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn uuid(&self, _: &mut Vec<u8>) {}
+
+    fn log(&self, _: &LogLine<'_>) {}
+
+    fn add_to_counter(&self, _: &str, _: i64) -> bool {
+        true
+    }
+
+    fn counter(&self, _: &str) -> i64 {
+        0
+    }
+
+    fn metrics(&self, _: &str) -> Rc<ScriptMetrics> {
+        Rc::default()
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}

@@ -1,0 +1,161 @@
+//! A shard's script engine: the language with the gateway's objects and functions in it, and every program compiled
+//! so far.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rhai::packages::{Package, StandardPackage};
+use rhai::{Dynamic, Module, OptimizationLevel, Scope, Shared};
+
+use super::budget::{Budget, Limits};
+use super::fault::Fault;
+use super::functions;
+use super::library::{Library, Resolver, VARS};
+use super::objects::{self, Reply};
+use super::program::Program;
+use super::stage::{Hook, RouteView, Stage, World, thrown};
+use super::transaction::Transaction;
+use crate::config::plan;
+
+/// One engine; it is of one thread, like everything it holds.
+pub struct Engine {
+    rhai: rhai::Engine,
+    stage: Rc<Stage>,
+    budget: Rc<Budget>,
+    library: Shared<Library>,
+    programs: RefCell<HashMap<Arc<str>, Rc<Program>>>,
+}
+
+impl Engine {
+    /// An engine for a configuration's scripts; nothing is compiled yet.
+    pub fn new(scripts: &plan::Scripts, world: Rc<dyn World>) -> Engine {
+        let stage = Rc::new(Stage::new(world.clone(), scripts.env.clone()));
+        let limits = Limits {
+            operations: scripts.max_operations,
+            time: scripts.max_time,
+            body_bytes: scripts.max_body,
+        };
+        let budget = Rc::new(Budget::new(limits, world));
+        let library = Shared::new(Library::new(&scripts.files));
+        let mut rhai = language();
+        budget.install(&mut rhai);
+        objects::register(&mut rhai, &stage);
+        functions::register(&mut rhai, &stage);
+        rhai.set_module_resolver(Resolver(library.clone()));
+        give_vars(&mut rhai, &stage);
+        Engine { rhai, stage, budget, library, programs: RefCell::default() }
+    }
+
+    /// The program of that name, compiled and its top level run when first asked for.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it; [`super::check`] finds all.
+    pub fn program(&self, name: &Arc<str>) -> Result<Rc<Program>, Fault> {
+        if let Some(program) = self.programs.borrow().get(name) {
+            return Ok(program.clone());
+        }
+        let file = self.library.file(name).ok_or_else(|| Fault {
+            script: name.to_string(),
+            line: 0,
+            column: 0,
+            message: "there is no such file".to_owned(),
+        })?;
+        let ast = Library::compile(&self.rhai, file).map_err(|error| Fault::of_parser(name, &error))?;
+        self.budget.begin(self.stage.world.instant());
+        let module = Module::eval_ast_as_new(Scope::new(), &ast, &self.rhai);
+        let module = module.map_err(|error| Fault::of_run(name, error))?;
+        let metrics = self.stage.world.metrics(name);
+        let program = Rc::new(Program::new(file.name.clone(), &ast, module.into(), metrics));
+        self.programs.borrow_mut().insert(name.clone(), program.clone());
+        Ok(program)
+    }
+
+    /// Runs one hook of one program on a transaction.
+    ///
+    /// # Errors
+    /// Whatever the script did wrong; the transaction then has what it did until there.
+    pub(super) fn run(
+        &self,
+        program: &Program,
+        hook: Hook,
+        route: &Rc<RouteView>,
+        transaction: &mut Transaction,
+    ) -> Result<Option<Reply>, Fault> {
+        let stage = &*self.stage;
+        let began = stage.world.instant();
+        stage.transaction.swap(&RefCell::new(std::mem::take(transaction)));
+        stage.hook.set(Some(hook));
+        self.set_scene(program, route);
+        self.budget.begin(began);
+        let result = program.call(&self.rhai, hook);
+        *transaction = stage.transaction.take();
+        stage.hook.set(None);
+        let took = stage.world.instant().saturating_duration_since(began);
+        program.metrics.hook(hook as usize).ran(self.budget.operations(), took);
+        match result {
+            Ok(value) => Ok(value.try_cast::<Reply>()),
+            Err(error) => {
+                program.metrics.failed(&route.name);
+                Err(Fault::of_run(&program.name, error))
+            }
+        }
+    }
+
+    /// Which script and route the stage is set for.
+    fn set_scene(&self, program: &Program, route: &Rc<RouteView>) {
+        let mut script = self.stage.script.borrow_mut();
+        if !Arc::ptr_eq(&script, &program.name) {
+            *script = program.name.clone();
+        }
+        let mut now = self.stage.route.borrow_mut();
+        if !now.as_ref().is_some_and(|now| Rc::ptr_eq(now, route)) {
+            *now = Some(route.clone());
+        }
+    }
+
+    pub(super) fn rhai(&self) -> &rhai::Engine {
+        &self.rhai
+    }
+
+    pub(super) fn library(&self) -> &Library {
+        &self.library
+    }
+}
+
+/// The language as scripts of a gateway have it.
+fn language() -> rhai::Engine {
+    let mut rhai = rhai::Engine::new_raw();
+    StandardPackage::new().register_into_engine(&mut rhai);
+    rhai.set_optimization_level(OptimizationLevel::Simple);
+    rhai.set_strict_variables(true);
+    // Text from outside must never become code.
+    rhai.disable_symbol("eval");
+    rhai
+}
+
+/// `vars` is there in every function, whoever calls it.
+fn give_vars(rhai: &mut rhai::Engine, stage: &Rc<Stage>) {
+    let on = stage.clone();
+    #[expect(
+        deprecated,
+        reason = "not deprecated but marked as volatile: the version is pinned by Cargo.lock"
+    )]
+    rhai.on_var(move |name, index, _| {
+        // Arguments and locals are found by their index.
+        if index != 0 || name != VARS {
+            return Ok(None);
+        }
+        let route = on.route.borrow();
+        match route.as_ref() {
+            Some(route) => Ok(Some(route.vars.clone())),
+            None => Err(thrown("`vars` belongs to a route: use it in functions, not at the top level")),
+        }
+    });
+}
+
+/// A route's `vars` as scripts get them.
+pub fn vars_map<'v>(vars: impl Iterator<Item = (&'v str, &'v str)>) -> Dynamic {
+    Dynamic::from_map(vars.map(|(name, value)| (name.into(), value.into())).collect())
+}

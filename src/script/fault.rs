@@ -1,0 +1,73 @@
+//! What went wrong in a script, and where.
+
+use std::fmt;
+
+use rhai::{EvalAltResult, ParseError, Position};
+
+/// An error with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The script's name, relative to `[scripts] dir`; the imported one where the error is in there.
+    pub script: String,
+    /// From 1; 0: not known.
+    pub line: usize,
+    /// In characters, from 1; 0: the line as a whole.
+    pub column: usize,
+    pub message: String,
+}
+
+impl Fault {
+    pub(super) fn at(script: &str, place: Position, message: impl Into<String>) -> Fault {
+        Fault {
+            script: script.to_owned(),
+            line: place.line().unwrap_or(0),
+            column: place.position().unwrap_or(0),
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn of_parser(script: &str, error: &ParseError) -> Fault {
+        Fault::at(script, error.1, error.0.to_string())
+    }
+
+    /// The innermost error: where it happened, not where the function was called that it happened in.
+    pub(super) fn of_run(script: &str, mut error: Box<EvalAltResult>) -> Fault {
+        let mut script = script.to_owned();
+        loop {
+            match *error {
+                EvalAltResult::ErrorInFunctionCall(_, source, inner, _) => {
+                    if !source.is_empty() {
+                        script = source;
+                    }
+                    error = inner;
+                }
+                EvalAltResult::ErrorInModule(module, inner, _) => {
+                    if !module.is_empty() {
+                        script = module;
+                    }
+                    error = inner;
+                }
+                _ => break,
+            }
+        }
+        let place = error.take_position();
+        let message = match &*error {
+            // What a script throws, or one of our functions, is its own text.
+            EvalAltResult::ErrorRuntime(thrown, _) => thrown.to_string(),
+            EvalAltResult::ErrorTerminated(why, _) => format!("the script was ended: {why}"),
+            EvalAltResult::ErrorTooManyOperations(_) => {
+                "the script was ended: it needs more operations than max_operations".to_owned()
+            }
+            other => other.to_string(),
+        };
+        Fault::at(&script, place, message)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.script, self.line, self.column, self.message)
+    }
+}
+
+impl std::error::Error for Fault {}

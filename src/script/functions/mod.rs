@@ -1,0 +1,23 @@
+//! The functions that scripts call: one file a subject.
+
+mod counters;
+mod crypto;
+pub mod json;
+mod regex;
+mod text;
+mod time;
+mod withheld;
+
+use std::rc::Rc;
+
+use super::stage::Stage;
+
+pub(super) fn register(engine: &mut rhai::Engine, stage: &Rc<Stage>) {
+    counters::register(engine, stage);
+    crypto::register(engine);
+    json::register(engine);
+    regex::register(engine);
+    text::register(engine, stage);
+    time::register(engine, stage);
+    withheld::register(engine);
+}

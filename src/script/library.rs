@@ -1,0 +1,85 @@
+//! The scripts by name, and what they import: files of `[scripts] dir`, read before anything runs.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rhai::{AST, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
+
+use super::stage::Outcome;
+use crate::config::plan::ScriptFile;
+
+/// The name of the route's `vars` in scripts.
+pub(super) const VARS: &str = "vars";
+
+/// All files of the directory, compiled when first asked for.
+pub(super) struct Library {
+    files: HashMap<Arc<str>, Arc<ScriptFile>>,
+    modules: RefCell<HashMap<Arc<str>, Shared<Module>>>,
+    /// The modules that are being evaluated, each imported by the one before it.
+    loading: RefCell<Vec<Arc<str>>>,
+}
+
+impl Library {
+    pub fn new(files: &[Arc<ScriptFile>]) -> Library {
+        let files = files.iter().map(|file| (file.name.clone(), file.clone())).collect();
+        Library { files, modules: RefCell::default(), loading: RefCell::default() }
+    }
+
+    /// The file that a route's `scripts` or an `import` means: `lib/jwt` is `lib/jwt.rhai`.
+    pub fn file(&self, path: &str) -> Option<&Arc<ScriptFile>> {
+        self.files.get(path).or_else(|| self.files.get(format!("{path}.rhai").as_str()))
+    }
+
+    /// Compiles one file; what it imports is not looked at.
+    pub fn compile(engine: &Engine, file: &ScriptFile) -> Result<AST, rhai::ParseError> {
+        let mut scope = Scope::new();
+        // Known to the compiler, so that a misspelt variable is an error; the value comes with the route.
+        scope.push(VARS, ());
+        let mut ast = engine.compile_with_scope(&scope, &*file.text)?;
+        ast.set_source(&*file.name);
+        Ok(ast)
+    }
+
+    /// The module of a file: its top level evaluated, once.
+    fn module(&self, engine: &Engine, file: &ScriptFile, place: Position) -> Outcome<Shared<Module>> {
+        if let Some(module) = self.modules.borrow().get(&file.name) {
+            return Ok(module.clone());
+        }
+        if self.loading.borrow().contains(&file.name) {
+            let text = format!("{} imports itself, directly or through others", file.name);
+            return Err(EvalAltResult::ErrorRuntime(text.into(), place).into());
+        }
+        self.loading.borrow_mut().push(file.name.clone());
+        let module = self.evaluate(engine, file);
+        self.loading.borrow_mut().pop();
+        let module =
+            module.map_err(|error| EvalAltResult::ErrorInModule(file.name.to_string(), error, place))?;
+        self.modules.borrow_mut().insert(file.name.clone(), module.clone());
+        Ok(module)
+    }
+
+    fn evaluate(&self, engine: &Engine, file: &ScriptFile) -> Outcome<Shared<Module>> {
+        let ast =
+            Self::compile(engine, file).map_err(|error| EvalAltResult::ErrorParsing(*error.0, error.1))?;
+        Ok(Module::eval_ast_as_new(Scope::new(), &ast, engine)?.into())
+    }
+}
+
+/// Shared, because the rhai engine owns its resolver.
+pub(super) struct Resolver(pub Shared<Library>);
+
+impl ModuleResolver for Resolver {
+    fn resolve(
+        &self,
+        engine: &Engine,
+        _: Option<&str>,
+        path: &str,
+        place: Position,
+    ) -> Outcome<Shared<Module>> {
+        match self.0.file(path) {
+            Some(file) => self.0.module(engine, file, place),
+            None => Err(EvalAltResult::ErrorModuleNotFound(path.to_owned(), place).into()),
+        }
+    }
+}

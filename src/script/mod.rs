@@ -1,0 +1,29 @@
+//! Scripts: Rhai in every shard. A decider: a transaction and the world go in, a changed transaction and perhaps an
+//! answer come out.
+//!
+//! [`Engine`] is the language with the gateway's [`objects`] and [`functions`] in it, watched over by a [`budget`];
+//! it makes a [`program`] of each file of the [`library`]. A route's [`Chain`] runs its programs' hooks in order on
+//! a [`Transaction`], which stands on the [`stage`] while they run. [`check`](mod@check) finds what is wrong with scripts before
+//! any request meets them.
+
+mod budget;
+mod chain;
+mod check;
+mod engine;
+mod fault;
+mod functions;
+mod library;
+mod objects;
+mod program;
+mod stage;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+pub use chain::{Answer, Chain, OnFault, Verdict};
+pub use check::check;
+pub use engine::Engine;
+pub use fault::Fault;
+pub use stage::{Hook, LogLine, World};
+pub use transaction::{Consumer, Content, Edits, Transaction};

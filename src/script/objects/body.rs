@@ -1,0 +1,65 @@
+//! `body` and `json` of `req` and `res`.
+
+use rhai::Dynamic;
+
+use crate::http::fields::{Fields, Name};
+use crate::script::functions::json;
+use crate::script::stage::{Outcome, bytes_of, text_or_blob, thrown};
+use crate::script::transaction::Content;
+
+/// `()` for a body that scripts do not see.
+pub fn get(content: &Content) -> Dynamic {
+    content.bytes.as_deref().map_or(Dynamic::UNIT, text_or_blob)
+}
+
+pub fn set(content: &mut Content, value: &Dynamic) -> Outcome<()> {
+    let bytes = match value.is_unit() {
+        true => Vec::new(),
+        false => bytes_of(value, "`body`")?,
+    };
+    *content = Content { bytes: Some(bytes), changed: true };
+    Ok(())
+}
+
+/// The body parsed; anew at each reading, so that what a script does to the value changes nothing unless assigned.
+pub fn get_json(content: &Content, whose: &str) -> Outcome<Dynamic> {
+    match content.bytes.as_deref() {
+        None => Ok(Dynamic::UNIT),
+        Some(bytes) => {
+            json::parse(bytes).map_err(|error| thrown(format!("the {whose} body is no JSON: {error}")))
+        }
+    }
+}
+
+pub fn set_json(content: &mut Content, fields: &mut Fields, value: &Dynamic) -> Outcome<()> {
+    *content = Content { bytes: Some(json::write(value)?), changed: true };
+    let said = fields.get(Name::ContentType).unwrap_or_default();
+    if !is_json(said) {
+        fields.put(Name::ContentType, b"application/json");
+    }
+    Ok(())
+}
+
+/// `application/json`, `text/json`, or a type whose suffix is `+json` (RFC 6839, 3.1).
+fn is_json(content_type: &[u8]) -> bool {
+    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let ends = |suffix: &[u8]| {
+        essence.len() >= suffix.len() && essence[essence.len() - suffix.len()..].eq_ignore_ascii_case(suffix)
+    };
+    ends(b"/json") || ends(b"+json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_types_are_told_by_their_end() {
+        for yes in ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"] {
+            assert!(is_json(yes.as_bytes()), "{yes}");
+        }
+        for no in ["", "text/plain", "application/jsonp", "json"] {
+            assert!(!is_json(no.as_bytes()), "{no}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! `req.headers` and `res.headers`: fields by name, in whatever case.
+
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use rhai::{Array, Dynamic, Engine};
+
+use crate::http::fields::{Fields, Name};
+use crate::http::hygiene;
+use crate::script::stage::{Outcome, Stage, text, thrown};
+use crate::script::transaction::Transaction;
+
+/// What a head that scripts have worked on may take, replaced values included.
+const MOST_BYTES: usize = 256 * 1024;
+/// Fields of such a head.
+const MOST_FIELDS: usize = 256;
+
+/// The fields of one of the two heads.
+#[derive(Debug)]
+pub struct Headers<S>(PhantomData<S>);
+
+#[derive(Debug)]
+pub struct OfRequest;
+#[derive(Debug)]
+pub struct OfResponse;
+
+impl<S> Clone for Headers<S> {
+    fn clone(&self) -> Self {
+        Headers::new()
+    }
+}
+
+impl<S> Headers<S> {
+    pub fn new() -> Headers<S> {
+        Headers(PhantomData)
+    }
+}
+
+/// Which head, and what of it is the gateway's.
+pub trait Side: 'static {
+    const TYPE: &'static str;
+    fn fields(transaction: &Transaction) -> &Fields;
+    fn fields_mut(transaction: &mut Transaction) -> &mut Fields;
+    fn may_change(stage: &Stage) -> Outcome<()>;
+    /// What to do instead of setting a field that the gateway alone sets.
+    fn instead(id: Name) -> Option<&'static str>;
+}
+
+const FRAMING: &str =
+    "it says how the message is framed, which the gateway alone decides; set `body` for another body";
+const CONNECTION: &str = "it speaks of one connection, and each of the two has its own";
+const ID: &str = "it names the request in logs and answers";
+
+/// What neither head lets scripts change.
+fn framing_or_connection(id: Name) -> Option<&'static str> {
+    match id {
+        Name::ContentLength | Name::TransferEncoding | Name::Trailer => Some(FRAMING),
+        Name::XRequestId => Some(ID),
+        id if hygiene::is_hop_by_hop(id) => Some(CONNECTION),
+        _ => None,
+    }
+}
+
+impl Side for OfRequest {
+    const TYPE: &'static str = "RequestHeaders";
+
+    fn fields(transaction: &Transaction) -> &Fields {
+        &transaction.request.fields
+    }
+
+    fn fields_mut(transaction: &mut Transaction) -> &mut Fields {
+        &mut transaction.request.fields
+    }
+
+    fn may_change(stage: &Stage) -> Outcome<()> {
+        stage.before_upstream("a request header")
+    }
+
+    fn instead(id: Name) -> Option<&'static str> {
+        match id {
+            Name::Host => Some("the route's `host_header` says what the upstream gets"),
+            Name::Expect => Some("the gateway answers it where it reads the body"),
+            Name::XForwardedFor | Name::XForwardedProto | Name::XForwardedHost | Name::XForwardedPrefix => {
+                Some("the gateway says where a request came from; see `trusted_proxies`")
+            }
+            id => framing_or_connection(id),
+        }
+    }
+}
+
+impl Side for OfResponse {
+    const TYPE: &'static str = "ResponseHeaders";
+
+    fn fields(transaction: &Transaction) -> &Fields {
+        &transaction.response.fields
+    }
+
+    fn fields_mut(transaction: &mut Transaction) -> &mut Fields {
+        &mut transaction.response.fields
+    }
+
+    fn may_change(stage: &Stage) -> Outcome<()> {
+        stage.before_client("a response header")
+    }
+
+    fn instead(id: Name) -> Option<&'static str> {
+        framing_or_connection(id)
+    }
+}
+
+pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
+    register_side::<OfRequest>(engine, stage);
+    register_side::<OfResponse>(engine, stage);
+}
+
+fn register_side<S: Side>(engine: &mut Engine, stage: &Rc<Stage>) {
+    engine.register_type_with_name::<Headers<S>>(S::TYPE);
+    let on = stage.clone();
+    engine.register_indexer_get(move |_: &mut Headers<S>, name: &str| {
+        first(S::fields(&on.transaction.borrow()), name)
+    });
+    let on = stage.clone();
+    engine.register_indexer_set(move |_: &mut Headers<S>, name: &str, value: &str| {
+        change::<S>(&on, name, |fields| checked(name, value).map(|value| fields.set(name.as_bytes(), value)))
+    });
+    let on = stage.clone();
+    engine.register_indexer_set(move |_: &mut Headers<S>, name: &str, value: Dynamic| {
+        match value.is_unit() {
+            true => remove::<S>(&on, name),
+            false => {
+                let value = plain(name, &value)?;
+                change::<S>(&on, name, |fields| {
+                    checked(name, &value).map(|value| fields.set(name.as_bytes(), value))
+                })
+            }
+        }
+    });
+    let on = stage.clone();
+    engine.register_fn("add", move |_: &mut Headers<S>, name: &str, value: Dynamic| {
+        let value = plain(name, &value)?;
+        change::<S>(&on, name, |fields| checked(name, &value).map(|value| fields.add(name.as_bytes(), value)))
+    });
+    let on = stage.clone();
+    engine.register_fn("remove", move |_: &mut Headers<S>, name: &str| remove::<S>(&on, name));
+    let on = stage.clone();
+    engine.register_fn("all", move |_: &mut Headers<S>, name: &str| -> Array {
+        let transaction = on.transaction.borrow();
+        S::fields(&transaction).find_all(name.as_bytes()).map(|value| text(value).into()).collect()
+    });
+    let on = stage.clone();
+    engine.register_fn("names", move |_: &mut Headers<S>| names(S::fields(&on.transaction.borrow())));
+    let on = stage.clone();
+    engine.register_fn("contains", move |_: &mut Headers<S>, name: &str| {
+        S::fields(&on.transaction.borrow()).find(name.as_bytes()).is_some()
+    });
+    let on = stage.clone();
+    let show = move |_: &mut Headers<S>| {
+        let mut lines = Vec::new();
+        S::fields(&on.transaction.borrow()).write_to(&mut lines);
+        text(&lines)
+    };
+    engine.register_fn("to_string", show.clone());
+    engine.register_fn("to_debug", show);
+}
+
+fn first(fields: &Fields, name: &str) -> Dynamic {
+    fields.find(name.as_bytes()).map_or(Dynamic::UNIT, |value| text(value).into())
+}
+
+/// Each name once, in lower case, in order.
+fn names(fields: &Fields) -> Array {
+    let mut names: Vec<String> = Vec::with_capacity(fields.len());
+    for field in fields.iter() {
+        let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.into_iter().map(Dynamic::from).collect()
+}
+
+fn remove<S: Side>(stage: &Stage, name: &str) -> Outcome<()> {
+    change::<S>(stage, name, |fields| {
+        fields.remove(name.as_bytes());
+        Ok(())
+    })
+}
+
+/// Changes a head if the name is one that scripts may change, and the head stays within its bounds.
+fn change<S: Side>(stage: &Stage, name: &str, edit: impl FnOnce(&mut Fields) -> Outcome<()>) -> Outcome<()> {
+    S::may_change(stage)?;
+    if !hygiene::is_token(name.as_bytes()) {
+        return Err(thrown(format!("{name:?} is no header name")));
+    }
+    if let Some(why) = S::instead(Name::of(name.as_bytes())) {
+        return Err(thrown(format!("header {name:?} cannot be changed by a script: {why}")));
+    }
+    let mut transaction = stage.transaction.borrow_mut();
+    let fields = S::fields_mut(&mut transaction);
+    if fields.stored_bytes() > MOST_BYTES || fields.len() > MOST_FIELDS {
+        return Err(thrown(format!(
+            "more headers than {MOST_FIELDS}, or more than {MOST_BYTES} bytes of them"
+        )));
+    }
+    edit(fields)
+}
+
+/// A value as it may stand in a head (RFC 9110, 5.5): without CR, LF, NUL and other control bytes.
+fn checked<'v>(name: &str, value: &'v str) -> Outcome<&'v [u8]> {
+    let bytes = value.trim_ascii().as_bytes();
+    if bytes.len() > MOST_BYTES || !hygiene::is_field_value(bytes) {
+        return Err(thrown(format!("the value for header {name:?} has a control character, or is too long")));
+    }
+    Ok(bytes)
+}
+
+/// Numbers and booleans are written out; anything else that is no string is a mistake.
+fn plain(name: &str, value: &Dynamic) -> Outcome<String> {
+    let plain = value.is_string() || value.is_int() || value.is_float() || value.is_bool() || value.is_char();
+    if plain {
+        return Ok(value.to_string());
+    }
+    Err(thrown(format!("header {name:?} takes a string, a number or a boolean, not {}", value.type_name())))
+}

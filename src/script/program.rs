@@ -1,0 +1,74 @@
+//! One script, compiled and ready to be called.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rhai::{AST, Caches, Dynamic, EvalContext, GlobalRuntimeState, Module, Scope, Shared};
+
+use super::objects::{Request, Response};
+use super::stage::{Hook, Outcome};
+use crate::metrics::ScriptMetrics;
+
+/// A script of a route.
+pub struct Program {
+    pub name: Arc<str>,
+    pub metrics: Rc<ScriptMetrics>,
+    /// Its functions, with all that its top level has defined.
+    module: Shared<Module>,
+    hooks: [bool; Hook::ALL.len()],
+    /// What the language keeps from call to call: found functions, above all. Taken out for a call and put back
+    /// when it ended well, so that a call that failed leaves nothing behind.
+    state: Cell<Option<Box<State>>>,
+}
+
+struct State {
+    global: GlobalRuntimeState,
+    caches: Caches,
+    scope: Scope<'static>,
+}
+
+/// Functions found and kept; a script that calls functions by names it makes up could find ever more.
+const MOST_FOUND: usize = 4096;
+
+impl Program {
+    pub(super) fn new(
+        name: Arc<str>,
+        ast: &AST,
+        module: Shared<Module>,
+        metrics: Rc<ScriptMetrics>,
+    ) -> Program {
+        let defines = |hook: Hook| {
+            ast.iter_functions().any(|f| f.name == hook.name() && f.params.len() == hook.parameters().len())
+        };
+        Program { name, metrics, module, hooks: Hook::ALL.map(defines), state: Cell::new(None) }
+    }
+
+    pub fn has(&self, hook: Hook) -> bool {
+        self.hooks[hook as usize]
+    }
+
+    /// Calls a hook that it has.
+    pub(super) fn call(&self, engine: &rhai::Engine, hook: Hook) -> Outcome<Dynamic> {
+        let mut state = self.state.take().unwrap_or_else(|| self.fresh(engine));
+        let State { global, caches, scope } = &mut *state;
+        global.num_operations = 0;
+        let (mut request, mut response) = (Dynamic::from(Request), Dynamic::from(Response));
+        let mut arguments = [&mut request, &mut response];
+        let arguments = &mut arguments[..hook.parameters().len()];
+        let mut context = EvalContext::new(engine, global, caches, scope, None);
+        let value = context.call_fn_raw(hook.name(), false, false, arguments)?;
+        scope.clear();
+        if caches.fn_resolution_cache_mut().dict.len() <= MOST_FOUND {
+            self.state.set(Some(state));
+        }
+        Ok(value)
+    }
+
+    fn fresh(&self, engine: &rhai::Engine) -> Box<State> {
+        let mut global = engine.new_global_runtime_state();
+        global.lib.push(self.module.clone());
+        global.source = Some((&*self.name).into());
+        Box::new(State { global, caches: Caches::new(), scope: Scope::new() })
+    }
+}

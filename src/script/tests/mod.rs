@@ -1,0 +1,206 @@
+//! Scripts run on transactions, in a world made for tests.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::config::plan::{self, Action, HostHeader, OnError, PathEdit, Proxy, Respond, ScriptFile, Scripts};
+use crate::http::head::{self, HeadLimits};
+use crate::http::path;
+use crate::metrics::ScriptMetrics;
+
+mod limits;
+mod messages;
+mod order;
+mod problems;
+mod sandbox;
+mod vocabulary;
+
+/// A world whose clock stands still and whose ids count up.
+#[derive(Default)]
+struct TestWorld {
+    ids: Cell<u64>,
+    lines: RefCell<Vec<String>>,
+    counters: RefCell<HashMap<String, i64>>,
+}
+
+impl World for TestWorld {
+    fn unix_ms(&self) -> u64 {
+        1_700_000_000_500
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn uuid(&self, out: &mut Vec<u8>) {
+        self.ids.set(self.ids.get() + 1);
+        out.extend_from_slice(format!("00000000-0000-4000-8000-{:012}", self.ids.get()).as_bytes());
+    }
+
+    fn log(&self, line: &LogLine<'_>) {
+        let id = String::from_utf8_lossy(line.request_id).into_owned();
+        self.lines.borrow_mut().push(format!("{} {} {id}: {}", line.script, line.route, line.text));
+    }
+
+    fn add_to_counter(&self, name: &str, n: i64) -> bool {
+        *self.counters.borrow_mut().entry(name.to_owned()).or_default() += n;
+        name != "one too many"
+    }
+
+    fn counter(&self, name: &str) -> i64 {
+        self.counters.borrow().get(name).copied().unwrap_or_default()
+    }
+
+    fn metrics(&self, _: &str) -> Rc<ScriptMetrics> {
+        Rc::default()
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        (name == "GREETING").then(|| "hello".to_owned())
+    }
+}
+
+/// A configuration's scripts, each a name and a text.
+fn scripts(files: &[(&str, &str)]) -> Scripts {
+    let file =
+        |(name, text): &(&str, &str)| Arc::new(ScriptFile { name: (*name).into(), text: (*text).into() });
+    Scripts {
+        dir: "scripts".into(),
+        max_operations: 20_000,
+        max_time: Duration::from_secs(10),
+        max_body: 64 * 1024,
+        on_error: OnError::Fail,
+        env: vec!["GREETING".into()],
+        files: files.iter().map(file).collect(),
+    }
+}
+
+/// A route with scripts, and what they run in.
+struct Fixture {
+    world: Rc<TestWorld>,
+    engine: Engine,
+    chain: Chain,
+    transaction: Transaction,
+    faults: RefCell<Vec<String>>,
+}
+
+impl Fixture {
+    /// One script, `s.rhai`.
+    fn of(text: &str) -> Fixture {
+        Fixture::with(&scripts(&[("s.rhai", text)]), &["s.rhai"])
+    }
+
+    /// These of the configuration's scripts, on a request `GET /users/42?page=2` to `shop.example`.
+    fn with(scripts: &Scripts, names: &[&str]) -> Fixture {
+        let world = Rc::new(TestWorld::default());
+        let engine = Engine::new(scripts, world.clone());
+        let upstreams: Rc<[Arc<str>]> = ["users".into(), "canary".into()].into();
+        let action = Action::Proxy(Proxy { upstream: 0, path: PathEdit::Keep, host: HostHeader::Upstream });
+        let chain = Chain::build(&engine, scripts, &route(names, action), &upstreams)
+            .unwrap_or_else(|f| panic!("{f}"));
+        let mut transaction = Transaction::default();
+        request(
+            &mut transaction,
+            "GET /users/42?page=2 HTTP/1.1\r\nHost: shop.example\r\nX-Tag: a\r\nx-tag: b\r\n\r\n",
+        );
+        Fixture {
+            world,
+            engine,
+            chain: chain.expect("a route with scripts"),
+            transaction,
+            faults: RefCell::default(),
+        }
+    }
+
+    fn request_hook(&mut self, hook: Hook) -> Result<Verdict, Fault> {
+        let on_fault = |fault: &Fault| self.faults.borrow_mut().push(fault.to_string());
+        self.chain.on_request(&self.engine, hook, &mut self.transaction, &on_fault)
+    }
+
+    fn response_hook(&mut self, hook: Hook) -> Result<Verdict, Fault> {
+        let on_fault = |fault: &Fault| self.faults.borrow_mut().push(fault.to_string());
+        self.chain.on_response(&self.engine, hook, &mut self.transaction, &on_fault)
+    }
+
+    /// Runs `on_request`, which must end well and without an answer.
+    fn run(&mut self) {
+        match self.request_hook(Hook::Request) {
+            Ok(Verdict::Continue) => {}
+            Ok(Verdict::Answer(_)) => panic!("an answer"),
+            Err(fault) => panic!("{fault}"),
+        }
+    }
+
+    /// What the script has left in `req.ctx.got`, as JSON.
+    fn got(&self) -> String {
+        let ctx = self.transaction.edits.ctx.clone().flatten();
+        let got = ctx.as_map_ref().expect("a script that uses ctx").get("got").cloned().unwrap_or_default();
+        serde_json::to_string(&got).expect("plain data")
+    }
+
+    fn request_head(&self) -> String {
+        written(&self.transaction.request.fields)
+    }
+
+    fn response_head(&self) -> String {
+        written(&self.transaction.response.fields)
+    }
+
+    /// Makes this the response that has come.
+    fn respond(&mut self, head_text: &str) {
+        head::parse_response(head_text.as_bytes(), &mut self.transaction.response).expect("a good head");
+    }
+}
+
+fn written(fields: &crate::http::fields::Fields) -> String {
+    let mut out = Vec::new();
+    fields.write_to(&mut out);
+    String::from_utf8(out).expect("text")
+}
+
+/// The value of an expression in `on_request`, as JSON; or its error.
+fn value_of(expression: &str) -> Result<String, String> {
+    let mut fixture = Fixture::of(&format!("fn on_request(req) {{ req.ctx.got = {{ {expression} }}; }}"));
+    match fixture.request_hook(Hook::Request) {
+        Ok(_) => Ok(fixture.got()),
+        Err(fault) => Err(fault.message),
+    }
+}
+
+fn request(transaction: &mut Transaction, head_text: &str) {
+    let limits = HeadLimits { bytes: 64 * 1024, count: 100 };
+    head::parse_request(head_text.as_bytes(), &limits, &mut transaction.request).expect("a good head");
+    transaction.id = b"id-1".to_vec();
+    transaction.host = b"shop.example".to_vec();
+    transaction.client_ip = "192.0.2.7".parse().expect("an address");
+    let normal = path::normalise(transaction.request.target(), head::Method::Get, &mut transaction.target);
+    transaction.path_bytes = normal.expect("a good target").path_len;
+}
+
+fn route(names: &[&str], action: Action) -> plan::Route {
+    plan::Route {
+        name: "users".into(),
+        hosts: vec![],
+        paths: vec![],
+        methods: vec![],
+        headers: vec![],
+        query: vec![],
+        priority: 0,
+        action,
+        request_headers: plan::HeaderEdits::default(),
+        response_headers: plan::HeaderEdits::default(),
+        deprecated: None,
+        timeout: None,
+        scripts: names.iter().map(|name| (*name).into()).collect(),
+        vars: vec![("brand".into(), "acme".into())],
+    }
+}
+
+/// A route that answers by itself.
+fn answering(names: &[&str]) -> plan::Route {
+    route(names, Action::Respond(Respond { status: 200, body: [].into(), content_type: None }))
+}
