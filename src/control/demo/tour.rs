@@ -188,14 +188,18 @@ const STOPS: &[(&str, &[Stop])] = &[
             stop(
                 Some("validated"),
                 "400 and everything that is wrong with the body at once",
-                "curl -s -i --json '{\"currency\":\"GBP\",\"items\":[{\"sku\":\"abc\"}]}' GATEWAY/validated",
+                "curl -s -i -H 'Content-Type: application/json' -d '{\"currency\":\"GBP\",\"items\":[{\"sku\":\"abc\"}]}' GATEWAY/validated",
             ),
             stop(
                 Some("legacy"),
                 "body_bytes is bodyBytes, and the old wrapper is around it",
                 "curl -s GATEWAY/legacy/echo",
             ),
-            stop(Some("legacy-snake"), "the other way round: snake_case", "curl -s GATEWAY/legacy-snake/echo"),
+            stop(
+                Some("legacy-snake"),
+                "the other way round: snake_case, in which the origin's names are already",
+                "curl -s GATEWAY/legacy-snake/echo",
+            ),
             stop(
                 Some("audited"),
                 "a line in the log of the gateway, and ringway_script_counter{name=\"demo_2xx\"} on /metrics",
