@@ -162,7 +162,7 @@ const STOPS: &[(&str, &[Stop])] = &[
             ),
             stop(
                 Some("split"),
-                "half of the clients leave origin a, and each stays where its cookie puts it",
+                "four of these six clients leave origin a, and each stays where its cookie puts it",
                 "for user in 1 2 3 4 5 6 1 2 3 4 5 6; do curl -s --cookie ab=$user GATEWAY/split/echo | grep -o '\"origin\":\"[abc]\"'; done",
             ),
             stop(
