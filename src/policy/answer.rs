@@ -77,7 +77,9 @@ fn document(error: &Error, request_id: &[u8]) -> Vec<u8> {
         reason: error.reason.as_str(),
         request_id: String::from_utf8_lossy(request_id),
         // What an upstream did is for the log; what the client did is for the client.
-        detail: (error.source == Source::Client).then_some(&*error.detail).filter(|detail| !detail.is_empty()),
+        detail: (error.source == Source::Client)
+            .then_some(&*error.detail)
+            .filter(|detail| !detail.is_empty()),
     };
     let mut body = serde_json::to_vec(&document).expect("strings and a number always serialise");
     body.push(b'\n');

@@ -52,7 +52,10 @@ pub fn prepare(
         }
     }
     let Forward { client, peer, client_host, body, upgrade, authority } = *forward;
-    onward::prepare(&mut head.fields, &Onward { client, peer, request_id: id, client_host, prefix, body, upgrade });
+    onward::prepare(
+        &mut head.fields,
+        &Onward { client, peer, request_id: id, client_host, prefix, body, upgrade },
+    );
     edits::apply(&route.request_headers, &mut head.fields);
     match &proxy.host {
         HostHeader::Client if !client_host.is_empty() => head.fields.put(Name::Host, client_host),

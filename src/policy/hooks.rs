@@ -96,7 +96,10 @@ impl Scripts<'_> {
                 // In a coding that is not known here, scripts see the bytes as they came.
                 Ok(None) | Err(NotDecoded::Unknown(_)) => Content::buffered(wire),
                 Err(NotDecoded::Corrupt) => {
-                    return Err(Error::client(Reason::BadRequest, "the body is not what Content-Encoding says"));
+                    return Err(Error::client(
+                        Reason::BadRequest,
+                        "the body is not what Content-Encoding says",
+                    ));
                 }
                 Err(NotDecoded::TooLarge) => return Err(too_large()),
             };

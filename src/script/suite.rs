@@ -56,12 +56,8 @@ impl Engine {
     /// # Errors
     /// What ended the test.
     pub fn run_test(&self, suite: &Suite, test: &Test) -> Result<(), Fault> {
-        let at_test = |message: String| Fault {
-            script: suite.name.to_string(),
-            line: test.line,
-            column: 0,
-            message,
-        };
+        let at_test =
+            |message: String| Fault { script: suite.name.to_string(), line: test.line, column: 0, message };
         if test.parameters != 0 {
             return Err(at_test(format!("a test takes no parameters: write fn {}()", test.name)));
         }

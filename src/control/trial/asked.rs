@@ -48,7 +48,9 @@ impl Asked {
             body,
             client_ip: client_ip(map)?,
             consumer: member_map(map, "consumer")?.map(consumer).transpose()?,
-            claims: member_map(map, "claims")?.map(|claims| json_of(&Dynamic::from_map(claims))).transpose()?,
+            claims: member_map(map, "claims")?
+                .map(|claims| json_of(&Dynamic::from_map(claims)))
+                .transpose()?,
             vars: pairs(&member_map(map, "vars")?.unwrap_or_default(), "vars")?,
             upstream: Answer::of(member_map(map, "upstream")?.as_ref().unwrap_or(&nothing))?,
         })

@@ -318,9 +318,8 @@ fn write_fields(
     headers: &[(String, String)],
     length: Option<usize>,
 ) -> Result<(), String> {
-    let framing = |name: &str| {
-        matches!(Name::of(name.as_bytes()), Name::ContentLength | Name::TransferEncoding)
-    };
+    let framing =
+        |name: &str| matches!(Name::of(name.as_bytes()), Name::ContentLength | Name::TransferEncoding);
     for (name, value) in headers {
         if !hygiene::is_token(name.as_bytes()) || !hygiene::is_field_value(value.as_bytes()) {
             return Err(format!("there can be no header {name:?} with the value {value:?}"));
