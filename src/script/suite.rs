@@ -65,13 +65,18 @@ impl Engine {
         let run = self.rhai().call_fn::<Dynamic>(&mut Scope::new(), &suite.ast, &test.name, ());
         match run {
             Ok(_) => Ok(()),
-            Err(error) if matches!(error.unwrap_inner(), EvalAltResult::ErrorTooManyOperations(_)) => {
-                Err(at_test("the test was ended: it needs too many operations".to_owned()))
-            }
-            Err(error) => {
-                let fault = Fault::of_run(&suite.name, error);
-                Err(if fault.line == 0 { at_test(fault.message) } else { fault })
-            }
+            Err(error) => Err(match error.unwrap_inner() {
+                EvalAltResult::ErrorTooManyOperations(_) => {
+                    at_test("the test was ended: it needs too many operations".to_owned())
+                }
+                EvalAltResult::ErrorTerminated(..) => {
+                    at_test("the test was ended: it takes too long, or holds too much memory".to_owned())
+                }
+                _ => match Fault::of_run(&suite.name, error) {
+                    Fault { line: 0, message, .. } => at_test(message),
+                    fault => fault,
+                },
+            }),
         }
     }
 }
