@@ -13,5 +13,6 @@ lint:
 
 compare:
 	.ci/need nginx haproxy wrk python3 taskset:util-linux
+	.ci/need /usr/lib/nginx/modules/ngx_http_lua_module.so:libnginx-mod-http-lua
 	cargo build --release
 	python3 benches/compare/compare.py

@@ -8,7 +8,7 @@
 //! | 5 | `control` | threads, signals, reload, admin, names resolved, demo |
 //! | 4 | `shard` | accept, connections, the exchange, relay, tunnel, drain |
 //! | 3 | `policy` | the steps of a route, in order |
-//! | 2 | `net`, `upstream`, `log` | sockets and deadlines, pools, writers |
+//! | 2 | `net`, `upstream`, `store`, `log` | sockets and deadlines, pools, the view that shards share, writers |
 //! | 1 | `http`, `route`, `balance`, `script`, `metrics` | deciders: bytes and `now` in, decisions out; no monoio, no clock, no socket |
 //! | 0 | `config`, `base` | TOML to a `Plan`; reasons and errors, time, ids |
 
@@ -25,4 +25,5 @@ pub mod policy;
 pub mod route;
 pub mod script;
 pub mod shard;
+pub mod store;
 pub mod upstream;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""`make compare`: nginx, HAProxy and ringway as one-core proxies under the same load, as tables with ratios."""
+"""`make compare`: ringway and others as one-core proxies under the same load, as tables with ratios."""
 
+import dataclasses
 import datetime
 import os
 import platform
@@ -70,7 +71,12 @@ def read_environment():
         load_core=number("LOAD_CORE", 1, least=0),
         dir=programs.TARGET / "compare" / "run",
     )
-    chosen = [scenarios.SCENARIOS[name] for name in names("SCENARIOS", scenarios.SCENARIOS)]
+    listed = [scenarios.SCENARIOS[name] for name in names("SCENARIOS", scenarios.SCENARIOS)]
+    chosen = [scenario for scenario in listed if scenario.rows(setup.proxies)]
+    if not chosen:
+        raise programs.Failure("none of PROXIES takes part in any of SCENARIOS")
+    taking_part = {row.proxy for scenario in chosen for row in scenario.rows(setup.proxies)}
+    setup = dataclasses.replace(setup, proxies=[name for name in setup.proxies if name in taking_part])
     missing = {setup.proxy_core, setup.load_core} - os.sched_getaffinity(0)
     if missing or setup.proxy_core == setup.load_core:
         raise programs.Failure("two cores are needed, one for the proxy and one for the load\n"

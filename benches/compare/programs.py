@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -18,7 +19,7 @@ class Failure(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A server: a template in `configs/` and the command that runs it in the foreground, `@NAMES@` filled in."""
+    """A server: its template's name and the command that runs it in the foreground, `@NAMES@` filled in."""
 
     name: str
     config: str
@@ -28,7 +29,7 @@ class Program:
 
 NGINX = ("nginx", "-p", "@DIR@", "-e", "@DIR@/error.log", "-c", "@CONFIG@")
 ORIGIN = Program("origin", "origin.conf", NGINX, ("-v",))
-# To add a proxy: its template in configs/, a line here.
+# To add a proxy: its template in each folder of configs/ whose scenarios it takes part in, a line here.
 PROXIES = {
     proxy.name: proxy
     for proxy in (
@@ -47,6 +48,13 @@ def find(program):
     if program.endswith("/ringway"):
         raise Failure(f"{program} is not there\nrun `cargo build --release` first, or `make compare`, which does")
     raise Failure(f"{program} is not installed\nrun `make compare`, which installs it, or `apt-get install {program}`")
+
+
+def nginx_modules():
+    """The folder of the modules that nginx can load, as its build says; Debian's if it does not."""
+    out = subprocess.run([find("nginx"), "-V"], capture_output=True, text=True)
+    found = re.search(r"--modules-path=(\S+)", out.stderr)
+    return found[1] if found else "/usr/lib/nginx/modules"
 
 
 def version_of(program):

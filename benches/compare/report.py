@@ -5,11 +5,12 @@ from statistics import median
 KIB = 1024
 MIB = 1024 * 1024
 SUBJECT = "ringway"
-RIVALS = ("nginx", "haproxy")
+PLAIN = f"{SUBJECT} plain"
 
 
 def load_table(scenario, results):
     """A loaded scenario: medians over the rounds, and how far the rounds' CPU times lay apart."""
+    cpu_us = {name: middle(rounds, "cpu_us") for name, rounds in results.items()}
     header = ["proxy", "requests/s", "CPU µs/request", "(lowest–highest)", "p50 ms", "p99 ms", "memory MiB"]
     rows = [header]
     for name, rounds in results.items():
@@ -17,7 +18,7 @@ def load_table(scenario, results):
         rows.append([
             name,
             f"{middle(rounds, 'requests_per_s'):,.0f}",
-            f"{median(cpu):.2f}",
+            f"{cpu_us[name]:.2f}",
             f"{min(cpu):.2f}–{max(cpu):.2f}",
             f"{middle(rounds, 'p50_us') / 1000:.2f}",
             f"{middle(rounds, 'p99_us') / 1000:.2f}",
@@ -28,18 +29,38 @@ def load_table(scenario, results):
     for name, count in errors.items():
         if count:
             lines += ["", f"**{name}: {count} requests failed; its row means nothing.**"]
-    return lines + ratio(scenario, {name: middle(rounds, "cpu_us") for name, rounds in results.items()})
+    return lines + ratio(scenario, cpu_us) + additions(scenario, cpu_us)
 
 
 def ratio(scenario, cpu_us):
     """Ringway's CPU time per request over that of the better competitor."""
-    rivals = [name for name in RIVALS if name in cpu_us]
+    rivals = [name for name in cpu_us if name != SUBJECT and name not in part_rows(scenario)]
     if SUBJECT not in cpu_us or not rivals:
         return []
     better = min(rivals, key=cpu_us.get)
     value = cpu_us[SUBJECT] / cpu_us[better]
-    text = f"CPU per request, {SUBJECT} / {better} (the better of {' and '.join(rivals)}): **{value:.2f}**"
-    return ["", text + verdict(value, scenario.goal, "" if scenario.goal is None else f"at most {scenario.goal}")]
+    whose = f" (the better of {' and '.join(rivals)})" if len(rivals) > 1 else ""
+    text = f"CPU per request, {SUBJECT} / {better}{whose}: **{value:.2f}**"
+    return ["", text + verdict(value, scenario.goal, f"at most {scenario.goal}")]
+
+
+def additions(scenario, cpu_us):
+    """What each of ringway's rows takes beyond the one without policies: a difference of medians of one run."""
+    if PLAIN not in cpu_us:
+        return []
+    goals_us = {SUBJECT: None, **part_rows(scenario)}
+    lines = [""]
+    for name, goal_us in goals_us.items():
+        if name != PLAIN:
+            value = cpu_us[name] - cpu_us[PLAIN]
+            words = verdict(value, goal_us, f"at most {goal_us} µs")
+            lines.append(f"- CPU per request, {name} − {PLAIN}: **{value:+.2f} µs**{words}")
+    return lines
+
+
+def part_rows(scenario):
+    """The names of ringway's further rows, with the goal of each."""
+    return {f"{SUBJECT} {part}": goal_us for part, goal_us in scenario.parts.items()}
 
 
 def idle_table(scenario, results):

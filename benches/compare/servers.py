@@ -30,9 +30,12 @@ def free_port():
 
 
 class Server:
-    """A running program, pinned to a core, alone in its session: what it forks is found and ended with it."""
+    """A running program, pinned to a core, alone in its session: what it forks is found and ended with it.
 
-    def __init__(self, program, core, directory, **values):
+    `folder` is where in `configs/` its template is; `values` are what the template names.
+    """
+
+    def __init__(self, program, folder, core, directory, **values):
         self.name = program.name
         self.port = free_port()
         self.dir = directory / program.name
@@ -41,7 +44,7 @@ class Server:
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         values |= {"DIR": self.dir, "PORT": self.port, "USER": pwd.getpwuid(os.geteuid()).pw_name, "FILES": files}
         values["CONFIG"] = self.dir / program.config
-        values["CONFIG"].write_text(fill((programs.CONFIGS / program.config).read_text(), values))
+        values["CONFIG"].write_text(fill((programs.CONFIGS / folder / program.config).read_text(), values))
         command = [fill(word, values) for word in program.command]
         self.command = ["taskset", "-c", str(core), programs.find(command[0]), *command[1:]]
         self.log = self.dir / "output.log"

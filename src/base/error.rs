@@ -15,6 +15,10 @@ pub enum Reason {
     HeadersTooLarge,
     /// The client left before it had its answer. Never sent; logged with status 499.
     ClientClosed,
+    /// A script said no.
+    ScriptDenied,
+    /// A script failed.
+    ScriptError,
     /// The gateway itself failed: a panic in the connection's own code.
     Internal,
     UpstreamConnect,
@@ -27,7 +31,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics and tests.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 17] = [
         Reason::BadRequest,
         Reason::NoRoute,
         Reason::MethodNotAllowed,
@@ -36,6 +40,8 @@ impl Reason {
         Reason::UriTooLong,
         Reason::HeadersTooLarge,
         Reason::ClientClosed,
+        Reason::ScriptDenied,
+        Reason::ScriptError,
         Reason::Internal,
         Reason::UpstreamConnect,
         Reason::UpstreamReset,
@@ -70,6 +76,8 @@ impl Reason {
             Reason::UriTooLong => (414, "uri_too_long", "Request target too long"),
             Reason::HeadersTooLarge => (431, "headers_too_large", "Request header fields too large"),
             Reason::ClientClosed => (499, "client_closed", "Client closed the connection"),
+            Reason::ScriptDenied => (403, "script_denied", "Forbidden"),
+            Reason::ScriptError => (500, "script_error", "Internal error"),
             Reason::Internal => (500, "internal", "Internal error"),
             Reason::UpstreamConnect => (502, "upstream_connect", "Bad gateway"),
             Reason::UpstreamReset => (502, "upstream_reset", "Bad gateway"),

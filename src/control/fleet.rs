@@ -15,6 +15,7 @@ use crate::control::failure::Failure;
 use crate::log::writer::Sink;
 use crate::net::doorbell::{self, Post};
 use crate::shard::{self, Command, DriverKind, Seat};
+use crate::store::Link;
 
 /// Commands that may wait for a shard. A healthy one takes each within milliseconds.
 const MAILBOX: usize = 1024;
@@ -28,6 +29,7 @@ pub struct Furnishing {
     pub driver: Driver,
     pub sink: Sink,
     pub events: Sender<Event>,
+    pub link: Link,
 }
 
 /// All shards of the process.
@@ -201,8 +203,11 @@ impl Fleet {
     ) -> std::io::Result<Slot> {
         let (post, mailbox) = doorbell::mailbox(MAILBOX)?;
         let (started, starting) = crossbeam_channel::bounded(1);
-        let Furnishing { driver, sink, events } = &self.furnishing;
-        let seat = Seat { id, shards, core, driver: *driver, mailbox, sink: sink.clone(), started };
+        let Furnishing { driver, sink, events, link } = &self.furnishing;
+        let (sink, link) = (sink.clone(), link.clone());
+        let replies = post.clone();
+        link.join_shard(id, Box::new(move |reply| replies.send(Command::Store(reply)).is_ok()));
+        let seat = Seat { id, shards, core, driver: *driver, mailbox, sink, link, started };
         let first = current.generation_for(id)?;
         let events = events.clone();
         let body = move || {

@@ -33,6 +33,7 @@ use crossbeam_channel::{Receiver, RecvError, Sender, at, never, select};
 use crate::config::plan::LogTarget;
 use crate::log::{diagnostics, writer};
 use crate::shard::Command;
+use crate::store;
 use admin::Question;
 
 use admin::decide::Ask;
@@ -78,6 +79,7 @@ pub struct Control {
     /// When names are looked up again; `None` while they are.
     refresh_at: Option<Instant>,
     log: Log,
+    store: Store,
     admin: Option<SocketAddr>,
     exit: bool,
 }
@@ -87,6 +89,12 @@ struct Log {
     writer: writer::Writer,
     sink: writer::Sink,
     level: Option<diagnostics::Handle>,
+}
+
+/// The store link's two handles.
+struct Store {
+    link: store::Link,
+    stop: store::Stop,
 }
 
 /// Starts the gateway and serves until it has drained.
@@ -114,6 +122,8 @@ impl Control {
         while !self.exit {
             self.turn();
         }
+        // What the shards sent last is still counted.
+        self.store.stop.stop();
         self.log.writer.finish(Duration::from_secs(2));
     }
 

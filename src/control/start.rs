@@ -15,9 +15,10 @@ use crate::control::listen::{self, Listeners};
 use crate::control::recipe::{Prepared, Recipe, Rejected};
 use crate::control::reload::Reload;
 use crate::control::scrape::Scrape;
-use crate::control::{Control, Event, Log, admin, placement, resolve, signals};
+use crate::control::{Control, Event, Log, Store, admin, placement, resolve, signals};
 use crate::log::{diagnostics, writer};
 use crate::shard::DriverKind;
+use crate::store;
 
 /// How long a log that nobody reads may hold up the end of a start that failed.
 const FLUSH_WITHIN: Duration = Duration::from_millis(500);
@@ -39,7 +40,7 @@ impl Control {
             // What the log has to say of it comes before the last two lines.
             log.writer.flush(FLUSH_WITHIN);
         })?;
-        let Parts { events, post, current, fleet, admin } = parts;
+        let Parts { events, post, current, fleet, admin, store } = parts;
         let mut control = Control {
             recipe,
             started_at: SystemTime::now(),
@@ -52,6 +53,7 @@ impl Control {
             drain: None,
             refresh_at: None,
             log,
+            store,
             admin,
             exit: false,
         };
@@ -90,6 +92,7 @@ struct Parts {
     current: Current,
     fleet: Fleet,
     admin: Option<SocketAddr>,
+    store: Store,
 }
 
 impl Parts {
@@ -105,13 +108,16 @@ impl Parts {
         let admin_socket =
             plan.admin.map(|address| listen::bind_alone("change [admin] listen", address)).transpose()?;
         let current = Current::first(prepared, listeners);
-        let furnishing = Furnishing { driver: plan.server.driver, sink, events: post.clone() };
+        let (link, stop) =
+            store::Link::start(store::Config::Embedded).map_err(|error| Failure::thread("store", &error))?;
+        let store = Store { link: link.clone(), stop };
+        let furnishing = Furnishing { driver: plan.server.driver, sink, events: post.clone(), link };
         let fleet = Fleet::start(furnishing, &cores, &current)?;
         let admin = admin_socket.as_ref().and_then(|socket| socket.local_addr().ok());
         if let Some(socket) = admin_socket {
             admin::start(socket, post.clone())?;
         }
-        Ok(Parts { events, post, current, fleet, admin })
+        Ok(Parts { events, post, current, fleet, admin, store })
     }
 }
 

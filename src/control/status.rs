@@ -33,7 +33,7 @@ pub fn metrics(control: &Control, snapshots: &[Snapshot]) -> Answer {
         shard_restarts: control.fleet.restarts(),
         access_log_lost: control.log.sink.access_lost(),
         diagnostics_lost: control.log.sink.diagnostics_lost(),
-        counters: Vec::new(),
+        counters: control.store.link.snapshot().counters.to_vec(),
         cpu_seconds: process::cpu_seconds(),
         open_fds: process::open_files(),
         max_fds: process::max_files(),
@@ -137,7 +137,7 @@ pub fn status(control: &Control, snapshots: &[Snapshot]) -> Answer {
         shards: shards(control, snapshots),
         routes: plan.routes.iter().map(|route| route_status(control, route, &requests)).collect(),
         upstreams: upstreams(control, snapshots),
-        store: StoreStatus { kind: "embedded" },
+        store: StoreStatus { kind: control.store.link.snapshot().backend },
         log: LogStatus {
             access_dropped: dropped + sink.access_lost(),
             diagnostics_dropped: sink.diagnostics_lost(),

@@ -1,13 +1,14 @@
 //! The response head as the client gets it.
 
-use super::{edits, onward};
+use super::edits;
 use crate::config::plan::Route;
 use crate::http::fields::{Fields, Name};
 
-/// Rewrites an upstream's (or a route's own) response fields: hop-by-hop gone, the request's id set,
-/// `deprecated` and `response_headers` applied.
+pub use super::onward::remove_hop_by_hop as clean;
+
+/// Rewrites the fields of a response that are [`clean`]: the request's id set, `deprecated` and `response_headers`
+/// applied.
 pub fn prepare(fields: &mut Fields, route: &Route, request_id: &[u8]) {
-    onward::remove_hop_by_hop(fields);
     fields.put(Name::XRequestId, request_id);
     if let Some(deprecated) = &route.deprecated {
         fields.set(b"Deprecation", deprecated.deprecation.as_bytes());

@@ -1,10 +1,12 @@
 //! What a route does to a request and its response: one file a policy, each a plain function over heads.
 //!
-//! On the way in, in this order: [`client`] (who is asking), [`onward`] (the head that the upstream gets),
-//! [`edits`] (`request_headers`). On the way out: [`back`] (the head that the client gets, `deprecated`),
-//! [`edits`] (`response_headers`).
+//! On the way in, in this order: [`client`] (who is asking), [`onward::clean`] (what a client may not say),
+//! request scripts ([`scripted`] frames what they make), [`onward::prepare`] (what the gateway says), [`edits`]
+//! (`request_headers`). On the way out: [`back::clean`], response scripts, [`back::prepare`] (the request's id,
+//! `deprecated`), [`edits`] (`response_headers`).
 
 pub mod back;
 pub mod client;
 pub mod edits;
 pub mod onward;
+pub mod scripted;

@@ -21,11 +21,16 @@ pub struct Onward<'a> {
     pub upgrade: Option<&'a [u8]>,
 }
 
-/// Rewrites the client's fields into the upstream's. `Host` is set per target, by the caller.
+/// Removes what a client may not say: hop-by-hop fields, those that `Connection` names, and those in which the
+/// gateway alone speaks.
+pub fn clean(fields: &mut Fields, client: Client) {
+    let nominated = Nominated::of(fields);
+    fields.retain(|field| keeps(&field, client.trusted) && !nominated.has(field.name));
+}
+
+/// Adds what the gateway says to fields that are [`clean`]. `Host` is set per target, by the caller.
 pub fn prepare(fields: &mut Fields, onward: &Onward<'_>) {
     let trusted = onward.client.trusted;
-    let nominated = Nominated::of(fields);
-    fields.retain(|field| keeps(&field, trusted) && !nominated.has(field.name));
     forwarded_for(fields, onward.peer);
     if !(trusted && fields.get(Name::XForwardedProto).is_some()) {
         fields.put(Name::XForwardedProto, b"http");
@@ -117,6 +122,7 @@ mod tests {
             body: Body::None,
             upgrade: None,
         };
+        clean(&mut fields, onward.client);
         prepare(&mut fields, &onward);
         let mut out = Vec::new();
         fields.write_to(&mut out);

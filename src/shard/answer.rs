@@ -10,16 +10,18 @@ use std::time::Duration;
 use super::connection::{Connection, Next};
 use super::record::Record;
 use super::scratch::Scratch;
+use super::scripted::Scripts;
 use super::{Shard, connection};
 use crate::base::error::{Error, Reason, Retry, Source};
 use crate::base::time::imf_fixdate;
 use crate::config::plan::{Redirect, Respond, Route};
 use crate::http::fields::Fields;
-use crate::http::head::{Method, Version};
+use crate::http::head::{Method, ResponseHead, Version};
 use crate::http::write;
 use crate::net::Socket;
-use crate::policy::back;
+use crate::policy::{back, scripted as policy};
 use crate::route::edit;
+use crate::script::{Content, Hook, Transaction};
 
 /// How long a client that is refused for lack of room may take to accept that.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -34,7 +36,8 @@ pub async fn refuse(
     record: &mut Record,
     error: Error,
 ) -> Next {
-    tracing::debug!(request_id = %String::from_utf8_lossy(&scratch.id), %error, "answered by the gateway");
+    let request_id = String::from_utf8_lossy(&scratch.transaction.id);
+    tracing::debug!(%request_id, %error, "answered by the gateway");
     if let (Source::Upstream, Some(target)) = (error.source, &record.target) {
         target.metrics.failure(error.reason);
     }
@@ -49,18 +52,19 @@ pub async fn refuse(
     if error.reason == Reason::ClientClosed {
         return Next::Close;
     }
-    if scratch.id.is_empty() {
-        connection.shard.ids.borrow_mut().write(&mut scratch.id);
+    let Scratch { transaction, onward, .. } = &mut *scratch;
+    if transaction.id.is_empty() {
+        connection.shard.ids.borrow_mut().write(&mut transaction.id);
     }
-    let mut fields = Fields::default();
+    let fields = begin(&mut transaction.response, error.reason.status());
     fields.add(b"Content-Type", b"application/problem+json");
     if error.source == Source::Upstream || error.reason == Reason::NoTarget {
         fields.add(b"Proxy-Status", proxy_status(&error).as_bytes());
     }
     if error.reason == Reason::MethodNotAllowed {
-        fields.add(b"Allow", &scratch.onward);
+        fields.add(b"Allow", onward);
     }
-    fields.add(b"X-Request-Id", &scratch.id);
+    fields.add(b"X-Request-Id", &transaction.id);
     // After a head or body that made no sense, nothing that follows does.
     record.keep_alive &= !matches!(
         error.reason,
@@ -71,69 +75,119 @@ pub async fn refuse(
             | Reason::HeadersTooLarge
             | Reason::Overloaded
     );
-    let body = problem(&error, &scratch.id);
-    send(connection, scratch, record, error.reason.status(), &fields, &body).await.unwrap_or(Next::Close)
+    let body = problem(&error, &transaction.id);
+    send(connection, scratch, record, &body).await.unwrap_or(Next::Close)
+}
+
+/// Makes `response` an empty one with this status.
+fn begin(response: &mut ResponseHead, status: u16) -> &mut Fields {
+    response.clear();
+    response.set_status(status);
+    &mut response.fields
 }
 
 /// A route's `respond`.
 ///
 /// # Errors
-/// When the client has gone.
+/// When a script fails, or the client has gone.
 pub async fn respond(
     connection: &mut Connection,
     scratch: &mut Scratch,
     record: &mut Record,
     route: &Route,
     respond: &Respond,
+    scripts: Option<Scripts<'_>>,
 ) -> Result<Next, Error> {
-    let mut fields = Fields::default();
+    let fields = begin(&mut scratch.transaction.response, respond.status);
     if let Some(content_type) = &respond.content_type {
         fields.add(b"Content-Type", content_type.as_bytes());
     }
-    back::prepare(&mut fields, route, &scratch.id);
-    send(connection, scratch, record, respond.status, &fields, &respond.body).await
+    own(connection, scratch, record, route, &respond.body, scripts).await
 }
 
 /// A route's `redirect`.
 ///
 /// # Errors
-/// When the client has gone.
+/// When a script fails, or the client has gone.
 pub async fn redirect(
     connection: &mut Connection,
     scratch: &mut Scratch,
     record: &mut Record,
     route: &Route,
     redirect: &Redirect,
+    scripts: Option<Scripts<'_>>,
 ) -> Result<Next, Error> {
-    let Scratch { target, path_bytes, captures, onward, .. } = scratch;
+    let Scratch { transaction, onward, .. } = &mut *scratch;
+    let Transaction { target, path_bytes, captures, response, .. } = transaction;
     edit::expand(&redirect.to, &target[..*path_bytes], captures, onward);
     let keeps_query = !onward.contains(&b'?');
     if keeps_query {
         onward.extend_from_slice(&target[*path_bytes..]);
     }
-    let mut fields = Fields::default();
-    fields.add(b"Location", onward);
-    back::prepare(&mut fields, route, &scratch.id);
-    send(connection, scratch, record, redirect.status, &fields, b"").await
+    begin(response, redirect.status).add(b"Location", onward);
+    own(connection, scratch, record, route, b"", scripts).await
 }
 
-/// Sends a response of the gateway's own and says what becomes of the connection.
+/// What a request script has answered.
+///
+/// # Errors
+/// When the client has gone.
+pub async fn scripted(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    record: &mut Record,
+    route: &Route,
+) -> Result<Next, Error> {
+    let Transaction { response, edits, id, .. } = &mut scratch.transaction;
+    let body = edits.response_body.take_changed().unwrap_or_default();
+    back::prepare(&mut response.fields, route, id);
+    send(connection, scratch, record, &body).await
+}
+
+/// A response of the route's own, which its scripts may change.
+async fn own(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    record: &mut Record,
+    route: &Route,
+    body: &[u8],
+    scripts: Option<Scripts<'_>>,
+) -> Result<Next, Error> {
+    let transaction = &mut scratch.transaction;
+    let mut changed = None;
+    if let Some(scripts) = scripts {
+        scripts.on_response(Hook::Response, transaction)?;
+        let response_body = &mut transaction.edits.response_body;
+        if !response_body.changed {
+            *response_body = Content::buffered(body.to_vec());
+        }
+        scripts.on_response(Hook::ResponseBody, transaction)?;
+        changed = transaction.edits.response_body.take_changed();
+        if changed.is_some() {
+            policy::forget_bytes(&mut transaction.response.fields);
+        }
+    }
+    back::prepare(&mut transaction.response.fields, route, &transaction.id);
+    send(connection, scratch, record, changed.as_deref().unwrap_or(body)).await
+}
+
+/// Sends the response that stands in the transaction, with this body, and says what becomes of the connection.
 async fn send(
     connection: &mut Connection,
     scratch: &Scratch,
     record: &mut Record,
-    status: u16,
-    fields: &Fields,
     body: &[u8],
 ) -> Result<Next, Error> {
     connection.discard_buffered_body();
     let rest_unread = !connection.body.is_done();
     let keep = record.keep_alive && !rest_unread && !connection.shard.draining.get();
     let shard = connection.shard.clone();
+    let Transaction { request, response, .. } = &scratch.transaction;
+    let status = response.status();
     let mut out = shard.buffers.small();
-    write::status_line(&mut out, status, write::reason_phrase(status).as_bytes());
-    fields.write_to(&mut out);
-    let now_s = shard.unix_ms(std::time::Instant::now()) / 1000;
+    write::status_line(&mut out, status, response.reason());
+    response.fields.write_to(&mut out);
+    let now_s = shard.clock.unix_ms(std::time::Instant::now()) / 1000;
     write::field(&mut out, b"Date", &imf_fixdate(now_s));
     let bodiless = matches!(status, 100..=199 | 204 | 304);
     if !bodiless {
@@ -141,9 +195,9 @@ async fn send(
         write::decimal(&mut out, body.len() as u64);
         out.extend_from_slice(b"\r\n");
     }
-    write_connection(&mut out, keep, scratch.request.version());
+    write_connection(&mut out, keep, request.version());
     out.extend_from_slice(b"\r\n");
-    if !bodiless && scratch.request.method() != Method::Head {
+    if !bodiless && request.method() != Method::Head {
         out.extend_from_slice(body);
     }
     record.head_sent = true;
@@ -179,7 +233,7 @@ pub async fn refuse_connection(shard: Rc<Shard>, socket: Socket, peer: IpAddr) {
     let turn = Refusing::new(&shard);
     let refusing = refuse(&mut connection, &mut scratch, &mut record, error);
     let refused = monoio::time::timeout(REFUSAL_TIMEOUT, refusing).await;
-    record.finish(&shard, &scratch);
+    record.finish(&shard, &mut scratch);
     shard.give_back_scratch(scratch);
     if refused.is_ok() && turn.is_patient {
         connection::linger(&mut connection).await;
@@ -231,7 +285,9 @@ fn problem(error: &Error, request_id: &[u8]) -> Vec<u8> {
         reason: error.reason.as_str(),
         request_id: String::from_utf8_lossy(request_id),
         // What an upstream did is for the log; what the client did is for the client.
-        detail: (error.source == Source::Client).then_some(&*error.detail),
+        detail: (error.source == Source::Client)
+            .then_some(&*error.detail)
+            .filter(|detail| !detail.is_empty()),
     };
     let mut body = serde_json::to_vec(&document).expect("strings and a number always serialise");
     body.push(b'\n');

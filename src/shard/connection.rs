@@ -142,6 +142,23 @@ impl Connection {
         }
     }
 
+    /// Reads more of a request body into the input.
+    ///
+    /// # Errors
+    /// A client that stalls or leaves.
+    pub async fn read_more(&mut self, timeout: Duration) -> Result<(), Error> {
+        if self.input.capacity() == 0 {
+            self.input = self.shard.buffers.small();
+        }
+        let (result, input) = self.socket.read_within(std::mem::take(&mut self.input), timeout).await;
+        self.input = input;
+        match result {
+            Ok(1..) => Ok(()),
+            Ok(_) => Err(client_stopped(&io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => Err(client_stopped(&error)),
+        }
+    }
+
     /// Removes the first bytes of the input.
     pub fn consume(&mut self, bytes: usize) {
         self.input.drain(..bytes);
@@ -175,6 +192,14 @@ pub async fn linger(connection: &mut Connection) {
         }
     }
     connection.shard.buffers.give_back(room);
+}
+
+/// A client that does not send the rest of its body.
+pub fn client_stopped(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Error::client(Reason::RequestTimeout, "the request body stalled"),
+        _ => Error::client(Reason::ClientClosed, "the client left during its body"),
+    }
 }
 
 /// A head that is refused, as the client's error.

@@ -11,35 +11,38 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Next};
 use super::pump::{self, Stop};
 use super::record::Record;
+use super::request::Asked;
 use super::response::{End, Responder};
 use super::scratch::Scratch;
+use super::scripted::Scripts;
 use super::{Shard, tunnel};
 use crate::balance;
 use crate::base::error::{Error, Reason, Retry};
 use crate::config::plan::{Balance, HashOn, HostHeader, PathEdit, Proxy, Route};
 use crate::http::body::BodyError;
 use crate::http::fields::Name;
-use crate::http::framing::{self, Body};
 use crate::http::{path, write};
 use crate::net::buffers::SMALL_BYTES;
 use crate::policy::client::Client;
 use crate::policy::edits;
 use crate::policy::onward::{self, Onward};
 use crate::route::edit;
+use crate::script::Transaction;
 use crate::upstream::{Connection as UpstreamConnection, Target, Upstream};
 
 /// A request that a route proxies.
 pub struct Request<'a> {
-    pub client: Client,
-    pub body: Body,
+    pub asked: Asked,
     pub route: &'a Route,
     pub proxy: &'a Proxy,
+    pub scripts: Option<Scripts<'a>>,
 }
 
 /// What stays the same over all attempts of an exchange.
 pub struct Exchange<'a> {
     pub shard: &'a Shard,
     pub route: &'a Route,
+    pub scripts: Option<Scripts<'a>>,
     pub upstream: &'a Upstream,
     /// The client offered to change protocols, and the upstream was told.
     pub upgrade: bool,
@@ -62,29 +65,32 @@ pub async fn proxy(
     connection: &mut Connection,
     scratch: &mut Scratch,
     record: &mut Record,
-    request: Request<'_>,
+    mut request: Request<'_>,
 ) -> Result<Next, Error> {
     let (shard, live) = (connection.shard.clone(), record.live.clone());
-    let upstream = &live.upstreams[request.proxy.upstream];
+    let upstream = &live.upstreams[scratch.transaction.edits.upstream.unwrap_or(request.proxy.upstream)];
     record.upstream = Some(upstream.clone());
-    let target = upstream.pick(hash_key(upstream, scratch, request.client))?;
+    let target = upstream.pick(hash_key(upstream, &scratch.transaction, request.asked.client))?;
     record.target = Some(target.clone());
-    let expects_continue = framing::expects_continue(&scratch.request);
-    let upgrade = prepare(scratch, &request, &target, &connection.peer_text);
+    prepare(scratch, &request, &target, &connection.peer_text);
 
     let exchange = Exchange {
         shard: &shard,
         route: request.route,
+        scripts: request.scripts,
         upstream,
-        upgrade,
+        upgrade: request.asked.upgrade.is_some(),
         // Not from the head's first byte: a slow client would make the upstream look late.
         until: request.route.timeout.map(|timeout| Instant::now() + timeout),
     };
     let mut out = shard.buffers.small();
-    let Scratch { request: head, onward, .. } = &*scratch;
+    let Scratch { transaction, onward, .. } = &*scratch;
+    let head = &transaction.request;
     write::request_head(&mut out, head.method_bytes(), onward, &head.fields);
-    if !expects_continue {
-        take_body_prefix(connection, record, &mut out)?;
+    match request.asked.whole_body.take() {
+        Some(whole) => out.extend_from_slice(&whole),
+        None if request.asked.expects_continue => {}
+        None => take_body_prefix(connection, record, &mut out)?,
     }
     let _active = Active::new(&target);
     attempts(connection, scratch, record, &exchange, &target, out).await
@@ -119,7 +125,7 @@ async fn attempts(
         };
         let safe = match error.retry {
             Retry::Safe => true,
-            Retry::IfIdempotent => upstream.reused && scratch.request.method().is_idempotent(),
+            Retry::IfIdempotent => upstream.reused && scratch.transaction.request.method().is_idempotent(),
             Retry::Never => false,
         };
         if !(safe && replayable && upstream.reused && !record.head_sent) {
@@ -160,20 +166,19 @@ async fn attempt(
         upstream: &upstream.socket,
         began,
         limits,
-        method: scratch.request.method(),
-        version: scratch.request.version(),
+        method: scratch.transaction.request.method(),
+        version: scratch.transaction.request.version(),
         pumping: &pumping,
         answered: Cell::new(false),
         refused: Cell::new(false),
-        request_id: &scratch.id,
     };
     let end = if pumping.get() {
         let uploading = pump::pump(exchange, limits, socket, &upstream.socket, input, body, &bytes_in);
-        let downloading = responder.run(&mut scratch.response, record);
+        let downloading = responder.run(&mut scratch.transaction, record);
         Box::pin(both(uploading, downloading, &responder)).await
     } else {
         responder.request_sent();
-        responder.run(&mut scratch.response, record).await
+        responder.run(&mut scratch.transaction, record).await
     };
     record.add_in(bytes_in.get());
     // An upload cut short has lost bytes, or left some of the body in `input`: where the next request
@@ -237,29 +242,37 @@ async fn both(
     .await
 }
 
-/// Makes the client's head the upstream's. Returns whether an upgrade is passed on.
-fn prepare(scratch: &mut Scratch, request: &Request<'_>, target: &Target, peer: &str) -> bool {
-    let Scratch { request: head, target: asked, path_bytes, captures, onward, client_host, id, .. } = scratch;
+/// Makes the client's head the upstream's.
+fn prepare(scratch: &mut Scratch, request: &Request<'_>, target: &Target, peer: &str) {
+    let Scratch { transaction, onward, client_host } = scratch;
+    let Transaction { request: head, target: asked, path_bytes, captures, id, edits, .. } = transaction;
     let (path, rest) = asked.split_at(*path_bytes);
     let mut prefix = None;
-    match &request.proxy.path {
-        PathEdit::Keep => onward.extend_from_slice(path),
-        PathEdit::StripPrefix => {
+    match (&edits.path, &request.proxy.path) {
+        (Some(path), _) => onward.extend_from_slice(path),
+        (None, PathEdit::Keep) => onward.extend_from_slice(path),
+        (None, PathEdit::StripPrefix) => {
             edit::strip_prefix(path, captures, onward);
             prefix = Some(&path[..captures.prefix_len()]).filter(|prefix| !prefix.is_empty());
         }
-        PathEdit::Rewrite(template) => edit::expand(template, path, captures, onward),
+        (None, PathEdit::Rewrite(template)) => edit::expand(template, path, captures, onward),
     }
-    onward.extend_from_slice(rest);
-    let upgrade = framing::upgrade(head).map(<[u8]>::to_vec);
+    match &edits.query {
+        None => onward.extend_from_slice(rest),
+        Some(query) if query.is_empty() => {}
+        Some(query) => {
+            onward.push(b'?');
+            onward.extend_from_slice(query);
+        }
+    }
     let knows = Onward {
-        client: request.client,
+        client: request.asked.client,
         peer,
         request_id: id,
         client_host,
         prefix,
-        body: request.body,
-        upgrade: upgrade.as_deref(),
+        body: request.asked.body,
+        upgrade: request.asked.upgrade.as_deref(),
     };
     onward::prepare(&mut head.fields, &knows);
     edits::apply(&request.route.request_headers, &mut head.fields);
@@ -268,7 +281,6 @@ fn prepare(scratch: &mut Scratch, request: &Request<'_>, target: &Target, peer: 
         HostHeader::Literal(host) => head.fields.put(Name::Host, host.as_bytes()),
         HostHeader::Upstream | HostHeader::Client => head.fields.put(Name::Host, target.authority.as_bytes()),
     }
-    upgrade.is_some()
 }
 
 /// Puts what has already arrived of the body behind the head, so that most requests are one write.
@@ -291,16 +303,16 @@ pub fn body_refusal(error: BodyError) -> Error {
 }
 
 /// What `hash_on` selects of this request, hashed; 0 for every other way of balancing.
-fn hash_key(upstream: &Upstream, scratch: &Scratch, client: Client) -> u64 {
+fn hash_key(upstream: &Upstream, transaction: &Transaction, client: Client) -> u64 {
     let Balance::Hash(on) = &upstream.plan.balance else { return 0 };
-    let fields = &scratch.request.fields;
+    let fields = &transaction.request.fields;
     match on {
         HashOn::Ip => balance::hash_key(client.ip.to_string().as_bytes()),
-        HashOn::Path => balance::hash_key(scratch.path()),
+        HashOn::Path => balance::hash_key(transaction.path()),
         HashOn::Header(name) => balance::hash_key(fields.find(name.as_bytes()).unwrap_or_default()),
         HashOn::Cookie(name) => balance::hash_key(fields.cookie(name.as_bytes()).unwrap_or_default()),
         HashOn::Query(name) => {
-            let value = path::query_pairs(scratch.query()).find(|(key, _)| *key == name.as_bytes());
+            let value = path::query_pairs(transaction.query()).find(|(key, _)| *key == name.as_bytes());
             balance::hash_key(value.map(|(_, value)| value).unwrap_or_default())
         }
     }

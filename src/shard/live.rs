@@ -8,9 +8,11 @@ use std::sync::Arc;
 use crate::config::{Plan, plan};
 use crate::metrics::{RouteMetrics, ShardMetrics};
 use crate::route::Table;
+use crate::script::{self, Chain};
 use crate::upstream::Upstream;
 
 use super::Generation;
+use super::scripted::Scripts;
 
 pub struct Live {
     pub number: u64,
@@ -19,23 +21,56 @@ pub struct Live {
     /// By the plan's indices, both.
     pub routes: Vec<LiveRoute>,
     pub upstreams: Vec<Rc<Upstream>>,
+    /// Kept over reloads that leave the scripts as they are.
+    scripts: Rc<script::Engine>,
 }
 
 pub struct LiveRoute {
     pub plan: Arc<plan::Route>,
     pub metrics: Rc<RouteMetrics>,
+    /// Its scripts, if it has any.
+    chain: Option<Chain>,
+}
+
+/// What a generation is made live with.
+pub struct Surroundings {
+    pub metrics: Rc<ShardMetrics>,
+    pub world: Rc<dyn script::World>,
+    /// Shards begin at different targets.
+    pub seed: u64,
 }
 
 impl Live {
     /// Makes a generation live, taking over from `old` what its configuration leaves as it is.
-    pub fn build(generation: Generation, old: Option<&Live>, metrics: &ShardMetrics, seed: u64) -> Live {
+    ///
+    /// # Errors
+    /// A script that does not compile here though it did when the configuration was checked.
+    pub fn build(
+        generation: Generation,
+        old: Option<&Live>,
+        around: &Surroundings,
+    ) -> Result<Live, script::Fault> {
         let Generation { number, plan, table, .. } = generation;
         let old_upstreams = old.map_or(&[][..], |old| &old.upstreams);
-        let upstreams = Upstream::build_all(&plan, old_upstreams, metrics, seed);
-        let live_route =
-            |route: &Arc<plan::Route>| LiveRoute { plan: route.clone(), metrics: metrics.route(&route.name) };
-        let routes = plan.routes.iter().map(live_route).collect();
-        Live { number, plan, table, routes, upstreams }
+        let upstreams = Upstream::build_all(&plan, old_upstreams, &around.metrics, around.seed);
+        let scripts = match old.filter(|old| old.plan.scripts == plan.scripts) {
+            Some(old) => old.scripts.clone(),
+            None => Rc::new(script::Engine::new(&plan.scripts, around.world.clone())),
+        };
+        let names: Rc<[Arc<str>]> = plan.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+        let live_route = |route: &Arc<plan::Route>| {
+            let chain = Chain::build(&scripts, &plan.scripts, route, &names)?;
+            Ok(LiveRoute { plan: route.clone(), metrics: around.metrics.route(&route.name), chain })
+        };
+        let routes = plan.routes.iter().map(live_route).collect::<Result<_, script::Fault>>()?;
+        Ok(Live { number, plan, table, routes, upstreams, scripts })
+    }
+
+    /// The scripts of a route, by its index.
+    pub fn scripts_of(&self, route: usize) -> Option<Scripts<'_>> {
+        let LiveRoute { plan, chain, .. } = &self.routes[route];
+        let chain = chain.as_ref()?;
+        Some(Scripts { engine: &self.scripts, chain, plan: &self.plan.scripts, route: &plan.name })
     }
 
     /// Forgets the counters of routes and targets that are no more, so that reloads do not add up.
@@ -45,6 +80,9 @@ impl Live {
             live.targets.iter().map(|target| (live.plan.name.clone(), target.url.clone())).collect()
         };
         let targets: HashSet<_> = self.upstreams.iter().flat_map(of_upstream).collect();
+        let scripts: HashSet<&str> =
+            self.plan.routes.iter().flat_map(|route| &route.scripts).map(|name| &**name).collect();
+        metrics.retain_scripts(|script| scripts.contains(script));
         metrics.retain(
             |route| routes.contains(route),
             |upstream, target| targets.contains(&(upstream.into(), target.into())),

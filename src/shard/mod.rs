@@ -2,11 +2,12 @@
 //! with another thread; messages come in through the mailbox.
 //!
 //! A request's way: [`accept`] → [`connection`] (whole head, keep-alive) → [`request`] (framing, host,
-//! path, route) → [`answer`] or [`exchange`] (pick, connect, send, replay) → [`response`] and [`pump`]
+//! path, route) → [`scripted`] (request scripts) → [`answer`] or [`exchange`] (pick, connect, send, replay) → [`response`] and [`pump`]
 //! (both directions at once) → [`relay`] or [`tunnel`] → [`record`] (counters, one access-log line).
 
 mod accept;
 mod answer;
+mod clock;
 mod connection;
 mod exchange;
 mod live;
@@ -17,14 +18,15 @@ mod request;
 mod response;
 mod run;
 mod scratch;
+mod scripted;
 mod tick;
 mod tunnel;
+mod world;
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Sender;
 
@@ -36,11 +38,13 @@ use crate::metrics::{ShardMetrics, Snapshot};
 use crate::net::doorbell::Mailbox;
 use crate::net::{Buffers, Deadlines, Pipes};
 use crate::route::Table;
+use crate::store::{Link, Reply, ShardCounters};
 
 pub use crate::upstream::Addresses;
 pub use run::{DriverKind, run};
 
-use live::Live;
+use clock::Clock;
+use live::{Live, Surroundings};
 use scratch::Scratch;
 
 /// A bound listening socket. Control keeps the original; shards get clones of it.
@@ -67,6 +71,8 @@ pub enum Command {
     Swap { generation: Box<Generation>, done: Sender<usize> },
     /// Names resolve differently now.
     Addresses(Arc<Addresses>),
+    /// The store has news.
+    Store(Reply),
     /// Send a copy of all counters.
     Scrape(Sender<Snapshot>),
     /// Stop accepting, finish what is in flight, then return from [`run`]; `done` gets the shard's id.
@@ -83,6 +89,7 @@ pub struct Seat {
     pub driver: plan::Driver,
     pub mailbox: Mailbox<Command>,
     pub sink: Sink,
+    pub link: Link,
     /// Gets the driver that won once the shard accepts, or why it cannot.
     pub started: Sender<Result<DriverKind, String>>,
 }
@@ -90,15 +97,16 @@ pub struct Seat {
 /// The shard itself.
 struct Shard {
     id: usize,
-    began: Instant,
-    /// Unix time at `began`, corrected at each tick.
-    began_unix: Cell<Duration>,
+    clock: Rc<Clock>,
     deadlines: Rc<Deadlines>,
     buffers: Buffers,
     pipes: Pipes,
     metrics: Rc<ShardMetrics>,
     log: RefCell<AccessLog>,
-    ids: RefCell<Ids>,
+    ids: Rc<RefCell<Ids>>,
+    link: Link,
+    counters: Rc<ShardCounters>,
+    surroundings: Surroundings,
     live: RefCell<Rc<Live>>,
     addresses: RefCell<Arc<Addresses>>,
     #[expect(clippy::vec_box, reason = "moved out and in for every request: a pointer, not 500 bytes")]
@@ -107,6 +115,8 @@ struct Shard {
     open: Cell<usize>,
     /// Connections beyond `max_connections` that are being told so.
     refusing: Cell<usize>,
+    /// Bytes of bodies that are held for scripts.
+    held_bytes: Cell<usize>,
     draining: Cell<bool>,
     /// A test asked for the death of this shard.
     doomed: Cell<bool>,
@@ -116,18 +126,6 @@ impl Shard {
     /// The generation that a request beginning now belongs to.
     fn live(&self) -> Rc<Live> {
         self.live.borrow().clone()
-    }
-
-    /// Unix time in milliseconds of a moment.
-    fn unix_ms(&self, moment: Instant) -> u64 {
-        let unix = self.began_unix.get() + moment.saturating_duration_since(self.began);
-        u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Follows the system's clock, should it have been set.
-    fn correct_clock(&self) {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.began_unix.set(unix.saturating_sub(self.began.elapsed()));
     }
 
     fn take_scratch(&self) -> Box<Scratch> {

@@ -3,8 +3,9 @@
 use std::cell::Cell;
 use std::io;
 
+use super::connection::client_stopped;
 use super::exchange::{self, Exchange};
-use crate::base::error::{Error, Reason};
+use crate::base::error::Error;
 use crate::config::plan::Limits;
 use crate::http::body::BodyReader;
 use crate::net::Socket;
@@ -56,8 +57,8 @@ pub async fn pump(
         *input = back;
         match result {
             Ok(1..) => {}
-            Ok(_) => return Err(client_stopped(&io::ErrorKind::UnexpectedEof.into())),
-            Err(error) => return Err(client_stopped(&error)),
+            Ok(_) => return Err(Stop::Client(client_stopped(&io::ErrorKind::UnexpectedEof.into()))),
+            Err(error) => return Err(Stop::Client(client_stopped(&error))),
         }
     }
 }
@@ -82,14 +83,7 @@ async fn splice(
     pipes.give_back(pipe);
     match carried.result {
         Ok(()) => Ok(()),
-        Err(Stopped::From(error)) => Err(client_stopped(&error)),
+        Err(Stopped::From(error)) => Err(Stop::Client(client_stopped(&error))),
         Err(Stopped::To(_)) => Err(Stop::Upstream),
     }
-}
-
-fn client_stopped(error: &io::Error) -> Stop {
-    Stop::Client(match error.kind() {
-        io::ErrorKind::TimedOut => Error::client(Reason::RequestTimeout, "the request body stalled"),
-        _ => Error::client(Reason::ClientClosed, "the client left during its body"),
-    })
 }

@@ -11,6 +11,7 @@ use super::scratch::Scratch;
 use crate::base::error::Reason;
 use crate::http::head::Version;
 use crate::log::access::Entry;
+use crate::script::{Hook, Transaction};
 use crate::upstream::{Target, Upstream};
 
 /// Filled in as the request goes its way.
@@ -62,9 +63,10 @@ impl Record {
     }
 
     /// Counts the request and logs it. Called once for every request, however it ended.
-    pub fn finish(self, shard: &Shard, scratch: &Scratch) {
+    pub fn finish(self, shard: &Shard, scratch: &mut Scratch) {
         let now = Instant::now();
         let duration = now.saturating_duration_since(self.began);
+        self.run_log_hooks(&mut scratch.transaction, duration);
         let route = self.route.map(|index| &self.live.routes[index]);
         match route {
             Some(route) => {
@@ -83,13 +85,14 @@ impl Record {
         if !log.is_on() {
             return;
         }
+        let Transaction { request, id, .. } = &scratch.transaction;
         let entry = Entry {
-            request_id: &scratch.id,
+            request_id: id,
             client_ip: self.client_ip,
-            method: scratch.request.method_bytes(),
+            method: request.method_bytes(),
             host: &scratch.client_host,
-            path: scratch.path(),
-            version_minor: u8::from(scratch.request.version() == Version::Http11),
+            path: scratch.transaction.path(),
+            version_minor: u8::from(request.version() == Version::Http11),
             status: self.status,
             reason: self.reason,
             route: route.map(|route| &*route.plan.name),
@@ -105,6 +108,17 @@ impl Record {
             shard: shard.id,
             generation: self.live.number,
         };
-        log.record(shard.unix_ms(now), &entry);
+        log.record(shard.clock.unix_ms(now), &entry);
+    }
+
+    /// `on_log` of the route's scripts, which see the status that was sent.
+    fn run_log_hooks(&self, transaction: &mut Transaction, duration: Duration) {
+        let scripts = self.route.and_then(|route| self.live.scripts_of(route));
+        let Some(scripts) = scripts.filter(|scripts| scripts.has(Hook::Log)) else { return };
+        if transaction.response.status() != self.status && self.status >= 200 {
+            transaction.response.set_status(self.status);
+        }
+        transaction.edits.duration = duration;
+        scripts.on_log(transaction);
     }
 }

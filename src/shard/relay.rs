@@ -76,7 +76,8 @@ impl Relay<'_> {
             if was_full {
                 buffers.give_back(std::mem::replace(&mut arrived, buffers.large()));
             }
-            arrived = self.read(arrived).await?;
+            let idle_timeout = self.exchange.within(self.exchange.upstream.plan.idle_timeout);
+            arrived = read_body(self.upstream, &mut self.body, arrived, idle_timeout).await?;
             let ended = arrived.is_empty();
             taken = if self.mode == Mode::Rechunk || self.mode == Mode::UntilClose {
                 out.clear();
@@ -88,7 +89,10 @@ impl Relay<'_> {
                 arrived = self.send(arrived, Some(taken), record).await?;
                 taken
             };
-            debug_assert!(!ended || self.body.is_done(), "an end that is too early is an error of `read`");
+            debug_assert!(
+                !ended || self.body.is_done(),
+                "an end that is too early is an error of `read_body`"
+            );
         }
         let ended_exactly = taken == arrived.len();
         buffers.give_back(out);
@@ -136,20 +140,6 @@ impl Relay<'_> {
         Ok(taken)
     }
 
-    /// Reads more of the body; empty: it was delimited by the close that has come.
-    async fn read(&mut self, buffer: Vec<u8>) -> Result<Vec<u8>, Error> {
-        let timeout = self.exchange.within(self.exchange.upstream.plan.idle_timeout);
-        let (result, buffer) = self.upstream.read_within(buffer, timeout).await;
-        match result {
-            Ok(1..) => Ok(buffer),
-            Err(error) => Err(upstream_stopped(&error)),
-            Ok(_) => match self.body.end_of_input() {
-                Ok(()) => Ok(buffer),
-                Err(_) => Err(Error::upstream(Reason::UpstreamReset, Retry::Never, "closed within the body")),
-            },
-        }
-    }
-
     /// Writes the first `bytes` of a buffer (all of it by default) to the client.
     async fn send(
         &self,
@@ -165,6 +155,27 @@ impl Relay<'_> {
     }
 }
 
+/// Reads more of a response body; empty: it was delimited by the close that has come.
+///
+/// # Errors
+/// An upstream that stalls, or that closes too early.
+pub async fn read_body(
+    upstream: &Socket,
+    body: &mut BodyReader,
+    buffer: Vec<u8>,
+    timeout: Duration,
+) -> Result<Vec<u8>, Error> {
+    let (result, buffer) = upstream.read_within(buffer, timeout).await;
+    match result {
+        Ok(1..) => Ok(buffer),
+        Err(error) => Err(upstream_stopped(&error)),
+        Ok(_) => match body.end_of_input() {
+            Ok(()) => Ok(buffer),
+            Err(_) => Err(Error::upstream(Reason::UpstreamReset, Retry::Never, "closed within the body")),
+        },
+    }
+}
+
 /// An upstream that stopped within the body.
 fn upstream_stopped(error: &io::Error) -> Error {
     match error.kind() {
@@ -176,7 +187,7 @@ fn upstream_stopped(error: &io::Error) -> Error {
 }
 
 /// A body that breaks its framing, as the upstream's error.
-fn refusal(error: BodyError) -> Error {
+pub fn refusal(error: BodyError) -> Error {
     let detail = match error {
         BodyError::Bad(detail) => detail,
         BodyError::TooLarge => "the body is too large",

@@ -1,10 +1,9 @@
 //! One request: its head read and refused or understood, its route found, its action taken, its end recorded.
 
-use std::sync::Arc;
-
 use super::connection::{Connection, Next, refusal};
 use super::record::Record;
 use super::scratch::Scratch;
+use super::scripted::{self, Outcome};
 use super::{answer, exchange};
 use crate::base::error::{Error, Reason};
 use crate::base::fault::{self, Fault};
@@ -15,7 +14,9 @@ use crate::http::framing::{self, Body};
 use crate::http::head::{self, HeadLimits, Method};
 use crate::http::{host, path};
 use crate::policy::client::Client;
+use crate::policy::onward;
 use crate::route::{self, Found};
+use crate::script::Transaction;
 
 /// A request id from a trusted proxy is taken over up to this length.
 const MOST_ID_BYTES: usize = 128;
@@ -35,7 +36,7 @@ pub async fn serve_one(connection: &mut Connection) -> Next {
         }
         Err(error) => Box::pin(answer::refuse(connection, &mut scratch, &mut record, error)).await,
     };
-    record.finish(&shard, &scratch);
+    record.finish(&shard, &mut scratch);
     shard.give_back_scratch(scratch);
     next
 }
@@ -52,28 +53,54 @@ async fn handle(
         return Ok(None);
     };
     record.add_in(head_bytes);
-    let parsed = head::parse_request(&connection.input[..head_bytes], &head_limits, &mut scratch.request);
+    let request = &mut scratch.transaction.request;
+    let parsed = head::parse_request(&connection.input[..head_bytes], &head_limits, request);
     connection.consume(head_bytes);
     parsed.map_err(refusal)?;
 
-    let (client, body) = understand(connection, scratch, record, limits)?;
-    match fault::asked_for(scratch.path()) {
+    let mut asked = understand(connection, scratch, record, limits)?;
+    match fault::asked_for(scratch.transaction.path()) {
         Some(Fault::Connection) => panic!("a test asked for a panic in this connection"),
         Some(Fault::Shard) => connection.shard.doomed.set(true),
         None => {}
     }
     let route = find_route(&live.table, scratch)?;
     record.route = Some(route);
-    let route: Arc<plan::Route> = live.routes[route].plan.clone();
+    let scripts = live.scripts_of(route);
+    let route: &plan::Route = &live.routes[route].plan;
+
+    // The route's steps, in order.
+    onward::clean(&mut scratch.transaction.request.fields, asked.client);
+    if let Some(scripts) = scripts
+        && scripted::request(connection, scratch, record, scripts, &mut asked).await? == Outcome::Answered
+    {
+        return answer::scripted(connection, scratch, record, route).await.map(Some);
+    }
     match &route.action {
-        Action::Respond(respond) => answer::respond(connection, scratch, record, &route, respond).await,
-        Action::Redirect(redirect) => answer::redirect(connection, scratch, record, &route, redirect).await,
+        Action::Respond(respond) => {
+            answer::respond(connection, scratch, record, route, respond, scripts).await
+        }
+        Action::Redirect(redirect) => {
+            answer::redirect(connection, scratch, record, route, redirect, scripts).await
+        }
         Action::Proxy(proxy) => {
-            let request = exchange::Request { client, body, route: &route, proxy };
+            let request = exchange::Request { asked, route, proxy, scripts };
             exchange::proxy(connection, scratch, record, request).await
         }
     }
     .map(Some)
+}
+
+/// What a request asks for, beyond its fields.
+pub struct Asked {
+    pub client: Client,
+    pub body: Body,
+    /// The body, where it was read as a whole for scripts.
+    pub whole_body: Option<Vec<u8>>,
+    /// The client waits for a 100 (Continue).
+    pub expects_continue: bool,
+    /// The protocols that it offers to change to.
+    pub upgrade: Option<Vec<u8>>,
 }
 
 /// Framing, host, path, id: all that is decided before any route looks at the request.
@@ -82,33 +109,38 @@ fn understand(
     scratch: &mut Scratch,
     record: &mut Record,
     limits: &plan::Limits,
-) -> Result<(Client, Body), Error> {
-    let body = framing::request_body(&scratch.request).map_err(refusal)?;
+) -> Result<Asked, Error> {
+    let Scratch { transaction, client_host, .. } = scratch;
+    let request = &transaction.request;
+    let body = framing::request_body(request).map_err(refusal)?;
     connection.body = BodyReader::new(body, limits.body_bytes, limits.header_bytes);
-    record.keep_alive = framing::wants_keep_alive(scratch.request.version(), &scratch.request.fields);
+    record.keep_alive = framing::wants_keep_alive(request.version(), &request.fields);
 
     let trusted_proxies = &record.live.plan.server.trusted_proxies;
-    let client = Client::of(connection.peer, &scratch.request.fields, trusted_proxies);
+    let client = Client::of(connection.peer, &request.fields, trusted_proxies);
     record.client_ip = client.ip;
-    let told = scratch.request.fields.get(Name::XRequestId);
+    transaction.client_ip = client.ip;
+    let told = request.fields.get(Name::XRequestId);
     match told.filter(|id| client.trusted && (1..=MOST_ID_BYTES).contains(&id.len())) {
-        Some(id) => scratch.id.extend_from_slice(id),
-        None => connection.shard.ids.borrow_mut().write(&mut scratch.id),
+        Some(id) => transaction.id.extend_from_slice(id),
+        None => connection.shard.ids.borrow_mut().write(&mut transaction.id),
     }
 
-    let method = scratch.request.method();
+    let method = request.method();
     if method == Method::Connect {
         record.keep_alive = false;
         return Err(Error::client(Reason::MethodNotAllowed, "CONNECT is not for a gateway"));
     }
-    host::request_host(&scratch.request, &mut scratch.host).map_err(refusal)?;
-    scratch.client_host.extend_from_slice(scratch.request.fields.get(Name::Host).unwrap_or_default());
-    let normal = path::normalise(scratch.request.target(), method, &mut scratch.target).map_err(refusal)?;
-    scratch.path_bytes = normal.path_len;
+    host::request_host(request, &mut transaction.host).map_err(refusal)?;
+    client_host.extend_from_slice(request.fields.get(Name::Host).unwrap_or_default());
+    let normal = path::normalise(request.target(), method, &mut transaction.target).map_err(refusal)?;
+    transaction.path_bytes = normal.path_len;
     if matches!(body, Body::Length(bytes) if bytes > limits.body_bytes) {
         return Err(Error::client(Reason::BodyTooLarge, "Content-Length is over body_bytes"));
     }
-    Ok((client, body))
+    let expects_continue = framing::expects_continue(request);
+    let upgrade = framing::upgrade(request).map(<[u8]>::to_vec);
+    Ok(Asked { client, body, whole_body: None, expects_continue, upgrade })
 }
 
 struct FieldLookup<'a>(&'a Fields);
@@ -120,12 +152,12 @@ impl route::HeaderLookup for FieldLookup<'_> {
 }
 
 fn find_route(table: &route::Table, scratch: &mut Scratch) -> Result<usize, Error> {
-    let Scratch { request, host, target, path_bytes, captures, onward, .. } = scratch;
-    let query = target.get(*path_bytes + 1..).unwrap_or_default();
+    let Scratch { transaction, onward, .. } = scratch;
+    let Transaction { request, host, target, path_bytes, captures, .. } = transaction;
     let asked = route::Request {
         host,
         path: &target[..*path_bytes],
-        query,
+        query: target.get(*path_bytes + 1..).unwrap_or_default(),
         method: request.method_bytes(),
         header: &FieldLookup(&request.fields),
     };

@@ -7,16 +7,19 @@ use std::time::{Duration, Instant};
 use super::answer::write_connection;
 use super::exchange::Exchange;
 use super::record::Record;
-use super::relay::{Mode, Relay};
+use super::relay::{self, Mode, Relay};
+use super::scripted::{self, Held, Scripts};
 use crate::base::error::{Error, Reason, Retry};
 use crate::config::plan::Limits;
 use crate::http::body::BodyReader;
+use crate::http::fields::Name;
 use crate::http::framing::{self, Body};
 use crate::http::head::{self, HeadError, HeadScanner, Method, RESPONSE_LIMITS, ResponseHead, Version};
 use crate::http::write;
 use crate::net::Socket;
 use crate::net::deadline::Way;
 use crate::policy::back;
+use crate::script::Transaction;
 
 /// How the response ended, when it ended well.
 pub enum End {
@@ -47,7 +50,18 @@ pub struct Responder<'a> {
     pub answered: Cell<bool>,
     /// And it tells the client, whose request body is not all here, that the rest is not wanted.
     pub refused: Cell<bool>,
-    pub request_id: &'a [u8],
+}
+
+/// A response whose final head has come.
+struct Came {
+    body: BodyReader,
+    /// The upstream connection can serve again, if the body ends as it should.
+    reusable: bool,
+    /// The client connection can, as far as is known yet.
+    keep_alive: bool,
+    /// The body begins at `from`.
+    arrived: Vec<u8>,
+    from: usize,
 }
 
 /// A head in a buffer: how long it is, and the buffer with what follows.
@@ -76,16 +90,17 @@ impl Responder<'_> {
     ///
     /// # Errors
     /// The upstream's faults, and a client that left.
-    pub async fn run(&self, head: &mut ResponseHead, record: &mut Record) -> Result<End, Error> {
+    pub async fn run(&self, transaction: &mut Transaction, record: &mut Record) -> Result<End, Error> {
         if self.pumping.get() && self.exchange.until.is_some() {
             self.upstream.slot().arm(Way::Read, self.exchange.within(Duration::MAX));
         }
         let mut buffer = self.exchange.shard.buffers.small();
         loop {
             let Arrived { head_bytes, buffer: mut arrived } = self.read_head(buffer).await?;
+            let head = &mut transaction.response;
             head::parse_response(&arrived[..head_bytes], head).map_err(refusal)?;
             match head.status() {
-                101 => return Box::pin(self.upgrade(head, head_bytes, arrived, record)).await,
+                101 => return Box::pin(self.upgrade(transaction, head_bytes, arrived, record)).await,
                 100..=199 => {
                     arrived.drain(..head_bytes);
                     Box::pin(self.interim(head, record)).await?;
@@ -94,7 +109,7 @@ impl Responder<'_> {
                 _ => {
                     self.answered.set(true);
                     self.upstream.slot().disarm(Way::Read);
-                    return self.finally(head, head_bytes, arrived, record).await;
+                    return self.finally(transaction, head_bytes, arrived, record).await;
                 }
             }
         }
@@ -140,8 +155,8 @@ impl Responder<'_> {
         if self.version == Version::Http10 {
             return Ok(());
         }
-        crate::policy::onward::remove_hop_by_hop(&mut head.fields);
-        head.fields.remove(b"Content-Length");
+        back::clean(&mut head.fields);
+        head.fields.remove_id(Name::ContentLength);
         let mut out = self.exchange.shard.buffers.small();
         write::status_line(&mut out, head.status(), head.reason());
         head.fields.write_to(&mut out);
@@ -156,43 +171,112 @@ impl Responder<'_> {
     /// The final response.
     async fn finally(
         &self,
-        head: &mut ResponseHead,
+        transaction: &mut Transaction,
         head_bytes: usize,
         arrived: Vec<u8>,
         record: &mut Record,
     ) -> Result<End, Error> {
+        let head = &mut transaction.response;
         let framing = framing::response_body(head, self.method).map_err(refusal)?;
-        let reusable = framing::wants_keep_alive(head.version(), &head.fields) && framing != Body::UntilClose;
-        let mode = Mode::of(framing, self.version);
         let early_refusal = self.pumping.get() && head.status() >= 300;
         self.refused.set(early_refusal);
-        let keep_alive = record.keep_alive
-            && mode != Mode::UntilClose
-            && !early_refusal
-            && !self.exchange.shard.draining.get();
+        let came = Came {
+            body: BodyReader::new(framing, u64::MAX, RESPONSE_LIMITS.bytes),
+            reusable: framing::wants_keep_alive(head.version(), &head.fields) && framing != Body::UntilClose,
+            keep_alive: record.keep_alive && !early_refusal && !self.exchange.shard.draining.get(),
+            arrived,
+            from: head_bytes,
+        };
         record.upstream_time = Some(self.began.elapsed());
         record.status = head.status();
         if let Some(target) = &record.target {
             target.metrics.request(head.status());
         }
+        back::clean(&mut head.fields);
+        if let Some(scripts) = self.exchange.scripts
+            && scripted::response(scripts, transaction, self.method, framing)?
+        {
+            return Box::pin(self.whole(scripts, transaction, came, record)).await;
+        }
+        self.stream(transaction, framing, came, record).await
+    }
+
+    /// Passes the body on as it comes.
+    async fn stream(
+        &self,
+        transaction: &mut Transaction,
+        framing: Body,
+        came: Came,
+        record: &mut Record,
+    ) -> Result<End, Error> {
+        let mode = Mode::of(framing, self.version);
+        let keep_alive = came.keep_alive && mode != Mode::UntilClose;
+        record.status = transaction.response.status();
         let mut out = self.exchange.shard.buffers.small();
-        self.write_head(head, mode, keep_alive, &mut out);
+        self.write_head(transaction, mode, keep_alive, &mut out);
         let mut relay = Relay {
             exchange: self.exchange,
             upstream: self.upstream,
             client: self.client,
             client_timeout: self.limits.body_timeout,
             mode,
-            body: BodyReader::new(framing, u64::MAX, RESPONSE_LIMITS.bytes),
+            body: came.body,
         };
-        let ended_exactly = relay.run(out, arrived, head_bytes, record).await?;
-        Ok(End::Complete { reusable: reusable && ended_exactly, keep_alive })
+        let ended_exactly = relay.run(out, came.arrived, came.from, record).await?;
+        Ok(End::Complete { reusable: came.reusable && ended_exactly, keep_alive })
     }
 
-    fn write_head(&self, head: &mut ResponseHead, mode: Mode, keep_alive: bool, out: &mut Vec<u8>) {
-        back::prepare(&mut head.fields, self.exchange.route, self.request_id);
+    /// Has scripts see the whole body, or takes the one that they set, and sends that.
+    async fn whole(
+        &self,
+        scripts: Scripts<'_>,
+        transaction: &mut Transaction,
+        mut came: Came,
+        record: &mut Record,
+    ) -> Result<End, Error> {
+        let mut held = Held::new(&self.exchange.shard.held_bytes, scripts.plan.max_body);
+        let mut reusable = false;
+        let mut wire = Vec::new();
+        if !transaction.edits.response_body.changed {
+            reusable = self.collect(&mut came, &mut wire, &mut held).await? && came.reusable;
+        }
+        let body = scripted::whole_response(scripts, transaction, wire)?;
+        record.status = transaction.response.status();
+        let mut out = self.exchange.shard.buffers.small();
+        self.write_head(transaction, Mode::Length, came.keep_alive, &mut out);
+        if self.method != Method::Head {
+            out.extend_from_slice(&body);
+        }
+        record.head_sent = true;
+        self.send(out, record).await?;
+        Ok(End::Complete { reusable, keep_alive: came.keep_alive })
+    }
+
+    /// Reads the whole body. Returns whether the upstream sent exactly this response.
+    async fn collect(&self, came: &mut Came, wire: &mut Vec<u8>, held: &mut Held<'_>) -> Result<bool, Error> {
+        let idle_timeout = || self.exchange.within(self.exchange.upstream.plan.idle_timeout);
+        loop {
+            let before = wire.len();
+            let taken = came.body.take_payload(&came.arrived[came.from..], |run| wire.extend_from_slice(run));
+            let taken = taken.map_err(relay::refusal)?;
+            held.add_of_response(wire.len() - before)?;
+            if came.body.is_done() {
+                let ended_exactly = came.from + taken == came.arrived.len();
+                self.exchange.shard.buffers.give_back(std::mem::take(&mut came.arrived));
+                return Ok(ended_exactly);
+            }
+            came.from = 0;
+            came.arrived.clear();
+            let room = std::mem::take(&mut came.arrived);
+            came.arrived = relay::read_body(self.upstream, &mut came.body, room, idle_timeout()).await?;
+        }
+    }
+
+    fn write_head(&self, transaction: &mut Transaction, mode: Mode, keep_alive: bool, out: &mut Vec<u8>) {
+        let Transaction { response: head, id, .. } = transaction;
+        back::prepare(&mut head.fields, self.exchange.route, id);
         if head.status() == 204 {
-            head.fields.remove(b"Content-Length");
+            head.fields.remove_id(Name::ContentLength);
         }
         write::status_line(out, head.status(), head.reason());
         head.fields.write_to(out);
@@ -206,19 +290,21 @@ impl Responder<'_> {
     /// A 101 (RFC 9110, 15.2.2): right only where the client asked, and with its request complete.
     async fn upgrade(
         &self,
-        head: &mut ResponseHead,
+        transaction: &mut Transaction,
         head_bytes: usize,
         mut arrived: Vec<u8>,
         record: &mut Record,
     ) -> Result<End, Error> {
+        let Transaction { response: head, id, .. } = transaction;
         let protocol = head.fields.find(b"upgrade").map(<[u8]>::to_vec);
         let (true, false, Some(protocol)) = (self.exchange.upgrade, self.pumping.get(), protocol) else {
             let detail = "101 that nobody asked for";
             return Err(Error::upstream(Reason::UpstreamProtocol, Retry::Never, detail));
         };
         self.upstream.slot().disarm(Way::Read);
-        back::prepare(&mut head.fields, self.exchange.route, self.request_id);
-        head.fields.remove(b"Content-Length");
+        back::clean(&mut head.fields);
+        back::prepare(&mut head.fields, self.exchange.route, id);
+        head.fields.remove_id(Name::ContentLength);
         let mut out = self.exchange.shard.buffers.small();
         write::status_line(&mut out, 101, head.reason());
         head.fields.write_to(&mut out);

@@ -5,19 +5,23 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
 use super::accept::Acceptors;
-use super::live::Live;
+use super::clock::Clock;
+use super::live::{Live, Surroundings};
+use super::world::ShardWorld;
 use super::{Command, Generation, Seat, Shard, tick};
 use crate::base::id::Ids;
 use crate::config::plan::Driver;
 use crate::log::batch::AccessLog;
 use crate::metrics::ShardMetrics;
 use crate::net::{Buffers, Deadlines, Pipes, socket};
+use crate::script;
+use crate::store::{Reply, ShardCounters};
 
 /// Submission queue entries: more than one burst of work ever fills.
 const RING_ENTRIES: u32 = 4096;
@@ -137,7 +141,13 @@ async fn serve(
     acceptors: Rc<Acceptors>,
 ) {
     let listeners = std::mem::take(&mut first.listeners);
-    let shard = Rc::new(Shard::new(&seat, first, deadlines));
+    let shard = match Shard::new(&seat, first, deadlines) {
+        Ok(shard) => Rc::new(shard),
+        Err(fault) => {
+            let _ = seat.started.send(Err(format!("script {fault}")));
+            return;
+        }
+    };
     if let Err(error) = acceptors.change(&shard, listeners) {
         let _ = seat.started.send(Err(error.to_string()));
         return;
@@ -158,6 +168,7 @@ async fn serve(
                     let _ = done.send(shard.id);
                 }
                 Command::Addresses(addresses) => drop(shard.addresses.replace(addresses)),
+                Command::Store(Reply::Counters(news)) => shard.counters.apply(&news),
                 Command::Scrape(answer) => drop(answer.send(shard.scrape())),
             }
             true
@@ -172,34 +183,43 @@ async fn serve(
 }
 
 impl Shard {
-    fn new(seat: &Seat, first: Generation, deadlines: Rc<Deadlines>) -> Shard {
+    fn new(seat: &Seat, first: Generation, deadlines: Rc<Deadlines>) -> Result<Shard, script::Fault> {
         use std::hash::{BuildHasher, RandomState};
         let seed = RandomState::new().hash_one(seat.id);
         let metrics = Rc::new(ShardMetrics::new(seat.id));
         let log = AccessLog::new(first.plan.log.access, seat.sink.clone());
         let addresses = first.addresses.clone();
-        // Shards begin at different targets, so that all together keep to the weights from the start.
-        let live = Live::build(first, None, &metrics, seat.id as u64);
+        let world = Rc::new(ShardWorld {
+            clock: Rc::new(Clock::new()),
+            ids: Rc::new(RefCell::new(Ids::new(seed))),
+            counters: Rc::new(ShardCounters::new()),
+            metrics: metrics.clone(),
+        });
+        let surroundings =
+            Surroundings { metrics: metrics.clone(), world: world.clone(), seed: seat.id as u64 };
+        let live = Live::build(first, None, &surroundings)?;
         let shard = Shard {
             id: seat.id,
-            began: Instant::now(),
-            began_unix: Cell::new(Duration::ZERO),
+            clock: world.clock.clone(),
             deadlines,
             buffers: Buffers::default(),
             pipes: Pipes::default(),
             metrics,
             log: RefCell::new(log),
-            ids: RefCell::new(Ids::new(seed)),
+            ids: world.ids.clone(),
+            link: seat.link.clone(),
+            counters: world.counters.clone(),
+            surroundings,
             live: RefCell::new(Rc::new(live)),
             addresses: RefCell::new(addresses),
             scratch: RefCell::default(),
             open: Cell::new(0),
             refusing: Cell::new(0),
+            held_bytes: Cell::new(0),
             draining: Cell::new(false),
             doomed: Cell::new(false),
         };
-        shard.correct_clock();
-        shard
+        Ok(shard)
     }
 
     /// Serves by another generation from here on; what is in flight ends on the old one.
@@ -208,7 +228,13 @@ impl Shard {
         self.addresses.replace(generation.addresses.clone());
         self.log.borrow_mut().set_format(generation.plan.log.access);
         let old = self.live();
-        let live = Live::build(generation, Some(&old), &self.metrics, self.id as u64);
+        let live = match Live::build(generation, Some(&old), &self.surroundings) {
+            Ok(live) => live,
+            // It was compiled when the configuration was checked, by the same engine.
+            Err(fault) => {
+                return tracing::error!(shard = self.id, "the reload is not followed: script {fault}");
+            }
+        };
         live.retain_metrics(&self.metrics);
         self.live.replace(Rc::new(live));
         if let Err(error) = acceptors.change(self, listeners) {

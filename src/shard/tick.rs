@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Shard;
 use crate::net::deadline::TICK_MS;
 use crate::net::socket;
+use crate::store::Request;
 
 /// How often clients that wait for a slow upstream are looked at.
 const LEFT_TICKS: u64 = 5;
@@ -24,16 +25,17 @@ pub async fn until_drained(shard: &Rc<Shard>, no_listener: impl Fn() -> bool) {
         assert!(!shard.doomed.get(), "a test asked for the end of this shard");
         expire(shard, &mut fired);
         shard.log.borrow_mut().flush();
+        send_counters(shard);
         if ticks % LEFT_TICKS == 0 {
             cancel_left(shard);
         }
         if ticks % SWEEP_TICKS == 0 {
             sweep(shard);
-            shard.correct_clock();
+            shard.clock.correct();
         }
         if shard.draining.get() {
-            let until = *grace_until.get_or_insert_with(|| shard.began.elapsed() + IDLE_GRACE);
-            if shard.began.elapsed() >= until {
+            let until = *grace_until.get_or_insert_with(|| shard.clock.elapsed() + IDLE_GRACE);
+            if shard.clock.elapsed() >= until {
                 shard.deadlines.silence_idle_clients().into_iter().for_each(socket::stop_reading);
             }
             if shard.open.get() == 0 && no_listener() {
@@ -43,8 +45,16 @@ pub async fn until_drained(shard: &Rc<Shard>, no_listener: impl Fn() -> bool) {
     }
 }
 
+/// What scripts have added since the last tick goes to the other shards.
+fn send_counters(shard: &Shard) {
+    let deltas = shard.counters.take_deltas();
+    if !deltas.is_empty() && shard.link.send(Request::Counters { shard: shard.id, deltas }).is_err() {
+        shard.counters.put_back();
+    }
+}
+
 fn expire(shard: &Shard, fired: &mut Vec<crate::net::deadline::Fired>) {
-    let now_ms = u64::try_from(shard.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let now_ms = u64::try_from(shard.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     shard.deadlines.tick(now_ms, socket::unsent_bytes, fired);
     for passed in fired.drain(..) {
         socket::expire(passed.fd, passed.side, passed.way);

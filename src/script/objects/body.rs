@@ -7,9 +7,12 @@ use crate::script::functions::json;
 use crate::script::stage::{Outcome, bytes_of, text_or_blob, thrown};
 use crate::script::transaction::Content;
 
-/// `()` for a body that scripts do not see.
+/// `()` where there is no body, or none that scripts see.
 pub fn get(content: &Content) -> Dynamic {
-    content.bytes.as_deref().map_or(Dynamic::UNIT, text_or_blob)
+    match content.bytes.as_deref() {
+        None | Some([]) => Dynamic::UNIT,
+        Some(bytes) => text_or_blob(bytes),
+    }
 }
 
 pub fn set(content: &mut Content, value: &Dynamic) -> Outcome<()> {
@@ -24,7 +27,7 @@ pub fn set(content: &mut Content, value: &Dynamic) -> Outcome<()> {
 /// The body parsed; anew at each reading, so that what a script does to the value changes nothing unless assigned.
 pub fn get_json(content: &Content, whose: &str) -> Outcome<Dynamic> {
     match content.bytes.as_deref() {
-        None => Ok(Dynamic::UNIT),
+        None | Some([]) => Ok(Dynamic::UNIT),
         Some(bytes) => {
             json::parse(bytes).map_err(|error| thrown(format!("the {whose} body is no JSON: {error}")))
         }
