@@ -5,8 +5,11 @@
 //! (`request_headers`). On the way out: [`back::clean`], response scripts, [`back::prepare`] (the request's id,
 //! `deprecated`), [`edits`] (`response_headers`).
 
+pub mod answer;
 pub mod back;
 pub mod client;
 pub mod edits;
+pub mod forward;
+pub mod hooks;
 pub mod onward;
 pub mod scripted;
