@@ -19,16 +19,15 @@ pub fn respond(transaction: &mut Transaction, respond: &Respond) {
     }
 }
 
-/// Makes the response a route's `redirect`.
-pub fn redirect(transaction: &mut Transaction, redirect: &Redirect) {
+/// Makes the response a route's `redirect`; `to`, which is empty, is room for where it leads.
+pub fn redirect(transaction: &mut Transaction, redirect: &Redirect, to: &mut Vec<u8>) {
     let Transaction { target, path_bytes, captures, response, .. } = transaction;
     let (path, query) = target.split_at(*path_bytes);
-    let mut to = Vec::new();
-    edit::expand(&redirect.to, path, captures, &mut to);
+    edit::expand(&redirect.to, path, captures, to);
     if !to.contains(&b'?') {
         to.extend_from_slice(query);
     }
-    begin(response, redirect.status).add(b"Location", &to);
+    begin(response, redirect.status).add(b"Location", to);
 }
 
 /// Makes the response an error's problem document, and returns its body. `allow`: for 405.

@@ -22,7 +22,7 @@ pub struct Scripts<'a> {
     pub plan: &'a plan::Scripts,
     pub route: &'a str,
     /// Told what belongs into the log.
-    pub tell: &'a dyn Fn(Told<'_>),
+    pub tell: &'a dyn Fn(&Told<'_>),
 }
 
 /// Something that the script's author should know of a request.
@@ -239,7 +239,7 @@ impl Scripts<'_> {
     }
 
     fn tell(&self, request_id: &[u8], what: What<'_>) {
-        (self.tell)(Told { route: self.route, request_id, what });
+        (self.tell)(&Told { route: self.route, request_id, what });
     }
 }
 

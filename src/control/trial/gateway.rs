@@ -23,9 +23,6 @@ use crate::policy::{answer, back, onward, scripted};
 use crate::route::{self, Found, Table};
 use crate::script::{Chain, Engine, Fault, Hook, Transaction};
 
-/// A request id from a trusted proxy is taken over up to this length.
-const MOST_ID_BYTES: usize = 128;
-
 /// A configuration's routes and their scripts.
 pub struct Gateway {
     plan: Plan,
@@ -68,11 +65,11 @@ impl Gateway {
         let chain = Chain::build(&self.engine, &self.plan.scripts, &route, &self.upstreams);
         let chain = chain.map_err(|fault| fault.to_string())?;
         let (first_line, faults) = (self.state.lines(), RefCell::new(Vec::new()));
-        let tell = |told: Told<'_>| {
+        let tell = |told: &Told<'_>| {
             if let What::Failed(fault) = told.what {
                 faults.borrow_mut().push(fault.to_string());
             }
-            self.state.tell(&told);
+            self.state.tell(told);
         };
         let scripts = chain.as_ref().map(|chain| Scripts {
             engine: &self.engine,
@@ -122,10 +119,7 @@ impl<'a> Exchange<'a> {
         head::parse_request(&head_text, &limits, &mut transaction.request).map_err(wrong)?;
         let fields = &transaction.request.fields;
         let client = Client::of(asked.client_ip, fields, &plan.server.trusted_proxies);
-        let told = fields.get(Name::XRequestId);
-        if let Some(id) = told.filter(|id| client.trusted && (1..=MOST_ID_BYTES).contains(&id.len())) {
-            transaction.id.extend_from_slice(id);
-        }
+        transaction.id.extend_from_slice(client.request_id(fields).unwrap_or_default());
         let client_host = fields.get(Name::Host).unwrap_or_default().to_vec();
         host::request_host(&transaction.request, &mut transaction.host).map_err(wrong)?;
         let method = transaction.request.method();
@@ -181,7 +175,7 @@ impl<'a> Exchange<'a> {
                 self.own(&respond.body, unix_s)
             }
             Action::Redirect(redirect) => {
-                answer::redirect(&mut self.transaction, redirect);
+                answer::redirect(&mut self.transaction, redirect, &mut Vec::new());
                 self.own(b"", unix_s)
             }
             Action::Proxy(proxy) => self.proxy(proxy, framing, body, upgrade.as_deref()),
