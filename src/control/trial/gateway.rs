@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::asked::{Answer, Asked};
 use super::came::{Came, Sent};
+use super::heads;
 use super::world::{State, World};
 use crate::base::error::{Error, Reason, Retry};
 use crate::base::time::imf_fixdate;
@@ -15,7 +16,7 @@ use crate::config::plan::{Action, Plan, Proxy, Route};
 use crate::http::fields::Name;
 use crate::http::framing::{self, Body};
 use crate::http::head::{self, HeadLimits, Method};
-use crate::http::{host, hygiene, path};
+use crate::http::{host, path};
 use crate::policy::client::Client;
 use crate::policy::forward::{self, Forward};
 use crate::policy::hooks::{self, AfterHead, Scripts, Told, What};
@@ -115,7 +116,7 @@ impl<'a> Exchange<'a> {
         let limits = &plan.server.limits;
         let limits = HeadLimits { bytes: limits.header_bytes, count: limits.header_count };
         let wrong = |error: head::HeadError| format!("the gateway would refuse this request: {error}");
-        let head_text = request_text(asked, route)?;
+        let head_text = heads::of_request(asked, route)?;
         head::parse_request(&head_text, &limits, &mut transaction.request).map_err(wrong)?;
         let fields = &transaction.request.fields;
         let client = Client::of(asked.client_ip, fields, &plan.server.trusted_proxies);
@@ -240,7 +241,7 @@ impl<'a> Exchange<'a> {
         };
         let method = self.transaction.request.method();
         let response = &mut self.transaction.response;
-        head::parse_response(&response_text(came)?, response).map_err(refusal)?;
+        head::parse_response(&heads::of_response(came)?, response).map_err(refusal)?;
         let framing = framing::response_body(response, method).map_err(refusal)?;
         back::clean(&mut response.fields);
         let wire = if framing == Body::None { Vec::new() } else { came.body.clone() };
@@ -277,65 +278,6 @@ fn request_hooks(
         }
         AfterHead::WantsBody => scripts.on_body(transaction, framing, body),
     }
-}
-
-/// The head that a client would send.
-fn request_text(asked: &Asked, route: &Route) -> Result<Vec<u8>, String> {
-    if !hygiene::is_token(asked.method.as_bytes()) {
-        return Err(format!("`method` cannot be {:?}", asked.method));
-    }
-    if !asked.target.starts_with('/') || asked.target.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
-        let wrong = format!("`path` cannot be {:?}", asked.target);
-        return Err(format!("{wrong}: it begins with `/`, and spaces are escaped; see `url_encode`"));
-    }
-    let mut text = format!("{} {} HTTP/1.1\r\n", asked.method, asked.target).into_bytes();
-    let has_host = asked.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
-    if !has_host {
-        crate::http::write::field(&mut text, b"Host", usual_host(route).as_bytes());
-    }
-    write_fields(&mut text, &asked.headers, (!asked.body.is_empty()).then_some(asked.body.len()))?;
-    Ok(text)
-}
-
-/// The head that an upstream would send.
-fn response_text(came: &Answer) -> Result<Vec<u8>, Error> {
-    let mut text = format!("HTTP/1.1 {} \r\n", came.status).into_bytes();
-    let length = (!scripted::is_bodiless(came.status)).then_some(came.body.len());
-    write_fields(&mut text, &came.headers, length)
-        .map_err(|text| Error::upstream(Reason::UpstreamProtocol, Retry::Never, text))?;
-    Ok(text)
-}
-
-/// Writes fields and the end of a head; and the length of the body, unless they say how it comes.
-fn write_fields(
-    text: &mut Vec<u8>,
-    headers: &[(String, String)],
-    length: Option<usize>,
-) -> Result<(), String> {
-    let framing =
-        |name: &str| matches!(Name::of(name.as_bytes()), Name::ContentLength | Name::TransferEncoding);
-    for (name, value) in headers {
-        if !hygiene::is_token(name.as_bytes()) || !hygiene::is_field_value(value.as_bytes()) {
-            return Err(format!("there can be no header {name:?} with the value {value:?}"));
-        }
-        crate::http::write::field(text, name.as_bytes(), value.as_bytes());
-    }
-    let is_said = headers.iter().any(|(name, _)| framing(name));
-    if let Some(length) = length.filter(|_| !is_said) {
-        crate::http::write::field(text, b"Content-Length", length.to_string().as_bytes());
-    }
-    text.extend_from_slice(b"\r\n");
-    Ok(())
-}
-
-/// Whom a client asks that names nobody: the route's first host.
-fn usual_host(route: &Route) -> &str {
-    use crate::config::plan::HostPattern;
-    let exact = route.hosts.iter().find_map(|host| match host {
-        HostPattern::Exact(host) => Some(&**host),
-        HostPattern::Wildcard(_) => None,
-    });
-    exact.unwrap_or("localhost")
 }
 
 /// Has the route's own paths capture what they do of the request's. The test names the route, so that its other

@@ -1,14 +1,15 @@
 //! `ringway test`: files of tests, run offline against a configuration's routes and their scripts.
 //!
 //! [`files`] finds them; [`Trial`] runs them, each test in a world of its own ([`world`]). A test calls `run` and what
-//! else [`functions`] has; `run` reads its map ([`asked`]), sends it through the [`gateway`], which has no socket,
-//! and makes a map of what came of it ([`came`]).
+//! else [`functions`] has; `run` reads its map ([`asked`]), makes heads of it ([`heads`]), sends them through the
+//! [`gateway`], which has no socket, and gives back a map of what came of it ([`came`]).
 
 mod asked;
 mod came;
 pub mod files;
 mod functions;
 mod gateway;
+mod heads;
 mod same;
 mod world;
 
