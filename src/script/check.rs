@@ -232,9 +232,12 @@ fn public(ast: &AST) -> Arities {
 }
 
 /// Where a function's name stands in its definition.
-fn place_of(text: &str, function: &str) -> Position {
+pub(super) fn place_of(text: &str, function: &str) -> Position {
+    let definition = format!("fn {function}");
     for (number, line) in (1..).zip(text.lines()) {
-        let Some(at) = line.find(&format!("fn {function}")) else { continue };
+        let begins = |at: usize| !line[at + definition.len()..].starts_with(is_word);
+        let found = line.match_indices(&definition).map(|(at, _)| at).find(|at| begins(*at));
+        let Some(at) = found else { continue };
         let column = line[..at].chars().count() + "fn ".len() + 1;
         if let (Ok(number), Ok(column)) = (u16::try_from(number), u16::try_from(column)) {
             return Position::new(number, column);

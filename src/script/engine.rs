@@ -115,6 +115,17 @@ impl Engine {
         }
     }
 
+    /// Adds functions to the language of this engine's scripts.
+    pub fn extend(&mut self, add: impl FnOnce(&mut rhai::Engine)) {
+        add(&mut self.rhai);
+    }
+
+    /// A call begins in which there is no request.
+    pub(super) fn set_stage_for_test(&self, file: Arc<str>) {
+        *self.stage.script.borrow_mut() = file;
+        self.budget.begin(self.stage.world.instant());
+    }
+
     pub(super) fn rhai(&self) -> &rhai::Engine {
         &self.rhai
     }

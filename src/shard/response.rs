@@ -8,7 +8,7 @@ use super::answer::write_connection;
 use super::exchange::Exchange;
 use super::record::Record;
 use super::relay::{self, Mode, Relay};
-use super::scripted::{self, Held, Scripts};
+use super::scripted::Held;
 use crate::base::error::{Error, Reason, Retry};
 use crate::config::plan::Limits;
 use crate::http::body::BodyReader;
@@ -19,6 +19,7 @@ use crate::http::write;
 use crate::net::Socket;
 use crate::net::deadline::Way;
 use crate::policy::back;
+use crate::policy::hooks::Scripts;
 use crate::script::Transaction;
 
 /// How the response ended, when it ended well.
@@ -194,7 +195,7 @@ impl Responder<'_> {
         }
         back::clean(&mut head.fields);
         if let Some(scripts) = self.exchange.scripts
-            && scripted::response(scripts, transaction, self.method, framing)?
+            && scripts.on_response_head(transaction, self.method, framing)?
         {
             return Box::pin(self.whole(scripts, transaction, came, record)).await;
         }
@@ -240,7 +241,7 @@ impl Responder<'_> {
         if !transaction.edits.response_body.changed {
             reusable = self.collect(&mut came, &mut wire, &mut held).await? && came.reusable;
         }
-        let body = scripted::whole_response(scripts, transaction, wire)?;
+        let body = scripts.on_response_body(transaction, wire)?;
         record.status = transaction.response.status();
         let mut out = self.exchange.shard.buffers.small();
         self.write_head(transaction, Mode::Length, came.keep_alive, &mut out);
