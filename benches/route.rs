@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ringway::config::plan::{
-    Action, Condition, HeaderEdits, HostPattern, PathPattern, Respond, Route, Segment, Tail,
+    Action, Condition, HeaderEdits, HostPattern, IpRules, PathPattern, Require, Respond, Route, Segment, Tail,
 };
 use ringway::route::shadow::shadowed;
 use ringway::route::{Captures, Found, Request, Table};
@@ -39,6 +39,11 @@ fn route(path: &str) -> Route {
         deprecated: None,
         timeout: None,
         scripts: Vec::new(),
+        ip: IpRules::default(),
+        cors: None,
+        auth: vec![],
+        require: Require::default(),
+        rate_limits: vec![],
         vars: Vec::new(),
     }
 }

@@ -9,15 +9,17 @@
 //! | 4 | `shard` | accept, connections, the exchange, relay, tunnel, drain |
 //! | 3 | `policy` | the steps of a route, in order |
 //! | 2 | `net`, `upstream`, `store`, `log` | sockets and deadlines, pools, the view that shards share, writers |
-//! | 1 | `http`, `route`, `balance`, `script`, `metrics` | deciders: bytes and `now` in, decisions out; no monoio, no clock, no socket |
+//! | 1 | `http`, `route`, `balance`, `auth`, `limit`, `script`, `metrics` | deciders: bytes and `now` in, decisions out; no monoio, no clock, no socket |
 //! | 0 | `config`, `base` | TOML to a `Plan`; reasons and errors, time, ids |
 
+pub mod auth;
 pub mod balance;
 pub mod base;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod http;
+pub mod limit;
 pub mod log;
 pub mod metrics;
 pub mod net;

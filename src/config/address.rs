@@ -7,7 +7,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::plan::TargetAddress;
-use super::problems::{Fault, quoted};
+use super::problems::{Fault, Problems, quoted};
+use super::section::At;
 
 /// The longest path that fits a Unix socket's address on Linux, its end included.
 const UNIX_PATH_MAX: usize = 107;
@@ -42,7 +43,7 @@ pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 /// A network, or a single address.
-pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
+fn network(text: &str) -> Result<IpNet, Fault> {
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(ip));
     }
@@ -52,6 +53,28 @@ pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
             "write \"10.0.0.0/8\", \"fd00::/8\" or \"192.0.2.1\"",
         )
     })
+}
+
+/// A list of networks; those that are wrong are reported and left out.
+pub(super) fn networks(texts: Vec<At<&str>>, problems: &mut Problems) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for (text, span) in texts {
+        match network(text) {
+            Ok(network) => {
+                if network.addr() != network.network() {
+                    problems
+                        .warning(
+                            span,
+                            format!("{} has bits beyond its prefix, which count for nothing", quoted(text)),
+                        )
+                        .with_hint(format!("write \"{}\"", network.trunc()));
+                }
+                networks.push(network.trunc());
+            }
+            Err(fault) => problems.fault(span, fault),
+        }
+    }
+    networks
 }
 
 /// A target's address, and the authority that `host_header = "upstream"` sends to it.

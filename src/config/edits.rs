@@ -66,7 +66,8 @@ fn report_same_names(entries: &[(At<&str>, At<&str>)], problems: &mut Problems) 
     }
 }
 
-fn editable(name: &str) -> Result<(), Fault> {
+/// A field that a user's configuration may choose the value of.
+pub(super) fn editable(name: &str) -> Result<(), Fault> {
     field_name(name)?;
     let lower = name.to_ascii_lowercase();
     if lower == "host" {

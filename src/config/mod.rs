@@ -5,16 +5,23 @@
 //! Nobody stops at the first problem.
 
 mod address;
+mod auth;
+mod consumer;
+mod cors;
 mod edits;
+mod jwt;
 mod pattern;
 pub mod plan;
 mod policies;
 mod problems;
+mod rate_limit;
 mod route;
 pub mod schema;
 mod scripts;
+mod secret;
 mod section;
 mod server;
+mod store;
 mod summary;
 mod units;
 mod upstream;
@@ -58,6 +65,14 @@ pub trait Outside {
     fn shadowed(&self, routes: &[Arc<plan::Route>]) -> Vec<Shadow>;
     /// Whether a directory is there.
     fn is_dir(&self, path: &Path) -> bool;
+    /// A variable of the environment.
+    fn env(&self, name: &str) -> Option<Vec<u8>>;
+    /// A file's bytes.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// What is wrong with a store's URL, in words that show nothing of it.
+    fn check_store(&self, store: &plan::Store) -> Result<(), String>;
+    /// What is wrong with a provider's key, in words that show nothing of it.
+    fn check_jwt(&self, jwt: &plan::Jwt) -> Result<(), String>;
     /// All `*.rhai` files below a directory, by rising name; those in its `tests` are no scripts of routes.
     fn scripts(&self, dir: &Path) -> io::Result<Vec<plan::ScriptFile>>;
     /// What is wrong with the scripts that are used, and with what they import.
@@ -106,17 +121,22 @@ fn read(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> P
     let (server, listen) = server::server(root, problems);
     let admin = server::admin(root, &listen, problems);
     let log = server::log(root, outside, problems);
+    let store = store::store(root, outside, problems);
+    let (jwts, jwt_names) = jwt::jwts(root, outside, problems);
+    let api_keys = consumer::api_keys(root, problems);
+    let consumers = consumer::consumers(root, outside, problems);
     let (upstreams, mut names) = upstream::upstreams(root, problems);
-    let routes = route::routes(root, &mut names, outside, problems);
+    let routes = route::routes(root, &mut names, &jwt_names, outside, problems);
     // A script can send its requests to any of them.
     if routes.iter().all(|route| route.scripts.is_empty()) {
         names.report_unused(problems);
     }
+    consumer::report_unknown_limits(root, &routes, problems);
     let scripts = scripts::load_files(scripts::scripts(root, problems), root, &routes, outside, problems);
     if !root.has("route") && !root.misspells("", "route") {
         problems
             .warning(0..0, "there is no route: every request will be answered with 404")
             .with_hint("add a `[[route]]` with a `path` and an `upstream`");
     }
-    Plan { server, admin, log, scripts, upstreams, routes }
+    Plan { server, admin, log, scripts, store, jwts, api_keys, consumers, upstreams, routes }
 }

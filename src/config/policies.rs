@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::address;
 use super::edits::header_edits;
-use super::plan::{Deprecated, HeaderEdits, HostHeader};
+use super::plan::{Cors, Deprecated, HeaderEdits, HostHeader, IpRules, Method, RateLimit, Require};
 use super::problems::{Fault, Problems, quoted};
 use super::section::{At, Section};
 use super::units::Day;
+use super::{address, auth, cors, rate_limit};
 
 /// The policies of one table. `None`: not said here; a policy that is switched off says its empty value.
 #[derive(Clone, Default)]
@@ -22,11 +22,16 @@ pub(super) struct Policies {
     deprecated: Option<Option<Deprecated>>,
     scripts: Option<Vec<Arc<str>>>,
     vars: Option<Vec<(Arc<str>, Arc<str>)>>,
+    ip: Option<IpRules>,
+    cors: Option<Option<Cors>>,
+    auth: Option<Vec<Method>>,
+    require: Option<Require>,
+    rate_limits: Option<Vec<RateLimit>>,
 }
 
 impl Policies {
-    /// Reads `[defaults]`, or a route.
-    pub fn read(section: &Section<'_>, problems: &mut Problems) -> Policies {
+    /// Reads `[defaults]`, or a route; `jwts` are the names of all providers.
+    pub fn read(section: &Section<'_>, jwts: &[&str], problems: &mut Problems) -> Policies {
         let mut edits = |key| section.has(key).then(|| header_edits(&section.section(key), problems));
         let request_headers = edits("request_headers");
         let response_headers = edits("response_headers");
@@ -38,6 +43,11 @@ impl Policies {
             deprecated: section.has("deprecated").then(|| deprecated(section, problems)),
             scripts: section.has("scripts").then(|| names(section.texts("scripts"))),
             vars: section.has("vars").then(|| vars(section)),
+            ip: section.has("ip").then(|| ip(&section.section("ip"), problems)),
+            cors: section.has("cors").then(|| cors::cors(&section.section("cors"), problems)),
+            auth: section.has("auth").then(|| auth::methods(section, jwts, problems)),
+            require: section.has("require").then(|| auth::require(&section.section("require"), problems)),
+            rate_limits: section.has("rate_limit").then(|| rate_limit::rate_limits(section, problems)),
         }
     }
 
@@ -52,6 +62,11 @@ impl Policies {
             deprecated: self.deprecated.or(defaults.deprecated),
             scripts: self.scripts.or(defaults.scripts),
             vars: self.vars.or(defaults.vars),
+            ip: self.ip.or(defaults.ip),
+            cors: self.cors.or(defaults.cors),
+            auth: self.auth.or(defaults.auth),
+            require: self.require.or(defaults.require),
+            rate_limits: self.rate_limits.or(defaults.rate_limits),
         }
     }
 
@@ -82,10 +97,41 @@ impl Policies {
     pub fn vars(&self) -> Vec<(Arc<str>, Arc<str>)> {
         self.vars.clone().unwrap_or_default()
     }
+
+    pub fn ip(&self) -> IpRules {
+        self.ip.clone().unwrap_or_default()
+    }
+
+    pub fn cors(&self) -> Option<Cors> {
+        self.cors.clone().flatten()
+    }
+
+    pub fn auth(&self) -> Vec<Method> {
+        self.auth.clone().unwrap_or_default()
+    }
+
+    /// What `route` requires of those whom its `auth` lets in.
+    pub fn require(&self, route: &Section<'_>, problems: &mut Problems) -> Require {
+        auth::required(route, &self.auth(), self.require.clone().unwrap_or_default(), problems)
+    }
+
+    /// The limits of `route`, whose name is `name`.
+    pub fn rate_limits(&self, route: &Section<'_>, name: &str, problems: &mut Problems) -> Vec<RateLimit> {
+        let limits = self.rate_limits.clone().unwrap_or_default();
+        auth::check_limits(route, &self.auth(), &limits, problems);
+        rate_limit::named(limits, name)
+    }
 }
 
 fn names(texts: Vec<At<&str>>) -> Vec<Arc<str>> {
     texts.into_iter().map(|(name, _)| name.into()).collect()
+}
+
+fn ip(table: &Section<'_>, problems: &mut Problems) -> IpRules {
+    IpRules {
+        allow: address::networks(table.texts("allow"), problems),
+        deny: address::networks(table.texts("deny"), problems),
+    }
 }
 
 fn vars(section: &Section<'_>) -> Vec<(Arc<str>, Arc<str>)> {

@@ -9,8 +9,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 /// Bytes of the configuration's text.
 pub type Span = Range<usize>;
 
-/// Keys whose values are secrets: a line that holds one is shown with its value masked.
-const SECRET_KEYS: [&str; 4] = ["secret", "api_keys", "password", "token"];
+/// Keys whose values are secrets, or may be by mistake: a line that holds one is shown with its value masked.
+const SECRET_KEYS: [&str; 7] = ["secret", "api_keys", "password", "pass", "token", "public_key", "jwks"];
 
 /// What is wrong with one value, told by a parser that does not know where the value stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -289,8 +289,11 @@ impl Source {
 /// Whether the line starts with `key =`; a `=` inside a string does not count.
 fn has_key(line: &str) -> bool {
     line.trim_start().starts_with('[')
-        || line.split_once('=').is_some_and(|(key, _)| {
-            key.matches('"').count() % 2 == 0
+        || line.split_once('=').is_some_and(|(key, value)| {
+            // Base64 that ends in `=` is no key.
+            let has_value = !value.trim().is_empty() && !value.starts_with('=');
+            has_value
+                && key.matches('"').count() % 2 == 0
                 && !key.trim().is_empty()
                 && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.\"' \t".contains(c))
         })
@@ -313,21 +316,16 @@ fn mask(text: &str) -> String {
     text.chars().map(|c| if c.is_whitespace() { c.to_string() } else { "*".repeat(c.len_utf8()) }).collect()
 }
 
-/// Masks `user:password` in every `scheme://user:password@host`.
+/// Masks `user:password` in `scheme://user:password@host`. A password may hold whatever separates one URL from the
+/// next, so all up to the text's last `@` goes.
 fn mask_userinfo(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("://") {
-        out.push_str(before);
-        out.push_str("://");
-        // A password may hold a slash, so the last `@` counts, wherever it is.
-        let end = after.find(['"', '\'', ' ', ',']).unwrap_or(after.len());
-        let userinfo = after[..end].rfind('@').unwrap_or(0);
-        out.push_str(&mask(&after[..userinfo]));
-        rest = &after[userinfo..];
+    let start = text.find("://").map(|at| at + "://".len());
+    match (start, text.rfind('@')) {
+        (Some(start), Some(end)) if start < end => {
+            format!("{}{}{}", &text[..start], mask(&text[start..end]), &text[end..])
+        }
+        _ => text.to_owned(),
     }
-    out.push_str(rest);
-    out
 }
 
 /// A user's own text inside a message: in backquotes, short, on one line, without secrets.
@@ -364,6 +362,9 @@ mod tests {
         assert_eq!(shown("api_keys = [\n  \"aGk==\",\n", 2), "  ********");
         assert_eq!(shown("[jwt.secret]\nname = \"plain\"", 2), "name = \"plain\"");
         assert_eq!(shown("url = \"redis://u:hush@h/0\"", 1), "url = \"redis://******@h/0\"");
+        assert_eq!(shown("url = \"redis-cluster://u:a,b@h,i\"", 1), "url = \"redis-cluster://*****@h,i\"");
+        assert_eq!(shown("url = \"redis+unix:///s?pass=hush\"", 1), "url = \"redis+unix:///s?pass=*****");
+        assert_eq!(shown("secret = \"\"\"\naHVzaA==\n\"\"\"", 2), "********");
     }
 
     #[test]

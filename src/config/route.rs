@@ -27,15 +27,16 @@ type Placed = At<Arc<Route>>;
 pub(super) fn routes<'a>(
     root: &Section<'a>,
     upstreams: &mut upstream::Names<'a>,
+    jwts: &[&str],
     outside: &dyn Outside,
     problems: &mut Problems,
 ) -> Vec<Arc<Route>> {
-    let defaults = Policies::read(&root.section("defaults"), problems);
+    let defaults = Policies::read(&root.section("defaults"), jwts, problems);
     let mut names = HashMap::new();
     let mut placed: Vec<Placed> = Vec::new();
     for (at, section) in root.sections("route").into_iter().enumerate() {
         let name = name(&section, at + 1, &mut names, problems);
-        let route = RouteReader { section: &section, upstreams, problems }.read(name, &defaults);
+        let route = RouteReader { section: &section, upstreams, jwts, problems }.read(name, &defaults);
         placed.extend(route.map(|route| (Arc::new(route), section.span_of("name"))));
     }
     let routes: Vec<Arc<Route>> = placed.iter().map(|(route, _)| route.clone()).collect();
@@ -91,6 +92,8 @@ fn report_shadow(shadow: Shadow, placed: &[Placed], problems: &mut Problems) {
 struct RouteReader<'r, 'a> {
     section: &'r Section<'a>,
     upstreams: &'r mut upstream::Names<'a>,
+    /// The names of all providers of tokens.
+    jwts: &'r [&'r str],
     problems: &'r mut Problems,
 }
 
@@ -105,8 +108,10 @@ impl RouteReader<'_, '_> {
         let query = query_conditions(self.section, self.problems);
         let priority = self.section.integer("priority", i64::MIN..=i64::MAX, self.problems).unwrap_or(0);
         let known = self.problems.len() == before && self.has_all_that_matches();
-        let policies = Policies::read(self.section, self.problems).or(defaults);
+        let policies = Policies::read(self.section, self.jwts, self.problems).or(defaults);
         let action = self.action(&paths, policies.host_header());
+        let require = policies.require(self.section, self.problems);
+        let rate_limits = policies.rate_limits(self.section, &name, self.problems);
         known.then_some(Route {
             name,
             hosts,
@@ -121,6 +126,11 @@ impl RouteReader<'_, '_> {
                 body: [].into(),
                 content_type: None,
             })),
+            ip: policies.ip(),
+            cors: policies.cors(),
+            auth: policies.auth(),
+            require,
+            rate_limits,
             request_headers: policies.request_headers(),
             response_headers: policies.response_headers(),
             deprecated: policies.deprecated(),

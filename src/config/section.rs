@@ -127,6 +127,12 @@ impl<'a> Section<'a> {
         units::duration(text).map_err(|fault| problems.fault(span, fault)).ok()
     }
 
+    /// A duration of whole seconds, or of none; anything else is reported, and read as not there.
+    pub fn seconds(&self, key: &str, problems: &mut Problems) -> Option<Duration> {
+        let (text, span) = self.text(key)?;
+        units::seconds(text).map_err(|fault| problems.fault(span, fault)).ok()
+    }
+
     /// A size in bytes; one out of range is reported, and read as not there.
     pub fn size(&self, key: &str, range: RangeInclusive<u64>, problems: &mut Problems) -> Option<u64> {
         let (text, span) = self.text(key)?;

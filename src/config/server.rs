@@ -32,7 +32,7 @@ pub(super) fn server(root: &Section<'_>, problems: &mut Problems) -> (Server, Ve
                 problems,
             )
             .unwrap_or(Driver::Auto),
-        trusted_proxies: trusted_proxies(&section, problems),
+        trusted_proxies: address::networks(section.texts("trusted_proxies"), problems),
         drain_timeout: section.duration("drain_timeout", problems).unwrap_or(Duration::from_secs(30)),
         limits: limits(&section.section("limits"), problems),
     };
@@ -73,27 +73,6 @@ fn shards(section: &Section<'_>, problems: &mut Problems) -> Option<usize> {
         DeValue::String(_) => section.choice("shards", &[("auto", ())], problems).and(None),
         _ => section.integer("shards", 1..=MAX_SHARDS, problems).and_then(|n| usize::try_from(n).ok()),
     }
-}
-
-fn trusted_proxies(section: &Section<'_>, problems: &mut Problems) -> Vec<ipnet::IpNet> {
-    let mut networks = Vec::new();
-    for (text, span) in section.texts("trusted_proxies") {
-        match address::network(text) {
-            Ok(network) => {
-                if network.addr() != network.network() {
-                    problems
-                        .warning(
-                            span,
-                            format!("{} has bits beyond its prefix, which count for nothing", quoted(text)),
-                        )
-                        .with_hint(format!("write \"{}\"", network.trunc()));
-                }
-                networks.push(network.trunc());
-            }
-            Err(fault) => problems.fault(span, fault),
-        }
-    }
-    networks
 }
 
 fn limits(section: &Section<'_>, problems: &mut Problems) -> Limits {

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::plan::*;
+use super::units::show_rate;
 
 /// Upstreams, and routes, shown before the rest is only counted.
 const SHOWN_UPSTREAMS: usize = 8;
@@ -16,6 +17,14 @@ pub fn summary(plan: &Plan) -> String {
     line("admin", plan.admin.map_or("none".to_string(), |address| address.to_string()));
     line("shards", shards(&plan.server));
     line("log", log(&plan.log));
+    line("store", store(plan.store.as_ref()));
+    if !plan.jwts.is_empty() {
+        line("jwt", plan.jwts.iter().map(|jwt| jwt_item(jwt)).collect::<Vec<_>>().join(", "));
+    }
+    if !plan.consumers.is_empty() {
+        let keys: usize = plan.consumers.iter().map(|consumer| consumer.api_keys.len()).sum();
+        line("consumers", format!("{}, with {keys} API keys", plan.consumers.len()));
+    }
     line("upstreams", plan.upstreams.len().to_string());
     cut(&mut out, &plan.upstreams, SHOWN_UPSTREAMS, |upstream| upstream_line(upstream));
     _ = writeln!(out, "{:<10} {}", "routes", plan.routes.len());
@@ -61,6 +70,29 @@ fn log(log: &Log) -> String {
     format!("{access}, level {}", format!("{:?}", log.level).to_lowercase())
 }
 
+/// The kind alone: the rest may hold a password.
+fn store(store: Option<&Store>) -> String {
+    let Some(store) = store else { return "embedded, of this process alone".to_string() };
+    let kind = match store.url.text().and_then(|url| url.split_once("://")).map_or("", |(scheme, _)| scheme) {
+        "rediss" => "Redis over TLS",
+        "redis+unix" => "Redis on a Unix socket",
+        "redis-cluster" => "Redis Cluster",
+        _ => "Redis",
+    };
+    format!("{kind}, timeout {:?}, keys under {}", store.timeout, store.key_prefix)
+}
+
+fn jwt_item(jwt: &Jwt) -> String {
+    let key = match jwt.key {
+        JwtKey::Secret(_) => "a secret",
+        JwtKey::PublicKey(_) => "a public key",
+        JwtKey::Jwks(_) => "a key set",
+        JwtKey::JwksUrl(_) => "a key set from a URL",
+    };
+    let algorithms: Vec<_> = jwt.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+    format!("{} ({} by {key})", jwt.name, algorithms.join(" "))
+}
+
 fn upstream_line(upstream: &Upstream) -> String {
     const SHOWN_TARGETS: usize = 4;
     let balance = match &upstream.balance {
@@ -69,6 +101,7 @@ fn upstream_line(upstream: &Upstream) -> String {
         Balance::P2c => "p2c".to_string(),
         Balance::Random => "random".to_string(),
         Balance::Hash(HashOn::Ip) => "hash on ip".to_string(),
+        Balance::Hash(HashOn::Consumer) => "hash on consumer".to_string(),
         Balance::Hash(HashOn::Path) => "hash on path".to_string(),
         Balance::Hash(HashOn::Header(name)) => format!("hash on header:{name}"),
         Balance::Hash(HashOn::Cookie(name)) => format!("hash on cookie:{name}"),
@@ -113,7 +146,48 @@ fn route_line(route: &Route, plan: &Plan) -> String {
             format!("redirect {} to {}", redirect.status, show_template(&redirect.to))
         }
     };
-    format!("{:<16} {methods}{host}{path}{more}{conditions} -> {action}", route.name)
+    let policies = route_policies(route, plan);
+    format!("{:<16} {methods}{host}{path}{more}{conditions} -> {action}{policies}", route.name)
+}
+
+/// Who may come in, and how often.
+fn route_policies(route: &Route, plan: &Plan) -> String {
+    let mut parts = Vec::new();
+    if route.ip != IpRules::default() {
+        parts.push("ip rules".to_string());
+    }
+    if route.cors.is_some() {
+        parts.push("cors".to_string());
+    }
+    let method = |method: &Method| match method {
+        Method::Jwt(index) => format!("jwt:{}", plan.jwts.get(*index).map_or("", |jwt| &*jwt.name)),
+        Method::Key => "key".to_string(),
+    };
+    if !route.auth.is_empty() {
+        parts.push(format!("auth {}", route.auth.iter().map(method).collect::<Vec<_>>().join(" or ")));
+    }
+    if route.require != Require::default() {
+        parts.push("requirements".to_string());
+    }
+    parts.extend(route.rate_limits.iter().map(limit_item));
+    parts.iter().map(|part| format!("; {part}")).collect()
+}
+
+fn limit_item(limit: &RateLimit) -> String {
+    let by = match &limit.by {
+        LimitBy::Consumer => "consumer".to_string(),
+        LimitBy::Ip => "ip".to_string(),
+        LimitBy::Route => "route".to_string(),
+        LimitBy::Header(name) => format!("header:{name}"),
+        LimitBy::Claim(claim) => format!("jwt:{claim}"),
+    };
+    let mode = match limit.mode {
+        LimitMode::Shared => "",
+        LimitMode::Strict => ", strict",
+        LimitMode::Local => ", local",
+    };
+    let dry = if limit.dry_run { ", dry run" } else { "" };
+    format!("limit {} {} by {by}{mode}{dry}", limit.name, show_rate(limit.rate))
 }
 
 fn show_template(template: &Template) -> String {

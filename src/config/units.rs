@@ -1,7 +1,8 @@
-//! Durations, sizes and dates as they are written.
+//! Durations, sizes, rates and dates as they are written.
 
 use std::time::Duration;
 
+use super::plan::{Period, Rate};
 use super::problems::{Fault, quoted};
 
 /// The longest duration that makes sense anywhere: a year.
@@ -37,6 +38,54 @@ pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
         Some(duration) if duration <= LONGEST => Ok(duration),
         _ => Err(Fault::new(format!("{} is too long", quoted(text)), "at most \"8760h\", a year")),
     }
+}
+
+/// A [`duration`] of whole seconds, or `"0s"`.
+pub(super) fn seconds(text: &str) -> Result<Duration, Fault> {
+    if text == "0s" {
+        return Ok(Duration::ZERO);
+    }
+    let found = duration(text)?;
+    if found.subsec_nanos() == 0 {
+        return Ok(found);
+    }
+    Err(Fault::new(format!("{} has a part of a second", quoted(text)), "whole seconds count here"))
+}
+
+/// `"100/s"`, `"100/min"`, `"1000/hour"`, `"10000/day"`, and other usual words for the same periods.
+pub(super) fn rate(text: &str) -> Result<Rate, Fault> {
+    let example = "write \"100/s\", \"100/min\", \"1000/hour\" or \"10000/day\"";
+    let not_a_rate = || Fault::new(format!("{} is not a rate", quoted(text)), example);
+    let (number, unit) = split(text);
+    let period = match unit.strip_prefix('/') {
+        Some("s" | "sec" | "second") => Period::Second,
+        Some("m" | "min" | "minute") => Period::Minute,
+        Some("h" | "hour") => Period::Hour,
+        Some("d" | "day") => Period::Day,
+        _ => return Err(not_a_rate()),
+    };
+    if number.is_empty() {
+        return Err(not_a_rate());
+    }
+    match number.parse() {
+        Ok(0) => Err(Fault::new(
+            format!("{} lets nothing through", quoted(text)),
+            "at least 1; a route with `respond` refuses everything",
+        )),
+        Ok(tokens) if tokens <= Rate::MOST_TOKENS => Ok(Rate { tokens, period }),
+        _ => Err(Fault::new(format!("{} is too much", quoted(text)), "at most 1000000000")),
+    }
+}
+
+/// A rate as it is written.
+pub(super) fn show_rate(rate: Rate) -> String {
+    let unit = match rate.period {
+        Period::Second => "s",
+        Period::Minute => "min",
+        Period::Hour => "hour",
+        Period::Day => "day",
+    };
+    format!("{}/{unit}", rate.tokens)
 }
 
 /// `"512B"`, `"16KiB"`, `"1MiB"`, `"1GiB"`, and decimal `"16KB"`, `"1MB"`; `"0"` needs no unit.
@@ -149,6 +198,37 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         assert_eq!(duration("10").unwrap_err().hint, "write \"10s\" or \"10ms\"");
+    }
+
+    #[test]
+    fn seconds_are_whole_and_may_be_none() {
+        assert_eq!(seconds("0s"), Ok(Duration::ZERO));
+        assert_eq!(seconds("2000ms"), Ok(Duration::from_secs(2)));
+        for text in ["", "0", "1500ms", "-1s"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_a_number_and_a_period() {
+        for (text, tokens, period, shown) in [
+            ("100/s", 100, Period::Second, "100/s"),
+            ("1/second", 1, Period::Second, "1/s"),
+            ("100/min", 100, Period::Minute, "100/min"),
+            ("100/m", 100, Period::Minute, "100/min"),
+            ("1000/hour", 1000, Period::Hour, "1000/hour"),
+            ("1000/h", 1000, Period::Hour, "1000/hour"),
+            ("10000/day", 10_000, Period::Day, "10000/day"),
+            ("1000000000/d", Rate::MOST_TOKENS, Period::Day, "1000000000/day"),
+        ] {
+            assert_eq!(rate(text), Ok(Rate { tokens, period }), "{text}");
+            assert_eq!(show_rate(rate(text).unwrap()), shown);
+        }
+        for text in
+            ["", "100", "/s", "100/", "100/ms", "100 /s", "-1/s", "1.5/s", "0/s", "1000000001/s", "1r/s"]
+        {
+            assert!(rate(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -158,14 +158,12 @@ fn balance(section: &Section<'_>, problems: &mut Problems) -> Balance {
 }
 
 fn hash_on(text: &str) -> Result<HashOn, Fault> {
-    let example = "write \"ip\", \"path\", \"header:NAME\", \"cookie:NAME\" or \"query:NAME\"";
+    let example = "write \"ip\", \"consumer\", \"path\", \"header:NAME\", \"cookie:NAME\" or \"query:NAME\"";
     let fault = |why: &str| Fault::new(format!("`hash_on`: {} {why}", quoted(text)), example);
     match text.split_once(':') {
         None if text == "ip" => Ok(HashOn::Ip),
         None if text == "path" => Ok(HashOn::Path),
-        None if text == "consumer" => {
-            Err(Fault::new("`hash_on = \"consumer\"` is not supported yet", example))
-        }
+        None if text == "consumer" => Ok(HashOn::Consumer),
         Some(("header" | "cookie" | "query", "")) => Err(fault("has no name")),
         Some(("header" | "cookie", name)) if !edits::is_token(name) => {
             Err(fault("has a name that none can have"))

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::plan::{Route, ScriptFile, Scripts};
+use crate::config::plan::{Jwt, Route, ScriptFile, Scripts, Store};
 use crate::config::{self, Loaded, Outside, Problems, ScriptProblem, Shadow};
 use crate::control::scripts;
 use crate::route::shadow::shadowed;
@@ -57,6 +58,22 @@ impl Outside for Machine {
 
     fn is_dir(&self, path: &Path) -> bool {
         path.is_dir()
+    }
+
+    fn env(&self, name: &str) -> Option<Vec<u8>> {
+        std::env::var_os(name).map(OsStringExt::into_vec)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+
+    fn check_store(&self, _: &Store) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn check_jwt(&self, _: &Jwt) -> Result<(), String> {
+        Ok(())
     }
 
     fn scripts(&self, dir: &Path) -> io::Result<Vec<ScriptFile>> {

@@ -276,8 +276,13 @@ pub fn body_refusal(error: BodyError) -> Error {
 fn hash_key(upstream: &Upstream, transaction: &Transaction, client: Client) -> u64 {
     let Balance::Hash(on) = &upstream.plan.balance else { return 0 };
     let fields = &transaction.request.fields;
+    let ip = || balance::hash_key(client.ip.to_string().as_bytes());
     match on {
-        HashOn::Ip => balance::hash_key(client.ip.to_string().as_bytes()),
+        HashOn::Ip => ip(),
+        HashOn::Consumer => {
+            let consumer = transaction.consumer.as_ref();
+            consumer.map_or_else(ip, |consumer| balance::hash_key(consumer.name.as_bytes()))
+        }
         HashOn::Path => balance::hash_key(transaction.path()),
         HashOn::Header(name) => balance::hash_key(fields.find(name.as_bytes()).unwrap_or_default()),
         HashOn::Cookie(name) => balance::hash_key(fields.cookie(name.as_bytes()).unwrap_or_default()),

@@ -2,24 +2,47 @@
 
 use std::sync::Arc;
 
+use super::keys::Keys;
+use crate::limit::{Ask, Grant, Key, Rule, Verdict};
+
 /// The counter names that one process may use. They are never forgotten, so that what is full stays full.
-pub const MOST_NAMES: usize = 1000;
+pub const COUNTERS_MAX: usize = 1000;
 
 /// Where a shard takes its replies: true if it was taken; false if the shard is behind or gone. It must not block.
 pub type Sink = Box<dyn Fn(Reply) -> bool + Send>;
 
-/// From a shard.
+/// From a shard. Those with a ticket get one reply with that ticket, unless the shard's mailbox is full then.
 #[derive(Debug)]
 pub enum Request {
     /// What a shard's scripts have added up since its last request, and (with 0) the names they mention first.
     /// The answer is a [`CounterSums`] that acknowledges it; until then the shard sends no other.
     Counters { shard: usize, deltas: Vec<(Arc<str>, i64)> },
+    /// For a limit with leases. `limit` and `rule` together name the bank.
+    Lease { shard: usize, ticket: u64, limit: Arc<str>, rule: Rule, ask: Ask },
+    /// For one request under a strict limit.
+    Strict { shard: usize, ticket: u64, limit: Arc<str>, rule: Rule, key: Key },
 }
 
 /// To a shard.
 #[derive(Clone, Debug)]
 pub enum Reply {
     Counters(CounterSums),
+    Lease {
+        ticket: u64,
+        grant: Grant,
+    },
+    Strict {
+        ticket: u64,
+        verdict: Verdict,
+    },
+    /// The store gave no answer. It may have done what it was asked for.
+    Failed {
+        ticket: u64,
+    },
+    /// All keys that were added and revoked while running.
+    Keys(Arc<Keys>),
+    /// Whether the store answers. While it does not, requests are better not sent: they fail.
+    Reachable(bool),
 }
 
 /// New sums of counters.

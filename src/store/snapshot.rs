@@ -1,11 +1,22 @@
 //! How the store is doing, for metrics and the status page.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Upper bounds of the latency buckets, in microseconds.
+pub const LATENCY_BOUNDS_US: [u64; 12] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
 
 /// Whether the store answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Up,
+    /// It answers, but the last exchange took more than half the timeout, or more requests came than may wait.
+    Slow,
+    /// It does not, or has not yet.
+    Down {
+        since: Instant,
+    },
 }
 
 impl State {
@@ -13,6 +24,8 @@ impl State {
     pub fn name(self) -> &'static str {
         match self {
             State::Up => "up",
+            State::Slow => "slow",
+            State::Down { .. } => "down",
         }
     }
 }
@@ -23,12 +36,77 @@ pub struct Snapshot {
     /// `embedded` or `redis`.
     pub backend: &'static str,
     pub state: State,
+    /// What went wrong last, whether or not it is over. Without secrets.
+    pub last_error: Option<Arc<str>>,
     /// Requests that wait for the link.
     pub queue: usize,
     /// Requests that were refused because the queue was full.
     pub refused: u64,
+    pub traffic: Traffic,
     /// All script counters, in no order.
     pub counters: Arc<[(Arc<str>, i64)]>,
     /// A script asked for more counters than there may be.
     pub counters_full: bool,
+    /// Keys that were added, and those revoked, as last read.
+    pub keys: (usize, usize),
+}
+
+/// Exchanges with Redis since the start. All 0 for the embedded store.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traffic {
+    /// Those that succeeded.
+    pub exchanges: u64,
+    /// Exchanges and attempts to connect that failed.
+    pub failures: u64,
+    /// Requests that were answered with a failure.
+    pub unanswered: u64,
+    /// Commands over all exchanges that succeeded, and in the largest.
+    pub commands: u64,
+    pub commands_most: u64,
+    /// Of the exchanges that succeeded.
+    pub latency: Latency,
+}
+
+impl Traffic {
+    /// An exchange that succeeded.
+    pub(super) fn record(&mut self, commands: u64, took: Duration) {
+        self.exchanges += 1;
+        self.commands += commands;
+        self.commands_most = self.commands_most.max(commands);
+        self.latency.record(took);
+    }
+}
+
+/// Durations in buckets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Latency {
+    /// Not cumulative, one per bound of [`LATENCY_BOUNDS_US`] and one for what is above the last.
+    pub buckets: [u64; LATENCY_BOUNDS_US.len() + 1],
+    pub sum_us: u64,
+}
+
+impl Latency {
+    fn record(&mut self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = LATENCY_BOUNDS_US.partition_point(|&bound| bound < us);
+        self.buckets[bucket] += 1;
+        self.sum_us = self.sum_us.saturating_add(us);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_on_a_bound_belongs_to_that_bucket() {
+        let mut latency = Latency::default();
+        for us in [100, 101, 1_000_000, 1_000_001] {
+            latency.record(Duration::from_micros(us));
+        }
+        latency.record(Duration::MAX);
+        assert_eq!(latency.buckets[..2], [1, 1]);
+        assert_eq!(latency.buckets[11..], [1, 2]);
+        assert_eq!(latency.sum_us, u64::MAX);
+    }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::{Captures, Found, Request, Table};
 use crate::config::plan::{
-    Action, Condition, HeaderEdits, HostPattern, PathPattern, Respond, Route, Segment, Tail,
+    Action, Condition, HeaderEdits, HostPattern, IpRules, PathPattern, Require, Respond, Route, Segment, Tail,
 };
 
 /// A request in owned parts.
@@ -96,6 +96,11 @@ fn route(paths: &str) -> Route {
         deprecated: None,
         timeout: None,
         scripts: vec![],
+        ip: IpRules::default(),
+        cors: None,
+        auth: vec![],
+        require: Require::default(),
+        rate_limits: vec![],
         vars: vec![],
     }
 }

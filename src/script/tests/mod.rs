@@ -196,6 +196,11 @@ fn route(names: &[&str], action: Action) -> plan::Route {
         deprecated: None,
         timeout: None,
         scripts: names.iter().map(|name| (*name).into()).collect(),
+        ip: plan::IpRules::default(),
+        cors: None,
+        auth: vec![],
+        require: plan::Require::default(),
+        rate_limits: vec![],
         vars: vec![("brand".into(), "acme".into())],
     }
 }

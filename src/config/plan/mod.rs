@@ -1,11 +1,19 @@
 //! What a configuration means: plain immutable data, shared by all shards, no spans and no text left to parse.
 
+mod identity;
+mod limits;
+mod secret;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+pub use identity::*;
+pub use limits::*;
+pub use secret::Secret;
 
 /// A whole configuration. Equal configurations compare equal, so a reload knows what did not change.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +23,13 @@ pub struct Plan {
     pub admin: Option<SocketAddr>,
     pub log: Log,
     pub scripts: Scripts,
+    /// `None`: the embedded store.
+    pub store: Option<Store>,
+    /// In file order; a route's [`Method::Jwt`] names one by index.
+    pub jwts: Vec<Arc<Jwt>>,
+    pub api_keys: ApiKeys,
+    /// In file order; no two of one name, and no key that two have.
+    pub consumers: Vec<Arc<Consumer>>,
     /// In file order; a route names its upstream by index.
     pub upstreams: Vec<Arc<Upstream>>,
     /// In file order, `[defaults]` already applied.
@@ -86,6 +101,17 @@ pub enum Level {
     Info,
     Debug,
     Trace,
+}
+
+/// `[store]`: the view that all gateways of the same Redis share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    /// As written; it may hold a password.
+    pub url: Secret,
+    /// Of one exchange.
+    pub timeout: Duration,
+    /// In front of every key; visible ASCII, not empty.
+    pub key_prefix: Arc<str>,
 }
 
 /// `[scripts]`, and the files it is about.
@@ -175,6 +201,8 @@ pub enum Balance {
 #[derive(Clone, Debug, PartialEq)]
 pub enum HashOn {
     Ip,
+    /// The consumer's name.
+    Consumer,
     Path,
     /// Lower case.
     Header(Arc<str>),
@@ -195,6 +223,13 @@ pub struct Route {
     pub query: Vec<Condition>,
     pub priority: i64,
     pub action: Action,
+    pub ip: IpRules,
+    pub cors: Option<Cors>,
+    /// Any of them lets a request in; empty: all come in.
+    pub auth: Vec<Method>,
+    pub require: Require,
+    /// In file order; no two of one name.
+    pub rate_limits: Vec<RateLimit>,
     pub request_headers: HeaderEdits,
     pub response_headers: HeaderEdits,
     pub deprecated: Option<Deprecated>,
@@ -301,6 +336,43 @@ pub struct Redirect {
     pub to: Template,
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
+}
+
+/// Which clients may come: none of `deny`, and of `allow` alone where it has any.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IpRules {
+    pub allow: Vec<IpNet>,
+    pub deny: Vec<IpNet>,
+}
+
+/// What pages of other origins may do (the Fetch standard, 3.3).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cors {
+    /// At least one.
+    pub origins: Vec<Origin>,
+    /// At least one.
+    pub methods: Vec<Arc<str>>,
+    /// Request headers that a page may set.
+    pub headers: Vec<Arc<str>>,
+    /// Response headers that a page may read.
+    pub expose: Vec<Arc<str>>,
+    /// Never with `Origin::Any`, nor with a `*` in one of the lists.
+    pub credentials: bool,
+    /// Whole seconds for which a preflight's answer may be remembered; `None`: the browser's own time.
+    pub max_age: Option<Duration>,
+}
+
+/// An origin as a browser writes it: lower case, no default port, no path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Any,
+    Exact(Arc<str>),
+    /// `https://*.example.com:8443` is held as `https://` and `.example.com:8443`; between them stand one or more
+    /// labels of a host.
+    Below {
+        scheme: Arc<str>,
+        domain: Arc<str>,
+    },
 }
 
 /// Applied in this order: remove, set, add. Names as written; values validated.

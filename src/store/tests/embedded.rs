@@ -1,47 +1,12 @@
-use std::sync::atomic::AtomicBool;
+//! The counters and limits of a gateway that is alone.
 
-use super::super::counters::ShardCounters;
-use super::super::message::MOST_NAMES;
-use super::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-/// A shard as the gateway has it, less the event loop.
-struct TestShard {
-    id: usize,
-    link: Link,
-    counters: ShardCounters,
-    replies: Receiver<Reply>,
-}
-
-impl TestShard {
-    fn join(link: &Link, id: usize) -> TestShard {
-        let (sink, replies) = unbounded();
-        link.join_shard(id, Box::new(move |reply| sink.send(reply).is_ok()));
-        let shard = TestShard { id, link: link.clone(), counters: ShardCounters::new(), replies };
-        shard.next();
-        shard
-    }
-
-    fn tick(&self) {
-        let deltas = self.counters.take_deltas();
-        if !deltas.is_empty() && self.link.send(Request::Counters { shard: self.id, deltas }).is_err() {
-            self.counters.put_back();
-        }
-    }
-
-    fn next(&self) -> CounterSums {
-        let Reply::Counters(news) =
-            self.replies.recv_timeout(Duration::from_secs(10)).expect("a reply comes");
-        self.counters.apply(&news);
-        news
-    }
-
-    /// Takes replies until the counter has the value.
-    fn await_value(&self, name: &str, value: i64) {
-        while self.counters.value(name) != value {
-            self.next();
-        }
-    }
-}
+use super::shard::TestShard;
+use crate::limit::{Ask, Holder, Key, Period, Rule};
+use crate::store::{COUNTERS_MAX, Config, Link, Reply, Request, ShardCounters};
 
 #[test]
 fn every_shard_sees_what_every_shard_adds() {
@@ -64,8 +29,8 @@ fn each_request_is_acknowledged_to_its_shard_alone() {
     let (one, two) = (TestShard::join(&link, 1), TestShard::join(&link, 2));
     one.counters.add("a", 1);
     one.tick();
-    assert!(one.next().acknowledges);
-    assert!(!two.next().acknowledges);
+    assert!(one.next_sums().acknowledges);
+    assert!(!two.next_sums().acknowledges);
     stop.stop();
 }
 
@@ -76,7 +41,7 @@ fn a_shard_that_joins_late_or_again_gets_all_sums() {
     one.counters.add("a", 1);
     one.tick();
     one.await_value("a", 1);
-    one.next();
+    one.next_sums();
     let again = TestShard::join(&link, 1);
     assert_eq!(again.counters.value("a"), 1);
     stop.stop();
@@ -85,7 +50,7 @@ fn a_shard_that_joins_late_or_again_gets_all_sums() {
 #[test]
 fn a_shard_that_could_not_take_a_reply_gets_it_later() {
     let (link, stop) = Link::start(Config::Embedded).unwrap();
-    let (deaf, heard) = (Arc::new(AtomicBool::new(true)), unbounded());
+    let (deaf, heard) = (Arc::new(AtomicBool::new(true)), crossbeam_channel::unbounded());
     let (ears, sink) = (deaf.clone(), heard.0);
     link.join_shard(1, Box::new(move |reply| !ears.load(Ordering::SeqCst) && sink.send(reply).is_ok()));
     let counters = ShardCounters::new();
@@ -95,7 +60,13 @@ fn a_shard_that_could_not_take_a_reply_gets_it_later() {
         std::thread::yield_now();
     }
     deaf.store(false, Ordering::SeqCst);
-    let Reply::Counters(news) = heard.1.recv_timeout(Duration::from_secs(10)).expect("it is tried again");
+    let news = loop {
+        if let Reply::Counters(news) =
+            heard.1.recv_timeout(Duration::from_secs(10)).expect("it is tried again")
+        {
+            break news;
+        }
+    };
     assert!(news.acknowledges);
     counters.apply(&news);
     assert_eq!(counters.value("a"), 5);
@@ -106,17 +77,17 @@ fn a_shard_that_could_not_take_a_reply_gets_it_later() {
 fn names_over_the_bound_are_refused_on_every_shard() {
     let (link, stop) = Link::start(Config::Embedded).unwrap();
     let (one, two) = (TestShard::join(&link, 1), TestShard::join(&link, 2));
-    for number in 0..MOST_NAMES {
+    for number in 0..COUNTERS_MAX {
         one.counters.add(&number.to_string(), 1);
     }
     two.counters.add("extra", 1);
     one.tick();
-    while !one.next().acknowledges {}
+    while !one.next_sums().acknowledges {}
     two.tick();
-    while !two.next().full {}
+    while !two.next_sums().full {}
     assert!(!two.counters.add("extra", 1));
     assert!(two.counters.add("0", 1));
-    while !one.next().full {}
+    while !one.next_sums().full {}
     assert!(!one.counters.add("extra", 1));
     stop.stop();
     assert!(link.snapshot().counters_full);
@@ -132,4 +103,20 @@ fn a_stop_handles_what_was_sent_before_and_later_sends_fail() {
     assert_eq!(link.snapshot().counters[..], [("a".into(), 5000)]);
     assert!(link.send(Request::Counters { shard: 0, deltas: Vec::new() }).is_err());
     assert_eq!(link.snapshot().refused, 1);
+}
+
+#[test]
+fn tickets_come_back_to_their_shard_with_the_bank_s_answer() {
+    let (link, stop) = Link::start(Config::Embedded).unwrap();
+    let (one, two) = (TestShard::join(&link, 1), TestShard::join(&link, 2));
+    let rule = Rule::token_bucket(3, Period::Hour, 3);
+    let verdicts: Vec<bool> =
+        (0..4).map(|ticket| one.strict(ticket, &rule).expect("it answers").allowed).collect();
+    assert_eq!(verdicts, [true, true, true, false]);
+    assert!(!two.strict(9, &rule).expect("it answers").allowed);
+    let ask = Ask { key: Key::new(b"k"), holder: Holder(1), seq: 1, held: 0, returned: 0, need: 2, ahead: 0 };
+    let grant = two.lease(10, &rule, ask).expect("it answers");
+    assert_eq!(grant.tokens, 2, "leases have a bank of their own");
+    assert!(one.replies.is_empty());
+    stop.stop();
 }

@@ -1,0 +1,164 @@
+//! The tokens that a shard has verified, so that a signature is checked once: after that a token costs a hash.
+//!
+//! Only accepted tokens are kept. To keep refusals would let strangers fill the memory and push out the good ones, and
+//! would outlast a change of keys; what a refusal costs is bounded by the token's length and the keys tried.
+
+use std::rc::Rc;
+
+use foldhash::fast::RandomState;
+use lru::LruCache;
+
+use super::jwt::{Claims, Failure, Provider};
+
+/// Bytes of one entry beyond its claims' text: list, table and allocator.
+const ENTRY_BYTES: usize = 256;
+/// What a claim's text grows to in memory, roughly.
+const CLAIMS_FACTOR: usize = 4;
+
+/// Bounded by entries and bytes; the least recently used go first.
+///
+/// An entry is found by the SHA-256 of the token together with the provider's keys and rules. So another key set, or
+/// another issuer after a reload, finds nothing, and what it left behind is pushed out in time; and no one can make
+/// two tokens meet, nor learn from a look-up's time how much of a token was right.
+pub struct TokenCache {
+    entries: LruCache<[u8; 32], Entry, RandomState>,
+    bytes: usize,
+    most_entries: usize,
+    most_bytes: usize,
+}
+
+struct Entry {
+    claims: Rc<Claims>,
+    ends_s: u64,
+    bytes: usize,
+}
+
+impl TokenCache {
+    /// Entries of a shard's cache.
+    pub const MOST_ENTRIES: usize = 16_384;
+    /// Bytes of a shard's cache, as estimated.
+    pub const MOST_BYTES: usize = 16 * 1024 * 1024;
+
+    /// Grows as it is used; `most_entries` of 0 keeps nothing.
+    pub fn new(most_entries: usize, most_bytes: usize) -> TokenCache {
+        let entries = LruCache::unbounded_with_hasher(RandomState::default());
+        TokenCache { entries, bytes: 0, most_entries, most_bytes }
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes that the entries hold, as estimated.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// [`Provider::verify`], or what it said the last time while the token lives.
+    pub fn verify(&mut self, provider: &Provider, token: &[u8], now_s: u64) -> Result<Rc<Claims>, Failure> {
+        let id = provider.token_id(token);
+        if let Some(entry) = self.entries.get(&id).filter(|entry| now_s < entry.ends_s) {
+            return Ok(entry.claims.clone());
+        }
+        self.remove(&id);
+        let claims = Rc::new(provider.verify(token, now_s)?);
+        self.insert(id, claims.clone(), provider.ends_s(claims.exp_s));
+        Ok(claims)
+    }
+
+    fn insert(&mut self, id: [u8; 32], claims: Rc<Claims>, ends_s: u64) {
+        let bytes = ENTRY_BYTES + CLAIMS_FACTOR * claims.bytes;
+        if self.most_entries == 0 || bytes > self.most_bytes {
+            return;
+        }
+        while self.entries.len() >= self.most_entries || self.bytes + bytes > self.most_bytes {
+            let Some((_, oldest)) = self.entries.pop_lru() else { break };
+            self.bytes -= oldest.bytes;
+        }
+        self.bytes += bytes;
+        self.entries.put(id, Entry { claims, ends_s, bytes });
+    }
+
+    fn remove(&mut self, id: &[u8; 32]) {
+        if let Some(entry) = self.entries.pop(id) {
+            self.bytes -= entry.bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jsonwebtoken::Algorithm;
+    use serde_json::json;
+
+    use super::super::keys::KeySet;
+    use super::super::tests::sign::{NOW, hs256, jwt_plan};
+    use super::*;
+
+    fn provider(secret: &[u8]) -> Provider {
+        let keys = KeySet::from_secret(secret, &[Algorithm::HS256]).unwrap();
+        Provider::new(Arc::new(jwt_plan(&[Algorithm::HS256])), Arc::new(keys))
+    }
+
+    fn token(number: usize) -> Vec<u8> {
+        hs256(b"secret", &json!({ "sub": number.to_string(), "exp": NOW + 100 }))
+    }
+
+    #[test]
+    fn a_token_is_verified_once_while_it_lives() {
+        let (mut cache, provider) = (TokenCache::new(10, 100_000), provider(b"secret"));
+        let first = cache.verify(&provider, &token(1), NOW).unwrap();
+        let second = cache.verify(&provider, &token(1), NOW + 159).unwrap();
+        assert!(Rc::ptr_eq(&first, &second), "the leeway counts");
+        assert_eq!(cache.verify(&provider, &token(1), NOW + 160), Err(Failure::Expired));
+        assert_eq!((cache.len(), cache.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn refused_tokens_are_not_kept() {
+        let (mut cache, provider) = (TokenCache::new(10, 100_000), provider(b"other"));
+        assert!(cache.verify(&provider, &token(1), NOW).is_err());
+        assert!(cache.verify(&provider, b"x.y.z", NOW).is_err());
+        assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn another_key_set_or_rule_finds_nothing() {
+        let mut cache = TokenCache::new(10, 100_000);
+        let old = provider(b"secret");
+        cache.verify(&old, &token(1), NOW).unwrap();
+        assert!(cache.verify(&provider(b"other"), &token(1), NOW).is_err());
+        let mut plan = old.plan().clone();
+        plan.issuer = Some("https://id.example.com".into());
+        assert!(cache.verify(&Provider::new(Arc::new(plan), old.keys().clone()), &token(1), NOW).is_err());
+        let same = cache.verify(&provider(b"secret"), &token(1), NOW).unwrap();
+        assert_eq!(Rc::strong_count(&same), 2, "equal keys and rules share the entry");
+    }
+
+    #[test]
+    fn entries_and_bytes_are_bounded_and_the_least_used_go() {
+        let provider = provider(b"secret");
+        let mut cache = TokenCache::new(3, 100_000);
+        for number in [1, 2, 3, 1, 4] {
+            cache.verify(&provider, &token(number), NOW).unwrap();
+        }
+        assert_eq!(cache.len(), 3);
+        assert!(!cache.entries.contains(&provider.token_id(&token(2))));
+        assert!(cache.entries.contains(&provider.token_id(&token(1))));
+
+        let mut cache = TokenCache::new(1000, 2000);
+        (0..100).for_each(|number| drop(cache.verify(&provider, &token(number), NOW)));
+        let sum: usize = cache.entries.iter().map(|(_, entry)| entry.bytes).sum();
+        assert!(cache.bytes() == sum && sum <= 2000 && cache.len() > 2);
+
+        let mut none = TokenCache::new(0, 2000);
+        none.verify(&provider, &token(1), NOW).unwrap();
+        assert!(none.is_empty());
+    }
+}

@@ -1,0 +1,178 @@
+//! Who is calling, by a route's `auth`: the first of its methods that accepts what the request presents.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::api_keys::{Consumers, DynamicKeys};
+use super::cache::TokenCache;
+use super::jwt::{Claims, Failure, MOST_TOKEN_BYTES, Provider};
+use super::plan::{ApiKeyHash, Consumer, Method, Place};
+use super::token::{Lookup, Taken, take};
+
+/// What a shard decides with.
+pub struct Gate<'a> {
+    /// All that the configuration has, in its order: [`Method::Jwt`] names one by its index.
+    pub providers: &'a [Arc<Provider>],
+    pub consumers: &'a Consumers,
+    pub dynamic_keys: &'a DynamicKeys,
+    /// Where API keys stand.
+    pub key_places: &'a [Place],
+    pub tokens: &'a mut TokenCache,
+}
+
+/// Who is calling.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The method that accepted.
+    pub method: Method,
+    /// `None`: a token that names no configured consumer.
+    pub consumer: Option<Arc<Consumer>>,
+    /// `None`: an API key.
+    pub claims: Option<Rc<Claims>>,
+}
+
+/// Why it is not known who is calling. The texts are for the log and quote nothing that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    NoCredentials,
+    InvalidToken(&'static str),
+    TokenExpired,
+    InvalidApiKey(&'static str),
+}
+
+impl Refusal {
+    /// The stable name of the reason; the status is 401 for all.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Refusal::NoCredentials => "no_credentials",
+            Refusal::InvalidToken(_) => "invalid_token",
+            Refusal::TokenExpired => "token_expired",
+            Refusal::InvalidApiKey(_) => "invalid_api_key",
+        }
+    }
+}
+
+/// A request refused.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Denied {
+    pub refusal: Refusal,
+    /// The values of the answer's `WWW-Authenticate` fields, one for each kind of method; never empty.
+    pub challenges: Vec<&'static str>,
+    /// The first provider whose key set lacks the token's key. After a fetch that changed the set, deciding again may
+    /// accept; without one the refusal stands.
+    pub unknown_key_of: Option<usize>,
+}
+
+impl Gate<'_> {
+    /// Tries the methods (at least one) in their order at `now_s` (Unix seconds); the first that accepts decides.
+    ///
+    /// Where none does, an expired token is what the client hears of, since it can do something about it; else the
+    /// first credential refused; else that there is none.
+    pub fn decide(
+        &mut self,
+        methods: &[Method],
+        request: &impl Lookup,
+        now_s: u64,
+    ) -> Result<Identity, Denied> {
+        let (mut refused, mut unknown_key_of) = (None, None);
+        for &method in methods {
+            let refusal = match method {
+                Method::Key => match self.by_key(request) {
+                    Ok(identity) => return Ok(identity),
+                    Err(refusal) => refusal,
+                },
+                Method::Jwt(index) => match self.by_token(index, request, now_s) {
+                    Ok(identity) => return Ok(identity),
+                    Err(Rejected { refusal, unknown_key }) => {
+                        unknown_key_of = unknown_key_of.or(unknown_key.then_some(index));
+                        refusal
+                    }
+                },
+            };
+            if refused.is_none_or(|refused| weight(refusal) > weight(refused)) {
+                refused = Some(refusal);
+            }
+        }
+        let refusal = refused.unwrap_or(Refusal::NoCredentials);
+        Err(Denied { refusal, challenges: challenges(methods, refusal), unknown_key_of })
+    }
+
+    fn by_key(&self, request: &impl Lookup) -> Result<Identity, Refusal> {
+        let key = match take(self.key_places, request, ApiKeyHash::MOST_KEY_BYTES) {
+            Taken::Nothing => return Err(Refusal::NoCredentials),
+            Taken::Refused(why) => return Err(Refusal::InvalidApiKey(why)),
+            Taken::Token(key) => key,
+        };
+        let consumer = self.consumers.by_key(&key, self.dynamic_keys).map_err(Refusal::InvalidApiKey)?;
+        Ok(Identity { method: Method::Key, consumer: Some(consumer.clone()), claims: None })
+    }
+
+    fn by_token(&mut self, index: usize, request: &impl Lookup, now_s: u64) -> Result<Identity, Rejected> {
+        let provider = &*self.providers[index];
+        let token = match take(&provider.plan().from, request, MOST_TOKEN_BYTES) {
+            Taken::Nothing => return Err(Refusal::NoCredentials.into()),
+            Taken::Refused(why) => return Err(Refusal::InvalidToken(why).into()),
+            Taken::Token(token) => token,
+        };
+        let claims = self.tokens.verify(provider, &token, now_s)?;
+        let name = claims.map.get(&*provider.plan().consumer_claim).and_then(|name| name.as_str());
+        let consumer = name.and_then(|name| self.consumers.by_name(name)).cloned();
+        Ok(Identity { method: Method::Jwt(index), consumer, claims: Some(claims) })
+    }
+}
+
+struct Rejected {
+    refusal: Refusal,
+    unknown_key: bool,
+}
+
+impl From<Refusal> for Rejected {
+    fn from(refusal: Refusal) -> Rejected {
+        Rejected { refusal, unknown_key: false }
+    }
+}
+
+impl From<Failure> for Rejected {
+    fn from(failure: Failure) -> Rejected {
+        match failure {
+            Failure::Invalid(why) => Refusal::InvalidToken(why).into(),
+            Failure::Expired => Refusal::TokenExpired.into(),
+            Failure::UnknownKey => Rejected {
+                refusal: Refusal::InvalidToken("the token's key is not in the key set"),
+                unknown_key: true,
+            },
+        }
+    }
+}
+
+/// Which of several refusals is told.
+fn weight(refusal: Refusal) -> u8 {
+    match refusal {
+        Refusal::NoCredentials => 0,
+        Refusal::InvalidToken(_) | Refusal::InvalidApiKey(_) => 1,
+        Refusal::TokenExpired => 2,
+    }
+}
+
+/// What could have been presented (RFC 9110, 11.6.1). Who sent no token hears of no error (RFC 6750, 3.1). API keys
+/// have no registered scheme; `Key` is what Kong says.
+fn challenges(methods: &[Method], refusal: Refusal) -> Vec<&'static str> {
+    let bearer = match refusal {
+        Refusal::InvalidToken(_) => r#"Bearer realm="ringway", error="invalid_token""#,
+        Refusal::TokenExpired => {
+            r#"Bearer realm="ringway", error="invalid_token", error_description="The token expired""#
+        }
+        Refusal::NoCredentials | Refusal::InvalidApiKey(_) => r#"Bearer realm="ringway""#,
+    };
+    let mut challenges = Vec::new();
+    for method in methods {
+        let challenge = match method {
+            Method::Jwt(_) => bearer,
+            Method::Key => r#"Key realm="ringway""#,
+        };
+        if !challenges.contains(&challenge) {
+            challenges.push(challenge);
+        }
+    }
+    challenges
+}

@@ -1,0 +1,236 @@
+//! The keys that tokens are checked with: an immutable set, each key bound to the algorithms it may serve.
+
+use std::fmt;
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, crypto};
+
+use super::plan::{self, JwtKey, Secret};
+
+/// Keys beyond this make a set an error.
+pub const MOST_KEYS: usize = 64;
+/// A token without `kid` is tried against so many keys at most, so that a forged one has a price limit.
+const MOST_TRIES: usize = 8;
+
+/// Never changed once built: a new set replaces it. Sets that hold the same keys for the same algorithms are equal.
+pub struct KeySet {
+    keys: Vec<Key>,
+    fingerprint: [u8; 32],
+}
+
+/// One key.
+pub(super) struct Key {
+    kid: Option<Box<str>>,
+    /// Pinned by the provider, fit for the key's kind, and allowed by its own `alg`; at least one. So an RSA key is
+    /// never taken for a shared secret, whatever a token says (RFC 8725, 2.1).
+    algorithms: Vec<Algorithm>,
+    key: DecodingKey,
+}
+
+/// Says how many there are, and no more: secrets could be guessed from a fingerprint.
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeySet({} keys)", self.keys.len())
+    }
+}
+
+impl PartialEq for KeySet {
+    fn eq(&self, other: &KeySet) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+}
+
+impl KeySet {
+    /// The set that the configuration holds; the empty one where it is to be fetched.
+    pub fn build(plan: &plan::Jwt) -> Result<KeySet, String> {
+        match &plan.key {
+            JwtKey::Secret(Secret(secret)) => KeySet::from_secret(secret, &plan.algorithms),
+            JwtKey::PublicKey(pem) => KeySet::from_pem(pem, &plan.algorithms),
+            JwtKey::Jwks(jwks) => KeySet::from_jwks(jwks, &plan.algorithms),
+            JwtKey::JwksUrl(_) => plan::check_algorithms(&plan.algorithms).map(|()| KeySet::empty()),
+        }
+    }
+
+    /// No keys: what a provider has until its set was fetched. Every token then wants a fetch.
+    pub fn empty() -> KeySet {
+        KeySet::new(Vec::new())
+    }
+
+    /// The set of one shared secret. An error text says nothing of the secret.
+    pub fn from_secret(secret: &[u8], pinned: &[Algorithm]) -> Result<KeySet, String> {
+        if secret.is_empty() {
+            return Err("the secret is empty".to_owned());
+        }
+        let material = Material::Secret(secret.to_vec());
+        material.must_serve(pinned)?;
+        Ok(KeySet::new(Vec::from_iter(Key::new(None, None, pinned, material))))
+    }
+
+    /// The set of one public key, the text of a PEM file: `PUBLIC KEY` (SPKI) or `RSA PUBLIC KEY` (PKCS #1).
+    pub fn from_pem(text: &str, pinned: &[Algorithm]) -> Result<KeySet, String> {
+        let material = super::pem::public_key(text)?;
+        material.must_serve(pinned)?;
+        Ok(KeySet::new(Vec::from_iter(Key::new(None, None, pinned, material))))
+    }
+
+    /// The usable keys of a JWK set (RFC 7517, 5), its JSON text. Without any it is an error, as is one that is no
+    /// JSON or holds a member twice. Keys of unknown kinds, uses and algorithms are passed over, as the RFC says.
+    pub fn from_jwks(text: &str, pinned: &[Algorithm]) -> Result<KeySet, String> {
+        plan::check_algorithms(pinned)?;
+        super::jwks::keys(text, pinned).map(KeySet::new)
+    }
+
+    pub(super) fn new(mut keys: Vec<Key>) -> KeySet {
+        let mut prints: Vec<[u8; 32]> = Vec::with_capacity(keys.len());
+        keys.retain(|key| {
+            let print = key.fingerprint();
+            let is_new = !prints.contains(&print);
+            if is_new {
+                prints.push(print);
+            }
+            is_new
+        });
+        let fingerprint = plan::sha256(&[prints.as_flattened()]);
+        KeySet { keys, fingerprint }
+    }
+
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Changes with the keys and what they may serve.
+    pub(super) fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+
+    /// The keys that may have signed a token: those of its `kid` and those without one (a `kid` is a hint: RFC 7515,
+    /// 4.1.4), or, where the token has none, all of them up to [`MOST_TRIES`].
+    pub(super) fn candidates(&self, kid: Option<&str>, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
+        let fits = move |key: &&Key| key.algorithms.contains(&algorithm) && key.may_be(kid);
+        self.keys.iter().filter(fits).take(MOST_TRIES)
+    }
+
+    /// No key may be the one that `kid` names: a newer set might have it.
+    pub(super) fn lacks(&self, kid: Option<&str>) -> bool {
+        !self.keys.iter().any(|key| key.may_be(kid))
+    }
+}
+
+impl Key {
+    /// `None`: the key serves no pinned algorithm. `own` is the one that the key itself is bound to.
+    pub(super) fn new(
+        kid: Option<&str>,
+        own: Option<Algorithm>,
+        pinned: &[Algorithm],
+        material: Material,
+    ) -> Option<Key> {
+        let serves = |algorithm: &Algorithm| {
+            material.algorithms().contains(algorithm) && own.is_none_or(|own| own == *algorithm)
+        };
+        let algorithms: Vec<Algorithm> = pinned.iter().copied().filter(serves).collect();
+        let kid = kid.map(Into::into);
+        (!algorithms.is_empty()).then(|| Key { kid, algorithms, key: material.decoding_key() })
+    }
+
+    fn may_be(&self, kid: Option<&str>) -> bool {
+        match (&self.kid, kid) {
+            (Some(own), Some(kid)) => **own == *kid,
+            _ => true,
+        }
+    }
+
+    /// Whether `signature` (base64url, canonical) is this key's for `message`.
+    pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
+        self.algorithms.contains(&algorithm)
+            && crypto::verify(signature, message, &self.key, algorithm).unwrap_or(false)
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        let names = format!("{:?}", self.algorithms);
+        let (bytes, exponent): (&[u8], &[u8]) = match self.key.kind() {
+            DecodingKeyKind::SecretOrDer(bytes) => (bytes, &[]),
+            DecodingKeyKind::RsaModulusExponent { n, e } => (n, e),
+        };
+        let kid = self.kid.as_deref().unwrap_or_default();
+        let parts = [names.as_bytes(), kid.as_bytes(), bytes, exponent];
+        // Each by its hash, so that no two lists of parts read as one text.
+        let hashes = parts.map(|part| plan::sha256(&[part]));
+        plan::sha256(&[&[u8::from(self.kid.is_some())], hashes.as_flattened()])
+    }
+}
+
+/// A key's kind and bytes, known to be sound.
+#[derive(Clone)]
+pub(super) enum Material {
+    Secret(Vec<u8>),
+    /// Big-endian, without leading zeros.
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
+    /// A point (SEC 1, uncompressed) or SPKI in DER.
+    P256(Vec<u8>),
+    P384(Vec<u8>),
+    /// 32 bytes, or SPKI in DER.
+    Ed25519(Vec<u8>),
+}
+
+impl Material {
+    fn algorithms(&self) -> &'static [Algorithm] {
+        match self {
+            Material::Secret(_) => &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512],
+            Material::Rsa { .. } => &[
+                Algorithm::RS256,
+                Algorithm::RS384,
+                Algorithm::RS512,
+                Algorithm::PS256,
+                Algorithm::PS384,
+                Algorithm::PS512,
+            ],
+            Material::P256(_) => &[Algorithm::ES256],
+            Material::P384(_) => &[Algorithm::ES384],
+            Material::Ed25519(_) => &[Algorithm::EdDSA],
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Material::Secret(_) => "a shared secret",
+            Material::Rsa { .. } => "an RSA key",
+            Material::P256(_) => "an EC key on P-256",
+            Material::P384(_) => "an EC key on P-384",
+            Material::Ed25519(_) => "an Ed25519 key",
+        }
+    }
+
+    /// A provider's only key must serve all of its algorithms: one that it cannot is a mistake in the file.
+    fn must_serve(&self, pinned: &[Algorithm]) -> Result<(), String> {
+        plan::check_algorithms(pinned)?;
+        match pinned.iter().find(|algorithm| !self.algorithms().contains(algorithm)) {
+            None => Ok(()),
+            Some(algorithm) => {
+                let known: Vec<String> = self.algorithms().iter().map(|known| format!("{known:?}")).collect();
+                let known = known.join(", ");
+                Err(format!("{} serves {known}, but `algorithms` names {algorithm:?}", self.kind()))
+            }
+        }
+    }
+
+    fn decoding_key(&self) -> DecodingKey {
+        let key = match self {
+            Material::Secret(secret) => DecodingKey::from_secret(secret),
+            Material::Rsa { n, e } => DecodingKey::from_rsa_raw_components(n, e),
+            Material::P256(bytes) | Material::P384(bytes) => DecodingKey::from_ec_der(bytes),
+            Material::Ed25519(bytes) => DecodingKey::from_ed_der(bytes),
+        };
+        debug_assert_eq!(
+            key.family() == AlgorithmFamily::Hmac,
+            matches!(self, Material::Secret(_)),
+            "public keys are never secrets"
+        );
+        key
+    }
+}

@@ -1,0 +1,81 @@
+//! Removes credentials from a request's bytes, for upstreams that must not see them (`forward = false`).
+
+/// A `Cookie` value without the cookies of that name; `None`: it holds none. An empty result means that the field goes.
+pub fn without_cookie(value: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+    let is_named = |pair: &[u8]| {
+        pair.trim_ascii().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest[0] == b'=')
+    };
+    without(value, b';', is_named).map(|kept| kept.trim_ascii().to_vec())
+}
+
+/// A query (without its `?`) less the parameters of that name, however the name is percent-encoded; `None`: it holds
+/// none. An empty result means that the `?` goes too.
+pub fn without_query(query: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+    without(query, b'&', |pair| {
+        let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+        decodes_to(&pair[..end], name)
+    })
+}
+
+fn without(list: &[u8], separator: u8, goes: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+    let parts = || list.split(|byte| *byte == separator);
+    parts().any(&goes).then(|| parts().filter(|part| !goes(part)).collect::<Vec<_>>().join(&separator))
+}
+
+/// Whether `text`, percent-decoded, is `name`. A `%` without two hex digits stands for itself.
+fn decodes_to(mut text: &[u8], mut name: &[u8]) -> bool {
+    while let [byte, rest @ ..] = text {
+        let (byte, rest) = match (byte, rest) {
+            (b'%', [high, low, rest @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or_default();
+                ((digit(*high) << 4 | digit(*low)) as u8, rest)
+            }
+            _ => (*byte, rest),
+        };
+        match name.split_first() {
+            Some((first, tail)) if *first == byte => (text, name) = (rest, tail),
+            _ => return false,
+        }
+    }
+    name.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cookie_of_the_name_goes_and_the_others_stay() {
+        for (value, left) in [
+            ("sid=1", Some("")),
+            ("a=1; sid=2; b=3", Some("a=1; b=3")),
+            ("sid=1; a=1; sid=2", Some("a=1")),
+            ("a=1;sid;b=2", Some("a=1;b=2")),
+            ("a=sid; xsid=1; sidx=2", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                without_cookie(value.as_bytes(), b"sid"),
+                left.map(|left| left.as_bytes().to_vec()),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_parameter_of_the_name_goes_however_it_is_written() {
+        for (query, left) in [
+            ("token=1", Some("")),
+            ("a=1&token=2&b=3", Some("a=1&b=3")),
+            ("t%6Fken=1&a=%20&%74oken", Some("a=%20")),
+            ("a=token&xtoken=1&tokenx=2&to%zzken=1&token%", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                without_query(query.as_bytes(), b"token"),
+                left.map(|left| left.as_bytes().to_vec()),
+                "{query}"
+            );
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Which of several methods decides, and what a refused client is told.
+
+use std::sync::Arc;
+
+use jsonwebtoken::Algorithm::*;
+use serde_json::json;
+
+use super::super::api_keys::{Consumers, DynamicKeys};
+use super::super::cache::TokenCache;
+use super::super::decide::{Denied, Gate, Identity, Refusal};
+use super::super::jwt::Provider;
+use super::super::keys::KeySet;
+use super::super::plan::{ApiKeyHash, Consumer, Method, Place};
+use super::request::Request;
+use super::sign::*;
+
+const BEARER: &str = r#"Bearer realm="ringway""#;
+const BAD_BEARER: &str = r#"Bearer realm="ringway", error="invalid_token""#;
+const OLD_BEARER: &str =
+    r#"Bearer realm="ringway", error="invalid_token", error_description="The token expired""#;
+const KEY: &str = r#"Key realm="ringway""#;
+const BOTH: [Method; 2] = [Method::Jwt(0), Method::Key];
+
+/// Provider 0 signs with HS256, provider 1 with ES256; both read `authorization`. Alice has the key `k-alice`.
+fn decide(methods: &[Method], request: &Request) -> Result<Identity, Denied> {
+    let providers = [Arc::new(provider(&[HS256])), Arc::new(provider(&[ES256]))];
+    decide_by(&providers, methods, request)
+}
+
+fn decide_by(providers: &[Arc<Provider>], methods: &[Method], request: &Request) -> Result<Identity, Denied> {
+    let api_keys = vec![ApiKeyHash::of(b"k-alice").unwrap()];
+    let alice = Consumer { name: "alice".into(), groups: vec![], permissions: vec![], api_keys };
+    Gate {
+        providers,
+        consumers: &Consumers::build(&[Arc::new(alice)]).unwrap(),
+        dynamic_keys: &DynamicKeys::default(),
+        key_places: &[Place::parse("header:x-api-key").unwrap(), Place::parse("query:apikey").unwrap()],
+        tokens: &mut TokenCache::new(10, 10_000),
+    }
+    .decide(methods, request, NOW)
+}
+
+fn denied(methods: &[Method], request: &Request, reason: &str, challenges: &[&str]) {
+    let denied = decide(methods, request).unwrap_err();
+    assert_eq!(denied.refusal.reason(), reason, "{denied:?}");
+    assert_eq!(denied.challenges, challenges);
+}
+
+fn bearer(token: &[u8]) -> Request {
+    Request::new().bearer(token)
+}
+
+#[test]
+fn a_token_makes_the_consumer_that_its_claim_names_if_there_is_one() {
+    let name = |claims| {
+        let identity = decide(&BOTH, &bearer(&usual(HS256, &claims))).unwrap();
+        assert!(identity.claims.is_some());
+        identity.consumer.map(|consumer| consumer.name.to_string())
+    };
+    assert_eq!(name(json!({ "exp": NOW, "sub": "alice" })).as_deref(), Some("alice"));
+    for sub in [json!("bob"), json!(1), json!(["alice"]), json!(null), json!("Alice")] {
+        assert_eq!(name(json!({ "exp": NOW, "sub": sub })), None);
+    }
+    assert_eq!(name(json!({ "exp": NOW })), None);
+}
+
+#[test]
+fn a_key_makes_its_consumer_wherever_it_stands() {
+    for place in ["header:x-api-key", "query:apikey"] {
+        let identity = decide(&BOTH, &Request::new().with(place, "k-alice")).unwrap();
+        assert_eq!(identity.consumer.unwrap().name, "alice".into());
+        assert_eq!((identity.method, identity.claims), (Method::Key, None));
+    }
+}
+
+#[test]
+fn any_method_that_accepts_is_enough() {
+    let bad_token = bearer(b"a.b.c").with("header:x-api-key", "k-alice");
+    assert_eq!(decide(&BOTH, &bad_token).unwrap().method, Method::Key);
+    let bad_key = bearer(&usual(HS256, &good_claims())).with("header:x-api-key", "wrong");
+    assert_eq!(decide(&[Method::Key, Method::Jwt(0)], &bad_key).unwrap().method, Method::Jwt(0));
+    let second = bearer(&usual(ES256, &good_claims()));
+    assert_eq!(decide(&[Method::Jwt(0), Method::Jwt(1)], &second).unwrap().method, Method::Jwt(1));
+    let both = bearer(&usual(HS256, &good_claims())).with("header:x-api-key", "k-alice");
+    assert_eq!(decide(&BOTH, &both).unwrap().method, Method::Jwt(0), "the first in the route's order");
+}
+
+#[test]
+fn without_credentials_the_client_hears_what_could_be_presented() {
+    denied(&BOTH, &Request::new(), "no_credentials", &[BEARER, KEY]);
+    denied(&[Method::Key], &Request::new(), "no_credentials", &[KEY]);
+    denied(&[Method::Jwt(0), Method::Jwt(1)], &Request::new(), "no_credentials", &[BEARER]);
+    // What the route does not ask for is not looked at.
+    denied(
+        &[Method::Jwt(0)],
+        &Request::new().with("header:x-api-key", "k-alice"),
+        "no_credentials",
+        &[BEARER],
+    );
+    denied(&[Method::Key], &bearer(&usual(HS256, &good_claims())), "no_credentials", &[KEY]);
+    let basic = Request::new().with("header:authorization", "Basic YTpi");
+    denied(&BOTH, &basic, "no_credentials", &[BEARER, KEY]);
+}
+
+#[test]
+fn a_refused_credential_is_named_with_its_reason() {
+    let expired = usual(HS256, &json!({ "exp": 1 }));
+    denied(&BOTH, &bearer(b"a.b.c"), "invalid_token", &[BAD_BEARER, KEY]);
+    denied(&BOTH, &bearer(&expired), "token_expired", &[OLD_BEARER, KEY]);
+    denied(&BOTH, &Request::new().with("header:x-api-key", "wrong"), "invalid_api_key", &[BEARER, KEY]);
+    denied(&BOTH, &Request::new().with("query:apikey", "k".repeat(600)), "invalid_api_key", &[BEARER, KEY]);
+    let twice = Request::new().with("header:x-api-key", "k-alice").with("header:x-api-key", "k-alice");
+    denied(&BOTH, &twice, "invalid_api_key", &[BEARER, KEY]);
+    denied(&BOTH, &bearer(b"a.b.c").bearer(b"a.b.c"), "invalid_token", &[BAD_BEARER, KEY]);
+}
+
+#[test]
+fn of_several_refusals_an_expired_token_is_told_else_the_first() {
+    let expired = usual(ES256, &json!({ "exp": 1 }));
+    denied(&[Method::Jwt(0), Method::Jwt(1)], &bearer(&expired), "token_expired", &[OLD_BEARER]);
+    let with_key = bearer(&expired).with("header:x-api-key", "wrong");
+    denied(&[Method::Key, Method::Jwt(1)], &with_key, "token_expired", &[KEY, OLD_BEARER]);
+    let both = bearer(b"a.b.c").with("header:x-api-key", "wrong");
+    denied(&BOTH, &both, "invalid_token", &[BAD_BEARER, KEY]);
+    denied(&[Method::Key, Method::Jwt(0)], &both, "invalid_api_key", &[KEY, BEARER]);
+}
+
+#[test]
+fn an_unknown_key_names_the_provider_to_fetch_for() {
+    let empty = Provider::new(Arc::new(jwt_plan(&[ES256])), Arc::new(KeySet::empty()));
+    let providers = [Arc::new(provider(&[HS256])), Arc::new(empty)];
+    let methods = [Method::Jwt(0), Method::Jwt(1), Method::Key];
+    let request = bearer(&usual(ES256, &good_claims()));
+    let denied = decide_by(&providers, &methods, &request).unwrap_err();
+    assert_eq!(denied.unknown_key_of, Some(1));
+    assert!(matches!(denied.refusal, Refusal::InvalidToken(_)));
+
+    let fetched = [providers[0].clone(), Arc::new(provider(&[ES256]))];
+    assert_eq!(decide_by(&fetched, &methods, &request).unwrap().method, Method::Jwt(1));
+    let with_key = request.with("header:x-api-key", "k-alice");
+    assert_eq!(decide_by(&providers, &methods, &with_key).unwrap().method, Method::Key, "no fetch is needed");
+}

@@ -1,0 +1,9 @@
+//! Tests that need keys or a whole request. All keys are made in the process that runs the tests.
+
+mod attacks;
+mod claims;
+mod deciding;
+mod key_sets;
+mod mutated;
+pub(super) mod request;
+pub(super) mod sign;

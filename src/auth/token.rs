@@ -1,0 +1,135 @@
+//! Takes a credential from a request: from the first of the configured places that holds one.
+
+use std::borrow::Cow;
+
+use super::plan::Place;
+
+/// A request, as far as credentials may stand in it.
+pub trait Lookup {
+    /// Calls `see` with every value that stands in `place`, in order: those of all fields of that name, of all cookies
+    /// of that name, or of all query parameters of that name (percent-decoded, `+` as it is).
+    fn each<'a>(&'a self, place: &Place, see: &mut dyn FnMut(Cow<'a, [u8]>));
+}
+
+/// What the places hold.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken<'a> {
+    /// No credential in any of them.
+    Nothing,
+    Token(Cow<'a, [u8]>),
+    /// A credential that is not looked at, and why.
+    Refused(&'static str),
+}
+
+/// The credential in the first place that holds one. Later places are not looked at.
+///
+/// A place that holds two is refused: the upstream might read the other one. So is one over `most_bytes`, before any
+/// work is done on it. In `authorization` only the scheme `Bearer` counts (RFC 6750, 2.1; schemes have no case: RFC
+/// 9110, 11.1); another scheme, or nothing behind it, is no credential.
+pub fn take<'a>(places: &[Place], request: &'a impl Lookup, most_bytes: usize) -> Taken<'a> {
+    for place in places {
+        let bearer = matches!(place, Place::Header(name) if &**name == "authorization");
+        let (mut token, mut seen) = (None, 0);
+        request.each(place, &mut |value| {
+            seen += 1;
+            let value = if bearer { after_bearer(value) } else { value };
+            if !value.is_empty() {
+                token.get_or_insert(value);
+            }
+        });
+        match token {
+            None => {}
+            Some(_) if seen > 1 => return Taken::Refused("more than one credential in one place"),
+            Some(token) if token.len() > most_bytes => return Taken::Refused("the credential is too long"),
+            Some(token) => return Taken::Token(token),
+        }
+    }
+    Taken::Nothing
+}
+
+/// Whether an `Authorization` value is of the scheme `Bearer`: what `forward = false` removes.
+pub fn is_bearer(value: &[u8]) -> bool {
+    value.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME))
+}
+
+const SCHEME: &[u8] = b"bearer ";
+
+/// What follows `Bearer` and its spaces; empty for other schemes.
+fn after_bearer(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    let start = match is_bearer(&value) {
+        true => SCHEME.len() + value[SCHEME.len()..].iter().take_while(|byte| **byte == b' ').count(),
+        false => value.len(),
+    };
+    match value {
+        Cow::Borrowed(value) => Cow::Borrowed(&value[start..]),
+        Cow::Owned(mut value) => {
+            value.drain(..start);
+            Cow::Owned(value)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::request::Request;
+    use super::*;
+
+    fn taken(places: &[&str], request: &Request) -> Result<Option<String>, &'static str> {
+        let places: Vec<Place> = places.iter().map(|place| Place::parse(place).unwrap()).collect();
+        match take(&places, request, 8) {
+            Taken::Nothing => Ok(None),
+            Taken::Token(token) => Ok(Some(String::from_utf8(token.into_owned()).unwrap())),
+            Taken::Refused(why) => Err(why),
+        }
+    }
+
+    #[test]
+    fn a_bearer_token_is_taken_whatever_the_case_of_its_scheme() {
+        for (value, token) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer abc", Some("abc")),
+            ("BEARER   abc", Some("abc")),
+            ("Bearer a b", Some("a b")),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("Bearer\tabc", None),
+            ("Bearerabc", None),
+            ("Basic abc", None),
+            ("abc", None),
+            ("", None),
+        ] {
+            let request = Request::new().with("header:authorization", value);
+            assert_eq!(taken(&["header:authorization"], &request), Ok(token.map(Into::into)), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn other_places_hold_the_token_alone() {
+        for place in ["header:x-token", "cookie:sid", "query:t"] {
+            assert_eq!(taken(&[place], &Request::new().with(place, "abc")), Ok(Some("abc".into())));
+            assert_eq!(taken(&[place], &Request::new().with(place, "")), Ok(None));
+            let whole = Request::new().with(place, "Bearer a");
+            assert_eq!(taken(&[place], &whole), Ok(Some("Bearer a".into())));
+        }
+    }
+
+    #[test]
+    fn the_first_place_that_holds_a_token_wins() {
+        let request = Request::new().with("cookie:sid", "c").with("query:t", "q");
+        let places = ["header:authorization", "cookie:sid", "query:t"];
+        assert_eq!(taken(&places, &request), Ok(Some("c".into())));
+        let basic = request.with("header:authorization", "Basic eHg=");
+        assert_eq!(taken(&places, &basic), Ok(Some("c".into())));
+        assert_eq!(taken(&["query:other"], &basic), Ok(None));
+    }
+
+    #[test]
+    fn two_in_one_place_or_one_too_long_is_refused() {
+        for place in ["header:authorization", "cookie:sid", "query:t"] {
+            let twice = Request::new().with(place, "Bearer a").with(place, "Basic b");
+            assert!(taken(&[place], &twice).is_err(), "{place}");
+        }
+        assert!(taken(&["query:t"], &Request::new().with("query:t", "123456789")).is_err());
+        assert!(taken(&["query:t"], &Request::new().with("query:t", "12345678")).is_ok());
+    }
+}

@@ -1,0 +1,193 @@
+//! `[[consumer]]`, `[group.NAME]` and `[api_keys]`: known clients.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::plan::{ApiKeyHash, ApiKeys, Consumer, Place, Rate, Route};
+use super::problems::{Fault, Problems, Span, quoted};
+use super::secret::secret_text;
+use super::section::{At, Section};
+use super::{Outside, edits, schema, units};
+
+const LONGEST_NAME: usize = 128;
+/// A suggestion looks at this many names at most, so that many wrong ones in a long file stay cheap.
+const SUGGESTED_FROM: usize = 100;
+
+/// `[api_keys]`: the header, then the query parameter if one is named.
+pub(super) fn api_keys(root: &Section<'_>, problems: &mut Problems) -> ApiKeys {
+    let section = root.section("api_keys");
+    let header = match section.text("header") {
+        Some((name, span)) => {
+            if let Err(fault) = edits::editable(name) {
+                problems.fault(span, fault);
+            }
+            name.to_ascii_lowercase()
+        }
+        None => ApiKeys::HEADER.to_owned(),
+    };
+    let query = section.text("query").map(|(name, span)| {
+        if name.is_empty() {
+            problems.error(span, "a query parameter without a name").with_hint("write query = \"api_key\"");
+        }
+        Place::Query(name.into())
+    });
+    ApiKeys { from: [Place::Header(header.into())].into_iter().chain(query).collect() }
+}
+
+/// All consumers in file order, with what replaces the rates of limits for each.
+pub(super) fn consumers(
+    root: &Section<'_>,
+    outside: &dyn Outside,
+    problems: &mut Problems,
+) -> Vec<Arc<Consumer>> {
+    let groups = groups(root, problems);
+    let mut reader =
+        Reader { groups: &groups, names: HashMap::new(), keys: HashMap::new(), outside, problems };
+    let sections = root.sections("consumer");
+    let consumers: Vec<_> = sections.iter().filter_map(|section| reader.consumer(section)).collect();
+    report_unused_groups(root, &consumers, problems);
+    consumers
+}
+
+type Limits = Vec<(Arc<str>, Rate)>;
+
+fn groups<'a>(root: &Section<'a>, problems: &mut Problems) -> HashMap<&'a str, Limits> {
+    let groups = root.section("group").entries().into_iter();
+    groups.filter_map(|(name, _, value)| Some((name, limits(&Section::of(value)?, problems)))).collect()
+}
+
+/// `limits = { NAME = "rate" }`.
+fn limits(section: &Section<'_>, problems: &mut Problems) -> Limits {
+    let mut limits = Vec::new();
+    for ((name, _), (rate, span)) in section.text_map("limits") {
+        match units::rate(rate) {
+            Ok(rate) => limits.push((name.into(), rate)),
+            Err(fault) => problems.fault(span, fault),
+        }
+    }
+    limits
+}
+
+struct Reader<'r> {
+    groups: &'r HashMap<&'r str, Limits>,
+    /// Each name and each key, with its place.
+    names: HashMap<String, Span>,
+    keys: HashMap<ApiKeyHash, Span>,
+    outside: &'r dyn Outside,
+    problems: &'r mut Problems,
+}
+
+impl Reader<'_> {
+    fn consumer(&mut self, section: &Section<'_>) -> Option<Arc<Consumer>> {
+        let name = self.name(section);
+        let groups = self.words(section, "groups");
+        let permissions = self.words(section, "permissions");
+        let keys = section.texts("api_keys").into_iter();
+        let api_keys = keys.filter_map(|at| self.api_key(at)).collect();
+        let mut all = limits(section, self.problems);
+        for (limit, rate) in groups.iter().filter_map(|group| self.groups.get(&**group)).flatten() {
+            if !all.iter().any(|(name, _)| name == limit) {
+                all.push((limit.clone(), *rate));
+            }
+        }
+        Some(Arc::new(Consumer { name: name?, groups, permissions, api_keys, limits: all }))
+    }
+
+    fn name(&mut self, section: &Section<'_>) -> Option<Arc<str>> {
+        let Some((name, span)) = section.text("name") else {
+            if !section.has("name") && !section.misspells("consumer", "name") {
+                self.problems
+                    .error(section.span.clone(), "a consumer without `name`")
+                    .with_hint("write name = \"alice\"");
+            }
+            return None;
+        };
+        if let Err(fault) = word(name) {
+            self.problems.fault(span.clone(), fault);
+        }
+        if let Some(first) = self.names.insert(name.to_owned(), span.clone()) {
+            self.problems
+                .error(span, format!("consumer {} is given twice", quoted(name)))
+                .with_related(first, "first here")
+                .with_hint("rename one of the two, or make one of them");
+        }
+        Some(name.into())
+    }
+
+    fn words(&mut self, section: &Section<'_>, key: &str) -> Vec<Arc<str>> {
+        let mut words = Vec::new();
+        for (text, span) in section.texts(key) {
+            match word(text) {
+                Ok(()) => words.push(text.into()),
+                Err(fault) => self.problems.fault(span, fault),
+            }
+        }
+        words
+    }
+
+    fn api_key(&mut self, at: At<&str>) -> Option<ApiKeyHash> {
+        let span = at.1.clone();
+        let text = secret_text(at, self.outside, self.problems)?;
+        let hint = "write \"env:NAME\", \"file:PATH\", \"sha256:HEX\", or a long random key";
+        let hash = ApiKeyHash::parse(&text)
+            .map_err(|why| self.problems.fault(span.clone(), Fault::new(why, hint)))
+            .ok()?;
+        if let Some(first) = self.keys.insert(hash, span.clone()) {
+            self.problems
+                .error(span, "this API key is given twice, so it would not say who is calling")
+                .with_related(first, "first here")
+                .with_hint("give every consumer keys of its own");
+        }
+        Some(hash)
+    }
+}
+
+/// The name of a consumer, a group or a permission. Upstreams read them in headers, groups with commas between.
+fn word(text: &str) -> Result<(), Fault> {
+    let fits = text.bytes().all(|b| b.is_ascii_graphic() && b != b',');
+    if fits && (1..=LONGEST_NAME).contains(&text.len()) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        format!("{} is not a name that can be sent in a header", quoted(text)),
+        format!("1 to {LONGEST_NAME} letters, digits or signs, without blanks and commas"),
+    ))
+}
+
+fn report_unused_groups(root: &Section<'_>, consumers: &[Arc<Consumer>], problems: &mut Problems) {
+    let known: HashSet<&str> =
+        consumers.iter().flat_map(|consumer| &consumer.groups).map(|group| &**group).collect();
+    for (name, span, _) in root.section("group").entries() {
+        if !known.contains(name) {
+            problems.warning(span, format!("no consumer is in group {}", quoted(name))).with_hint(
+                nearest(name, &known).unwrap_or("name it in the `groups` of one, or leave it out".into()),
+            );
+        }
+    }
+}
+
+/// Warns of every rate that replaces that of no limit.
+pub(super) fn report_unknown_limits(root: &Section<'_>, routes: &[Arc<Route>], problems: &mut Problems) {
+    let known: HashSet<&str> =
+        routes.iter().flat_map(|route| &route.rate_limits).map(|limit| &*limit.name).collect();
+    // Those of routes that could not be read.
+    let routes = root.sections("route").into_iter().chain([root.section("defaults")]);
+    let written =
+        routes.flat_map(|route| route.sections("rate_limit")).filter_map(|limit| limit.text("name"));
+    let known: HashSet<&str> = known.into_iter().chain(written.map(|(name, _)| name)).collect();
+    let groups = root.section("group").entries().into_iter();
+    let sections =
+        root.sections("consumer").into_iter().chain(groups.filter_map(|(.., value)| Section::of(value)));
+    for ((name, span), _) in sections.flat_map(|section| section.text_map("limits")) {
+        if !known.contains(name) {
+            problems.warning(span, format!("no route has a rate limit {}", quoted(name))).with_hint(
+                nearest(name, &known).unwrap_or("a limit goes by the `name` in its `rate_limit`".into()),
+            );
+        }
+    }
+}
+
+fn nearest(name: &str, known: &HashSet<&str>) -> Option<String> {
+    let near = schema::closest(name, known.iter().copied().take(SUGGESTED_FROM));
+    near.map(|near| format!("did you mean `{near}`?"))
+}

@@ -1,0 +1,269 @@
+//! `[jwt.NAME]`: who signs tokens, and what one must say.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+
+use super::plan::{Jwt, JwtKey, Place, check_algorithms, parse_algorithm, weak_secret};
+use super::problems::{Fault, Problems, Span, quoted};
+use super::secret::{secret, secret_text};
+use super::section::Section;
+use super::{Outside, address, edits};
+
+const SECTION: &str = "jwt.NAME";
+const KEYS: [&str; 3] = ["secret", "public_key", "jwks"];
+
+/// Fields that the gateway writes itself, or that a request's credentials stand in: no claim becomes one of them.
+const TAKEN_FIELDS: [&str; 8] = [
+    "authorization",
+    "cookie",
+    "forwarded",
+    "via",
+    "x-consumer-groups",
+    "x-consumer-name",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// The providers in file order, and their names in the same order. One with an error is missing from the first.
+pub(super) fn jwts<'a>(
+    root: &Section<'a>,
+    outside: &dyn Outside,
+    problems: &mut Problems,
+) -> (Vec<Arc<Jwt>>, Vec<&'a str>) {
+    let mut jwts = Vec::new();
+    let mut names = Vec::new();
+    for (name, span, value) in root.section("jwt").entries() {
+        names.push(name);
+        if name.is_empty() || name.chars().any(char::is_control) {
+            problems
+                .error(span, format!("{} is not a name for an issuer of tokens", quoted(name)))
+                .with_hint("give it one that can be shown on one line");
+        }
+        let section = Section::of(value).unwrap_or_else(Section::absent);
+        jwts.extend(Reader { name, section, outside, problems }.read().map(Arc::new));
+    }
+    (jwts, names)
+}
+
+struct Reader<'r, 'a> {
+    name: &'a str,
+    section: Section<'a>,
+    outside: &'r dyn Outside,
+    problems: &'r mut Problems,
+}
+
+impl Reader<'_, '_> {
+    fn read(mut self) -> Option<Jwt> {
+        let before = self.problems.len();
+        let algorithms = self.algorithms();
+        let key = self.key(&algorithms);
+        let from = self.places();
+        let headers = self.headers(&from);
+        let texts = |key| self.section.texts(key).into_iter().map(|(text, _)| text.into()).collect();
+        let jwt = Jwt {
+            name: self.name.into(),
+            issuer: self.section.text("issuer").map(|(text, _)| text.into()),
+            audience: texts("audience"),
+            leeway: self.section.seconds("leeway", self.problems).unwrap_or(Jwt::LEEWAY),
+            consumer_claim: self
+                .section
+                .text("consumer_claim")
+                .map_or(Jwt::CONSUMER_CLAIM, |(text, _)| text)
+                .into(),
+            forward: self.section.flag("forward").unwrap_or(true),
+            algorithms,
+            key: key?,
+            from,
+            headers,
+        };
+        if self.problems.len() == before {
+            self.check_key(&jwt);
+        }
+        Some(jwt)
+    }
+
+    fn algorithms(&mut self) -> Vec<Algorithm> {
+        let hint =
+            "write algorithms = [\"HS256\"] for a shared secret, [\"RS256\"] or [\"ES256\"] for a public key";
+        if self.section.is_present()
+            && !self.section.has("algorithms")
+            && !self.section.misspells(SECTION, "algorithms")
+        {
+            let message = format!("jwt {} without `algorithms`", quoted(self.name));
+            self.problems.error(self.section.span.clone(), message).with_hint(hint);
+        }
+        let texts = self.section.texts("algorithms");
+        let count = texts.len();
+        let mut algorithms = Vec::with_capacity(count);
+        for (text, span) in texts {
+            match parse_algorithm(text) {
+                Ok(algorithm) => algorithms.push(algorithm),
+                Err(why) => {
+                    self.problems.error(span, why).with_hint(hint);
+                }
+            }
+        }
+        if self.section.has("algorithms")
+            && algorithms.len() == count
+            && let Err(why) = check_algorithms(&algorithms)
+        {
+            self.problems.error(self.section.span_of("algorithms"), why).with_hint(hint);
+        }
+        algorithms
+    }
+
+    /// Exactly one of the three, which fits the algorithms.
+    fn key(&mut self, algorithms: &[Algorithm]) -> Option<JwtKey> {
+        let mut given: Vec<&str> = KEYS.into_iter().filter(|key| self.section.has(key)).collect();
+        given.sort_by_key(|key| self.section.span_of(key).start);
+        let [key, ref others @ ..] = given[..] else {
+            if self.section.is_present() && !KEYS.iter().any(|key| self.section.misspells(SECTION, key)) {
+                self.problems
+                    .error(self.section.span.clone(), format!("jwt {} without a key", quoted(self.name)))
+                    .with_hint("write one of `secret`, `public_key` and `jwks`");
+            }
+            return None;
+        };
+        if let [second, ..] = others {
+            self.problems
+                .error(self.section.span_of(second), format!("both `{key}` and `{second}`"))
+                .with_related(self.section.span_of(key), "first here")
+                .with_hint("exactly one of `secret`, `public_key` and `jwks`");
+            return None;
+        }
+        let (text, span) = self.section.text(key)?;
+        self.check_fit(key, span.clone(), algorithms);
+        if key == "jwks" && ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme)) {
+            return self.jwks_url(text, span);
+        }
+        let at = (text, span);
+        match key {
+            "secret" => secret(at, self.outside, self.problems).map(JwtKey::Secret),
+            "public_key" => secret_text(at, self.outside, self.problems).map(JwtKey::PublicKey),
+            _ => secret_text(at, self.outside, self.problems).map(JwtKey::Jwks),
+        }
+    }
+
+    /// Who takes a public key for a shared secret lets everyone sign who has it: everyone.
+    fn check_fit(&mut self, key: &str, span: Span, algorithms: &[Algorithm]) {
+        let hmac = |algorithm: &Algorithm| algorithm.family() == AlgorithmFamily::Hmac;
+        let (shared, public) = (algorithms.iter().any(hmac), !algorithms.iter().all(hmac));
+        let hint = match key {
+            // A list of both kinds was reported already.
+            _ if shared && public => return,
+            "secret" if public => "write `public_key` or `jwks`, or algorithms = [\"HS256\"]",
+            "public_key" if shared => "write `secret`, or algorithms such as [\"RS256\"]",
+            _ => return,
+        };
+        self.problems.error(span, format!("`{key}` does not go with these `algorithms`")).with_hint(hint);
+    }
+
+    fn jwks_url(&mut self, text: &str, span: Span) -> Option<JwtKey> {
+        let (scheme, rest) = text.split_once("://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let host = address::host_and_port(&rest[..end]);
+        let is_clean = rest.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        let host = match host {
+            Ok((host, _)) if is_clean => host,
+            _ => {
+                self.problems
+                    .error(span, format!("`jwks` cannot be {}", quoted(text)))
+                    .with_hint("write \"https://id.example.com/jwks.json\", without user name and fragment");
+                return None;
+            }
+        };
+        let is_here = matches!(&*host, "localhost" | "[::1]") || host.starts_with("127.");
+        if scheme == "http" && !is_here {
+            self.problems
+                .warning(span, "`jwks` over `http://`: whoever is on the way can put keys of their own in")
+                .with_hint("write \"https://…\"");
+        }
+        Some(JwtKey::JwksUrl(text.into()))
+    }
+
+    /// With all else well: whether it is a key, and a good one.
+    fn check_key(&mut self, jwt: &Jwt) {
+        let key = KEYS.into_iter().find(|key| self.section.has(key)).unwrap_or(SECTION);
+        let span = self.section.span_of(key);
+        if let Err(why) = self.outside.check_jwt(jwt) {
+            self.problems.error(span.clone(), format!("`{key}`: {why}")).with_hint(match key {
+                "secret" => "write \"env:NAME\", \"file:PATH\", or the secret itself",
+                "public_key" => "write \"file:PATH\" of a PEM file with one public key",
+                _ => "write \"file:PATH\" of a JWK set, or its \"https://…\" URL",
+            });
+        }
+        if let JwtKey::Secret(secret) = &jwt.key
+            && let Some(why) = weak_secret(&secret.0, &jwt.algorithms)
+        {
+            self.problems
+                .warning(span, why)
+                .with_hint("a shorter one can be guessed from a single token: take `openssl rand -hex 32`");
+        }
+    }
+
+    fn places(&mut self) -> Vec<Place> {
+        if !self.section.has("from") {
+            return vec![Place::parse(Jwt::FROM).expect("the default is a place")];
+        }
+        let texts = self.section.texts("from");
+        if texts.is_empty() {
+            self.problems
+                .error(self.section.span_of("from"), "`from` is an empty list")
+                .with_hint("name a place, or leave it out for the `authorization` header");
+        }
+        let mut places = Vec::new();
+        for (text, span) in texts {
+            match place(text) {
+                Ok(place) => places.push(place),
+                Err(fault) => self.problems.fault(span, fault),
+            }
+        }
+        places
+    }
+
+    /// Claim to request header.
+    fn headers(&mut self, from: &[Place]) -> Vec<(Arc<str>, Arc<str>)> {
+        let mut seen: HashMap<String, Span> = HashMap::new();
+        let mut headers = Vec::new();
+        for ((claim, _), (name, span)) in self.section.text_map("headers") {
+            let lower = name.to_ascii_lowercase();
+            if let Err(fault) = claim_header(name, &lower, from) {
+                self.problems.fault(span.clone(), fault);
+            }
+            if let Some(first) = seen.insert(lower.clone(), span.clone()) {
+                self.problems
+                    .error(span, format!("two claims for the header {}", quoted(name)))
+                    .with_related(first, "first here")
+                    .with_hint("give each claim a header of its own");
+            }
+            headers.push((claim.into(), lower.into()));
+        }
+        headers
+    }
+}
+
+fn place(text: &str) -> Result<Place, Fault> {
+    let hint = "write \"header:authorization\", \"cookie:NAME\" or \"query:NAME\"";
+    let place = Place::parse(text)
+        .map_err(|_| Fault::new(format!("{} is no place of a token", quoted(text)), hint))?;
+    match &place {
+        Place::Header(name) | Place::Cookie(name) if !edits::is_token(name) => {
+            Err(Fault::new(format!("{} has a name that none can have", quoted(text)), hint))
+        }
+        _ => Ok(place),
+    }
+}
+
+fn claim_header(name: &str, lower: &str, from: &[Place]) -> Result<(), Fault> {
+    edits::editable(name)?;
+    let holds_token = from.iter().any(|place| matches!(place, Place::Header(header) if **header == *lower));
+    if holds_token || TAKEN_FIELDS.contains(&lower) || lower.starts_with("x-forwarded-") {
+        return Err(Fault::new(
+            format!("no claim can become the header {}: it has another meaning", quoted(name)),
+            "choose a name of its own, such as \"x-user-id\"",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! What a limit counts by, in a bounded form: a consumer, an address, a header's value.
+
+use std::fmt;
+use std::hash::{Hash, Hasher, RandomState};
+
+use lru::LruCache;
+use sha2::{Digest, Sha256};
+
+/// The longest key that is kept as it is, in bytes.
+pub const KEY_BYTES_MAX: usize = 64;
+
+/// Opens a key that is a digest.
+const DIGEST_MARK: u8 = 0xff;
+/// Opens the overflow key.
+const OVERFLOW_MARK: u8 = 0x00;
+
+/// A key of a limit. It holds its bytes in place: clients choose their length and number, so it must not grow and
+/// should not allocate.
+#[derive(Clone, Copy)]
+pub struct Key {
+    len: u8,
+    bytes: [u8; KEY_BYTES_MAX],
+}
+
+impl Key {
+    /// Shared by all keys for which a full table has no room. No [`Key::new`] ever makes it.
+    pub const OVERFLOW: Key = Key { len: 1, bytes: [OVERFLOW_MARK; KEY_BYTES_MAX] };
+
+    /// The key that these bytes stand for: themselves, or their SHA-256 if they are longer than [`KEY_BYTES_MAX`] or
+    /// could be taken for a digest or the overflow key. The same bytes make the same key on every node.
+    pub fn new(raw: &[u8]) -> Key {
+        let marked = matches!(raw.first(), Some(&(DIGEST_MARK | OVERFLOW_MARK)));
+        if marked || raw.len() > KEY_BYTES_MAX {
+            return Key::in_place(&[&[DIGEST_MARK], &Sha256::digest(raw)[..]].concat());
+        }
+        Key::in_place(raw)
+    }
+
+    /// `raw` is at most [`KEY_BYTES_MAX`] long.
+    fn in_place(raw: &[u8]) -> Key {
+        let mut bytes = [0; KEY_BYTES_MAX];
+        bytes[..raw.len()].copy_from_slice(raw);
+        Key { len: raw.len() as u8, bytes }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// What is known of each key, in the order of use. Clients choose the keys, so they are hashed with a secret.
+pub(super) type Table<V> = LruCache<Key, V, RandomState>;
+
+/// A table that its owner keeps small.
+pub(super) fn table<V>() -> Table<V> {
+    LruCache::unbounded_with_hasher(RandomState::new())
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.as_bytes());
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.as_bytes().escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_key_is_its_own_bytes_and_a_long_one_a_digest_of_all_of_them() {
+        assert_eq!(Key::new(b"").as_bytes(), b"");
+        assert_eq!(Key::new(&[b'a'; 64]).as_bytes(), &[b'a'; 64]);
+        let mut long = vec![b'a'; 16 * 1024];
+        let one = Key::new(&long);
+        assert_eq!(one.as_bytes().len(), 33);
+        *long.last_mut().unwrap() = b'b';
+        assert_ne!(Key::new(&long), one);
+    }
+
+    #[test]
+    fn no_bytes_make_the_overflow_key_or_another_keys_digest() {
+        let digest = Key::new(&[b'a'; 100]);
+        assert_ne!(Key::new(digest.as_bytes()), digest);
+        assert_ne!(Key::new(Key::OVERFLOW.as_bytes()), Key::OVERFLOW);
+        assert_ne!(Key::new(b""), Key::OVERFLOW);
+    }
+}

@@ -1,0 +1,156 @@
+//! The store of a gateway that is alone: banks in this process.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::message::{Reply, Request};
+use crate::limit::{Bank, Rule};
+
+/// Keys of one limit that are kept at a time: some 20 MB when all are in use.
+const KEYS_PER_BANK_MAX: usize = 100_000;
+/// How often accounts that are as good as new are forgotten.
+const TICK: Duration = Duration::from_millis(100);
+/// A clock that is so far ahead of ours was set, or the machine slept.
+const CLOCK_STEP_MS: u64 = 1000;
+
+pub struct Banks {
+    banks: HashMap<BankId, Bank>,
+    clock: Clock,
+    next_tick: Instant,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct BankId {
+    limit: Arc<str>,
+    rule: Rule,
+    /// A key of a strict limit has no leases, so the two do not mix.
+    strict: bool,
+}
+
+impl Banks {
+    pub fn new(now: Instant) -> Banks {
+        Banks { banks: HashMap::new(), clock: Clock::new(now), next_tick: now }
+    }
+
+    /// The shard and its reply. `None` for what is not about limits.
+    pub fn answer(&mut self, request: Request, now: Instant) -> Option<(usize, Reply)> {
+        let now_ms = self.clock.unix_ms(now);
+        match request {
+            Request::Lease { shard, ticket, limit, rule, ask } => {
+                let grant = self.bank(limit, rule, false).lease(&ask, now_ms);
+                Some((shard, Reply::Lease { ticket, grant }))
+            }
+            Request::Strict { shard, ticket, limit, rule, key } => {
+                let verdict = self.bank(limit, rule, true).take(&key, now_ms);
+                Some((shard, Reply::Strict { ticket, verdict }))
+            }
+            Request::Counters { .. } => None,
+        }
+    }
+
+    fn bank(&mut self, limit: Arc<str>, rule: Rule, strict: bool) -> &mut Bank {
+        let bank = self.banks.entry(BankId { limit, rule, strict });
+        bank.or_insert_with(|| Bank::new(&rule, KEYS_PER_BANK_MAX))
+    }
+
+    /// When [`Banks::tick`] is next due, if there is anything to forget.
+    pub fn next_tick(&self) -> Option<Instant> {
+        (!self.banks.is_empty()).then_some(self.next_tick)
+    }
+
+    /// Forgets what is as good as new, and banks that no key is left in, such as those of a rule that is gone.
+    pub fn tick(&mut self, now: Instant) {
+        if now < self.next_tick {
+            return;
+        }
+        self.next_tick = now + TICK;
+        self.clock.correct(now, unix_ms());
+        let now_ms = self.clock.unix_ms(now);
+        self.banks.retain(|_, bank| {
+            bank.tick(now_ms);
+            !bank.is_empty()
+        });
+    }
+}
+
+/// Unix time that never goes back: a bank would take time that comes twice for time that passed.
+struct Clock {
+    anchor: Instant,
+    anchor_unix_ms: u64,
+}
+
+impl Clock {
+    fn new(now: Instant) -> Clock {
+        Clock { anchor: now, anchor_unix_ms: unix_ms() }
+    }
+
+    fn unix_ms(&self, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.anchor).as_millis();
+        self.anchor_unix_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+
+    /// Follows the system's clock forward.
+    fn correct(&mut self, now: Instant, system_unix_ms: u64) {
+        if system_unix_ms > self.unix_ms(now).saturating_add(CLOCK_STEP_MS) {
+            *self = Clock { anchor: now, anchor_unix_ms: system_unix_ms };
+        }
+    }
+}
+
+fn unix_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::{Key, Period};
+
+    fn strict(limit: &str, tokens: u64) -> Request {
+        let rule = Rule::token_bucket(tokens, Period::Hour, tokens);
+        Request::Strict { shard: 0, ticket: 0, limit: limit.into(), rule, key: Key::new(b"k") }
+    }
+
+    fn allowed(banks: &mut Banks, request: Request, now: Instant) -> bool {
+        let Some((0, Reply::Strict { verdict, .. })) = banks.answer(request, now) else {
+            panic!("no verdict")
+        };
+        verdict.allowed
+    }
+
+    #[test]
+    fn limits_and_rules_have_banks_of_their_own() {
+        let now = Instant::now();
+        let mut banks = Banks::new(now);
+        assert!(allowed(&mut banks, strict("a", 1), now));
+        assert!(!allowed(&mut banks, strict("a", 1), now));
+        assert!(allowed(&mut banks, strict("b", 1), now));
+        assert!(allowed(&mut banks, strict("a", 2), now));
+    }
+
+    #[test]
+    fn banks_whose_keys_are_as_good_as_new_are_forgotten() {
+        let now = Instant::now();
+        let mut banks = Banks::new(now);
+        allowed(&mut banks, strict("a", 1), now);
+        banks.tick(now);
+        assert!(banks.next_tick().is_some());
+        banks.tick(now + Duration::from_secs(3 * 3600));
+        assert!(banks.next_tick().is_none());
+    }
+
+    #[test]
+    fn the_clock_follows_jumps_forward_only() {
+        let now = Instant::now();
+        let mut clock = Clock { anchor: now, anchor_unix_ms: 1_000_000 };
+        let later = now + Duration::from_millis(500);
+        assert_eq!(clock.unix_ms(later), 1_000_500);
+        clock.correct(later, 5_000);
+        clock.correct(later, 1_001_400);
+        assert_eq!(clock.unix_ms(later), 1_000_500);
+        clock.correct(later, 9_000_000);
+        assert_eq!(clock.unix_ms(later), 9_000_000);
+    }
+}

@@ -1,0 +1,158 @@
+//! Whether the store is to be spoken to, and when to try again: decided from what exchanges came to.
+
+use std::time::{Duration, Instant};
+
+use super::snapshot::State;
+
+/// The first wait before connecting again; it doubles with each failure in a row.
+const BACKOFF_MIN: Duration = Duration::from_millis(25);
+/// The longest wait.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// Begins down, to be tried at once.
+#[derive(Debug)]
+pub struct Health {
+    state: State,
+    /// An exchange slower than this makes the store slow.
+    slow: Duration,
+    next_try: Instant,
+    /// In a row, connections that never carried an exchange included.
+    failures: u32,
+    /// Of the jitter.
+    random: u64,
+}
+
+impl Health {
+    /// `seed` should differ between processes, so that they do not all come back at the same moment.
+    pub fn new(now: Instant, timeout: Duration, seed: u64) -> Health {
+        Health {
+            state: State::Down { since: now },
+            slow: timeout / 2,
+            next_try: now,
+            failures: 0,
+            random: seed,
+        }
+    }
+
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    pub fn is_down(&self) -> bool {
+        matches!(self.state, State::Down { .. })
+    }
+
+    /// When to connect, if the store is down.
+    pub fn next_try(&self) -> Instant {
+        self.next_try
+    }
+
+    /// A connection is there and has passed its probe.
+    pub fn connected(&mut self) {
+        self.state = State::Up;
+    }
+
+    /// An exchange, or an attempt to connect, has failed. Says whether the store was up until now.
+    pub fn failed(&mut self, now: Instant) -> bool {
+        let was_up = !self.is_down();
+        if was_up {
+            self.state = State::Down { since: now };
+        }
+        self.next_try = now + self.backoff();
+        self.failures = self.failures.saturating_add(1);
+        was_up
+    }
+
+    /// An exchange has succeeded. `crowded`: meanwhile more requests came than may wait.
+    pub fn exchanged(&mut self, took: Duration, crowded: bool) {
+        self.failures = 0;
+        self.state = if crowded || took > self.slow { State::Slow } else { State::Up };
+    }
+
+    /// Between half of the wait and all of it, at random.
+    fn backoff(&mut self) -> Duration {
+        let wait = BACKOFF_MIN.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_MAX);
+        // SplitMix64.
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.random;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        wait / 2 + (wait / 2).mul_f64(((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(100);
+
+    fn waits(seed: u64, failures: usize) -> Vec<Duration> {
+        let now = Instant::now();
+        let mut health = Health::new(now, TIMEOUT, seed);
+        let wait = |_| {
+            health.failed(now);
+            health.next_try() - now
+        };
+        (0..failures).map(wait).collect()
+    }
+
+    #[test]
+    fn it_begins_down_and_is_tried_at_once() {
+        let now = Instant::now();
+        let health = Health::new(now, TIMEOUT, 1);
+        assert_eq!(health.state(), State::Down { since: now });
+        assert_eq!(health.next_try(), now);
+    }
+
+    #[test]
+    fn waits_double_up_to_the_longest_with_up_to_half_taken_off() {
+        for seed in 0..100 {
+            for (failure, wait) in waits(seed, 40).into_iter().enumerate() {
+                let whole = Duration::from_millis(25 << failure.min(10)).min(Duration::from_secs(2));
+                assert!((whole / 2..=whole).contains(&wait), "failure {failure}: {wait:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn processes_do_not_come_back_together() {
+        assert_ne!(waits(1, 5), waits(2, 5));
+    }
+
+    #[test]
+    fn only_an_exchange_ends_a_row_of_failures() {
+        let now = Instant::now();
+        let mut health = Health::new(now, TIMEOUT, 1);
+        for _ in 0..10 {
+            health.failed(now);
+            health.connected();
+        }
+        assert!(health.next_try() - now >= Duration::from_secs(1));
+        health.exchanged(Duration::ZERO, false);
+        health.failed(now);
+        assert!(health.next_try() - now <= Duration::from_millis(25));
+    }
+
+    #[test]
+    fn down_lasts_from_the_first_failure() {
+        let now = Instant::now();
+        let mut health = Health::new(now, TIMEOUT, 1);
+        health.connected();
+        assert!(health.failed(now));
+        assert!(!health.failed(now + TIMEOUT));
+        assert_eq!(health.state(), State::Down { since: now });
+    }
+
+    #[test]
+    fn slow_is_more_than_half_the_timeout_or_a_full_queue() {
+        let mut health = Health::new(Instant::now(), TIMEOUT, 1);
+        for (took_ms, crowded, state) in
+            [(50, false, State::Up), (51, false, State::Slow), (1, false, State::Up), (1, true, State::Slow)]
+        {
+            health.exchanged(Duration::from_millis(took_ms), crowded);
+            assert_eq!(health.state(), state);
+            assert!(!health.is_down());
+        }
+    }
+}

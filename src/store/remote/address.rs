@@ -1,0 +1,148 @@
+//! Where Redis is: the `url` of `[store]`.
+
+use std::path::{Path, PathBuf};
+
+use ::redis::{ConnectionInfo, IntoConnectionInfo};
+
+/// `redis://`, `rediss://` (TLS), `redis+unix:///path` or `redis-cluster://a:1,b:2`. Written for debugging, it does
+/// not show the password.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// One; for a cluster, those to ask for the others.
+    pub(super) nodes: Vec<ConnectionInfo>,
+    pub(super) cluster: bool,
+    ca: Option<PathBuf>,
+}
+
+impl Address {
+    /// `redis://[user][:password@]host[:port][/db]`, the same with `rediss` and an optional `?ca=/path.pem`,
+    /// `redis+unix:///path[?db=1&user=…&pass=…]`, or `redis-cluster://[user][:password@]host[:port],host[:port]…`.
+    /// Reserved characters in user and password are percent-encoded.
+    ///
+    /// # Errors
+    /// What is wrong, without any part of the URL: it may hold a secret.
+    pub fn parse(url: &str) -> Result<Address, &'static str> {
+        let (scheme, rest) =
+            url.split_once("://").ok_or("a store's URL begins with a scheme, such as redis://")?;
+        if rest.contains('#') {
+            return Err("a store's URL has no fragment (a `#` in a password is written %23)");
+        }
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        match scheme {
+            "redis" => {
+                parameters(query, &[])?;
+                Ok(Address::one(node(url)?, None))
+            }
+            "rediss" => {
+                let ca = parameters(query, &["ca"])?.into_iter().next().map(|(_, path)| path.into());
+                Ok(Address::one(node(&format!("rediss://{place}"))?, ca))
+            }
+            "redis+unix" => {
+                parameters(query, &["db", "user", "pass"])?;
+                if !place.starts_with('/') || place.len() == 1 {
+                    return Err("redis+unix:// is followed by an absolute path");
+                }
+                Ok(Address::one(node(url)?, None))
+            }
+            "redis-cluster" => {
+                parameters(query, &[])?;
+                Ok(Address { nodes: cluster(place)?, cluster: true, ca: None })
+            }
+            _ => Err("a store is redis://, rediss://, redis+unix:// or redis-cluster://"),
+        }
+    }
+
+    fn one(node: ConnectionInfo, ca: Option<PathBuf>) -> Address {
+        Address { nodes: vec![node], cluster: false, ca }
+    }
+
+    /// The certificates to trust instead of the system's, in PEM.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.ca.as_deref()
+    }
+}
+
+fn node(url: &str) -> Result<ConnectionInfo, &'static str> {
+    url.into_connection_info()
+        .map_err(|_| "a store's URL is malformed: is the port, the database or the encoding wrong?")
+}
+
+/// Seeds with the same user and password.
+fn cluster(place: &str) -> Result<Vec<ConnectionInfo>, &'static str> {
+    let place = place.strip_suffix('/').unwrap_or(place);
+    if place.contains('/') {
+        return Err("a cluster has no databases to choose from");
+    }
+    let (user, hosts) = match place.rsplit_once('@') {
+        Some((user, hosts)) => (format!("{user}@"), hosts),
+        None => (String::new(), place),
+    };
+    hosts.split(',').map(|host| node(&format!("redis://{user}{host}"))).collect()
+}
+
+fn parameters<'q>(query: &'q str, known: &[&str]) -> Result<Vec<(&'q str, &'q str)>, &'static str> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| match pair.split_once('=') {
+            Some((name, value)) if known.contains(&name) && !value.is_empty() => Ok((name, value)),
+            _ => Err("a store's URL has a parameter that is not known for its scheme, or has no value"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(url: &str) -> Vec<String> {
+        let address = Address::parse(url).unwrap();
+        address.nodes.iter().map(|node| node.addr().to_string()).collect()
+    }
+
+    #[test]
+    fn every_scheme_says_where() {
+        assert_eq!(addresses("redis://h"), ["h:6379"]);
+        assert_eq!(addresses("redis://[::1]:7/"), ["::1:7"]);
+        assert_eq!(addresses("rediss://h:1/2?ca=/a.pem"), ["h:1"]);
+        assert_eq!(addresses("redis+unix:///run/r.sock?db=3"), ["/run/r.sock"]);
+        assert_eq!(addresses("redis-cluster://u:p@a:1,b:2/"), ["a:1", "b:2"]);
+        assert_eq!(Address::parse("rediss://h?ca=/a.pem").unwrap().ca_file(), Some(Path::new("/a.pem")));
+    }
+
+    #[test]
+    fn user_password_and_database_are_taken() {
+        for url in ["redis://al:s%23c@h/4", "redis+unix:///r?user=al&pass=s%23c&db=4"] {
+            let address = Address::parse(url).unwrap();
+            let settings = address.nodes[0].redis_settings();
+            assert_eq!(settings.username(), Some("al"));
+            assert_eq!(settings.password(), Some("s#c"));
+            assert_eq!(settings.db(), 4);
+        }
+        let address = Address::parse("redis-cluster://:pw@a,b").unwrap();
+        assert!(address.nodes.iter().all(|node| node.redis_settings().password() == Some("pw")));
+        assert!(!format!("{address:?}").contains("pw\""));
+    }
+
+    #[test]
+    fn what_would_be_misunderstood_is_refused() {
+        for url in [
+            "",
+            "h:6379",
+            "http://h",
+            "redis://",
+            "redis://h:port",
+            "redis://h/x",
+            "redis://h?ca=/a.pem",
+            "redis://h?timeout=1",
+            "rediss://h#insecure",
+            "rediss://h?ca=",
+            "redis+unix://relative",
+            "redis+unix:///",
+            "redis-cluster://",
+            "redis-cluster://a,,b",
+            "redis-cluster://a/1",
+        ] {
+            assert!(Address::parse(url).is_err(), "{url}");
+        }
+    }
+}

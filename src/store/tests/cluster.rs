@@ -1,0 +1,101 @@
+//! Clusters of one and two masters.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::server::{Server, TIMEOUT, config, free_port};
+use super::shard::{PATIENCE, TestShard};
+use crate::limit::{Key, Period, Rule};
+use crate::store::{Link, Reply, Stop};
+
+struct Node {
+    server: Server,
+    port: u16,
+}
+
+fn node() -> Node {
+    let (port, bus) = (free_port(), free_port());
+    let numbers = [port.to_string(), bus.to_string()];
+    let server =
+        Server::start(&["--port", &numbers[0], "--cluster-enabled", "yes", "--cluster-port", &numbers[1]]);
+    Node { server, port }
+}
+
+fn await_ok(node: &Node) {
+    let deadline = Instant::now() + PATIENCE;
+    let info = || ::redis::from_redis_value::<String>(node.server.run("CLUSTER INFO")).unwrap();
+    while !info().contains("cluster_state:ok") {
+        assert!(Instant::now() < deadline, "{}", info());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn gateway(url: &str) -> (Link, Stop, TestShard) {
+    let (link, stop) = Link::start(config(url, TIMEOUT)).unwrap();
+    let shard = TestShard::join(&link, 1);
+    shard.await_reachable(true);
+    (link, stop, shard)
+}
+
+fn ask_for_many_keys(shard: &TestShard) {
+    let rule = Rule::token_bucket(1000, Period::Hour, 1000);
+    for ticket in 0..200 {
+        shard.send_strict(ticket, &rule, Key::new(ticket.to_string().as_bytes()));
+    }
+    for ticket in 0..200 {
+        assert!(matches!(shard.answer(ticket), Reply::Strict { verdict, .. } if verdict.allowed), "{ticket}");
+    }
+}
+
+#[test]
+fn a_cluster_of_one_works_as_a_server_does() {
+    let node = node();
+    node.server.run("CLUSTER ADDSLOTSRANGE 0 16383");
+    await_ok(&node);
+    let (link, stop, shard) = gateway(&format!("redis-cluster://127.0.0.1:1,127.0.0.1:{}", node.port));
+    ask_for_many_keys(&shard);
+    shard.counters.add("hits", 7);
+    shard.tick();
+    shard.await_value("hits", 7);
+    node.server.run("SCRIPT FLUSH");
+    ask_for_many_keys(&shard);
+    assert_eq!(link.snapshot().traffic.unanswered, 0);
+    stop.stop();
+}
+
+#[test]
+fn keys_are_asked_for_where_they_are_and_where_they_move() {
+    let (one, two) = (node(), node());
+    one.server.run("CLUSTER ADDSLOTSRANGE 0 8191");
+    two.server.run("CLUSTER ADDSLOTSRANGE 8192 16383");
+    let bus = |node: &Node| {
+        let port =
+            ::redis::from_redis_value::<Vec<String>>(node.server.run("CONFIG GET cluster-port")).unwrap();
+        port[1].clone()
+    };
+    one.server.run(&format!("CLUSTER MEET 127.0.0.1 {} {}", two.port, bus(&two)));
+    await_ok(&one);
+    await_ok(&two);
+    let (link, stop, shard) = gateway(&format!("redis-cluster://127.0.0.1:{}", one.port));
+    ask_for_many_keys(&shard);
+    // The second master gives half of its empty slots to the first: MOVED for each key in them. The rest is on its way:
+    // ASK for each key that is not there any more.
+    two.server.run("FLUSHALL");
+    let id = |node: &Node| ::redis::from_redis_value::<String>(node.server.run("CLUSTER MYID")).unwrap();
+    let set_slots = |node: &Node, slots: Range<u16>, state: &str, id: &str| {
+        let mut pipe = ::redis::pipe();
+        for slot in slots {
+            pipe.cmd("CLUSTER").arg("SETSLOT").arg(slot).arg(state).arg(id).ignore();
+        }
+        pipe.exec(&mut node.server.client()).unwrap();
+    };
+    let (one_id, two_id) = (id(&one), id(&two));
+    set_slots(&one, 12_288..16_384, "IMPORTING", &two_id);
+    set_slots(&two, 12_288..16_384, "MIGRATING", &one_id);
+    for node in [&one, &two] {
+        set_slots(node, 8192..12_288, "NODE", &one_id);
+    }
+    ask_for_many_keys(&shard);
+    assert_eq!(link.snapshot().traffic.unanswered, 0);
+    stop.stop();
+}

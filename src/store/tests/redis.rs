@@ -1,0 +1,454 @@
+//! With a real server: what works, and what happens when it fails in each way that it can.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::server::{Server, TIMEOUT, config, free_port, remote};
+use super::shard::{PATIENCE, TestShard};
+use crate::limit::{Ask, Holder, Key, Period, Rule};
+use crate::store::{Digest, KeyRing, Keys, Link, Reply, Request, State, Stop};
+
+/// For those that are about a store that keeps silent.
+const SHORT: Duration = Duration::from_millis(200);
+
+fn rule(tokens: u64) -> Rule {
+    Rule::token_bucket(tokens, Period::Hour, tokens)
+}
+
+/// A gateway with one shard, once its store is reached.
+fn gateway(server: &Server) -> (Link, Stop, TestShard) {
+    gateway_with(&server.url(), TIMEOUT)
+}
+
+fn gateway_with(url: &str, timeout: Duration) -> (Link, Stop, TestShard) {
+    let (link, stop) = Link::start(config(url, timeout)).unwrap();
+    let shard = TestShard::join(&link, 1);
+    shard.await_reachable(true);
+    (link, stop, shard)
+}
+
+fn allowed(shard: &TestShard, ticket: u64, tokens: u64) -> Option<bool> {
+    shard.strict(ticket, &rule(tokens)).map(|verdict| verdict.allowed)
+}
+
+/// Asks until there is an answer again.
+fn await_allowed(shard: &TestShard, tokens: u64) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(allowed) = allowed(shard, 77, tokens) {
+            return allowed;
+        }
+        assert!(Instant::now() < deadline, "the store does not come back");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn digest(byte: u8) -> Digest {
+    Digest([byte; 32])
+}
+
+#[test]
+fn strict_limits_are_counted_over_all_gateways() {
+    let server = Server::start(&[]);
+    let (_one, stop_one, one) = gateway(&server);
+    let (_two, stop_two, two) = gateway(&server);
+    let got: Vec<_> =
+        (0..3).flat_map(|ticket| [allowed(&one, ticket, 4), allowed(&two, ticket, 4)]).collect();
+    assert_eq!(got, [true, true, true, true, false, false].map(Some));
+    stop_one.stop();
+    stop_two.stop();
+}
+
+#[test]
+fn leases_are_granted_over_all_gateways() {
+    let server = Server::start(&[]);
+    let (_one, stop_one, one) = gateway(&server);
+    let (_two, stop_two, two) = gateway(&server);
+    let ask = |holder, need| Ask {
+        key: Key::new(b"k"),
+        holder: Holder(holder),
+        seq: 1,
+        held: 0,
+        returned: 0,
+        need,
+        ahead: 0,
+    };
+    let first = one.lease(1, &rule(10), ask(u64::MAX, 7)).expect("it answers");
+    let second = two.lease(1, &rule(10), ask(2, 7)).expect("it answers");
+    assert_eq!((first.tokens, second.tokens, second.lent), (7, 3, 7));
+    stop_one.stop();
+    stop_two.stop();
+}
+
+/// Has the link take `count` requests (from ticket 1 on) as one batch, once the sender that comes back is dropped.
+fn gather(link: &Link, count: u64) -> (Sender<()>, Receiver<Reply>) {
+    let (hold, held) = crossbeam_channel::bounded(0);
+    let (holding, is_held) = crossbeam_channel::bounded(1);
+    let (sink, replies) = crossbeam_channel::unbounded();
+    link.join_shard(
+        2,
+        Box::new(move |reply| {
+            // Holds the link up, as no shard may, while the batch gathers.
+            if matches!(reply, Reply::Strict { ticket: 0, .. }) {
+                holding.send(()).expect("the test waits for it");
+                let _: Result<(), _> = held.recv();
+            }
+            sink.send(reply).is_ok()
+        }),
+    );
+    let ask = |ticket| {
+        let key = Key::new(b"k");
+        let request = Request::Strict { shard: 2, ticket, limit: "api".into(), rule: rule(1000), key };
+        assert!(link.send(request).is_ok());
+    };
+    ask(0);
+    is_held.recv_timeout(PATIENCE).expect("it is answered");
+    (1..=count).for_each(ask);
+    (hold, replies)
+}
+
+/// Waits for as many of these replies.
+fn await_replies(replies: &Receiver<Reply>, count: u64, wanted: impl Fn(&Reply) -> bool) {
+    let mut left = count;
+    while left > 0 {
+        left -= u64::from(wanted(&replies.recv_timeout(PATIENCE).expect("a reply comes")));
+    }
+}
+
+#[test]
+fn what_gathers_meanwhile_goes_out_as_one() {
+    let server = Server::start(&[]);
+    let (link, stop, _shard) = gateway(&server);
+    let (hold, replies) = gather(&link, 500);
+    drop(hold);
+    await_replies(&replies, 501, |reply| matches!(reply, Reply::Strict { verdict, .. } if verdict.allowed));
+    stop.stop();
+    assert!(link.snapshot().traffic.commands_most >= 500);
+}
+
+#[test]
+fn counters_add_up_over_shards_and_gateways() {
+    let server = Server::start(&[]);
+    let (link, stop_one, one) = gateway(&server);
+    let (_two, stop_two, two) = gateway(&server);
+    let sibling = TestShard::join(&link, 2);
+    for (shard, n) in [(&one, 1), (&sibling, 10), (&two, 100)] {
+        shard.counters.add("hits", n);
+        shard.tick();
+    }
+    for shard in [&one, &sibling, &two] {
+        shard.await_value("hits", 111);
+    }
+    two.counters.add("hits", -11);
+    two.tick();
+    one.await_value("hits", 100);
+    stop_one.stop();
+    stop_two.stop();
+}
+
+#[test]
+fn counters_of_the_last_moment_are_stored_at_the_end_and_found_at_the_next_start() {
+    let server = Server::start(&[]);
+    let (_link, stop, shard) = gateway(&server);
+    for n in 1..=50 {
+        shard.counters.add("hits", n);
+        shard.tick();
+        shard.next_sums();
+    }
+    stop.stop();
+    let (_link, stop, shard) = gateway(&server);
+    assert_eq!(shard.counters.value("hits"), 0);
+    shard.tick();
+    shard.await_value("hits", 1275);
+    stop.stop();
+}
+
+#[test]
+fn counters_stop_at_the_ends_in_the_store_too() {
+    let server = Server::start(&[]);
+    server.run(&format!("HSET {{rw:counters}} up {} down {} odd x", i64::MAX - 1, i64::MIN));
+    let (_link, stop, shard) = gateway(&server);
+    for (name, n) in [("up", 5), ("down", -5), ("odd", 5)] {
+        shard.counters.add(name, n);
+    }
+    shard.tick();
+    shard.await_value("up", i64::MAX);
+    shard.await_value("down", i64::MIN);
+    shard.await_value("odd", 5);
+    stop.stop();
+}
+
+#[test]
+fn counters_outlive_an_outage_and_are_stored_once() {
+    let server = Server::start(&[]);
+    let (_link, stop, shard) = gateway_with(&server.url(), SHORT);
+    shard.count("hits", 1);
+    server.freeze();
+    shard.count("hits", 10);
+    shard.await_reachable(false);
+    shard.count("hits", 100);
+    assert_eq!(shard.counters.value("hits"), 111);
+    server.thaw();
+    shard.await_reachable(true);
+    stop.stop();
+    // What was sent into the silence was carried out when it ended, and offered again after that.
+    let stored = server.run("HGET {rw:counters} hits");
+    assert_eq!(::redis::from_redis_value::<i64>(stored).unwrap(), 111);
+}
+
+#[test]
+fn a_frozen_store_is_noticed_in_time_and_costs_nothing_after_that() {
+    let server = Server::start(&[]);
+    let (link, stop, shard) = gateway_with(&server.url(), SHORT);
+    assert_eq!(allowed(&shard, 1, 10), Some(true));
+    server.freeze();
+    for ticket in 0..300 {
+        shard.send_strict(ticket, &rule(1000), Key::new(b"k"));
+    }
+    for ticket in 0..300 {
+        assert!(matches!(shard.answer(ticket), Reply::Failed { .. }));
+    }
+    // Those came with the timeout, or before the link knew; now it answers by itself.
+    let before = link.snapshot().traffic;
+    for ticket in 0..100 {
+        assert_eq!(allowed(&shard, ticket, 10), None);
+    }
+    assert_eq!(link.snapshot().traffic.exchanges, before.exchanges);
+    assert!(matches!(link.snapshot().state, State::Down { .. }));
+    assert!(link.snapshot().last_error.is_some_and(|error| error.contains("no answer in time")));
+    server.thaw();
+    assert!(await_allowed(&shard, 10));
+    stop.stop();
+}
+
+#[test]
+fn a_batch_that_a_frozen_store_does_not_answer_costs_one_timeout_and_not_one_for_each() {
+    let server = Server::start(&[]);
+    let (link, stop, _shard) = gateway_with(&server.url(), SHORT);
+    let (hold, replies) = gather(&link, 500);
+    server.freeze();
+    drop(hold);
+    await_replies(&replies, 500, |reply| matches!(reply, Reply::Failed { .. }));
+    server.thaw();
+    stop.stop();
+}
+
+#[test]
+fn a_store_that_was_killed_is_used_again_when_it_is_back() {
+    let mut server = Server::start(&[]);
+    let (link, stop, shard) = gateway(&server);
+    assert_eq!(allowed(&shard, 1, 1), Some(true));
+    server.kill();
+    shard.await_reachable(false);
+    assert_eq!(allowed(&shard, 2, 1), None);
+    assert!(link.snapshot().traffic.failures > 0);
+    server.restart();
+    assert!(await_allowed(&shard, 1), "it was empty, and had no script");
+    assert!(!await_allowed(&shard, 1));
+    stop.stop();
+}
+
+#[test]
+fn a_gateway_starts_without_its_store_and_finds_it_later() {
+    let mut server = Server::start(&[]);
+    server.kill();
+    let (link, stop) = Link::start(server.config()).unwrap();
+    let shard = TestShard::join(&link, 1);
+    assert_eq!(allowed(&shard, 1, 1), None);
+    server.restart();
+    shard.await_reachable(true);
+    assert_eq!(allowed(&shard, 2, 1), Some(true));
+    stop.stop();
+}
+
+#[test]
+fn flushed_scripts_and_data_are_no_outage() {
+    let server = Server::start(&[]);
+    let (link, stop, shard) = gateway(&server);
+    assert_eq!(allowed(&shard, 1, 1), Some(true));
+    for command in ["SCRIPT FLUSH", "FLUSHALL"] {
+        server.run(command);
+        assert!(shard.strict(2, &rule(1)).is_some(), "after {command}");
+    }
+    assert_eq!(allowed(&shard, 3, 1), Some(false), "FLUSHALL has filled the bucket once");
+    shard.counters.add("hits", 3);
+    shard.tick();
+    shard.await_value("hits", 3);
+    server.run("FLUSHALL");
+    shard.await_value("hits", 0);
+    assert_eq!(link.snapshot().traffic.failures, 0);
+    stop.stop();
+}
+
+#[test]
+fn a_store_that_takes_no_writes_is_an_outage_until_it_does() {
+    for (command, cure, code) in [
+        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "READONLY"),
+        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", "OOM"),
+    ] {
+        let server = Server::start(&["--replica-serve-stale-data", "yes"]);
+        let (link, stop, shard) = gateway(&server);
+        assert_eq!(allowed(&shard, 1, 100), Some(true));
+        server.run(command);
+        assert_eq!(allowed(&shard, 2, 100), None, "{code}");
+        shard.await_reachable(false);
+        let error = link.snapshot().last_error.unwrap_or_default();
+        assert!(error.contains(code), "{error}");
+        server.run(cure);
+        assert!(await_allowed(&shard, 100), "{code}");
+        stop.stop();
+    }
+}
+
+#[test]
+fn an_error_about_one_key_costs_that_request_alone() {
+    let server = Server::start(&[]);
+    let (link, stop, shard) = gateway(&server);
+    server.run("SET {rw:strict:bucket/5/3600000/5:3:api:k} text");
+    assert_eq!(allowed(&shard, 1, 5), None);
+    assert_eq!(allowed(&shard, 2, 6), Some(true));
+    let snapshot = link.snapshot();
+    assert_eq!((snapshot.state, snapshot.traffic.failures, snapshot.traffic.unanswered), (State::Up, 0, 1));
+    stop.stop();
+}
+
+#[test]
+fn users_log_in_and_a_wrong_password_is_an_outage_that_does_not_show_it() {
+    let server = Server::start(&[
+        "--user", "gate", "on", ">s3cret", "~*", "&*", "+@all", "-script", "--user", "default", "off",
+    ]);
+    let (link, stop) =
+        Link::start(config(&format!("{}?user=gate&pass=wr0ng", server.url()), TIMEOUT)).unwrap();
+    let shard = TestShard::join(&link, 1);
+    let deadline = Instant::now() + PATIENCE;
+    while link.snapshot().last_error.is_none() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(allowed(&shard, 1, 1), None);
+    let error = link.snapshot().last_error.unwrap_or_default();
+    assert!(error.contains("authentication failed") && !error.contains("wr0ng"), "{error}");
+    stop.stop();
+    let (_link, stop, shard) = gateway_with(&format!("{}?user=gate&pass=s3cret", server.url()), TIMEOUT);
+    assert_eq!(allowed(&shard, 1, 1), Some(true), "scripts go by text where they cannot be loaded before");
+    stop.stop();
+}
+
+#[test]
+fn keys_that_are_added_and_revoked_reach_every_gateway() {
+    let server = Server::start(&[]);
+    let (_one, stop_one, one) = gateway(&server);
+    let (_two, stop_two, two) = gateway(&server);
+    let mut ring = KeyRing::open(&remote(server.config())).unwrap();
+    assert_eq!(ring.add(digest(1), "alice", 10).unwrap(), None);
+    assert_eq!(ring.revoke(digest(2), 11).unwrap(), None);
+    let wanted = |keys: &Keys| {
+        keys.added.get(&digest(1)).is_some_and(|consumer| &**consumer == "alice")
+            && keys.revoked.contains(&digest(2))
+    };
+    for shard in [&one, &two] {
+        shard.await_keys(wanted);
+    }
+    let before = ring.revoke(digest(1), 12).unwrap().expect("it was there");
+    assert_eq!((&*before.consumer, before.revoked, before.changed_s), ("alice", false, 10));
+    for shard in [&one, &two] {
+        while !matches!(shard.next(), Reply::Keys(keys) if keys.added.is_empty() && keys.revoked.len() == 2) {
+        }
+    }
+    let listed: Vec<_> =
+        ring.list().unwrap().into_iter().map(|entry| (entry.digest, entry.value())).collect();
+    assert_eq!(listed, [(digest(2), "revoked 11 ".into()), (digest(1), "revoked 12 alice".into())]);
+    server.run("FLUSHALL");
+    ring.add(digest(3), "bob", 13).unwrap();
+    one.await_keys(|keys| keys.added.len() == 1 && keys.revoked.is_empty());
+    stop_one.stop();
+    stop_two.stop();
+}
+
+#[test]
+fn a_shard_that_joins_late_gets_the_keys() {
+    let server = Server::start(&[]);
+    KeyRing::open(&remote(server.config())).unwrap().add(digest(1), "alice", 10).unwrap();
+    let (link, stop, one) = gateway(&server);
+    one.await_keys(|keys| keys.added.len() == 1);
+    let (sink, replies) = crossbeam_channel::unbounded();
+    link.join_shard(2, Box::new(move |reply| sink.send(reply).is_ok()));
+    assert!(matches!(replies.recv_timeout(PATIENCE), Ok(Reply::Reachable(true))));
+    assert!(matches!(replies.recv_timeout(PATIENCE), Ok(Reply::Keys(keys)) if keys.added.len() == 1));
+    assert_eq!(link.snapshot().keys, (1, 0));
+    stop.stop();
+}
+
+#[test]
+fn databases_and_tcp_work_too() {
+    let port = free_port().to_string();
+    let server = Server::start(&["--port", &port]);
+    let (_link, stop, shard) = gateway_with(&format!("redis://localhost:{port}/3"), TIMEOUT);
+    assert_eq!(allowed(&shard, 1, 1), Some(true));
+    stop.stop();
+    let keys: Vec<String> = {
+        let mut client = server.client();
+        ::redis::cmd("SELECT").arg(3).exec(&mut client).unwrap();
+        ::redis::cmd("KEYS").arg("{rw:strict:*").query(&mut client).unwrap()
+    };
+    assert_eq!(keys.len(), 1);
+}
+
+#[test]
+fn a_full_queue_refuses_at_once_and_what_was_taken_is_answered_once() {
+    let server = Server::start(&[]);
+    let (link, stop, shard) = gateway_with(&server.url(), PATIENCE);
+    server.freeze();
+    let mut taken = 0;
+    while shard.try_strict(taken, &rule(100_000), Key::new(b"k")) {
+        taken += 1;
+    }
+    assert!(taken >= 1024);
+    assert_eq!(link.snapshot().refused, 1);
+    server.thaw();
+    for ticket in 0..taken {
+        assert!(matches!(shard.answer(ticket), Reply::Strict { verdict, .. } if verdict.allowed));
+    }
+    stop.stop();
+    assert!(
+        shard
+            .replies
+            .try_iter()
+            .all(|reply| matches!(reply, Reply::Counters(_) | Reply::Reachable(_) | Reply::Keys(_)))
+    );
+}
+
+#[test]
+fn whatever_happens_to_the_store_each_ticket_gets_one_reply() {
+    let mut server = Server::start(&[]);
+    let (_link, stop, shard) = gateway_with(&server.url(), SHORT);
+    let mut ticket = 0;
+    let mut ask = |shard: &TestShard, count: u64| {
+        for _ in 0..count {
+            shard.send_strict(ticket, &rule(100_000), Key::new(&ticket.to_le_bytes()));
+            ticket += 1;
+        }
+        ticket
+    };
+    for _ in 0..4 {
+        ask(&shard, 50);
+        server.freeze();
+        ask(&shard, 50);
+        shard.await_reachable(false);
+        server.thaw();
+        ask(&shard, 50);
+        shard.await_reachable(true);
+        ask(&shard, 50);
+        server.kill();
+        ask(&shard, 50);
+        shard.await_reachable(false);
+        server.restart();
+        shard.await_reachable(true);
+    }
+    let sent = ask(&shard, 50);
+    stop.stop();
+    let mut seen = shard.tickets();
+    seen.sort_unstable();
+    assert_eq!(seen, (0..sent).collect::<Vec<_>>());
+}

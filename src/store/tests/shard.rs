@@ -1,0 +1,154 @@
+//! A shard as the gateway has it, less the event loop.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, unbounded};
+
+use crate::limit::{Ask, Grant, Key, Rule, Verdict};
+use crate::store::{CounterSums, Keys, Link, Reply, Request, ShardCounters};
+
+/// A test that waits for longer has failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct TestShard {
+    pub id: usize,
+    link: Link,
+    pub counters: ShardCounters,
+    pub replies: Receiver<Reply>,
+    /// Of replies that were passed over by those who waited for others.
+    passed: RefCell<Vec<u64>>,
+    /// As last heard.
+    reachable: Cell<bool>,
+    keys: RefCell<Arc<Keys>>,
+}
+
+impl TestShard {
+    /// Joins, and waits for what a shard gets first.
+    pub fn join(link: &Link, id: usize) -> TestShard {
+        let (sink, replies) = unbounded();
+        link.join_shard(id, Box::new(move |reply| sink.send(reply).is_ok()));
+        let shard = TestShard {
+            id,
+            link: link.clone(),
+            counters: ShardCounters::new(),
+            replies,
+            passed: RefCell::default(),
+            reachable: Cell::new(false),
+            keys: RefCell::default(),
+        };
+        shard.next_sums();
+        shard
+    }
+
+    pub fn tick(&self) {
+        let deltas = self.counters.take_deltas();
+        if !deltas.is_empty() && self.link.send(Request::Counters { shard: self.id, deltas }).is_err() {
+            self.counters.put_back();
+        }
+    }
+
+    /// Adds, and waits until the link has it.
+    pub fn count(&self, name: &str, n: i64) {
+        self.counters.add(name, n);
+        self.tick();
+        while !self.next_sums().acknowledges {}
+    }
+
+    pub fn next(&self) -> Reply {
+        let reply = self.replies.recv_timeout(PATIENCE).expect("a reply comes");
+        match &reply {
+            Reply::Counters(news) => self.counters.apply(news),
+            Reply::Reachable(reachable) => self.reachable.set(*reachable),
+            Reply::Keys(keys) => *self.keys.borrow_mut() = keys.clone(),
+            _ => {}
+        }
+        self.passed.borrow_mut().extend(ticket_of(&reply));
+        reply
+    }
+
+    pub fn next_sums(&self) -> CounterSums {
+        loop {
+            if let Reply::Counters(news) = self.next() {
+                return news;
+            }
+        }
+    }
+
+    /// Takes replies until the counter has the value.
+    pub fn await_value(&self, name: &str, value: i64) {
+        while self.counters.value(name) != value {
+            self.next_sums();
+        }
+    }
+
+    pub fn await_reachable(&self, wanted: bool) {
+        while self.reachable.get() != wanted {
+            self.next();
+        }
+    }
+
+    pub fn await_keys(&self, wanted: impl Fn(&Keys) -> bool) {
+        while !wanted(&self.keys.borrow()) {
+            self.next();
+        }
+    }
+
+    /// `None`: the store failed.
+    pub fn strict(&self, ticket: u64, rule: &Rule) -> Option<Verdict> {
+        self.send_strict(ticket, rule, Key::new(b"k"));
+        match self.answer(ticket) {
+            Reply::Strict { verdict, .. } => Some(verdict),
+            Reply::Failed { .. } => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn send_strict(&self, ticket: u64, rule: &Rule, key: Key) {
+        assert!(self.try_strict(ticket, rule, key));
+    }
+
+    /// Whether it was taken.
+    pub fn try_strict(&self, ticket: u64, rule: &Rule, key: Key) -> bool {
+        let request = Request::Strict { shard: self.id, ticket, limit: "api".into(), rule: *rule, key };
+        self.link.send(request).is_ok()
+    }
+
+    /// `None`: the store failed.
+    pub fn lease(&self, ticket: u64, rule: &Rule, ask: Ask) -> Option<Grant> {
+        let request = Request::Lease { shard: self.id, ticket, limit: "api".into(), rule: *rule, ask };
+        assert!(self.link.send(request).is_ok());
+        match self.answer(ticket) {
+            Reply::Lease { grant, .. } => Some(grant),
+            Reply::Failed { .. } => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next reply that has a ticket, which must be this one.
+    pub fn answer(&self, ticket: u64) -> Reply {
+        loop {
+            let reply = self.next();
+            if let Some(got) = ticket_of(&reply) {
+                assert_eq!(got, ticket);
+                return reply;
+            }
+        }
+    }
+
+    /// Those of all replies so far, also of those that nobody has waited for.
+    pub fn tickets(&self) -> Vec<u64> {
+        self.passed.borrow_mut().extend(self.replies.try_iter().filter_map(|reply| ticket_of(&reply)));
+        self.passed.borrow().clone()
+    }
+}
+
+fn ticket_of(reply: &Reply) -> Option<u64> {
+    match reply {
+        Reply::Lease { ticket, .. } | Reply::Strict { ticket, .. } | Reply::Failed { ticket } => {
+            Some(*ticket)
+        }
+        Reply::Counters(_) | Reply::Keys(_) | Reply::Reachable(_) => None,
+    }
+}
