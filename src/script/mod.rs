@@ -7,8 +7,10 @@
 //! any request meets them.
 
 mod budget;
+mod captures;
 mod chain;
 mod check;
+mod depth;
 mod engine;
 mod fault;
 mod functions;
