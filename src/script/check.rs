@@ -10,7 +10,8 @@ use rhai::{AST, ASTNode, Engine as Rhai, Expr, FnCallExpr, Position, Stmt};
 
 use super::engine::Engine;
 use super::fault::Fault;
-use super::library::Library;
+use super::functions::WITHHELD;
+use super::library::{Library, place_of};
 use super::stage::{Hook, LogLine, World};
 use crate::config::ScriptProblem;
 use crate::config::plan::{ScriptFile, Scripts};
@@ -164,6 +165,11 @@ impl Checker<'_> {
         if call.op_token.is_some() || name.starts_with("anon$") || LANGUAGE.contains(&name) {
             return None;
         }
+        if let Some((_, why)) =
+            WITHHELD.iter().find(|(withheld, _)| *withheld == name && !own.functions.contains_key(name))
+        {
+            return Some(((*why).to_owned(), String::new()));
+        }
         let root = (!call.namespace.is_empty()).then(|| call.namespace.root().to_owned());
         let mut arities: BTreeSet<usize> = BTreeSet::new();
         match &root {
@@ -229,21 +235,6 @@ fn public(ast: &AST) -> Arities {
         arities.entry(function.name.to_owned()).or_default().insert(function.params.len());
     }
     arities
-}
-
-/// Where a function's name stands in its definition.
-pub(super) fn place_of(text: &str, function: &str) -> Position {
-    let definition = format!("fn {function}");
-    for (number, line) in (1..).zip(text.lines()) {
-        let begins = |at: usize| !line[at + definition.len()..].starts_with(is_word);
-        let found = line.match_indices(&definition).map(|(at, _)| at).find(|at| begins(*at));
-        let Some(at) = found else { continue };
-        let column = line[..at].chars().count() + "fn ".len() + 1;
-        if let (Ok(number), Ok(column)) = (u16::try_from(number), u16::try_from(column)) {
-            return Position::new(number, column);
-        }
-    }
-    Position::NONE
 }
 
 fn problem(fault: Fault, hint: &str) -> ScriptProblem {

@@ -4,6 +4,9 @@ use std::fmt;
 
 use rhai::{EvalAltResult, ParseError, Position};
 
+/// Longer messages are cut.
+const MOST_MESSAGE_BYTES: usize = 1024;
+
 /// An error with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -18,12 +21,28 @@ pub struct Fault {
 
 impl Fault {
     pub(super) fn at(script: &str, place: Position, message: impl Into<String>) -> Fault {
+        let mut message = message.into();
+        // What a script throws may be as long as a body.
+        if message.len() > MOST_MESSAGE_BYTES {
+            let end = (0..=MOST_MESSAGE_BYTES).rev().find(|at| message.is_char_boundary(*at));
+            message.truncate(end.unwrap_or(0));
+            message.push('…');
+        }
         Fault {
             script: script.to_owned(),
             line: place.line().unwrap_or(0),
             column: place.position().unwrap_or(0),
-            message: message.into(),
+            message,
         }
+    }
+
+    /// The language forgets where a call's limits were met: then it was in the hook.
+    pub(super) fn or_at(mut self, script: &str, place: Position) -> Fault {
+        if self.line == 0 && self.script == script {
+            self.line = place.line().unwrap_or(0);
+            self.column = place.position().unwrap_or(0);
+        }
+        self
     }
 
     pub(super) fn of_parser(script: &str, error: &ParseError) -> Fault {
