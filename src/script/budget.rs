@@ -82,7 +82,6 @@ impl Budget {
         const EXPRESSION_DEPTH: usize = 64;
         const ITEMS: usize = 100_000;
         engine
-            .set_max_operations(self.limits.operations)
             .set_max_call_levels(LEVELS)
             .set_max_expr_depths(EXPRESSION_DEPTH, EXPRESSION_DEPTH)
             .set_max_variables(256)
@@ -91,8 +90,9 @@ impl Budget {
             .set_max_array_size(ITEMS)
             .set_max_map_size(ITEMS)
             .set_max_string_size(self.limits.body_bytes.saturating_mul(2).max(64 * 1024));
+        // Operations are counted here: the language forgets those of closures that its own functions call.
         let watch = self.clone();
-        engine.on_progress(move |operations| watch.look(operations));
+        engine.on_progress(move |_| watch.look());
     }
 
     /// A call begins at `now`.
@@ -153,8 +153,12 @@ impl Budget {
     }
 
     /// `Some`: the call ends here, with this as its reason.
-    fn look(&self, operations: u64) -> Option<Dynamic> {
+    fn look(&self) -> Option<Dynamic> {
+        let operations = self.operations.get() + 1;
         self.operations.set(operations);
+        if operations > self.limits.operations {
+            return Some("it needs more operations than max_operations".into());
+        }
         if self.is_full() {
             return Some(self.full().into());
         }

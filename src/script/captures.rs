@@ -12,6 +12,8 @@ pub(super) struct Captures {
     /// Whether any script captures anything at all; most don't, and then no variable need be looked at.
     pub possible: Cell<bool>,
     seen: RefCell<HashMap<*const Dynamic, Dynamic>>,
+    /// Those of top levels, which live as long as their programs.
+    kept: RefCell<HashMap<*const Dynamic, Dynamic>>,
 }
 
 impl Captures {
@@ -25,17 +27,30 @@ impl Captures {
         self.possible.set(self.possible.get() || found);
     }
 
-    /// Notes a variable that is being read, if it is a captured one. `index` counts from the scope's end, from 1.
-    pub fn note(&self, index: usize, name: &str, context: &EvalContext<'_, '_, '_, '_, '_, '_>) {
+    /// Notes a variable that is being read, if it is a captured one: in a call or at a top level. `index` counts from
+    /// the scope's end, from 1.
+    pub fn note(
+        &self,
+        is_call: bool,
+        index: usize,
+        name: &str,
+        context: &EvalContext<'_, '_, '_, '_, '_, '_>,
+    ) {
         let scope = context.scope();
         let value = match index {
             0 => scope.get(name),
-            index => scope.len().checked_sub(index).and_then(|at| scope.iter_raw().nth(at)).map(|(.., v)| v),
+            // The newest comes first.
+            index => scope.iter_raw().nth(index - 1).map(|(.., value)| value),
         };
         if let Some(value) = value.filter(|value| value.is_shared() && !value.is_locked())
             && let Some(id) = id(value)
         {
-            self.seen.borrow_mut().entry(id).or_insert_with(|| value.clone());
+            let mut kept = self.kept.borrow_mut();
+            if !is_call {
+                kept.insert(id, value.clone());
+            } else if !kept.contains_key(&id) {
+                self.seen.borrow_mut().entry(id).or_insert_with(|| value.clone());
+            }
         }
     }
 

@@ -166,8 +166,8 @@ fn watch_variables(rhai: &mut rhai::Engine, stage: &Rc<Stage>) {
             let why = "a value is nested too deep, or a closure can be reached from itself";
             return Err(EvalAltResult::ErrorTerminated(why.into(), Position::NONE).into());
         }
-        if on.hook.get().is_some() && on.captures.possible.get() {
-            on.captures.note(index, name, &context);
+        if on.captures.possible.get() {
+            on.captures.note(on.hook.get().is_some(), index, name, &context);
         }
         // Arguments and locals are found by their index.
         if index != 0 || name != VARS { Ok(None) } else { vars(&on).map(Some) }

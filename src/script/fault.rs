@@ -50,6 +50,7 @@ impl Fault {
     }
 
     /// The innermost error: where it happened, not where the function was called that it happened in.
+    #[expect(clippy::boxed_local, reason = "the language's errors are boxed, and unwrapped box by box")]
     pub(super) fn of_run(script: &str, mut error: Box<EvalAltResult>) -> Fault {
         let mut script = script.to_owned();
         loop {
@@ -74,9 +75,6 @@ impl Fault {
             // What a script throws, or one of our functions, is its own text.
             EvalAltResult::ErrorRuntime(thrown, _) => thrown.to_string(),
             EvalAltResult::ErrorTerminated(why, _) => format!("the script was ended: {why}"),
-            EvalAltResult::ErrorTooManyOperations(_) => {
-                "the script was ended: it needs more operations than max_operations".to_owned()
-            }
             other => other.to_string(),
         };
         Fault::at(&script, place, message)

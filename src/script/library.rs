@@ -59,8 +59,9 @@ impl Library {
             return Err(EvalAltResult::ErrorRuntime(text.into(), place).into());
         }
         self.loading.borrow_mut().push(file.name.clone());
+        let loading = Loading(&self.loading);
         let module = Self::evaluate(engine, file, captures);
-        self.loading.borrow_mut().pop();
+        drop(loading);
         let module =
             module.map_err(|error| EvalAltResult::ErrorInModule(file.name.to_string(), error, place))?;
         self.modules.borrow_mut().insert(file.name.clone(), module.clone());
@@ -72,6 +73,15 @@ impl Library {
             Self::compile(engine, file).map_err(|error| EvalAltResult::ErrorParsing(*error.0, error.1))?;
         captures.expect(&ast);
         Ok(Module::eval_ast_as_new(Scope::new(), &ast, engine)?.into())
+    }
+}
+
+/// A module that is being evaluated, until this is dropped, even by a panic.
+struct Loading<'l>(&'l RefCell<Vec<Arc<str>>>);
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.0.borrow_mut().pop();
     }
 }
 

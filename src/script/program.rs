@@ -63,7 +63,8 @@ impl Program {
     pub(super) fn call(&self, engine: &rhai::Engine, hook: Hook) -> Outcome<Dynamic> {
         let mut state = self.state.take().unwrap_or_else(|| self.fresh(engine));
         let State { global, caches, scope } = &mut *state;
-        global.num_operations = 0;
+        // Imports of functions would add up from call to call.
+        global.num_modules_loaded = 0;
         let (mut request, mut response) = (Dynamic::from(Request), Dynamic::from(Response));
         let mut arguments = [&mut request, &mut response];
         let arguments = &mut arguments[..hook.parameters().len()];

@@ -5,7 +5,8 @@ use std::fmt;
 use std::rc::Rc;
 
 use rhai::{Array, Dynamic, Engine, Map};
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Error as _, Serialize, Serializer};
 
 use crate::script::budget::Budget;
 use crate::script::stage::{Outcome, Stage, thrown};
@@ -35,9 +36,56 @@ pub fn parse(bytes: &[u8], budget: &Budget) -> serde_json::Result<Dynamic> {
     })
 }
 
-/// Writes a value without spaces.
+/// Writes a value without spaces. Functions and the gateway's objects are no data, so they are an error.
 pub fn write(value: &Dynamic) -> Outcome<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| thrown(format!("this cannot be written as JSON: {error}")))
+    serde_json::to_vec(&Data(value))
+        .map_err(|error| thrown(format!("this cannot be written as JSON: {error}")))
+}
+
+/// A script's value on its way to become JSON.
+struct Data<'d>(&'d Dynamic);
+
+impl Serialize for Data<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let value = self.0;
+        if value.is_shared() {
+            let inner =
+                value.read_lock::<Dynamic>().ok_or_else(|| S::Error::custom("it is being changed"))?;
+            return Data(&inner).serialize(to);
+        }
+        if let Ok(items) = value.as_array_ref() {
+            return to.collect_seq(items.iter().map(Data));
+        }
+        if let Ok(members) = value.as_map_ref() {
+            return to.collect_map(members.iter().map(|(name, member)| (name.as_str(), Data(member))));
+        }
+        if let Ok(bytes) = value.as_blob_ref() {
+            return to.collect_seq(bytes.iter());
+        }
+        if let Ok(text) = value.as_immutable_string_ref() {
+            return to.serialize_str(&text);
+        }
+        scalar(value, to)
+    }
+}
+
+fn scalar<S: Serializer>(value: &Dynamic, to: S) -> Result<S::Ok, S::Error> {
+    if let Ok(number) = value.as_int() {
+        return to.serialize_i64(number);
+    }
+    if let Ok(number) = value.as_float() {
+        return to.serialize_f64(number);
+    }
+    if let Ok(truth) = value.as_bool() {
+        return to.serialize_bool(truth);
+    }
+    if let Ok(letter) = value.as_char() {
+        return to.serialize_char(letter);
+    }
+    match value.is_unit() {
+        true => to.serialize_unit(),
+        false => Err(S::Error::custom(format!("there is a {} in it", value.type_name()))),
+    }
 }
 
 /// A JSON value on its way to become a script's.
@@ -87,7 +135,7 @@ impl<'de> Visitor<'de> for Value<'_> {
         let mut array = Array::new();
         while let Some(item) = items.next_element_seed(self)? {
             array.push(item);
-            self.0.room().map_err(|full| A::Error::custom(full.to_string()))?;
+            self.0.room().map_err(A::Error::custom)?;
         }
         Ok(array.into())
     }
@@ -96,7 +144,7 @@ impl<'de> Visitor<'de> for Value<'_> {
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             map.insert(name.into(), members.next_value_seed(self)?);
-            self.0.room().map_err(|full| A::Error::custom(full.to_string()))?;
+            self.0.room().map_err(A::Error::custom)?;
         }
         Ok(map.into())
     }

@@ -149,7 +149,7 @@ fn normal_path(path: &str) -> Outcome<Vec<u8>> {
 
 fn register_upstream(engine: &mut Engine, stage: &Rc<Stage>) {
     let on = stage.clone();
-    engine.register_get("upstream", move |_: &mut Request| {
+    engine.register_get("upstream", move |_: &mut Request| -> Dynamic {
         let (route, transaction) = (on.route.borrow(), on.transaction.borrow());
         let name = route
             .as_ref()
