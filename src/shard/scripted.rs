@@ -122,6 +122,12 @@ async fn request_body(
 ) -> Result<Outcome, Error> {
     let is_hooked = scripts.has(Hook::RequestBody);
     let mut wire = Vec::new();
+    if let Body::Length(bytes) = asked.body
+        && is_hooked
+        && bytes > scripts.plan.max_body as u64
+    {
+        return Err(too_large());
+    }
     let shard = connection.shard.clone();
     let mut held = Held::new(&shard.held_bytes, scripts.plan.max_body);
     if is_hooked {
