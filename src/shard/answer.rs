@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Next};
 use super::record::Record;
@@ -15,7 +15,7 @@ use super::{Shard, connection};
 use crate::base::error::{Error, Reason, Retry, Source};
 use crate::base::time::imf_fixdate;
 use crate::config::plan::{Redirect, Respond, Route};
-use crate::http::fields::Fields;
+use crate::http::fields::{Fields, Name};
 use crate::http::head::{Method, ResponseHead, Version};
 use crate::http::write;
 use crate::net::Socket;
@@ -174,7 +174,7 @@ async fn own(
 /// Sends the response that stands in the transaction, with this body, and says what becomes of the connection.
 async fn send(
     connection: &mut Connection,
-    scratch: &Scratch,
+    scratch: &mut Scratch,
     record: &mut Record,
     body: &[u8],
 ) -> Result<Next, Error> {
@@ -182,13 +182,12 @@ async fn send(
     let rest_unread = !connection.body.is_done();
     let keep = record.keep_alive && !rest_unread && !connection.shard.draining.get();
     let shard = connection.shard.clone();
-    let Transaction { request, response, .. } = &scratch.transaction;
+    let Transaction { request, response, .. } = &mut scratch.transaction;
+    add_date(&mut response.fields, &shard);
     let status = response.status();
     let mut out = shard.buffers.small();
     write::status_line(&mut out, status, response.reason());
     response.fields.write_to(&mut out);
-    let now_s = shard.clock.unix_ms(std::time::Instant::now()) / 1000;
-    write::field(&mut out, b"Date", &imf_fixdate(now_s));
     let bodiless = matches!(status, 100..=199 | 204 | 304);
     if !bodiless {
         out.extend_from_slice(b"Content-Length: ");
@@ -216,6 +215,14 @@ async fn send(
 
 /// `Connection`, where it says something that the version does not.
 pub fn write_connection(out: &mut Vec<u8>, keep: bool, version: Version) {
+/// Adds `Date` where a response has none (RFC 9110, 6.6.1).
+pub fn add_date(fields: &mut Fields, shard: &Shard) {
+    if fields.get(Name::Date).is_none() {
+        let now_s = shard.clock.unix_ms(Instant::now()) / 1000;
+        fields.add(b"Date", &imf_fixdate(now_s));
+    }
+}
+
     match (keep, version) {
         (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
         (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),

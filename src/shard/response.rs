@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::answer::write_connection;
+use super::answer::{self, write_connection};
 use super::exchange::Exchange;
 use super::record::Record;
 use super::relay::{self, Mode, Relay};
@@ -255,6 +255,10 @@ impl Responder<'_> {
     /// Reads the whole body. Returns whether the upstream sent exactly this response.
     async fn collect(&self, came: &mut Came, wire: &mut Vec<u8>, held: &mut Held<'_>) -> Result<bool, Error> {
         let idle_timeout = || self.exchange.within(self.exchange.upstream.plan.idle_timeout);
+        answer::add_date(&mut transaction.response.fields, self.exchange.shard);
+        // It is all sent at once: an upload that has not ended by now is cut.
+        self.refused.set(self.pumping.get());
+        let keep_alive = came.keep_alive && !self.pumping.get();
         loop {
             let before = wire.len();
             let taken = came.body.take_payload(&came.arrived[came.from..], |run| wire.extend_from_slice(run));
