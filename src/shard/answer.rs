@@ -234,7 +234,6 @@ pub fn add_date(fields: &mut Fields, shard: &Shard) {
 pub async fn refuse_connection(shard: Rc<Shard>, socket: Socket, peer: IpAddr) {
     let mut connection = Connection::new(shard.clone(), socket, peer);
     let mut scratch = shard.take_scratch();
-    scratch.begin();
     let mut record = Record::new(shard.live(), peer.to_canonical());
     let error = Error::gateway(Reason::Overloaded, "max_connections is reached");
     let turn = Refusing::new(&shard);

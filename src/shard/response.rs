@@ -253,7 +253,7 @@ impl Responder<'_> {
     }
 
     /// Reads the whole body. Returns whether the upstream sent exactly this response.
-    async fn collect(&self, came: &mut Came, wire: &mut Vec<u8>, held: &mut Held<'_>) -> Result<bool, Error> {
+    async fn collect(&self, came: &mut Came, wire: &mut Vec<u8>, held: &mut Held) -> Result<bool, Error> {
         let idle_timeout = || self.exchange.within(self.exchange.upstream.plan.idle_timeout);
         answer::add_date(&mut transaction.response.fields, self.exchange.shard);
         // It is all sent at once: an upload that has not ended by now is cut.

@@ -1,6 +1,7 @@
 //! A route's scripts on the way in: hooks run, the body read for those that want it, and what they made put in place.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use super::connection::Connection;
 use super::exchange;
@@ -121,15 +122,14 @@ async fn request_body(
     asked: &mut Asked,
 ) -> Result<Outcome, Error> {
     let is_hooked = scripts.has(Hook::RequestBody);
-    let mut wire = Vec::new();
     if let Body::Length(bytes) = asked.body
         && is_hooked
         && bytes > scripts.plan.max_body as u64
     {
         return Err(too_large());
     }
-    let shard = connection.shard.clone();
-    let mut held = Held::new(&shard.held_bytes, scripts.plan.max_body);
+    let mut wire = Vec::new();
+    let mut held = Held::new(&connection.shard.held_bytes, scripts.plan.max_body);
     if is_hooked {
         read_body(connection, record, asked, |run| {
             held.add(run.len())?;
@@ -166,14 +166,17 @@ async fn request_body(
             scripted::forget_bytes(fields);
             new
         }
-        None => coded.or_else(|| body.bytes.take()).unwrap_or_default(),
+        None => {
+            let content = body.bytes.take();
+            coded.or(content).unwrap_or_default()
+        }
     };
     fields.remove_id(Name::Expect);
     if asked.body != Body::None || !whole.is_empty() {
         scripted::frame(fields, whole.len());
         asked.body = Body::Length(whole.len() as u64);
     }
-    asked.whole_body = Some(whole);
+    asked.whole_body = Some(Whole { bytes: whole, _held: held });
     Ok(Outcome::Continue)
 }
 
@@ -246,7 +249,10 @@ pub fn whole_response(
             scripted::forget_bytes(&mut response.fields);
             body
         }
-        None => coded.or_else(|| edits.response_body.bytes.take()).unwrap_or_default(),
+        None => {
+            let content = edits.response_body.bytes.take();
+            coded.or(content).unwrap_or_default()
+        }
     };
     if scripted::is_bodiless(response.status()) {
         response.fields.remove_id(Name::ContentLength);
@@ -297,16 +303,24 @@ fn too_large() -> Error {
     Error::client(Reason::BodyTooLarge, "the body is over [scripts] max_body")
 }
 
+/// A request body that was read as a whole.
+pub struct Whole {
+    pub bytes: Vec<u8>,
+    /// It counts for as long as the exchange may need it.
+    _held: Held,
+}
+
 /// Bytes of bodies that are held for scripts, given back when it goes.
-pub struct Held<'a> {
-    all: &'a Cell<usize>,
+pub struct Held {
+    /// Those of the whole shard.
+    all: Rc<Cell<usize>>,
     own: usize,
     max_body: usize,
 }
 
-impl<'a> Held<'a> {
-    pub fn new(all: &'a Cell<usize>, max_body: usize) -> Held<'a> {
-        Held { all, own: 0, max_body }
+impl Held {
+    pub fn new(all: &Rc<Cell<usize>>, max_body: usize) -> Held {
+        Held { all: all.clone(), own: 0, max_body }
     }
 
     /// Counts more of a body.
@@ -343,7 +357,7 @@ pub fn response_too_large() -> Error {
     Error::upstream(Reason::UpstreamProtocol, Retry::Never, detail)
 }
 
-impl Drop for Held<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
         self.all.set(self.all.get() - self.own);
     }
