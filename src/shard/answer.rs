@@ -161,7 +161,9 @@ async fn own(
         if !response_body.changed {
             *response_body = Content::buffered(body.to_vec());
         }
-        scripts.on_response(Hook::ResponseBody, transaction)?;
+        if policy::may_be_whole(transaction.response.status()) {
+            scripts.on_response(Hook::ResponseBody, transaction)?;
+        }
         changed = transaction.edits.response_body.take_changed();
         if changed.is_some() {
             policy::forget_bytes(&mut transaction.response.fields);
@@ -213,8 +215,6 @@ async fn send(
     })
 }
 
-/// `Connection`, where it says something that the version does not.
-pub fn write_connection(out: &mut Vec<u8>, keep: bool, version: Version) {
 /// Adds `Date` where a response has none (RFC 9110, 6.6.1).
 pub fn add_date(fields: &mut Fields, shard: &Shard) {
     if fields.get(Name::Date).is_none() {
@@ -223,6 +223,8 @@ pub fn add_date(fields: &mut Fields, shard: &Shard) {
     }
 }
 
+/// `Connection`, where it says something that the version does not.
+pub fn write_connection(out: &mut Vec<u8>, keep: bool, version: Version) {
     match (keep, version) {
         (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
         (true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),

@@ -194,19 +194,20 @@ pub fn response(
     let before = transaction.response.status();
     scripts.on_response(Hook::Response, transaction)?;
     let after = transaction.response.status();
-    let had_body = framing != Body::None;
     // A status that has no body loses the one that comes; one that may have a body gets an empty one.
     let crossed = scripted::is_bodiless(before) != scripted::is_bodiless(after);
     if crossed && !transaction.edits.response_body.changed {
         transaction.edits.response_body = Content { bytes: Some(Vec::new()), changed: true };
     }
-    let wanted = scripts.has(Hook::ResponseBody) && had_body;
-    let passed_by = scripted::has_no_whole_body(after, method);
-    if let (true, Some(why)) = (wanted, passed_by) {
-        let request_id = String::from_utf8_lossy(&transaction.id);
-        tracing::debug!(%request_id, route = scripts.route, "on_response_body is passed by: {why}");
+    if transaction.edits.response_body.changed {
+        return Ok(true);
     }
-    Ok(transaction.edits.response_body.changed || (wanted && passed_by.is_none()))
+    let wanted = scripts.has(Hook::ResponseBody) && scripted::may_be_whole(after);
+    if wanted && method == Method::Head {
+        // How long the body would be that GET gets from the hook, nobody knows (RFC 9110, 8.6).
+        transaction.response.fields.remove_id(Name::ContentLength);
+    }
+    Ok(wanted && framing != Body::None)
 }
 
 /// Runs `on_response_body` on a body that is all here, or on the one that a script has set; returns what is sent,
@@ -220,7 +221,7 @@ pub fn whole_response(
     wire: Vec<u8>,
 ) -> Result<Vec<u8>, Error> {
     let mut coded = None;
-    let mut hooked = scripts.has(Hook::ResponseBody);
+    let mut hooked = scripts.has(Hook::ResponseBody) && scripted::may_be_whole(transaction.response.status());
     if !transaction.edits.response_body.changed {
         let decoded = coding::decode(&transaction.response.fields, &wire, scripts.plan.max_body);
         let content = match decoded {
@@ -245,6 +246,8 @@ pub fn whole_response(
     }
     let Transaction { response, edits, .. } = transaction;
     let body = match edits.response_body.take_changed() {
+        // What a 304 says is of the body that the client has.
+        Some(body) if response.status() == 304 => body,
         Some(body) => {
             scripted::forget_bytes(&mut response.fields);
             body
