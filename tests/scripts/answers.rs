@@ -170,7 +170,8 @@ fn a_body_set_in_each_hook_replaces_the_old_one_and_its_framing() {
                 assert_eq!(answer.text(), "{\"is_new\":true}", "{hook}");
                 assert_eq!(answer.field("content-length"), Some("15"), "{hook}");
                 assert_eq!(answer.field("content-type"), Some("application/json"), "{hook}");
-                for gone in ["transfer-encoding", "trailer", "etag", "accept-ranges", "content-md5", "repr-digest"]
+                for gone in
+                    ["transfer-encoding", "trailer", "etag", "accept-ranges", "content-md5", "repr-digest"]
                 {
                     assert!(!answer.has(gone), "{hook}: {gone}");
                 }

@@ -1,7 +1,7 @@
 //! Bodies held for scripts are bounded over a whole shard, and what they held is given back, however they end.
 
-use std::sync::mpsc;
 use std::sync::Mutex;
+use std::sync::mpsc;
 
 use crate::common::{Client, DRIVERS, Gateway, Origin};
 use crate::{GET, mirror, post, reason, route_to, with_script};

@@ -3,7 +3,8 @@
 use crate::common::{Client, DRIVERS, Origin};
 use crate::{GET, mirror, route_to, scripted, with_script};
 
-const SPLIT: [&str; 5] = ["a%0d%0aX-Evil:%201", "a%0aX-Evil:1", "a%0dX-Evil:1", "a%00b", "a%0d%0a%0d%0aGET%20/evil"];
+const SPLIT: [&str; 5] =
+    ["a%0d%0aX-Evil:%201", "a%0aX-Evil:1", "a%0dX-Evil:1", "a%00b", "a%0d%0a%0d%0aGET%20/evil"];
 
 /// Scripts that put what a client said where it could break out.
 const SINKS: [&str; 12] = [
@@ -90,7 +91,9 @@ fn a_body_that_speaks_of_requests_stays_a_body() {
             let gateway = with_script(&script).driver(driver).start(&route_to(&origin, ""));
             let encoded = "MA0KDQpHRVQgL2V2aWwgSFRUUC8xLjENCkhvc3Q6IHQNCg0K";
             let mut client = gateway.connect();
-            for framing in ["Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"] {
+            for framing in
+                ["Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]
+            {
                 let answer =
                     client.exchange(format!("POST / HTTP/1.1\r\nHost: t\r\nX-Body: {encoded}\r\n{framing}"));
                 assert_eq!(answer.text(), smuggled);
@@ -112,7 +115,9 @@ fn a_body_that_speaks_of_requests_stays_a_body() {
 #[test]
 fn framing_cannot_be_set_by_any_way() {
     let origin = Origin::echo();
-    for name in ["Content-Length", "transfer-encoding", "Connection", "Trailer", "Upgrade", "Keep-Alive", "TE"] {
+    for name in
+        ["Content-Length", "transfer-encoding", "Connection", "Trailer", "Upgrade", "Keep-Alive", "TE"]
+    {
         for script in [
             "fn on_request(req) { req.headers.add(\"NAME\", \"1\"); }",
             "fn on_request(req) { req.headers.remove(\"NAME\"); }",

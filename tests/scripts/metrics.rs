@@ -10,7 +10,10 @@ fn operations_and_time_are_shown_by_script_and_hook() {
     let gateway = Gateway::builder()
         .shards(2)
         .file("scripts/a.rhai", "fn on_request(req) { let x = 1 + req.id.len; }\nfn on_log(req, res) { }")
-        .file("scripts/lib/b.rhai", "fn on_request_body(req) { }\nfn on_response(req, res) { let x = 0; while x < 100 { x += 1; } }")
+        .file(
+            "scripts/lib/b.rhai",
+            "fn on_request_body(req) { }\nfn on_response(req, res) { let x = 0; while x < 100 { x += 1; } }",
+        )
         .start(&toml);
     for _ in 0..7 {
         assert_eq!(gateway.exchange(post("", "body")).status(), 200);

@@ -44,8 +44,8 @@ fn a_path_and_a_query_that_are_set_go_to_the_origin_as_they_are() {
     let origin = Origin::echo();
     let route = "[[route]]\nname = \"users\"\npath = \"/users/{id}\"\nupstream = \"origin\"\nrewrite = \"/no\"\n\
                  scripts = [\"a.rhai\"]\nvars = { brand = \"a&b\" }\n";
-    let gateway = with_script(script)
-        .start(&format!("[upstream.origin]\ntargets = [\"{}\"]\n{route}", origin.url()));
+    let gateway =
+        with_script(script).start(&format!("[upstream.origin]\ntargets = [\"{}\"]\n{route}", origin.url()));
     let seen = gateway.get("/users/4%2F2?keep=%41&secret=1&keep=b").echoed();
     assert_eq!(seen.target(), "/v2/4%2F2/z?keep=%41&keep=b&brand=a%26b");
 }
@@ -59,7 +59,8 @@ fn a_query_that_loses_its_last_member_has_no_question_mark() {
 
 #[test]
 fn another_upstream_gets_the_request_and_the_log_names_it() {
-    let (main, other) = (Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmain"), Origin::echo());
+    let (main, other) =
+        (Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmain"), Origin::echo());
     let toml = format!("[upstream.other]\ntargets = [\"{}\"]\n{}", other.url(), route_to(&main, ""));
     let script = "fn on_request(req) { if req.headers[\"x-beta\"] == \"1\" { req.upstream = \"other\"; } }";
     let gateway = with_script(script).start(&toml);
@@ -180,7 +181,8 @@ fn what_the_gateway_says_of_a_request_is_not_for_scripts_to_change() {
         "Expect",
     ] {
         let origin = Origin::echo();
-        let gateway = scripted(&origin, &format!("fn on_request(req) {{ req.headers[\"{name}\"] = \"1\"; }}"));
+        let gateway =
+            scripted(&origin, &format!("fn on_request(req) {{ req.headers[\"{name}\"] = \"1\"; }}"));
         let answer = gateway.exchange(GET);
         assert_eq!(answer.status(), 500, "{name}");
         assert_eq!(origin.connections(), 0, "{name}");

@@ -96,7 +96,10 @@ fn answers_to_head_stay_without_a_body_and_do_not_promise_one_that_a_hook_would_
 fn a_part_of_a_body_and_bodiless_responses_pass_the_body_hook_by() {
     let script = "fn on_response_body(req, res) { res.headers[\"x-ran\"] = \"1\"; }";
     for (response, ran) in [
-        ("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-3/9\r\nContent-Length: 4\r\n\r\npart", false),
+        (
+            "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-3/9\r\nContent-Length: 4\r\n\r\npart",
+            false,
+        ),
         ("HTTP/1.1 204 No Content\r\n\r\n", false),
         ("HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n\r\n", false),
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true),
@@ -116,7 +119,8 @@ fn a_part_of_a_body_and_bodiless_responses_pass_the_body_hook_by() {
 
 #[test]
 fn what_the_upstream_is_asked_for_is_plain_and_whole_where_a_hook_reads_it() {
-    let sent = "GET / HTTP/1.1\r\nHost: t\r\nAccept-Encoding: gzip\r\nRange: bytes=0-3\r\nIf-Range: \"1\"\r\n\r\n";
+    let sent =
+        "GET / HTTP/1.1\r\nHost: t\r\nAccept-Encoding: gzip\r\nRange: bytes=0-3\r\nIf-Range: \"1\"\r\n\r\n";
     for (hook, asked) in [("on_response_body", false), ("on_response", true)] {
         let origin = Origin::echo();
         let gateway = with_script(&format!("fn {hook}(req, res) {{ }}")).start(&crate::route_to(&origin, ""));

@@ -1,7 +1,7 @@
 //! What no body hook wants streams on, however many other hooks there are.
 
-use std::sync::mpsc;
 use std::sync::Mutex;
+use std::sync::mpsc;
 
 use crate::common::{DRIVERS, Origin};
 use crate::{GET, route_to, with_script};
