@@ -11,7 +11,8 @@ use ringway::http::head::{self, HeadLimits, RESPONSE_LIMITS};
 use ringway::metrics::ScriptMetrics;
 use ringway::script::{Chain, Content, Engine, Hook, LogLine, Transaction, World};
 
-const REQUEST: &[u8] = b"GET /users/42?page=2 HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: curl/8.5.0\r\n\
+const REQUEST: &[u8] =
+    b"GET /users/42?page=2 HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: curl/8.5.0\r\n\
     Accept: */*\r\nX-Api-Version: 2\r\nCookie: session=0123456789abcdef\r\n\r\n";
 const RESPONSE: &[u8] =
     b"HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Type: application/json\r\nContent-Length: 6\r\n\r\n";
@@ -129,7 +130,8 @@ fn headers(c: &mut Criterion) {
 
 /// A JSON body of so many bytes: a list of users.
 fn json(bytes: usize) -> Vec<u8> {
-    let user = r#"{"id":1234567,"name":"Ada Lovelace","email":"ada@example.com","tags":["a","b"],"active":true}"#;
+    let user =
+        r#"{"id":1234567,"name":"Ada Lovelace","email":"ada@example.com","tags":["a","b"],"active":true}"#;
     let users = vec![user; bytes.div_ceil(user.len() + 1)];
     format!("[{}]", users.join(",")).into_bytes()
 }

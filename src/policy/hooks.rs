@@ -113,7 +113,10 @@ impl Scripts<'_> {
                 scripted::forget_bytes(fields);
                 new
             }
-            None => coded.or_else(|| body.bytes.take()).unwrap_or_default(),
+            None => {
+                let content = body.bytes.take();
+                coded.or(content).unwrap_or_default()
+            }
         };
         fields.remove_id(Name::Expect);
         if *framing != Body::None || !whole.is_empty() {
@@ -137,18 +140,23 @@ impl Scripts<'_> {
         let before = transaction.response.status();
         self.replaces(Hook::Response, transaction)?;
         let after = transaction.response.status();
-        let had_body = framing != Body::None;
         // A status that has no body loses the one that comes; one that may have a body gets an empty one.
         let crossed = scripted::is_bodiless(before) != scripted::is_bodiless(after);
         if crossed && !transaction.edits.response_body.changed {
             transaction.edits.response_body = Content { bytes: Some(Vec::new()), changed: true };
         }
-        let wanted = self.has(Hook::ResponseBody) && had_body;
-        let passed_by = scripted::has_no_whole_body(after, method);
-        if let (true, Some(why)) = (wanted, passed_by) {
-            self.tell(&transaction.id, What::PassedBy(why));
+        if transaction.edits.response_body.changed {
+            return Ok(true);
         }
-        Ok(transaction.edits.response_body.changed || (wanted && passed_by.is_none()))
+        let wanted = self.has(Hook::ResponseBody);
+        if wanted && after == 206 {
+            self.tell(&transaction.id, What::PassedBy("the response is a part of a body"));
+        }
+        if wanted && scripted::may_be_whole(after) && method == Method::Head {
+            // How long the body would be that GET gets from the hook, nobody knows (RFC 9110, 8.6).
+            transaction.response.fields.remove_id(Name::ContentLength);
+        }
+        Ok(wanted && scripted::may_be_whole(after) && framing != Body::None)
     }
 
     /// Runs `on_response_body` on a body that is all here, or on the one that a script has set; returns what is sent,
@@ -158,7 +166,8 @@ impl Scripts<'_> {
     /// A script that failed or denied, a body that is too large.
     pub fn on_response_body(&self, transaction: &mut Transaction, wire: Vec<u8>) -> Result<Vec<u8>, Error> {
         let mut coded = None;
-        let mut hooked = self.has(Hook::ResponseBody);
+        let mut hooked =
+            self.has(Hook::ResponseBody) && scripted::may_be_whole(transaction.response.status());
         if !transaction.edits.response_body.changed {
             let content = match coding::decode(&transaction.response.fields, &wire, self.plan.max_body) {
                 Ok(None) => wire,
@@ -180,11 +189,16 @@ impl Scripts<'_> {
         }
         let Transaction { response, edits, .. } = transaction;
         let body = match edits.response_body.take_changed() {
+            // What a 304 says is of the body that the client has.
+            Some(body) if response.status() == 304 => body,
             Some(body) => {
                 scripted::forget_bytes(&mut response.fields);
                 body
             }
-            None => coded.or_else(|| edits.response_body.bytes.take()).unwrap_or_default(),
+            None => {
+                let content = edits.response_body.bytes.take();
+                coded.or(content).unwrap_or_default()
+            }
         };
         if scripted::is_bodiless(response.status()) {
             response.fields.remove_id(Name::ContentLength);
@@ -206,7 +220,7 @@ impl Scripts<'_> {
             *response_body = Content::buffered(body.to_vec());
         }
         let (status, method) = (transaction.response.status(), transaction.request.method());
-        if scripted::has_no_whole_body(status, method).is_none() {
+        if scripted::may_be_whole(status) && method != Method::Head {
             self.replaces(Hook::ResponseBody, transaction)?;
         }
         let changed = transaction.edits.response_body.take_changed();

@@ -7,8 +7,10 @@
 //! any request meets them; a [`suite`] of tests runs offline.
 
 mod budget;
+mod captures;
 mod chain;
 mod check;
+mod depth;
 mod engine;
 mod fault;
 mod functions;

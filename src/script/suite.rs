@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rhai::{AST, Dynamic, EvalAltResult, Scope};
 
-use super::check::place_of;
 use super::engine::Engine;
 use super::fault::Fault;
+use super::library::place_of;
 
 /// What the name of a test function begins with.
 const PREFIX: &str = "test_";

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Next};
 use super::record::Record;
@@ -12,6 +12,7 @@ use super::{Shard, connection};
 use crate::base::error::{Error, Reason, Source};
 use crate::base::time::imf_fixdate;
 use crate::config::plan::{Redirect, Respond, Route};
+use crate::http::fields::{Fields, Name};
 use crate::http::head::{Method, Version};
 use crate::http::write;
 use crate::net::Socket;
@@ -135,7 +136,7 @@ async fn own(
 /// Sends the response that stands in the transaction, with this body, and says what becomes of the connection.
 async fn send(
     connection: &mut Connection,
-    scratch: &Scratch,
+    scratch: &mut Scratch,
     record: &mut Record,
     body: &[u8],
 ) -> Result<Next, Error> {
@@ -143,13 +144,12 @@ async fn send(
     let rest_unread = !connection.body.is_done();
     let keep = record.keep_alive && !rest_unread && !connection.shard.draining.get();
     let shard = connection.shard.clone();
-    let Transaction { request, response, .. } = &scratch.transaction;
+    let Transaction { request, response, .. } = &mut scratch.transaction;
+    add_date(&mut response.fields, &shard);
     let status = response.status();
     let mut out = shard.buffers.small();
     write::status_line(&mut out, status, response.reason());
     response.fields.write_to(&mut out);
-    let now_s = shard.clock.unix_ms(std::time::Instant::now()) / 1000;
-    write::field(&mut out, b"Date", &imf_fixdate(now_s));
     let bodiless = scripted::is_bodiless(status);
     if !bodiless {
         out.extend_from_slice(b"Content-Length: ");
@@ -175,6 +175,14 @@ async fn send(
     })
 }
 
+/// Adds `Date` where a response has none (RFC 9110, 6.6.1).
+pub fn add_date(fields: &mut Fields, shard: &Shard) {
+    if fields.get(Name::Date).is_none() {
+        let now_s = shard.clock.unix_ms(Instant::now()) / 1000;
+        fields.add(b"Date", &imf_fixdate(now_s));
+    }
+}
+
 /// `Connection`, where it says something that the version does not.
 pub fn write_connection(out: &mut Vec<u8>, keep: bool, version: Version) {
     match (keep, version) {
@@ -188,7 +196,6 @@ pub fn write_connection(out: &mut Vec<u8>, keep: bool, version: Version) {
 pub async fn refuse_connection(shard: Rc<Shard>, socket: Socket, peer: IpAddr) {
     let mut connection = Connection::new(shard.clone(), socket, peer);
     let mut scratch = shard.take_scratch();
-    scratch.begin();
     let mut record = Record::new(shard.live(), peer.to_canonical());
     let error = Error::gateway(Reason::Overloaded, "max_connections is reached");
     let turn = Refusing::new(&shard);

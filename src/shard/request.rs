@@ -3,7 +3,7 @@
 use super::connection::{Connection, Next, refusal};
 use super::record::Record;
 use super::scratch::Scratch;
-use super::scripted::{self, Outcome};
+use super::scripted::{self, Outcome, Whole};
 use super::{answer, exchange};
 use crate::base::error::{Error, Reason};
 use crate::base::fault::{self, Fault};
@@ -23,7 +23,6 @@ pub async fn serve_one(connection: &mut Connection) -> Next {
     let shard = connection.shard.clone();
     let mut record = Record::new(shard.live(), connection.peer);
     let mut scratch = shard.take_scratch();
-    scratch.begin();
     let next = match handle(connection, &mut scratch, &mut record).await {
         Ok(Some(next)) => next,
         // Nothing was asked, so there is nothing to record.
@@ -93,7 +92,7 @@ pub struct Asked {
     pub client: Client,
     pub body: Body,
     /// The body, where it was read as a whole for scripts.
-    pub whole_body: Option<Vec<u8>>,
+    pub whole_body: Option<Whole>,
     /// The client waits for a 100 (Continue).
     pub expects_continue: bool,
     /// The protocols that it offers to change to.

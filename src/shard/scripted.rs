@@ -1,6 +1,7 @@
 //! A route's scripts on the way in: the body read for those that want it, and bodies held counted.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use super::connection::Connection;
 use super::exchange;
@@ -8,6 +9,7 @@ use super::record::Record;
 use super::request::Asked;
 use super::scratch::Scratch;
 use crate::base::error::{Error, Reason, Source};
+use crate::http::framing::Body;
 use crate::policy::hooks::{self, AfterHead, Scripts, Told, What};
 use crate::script::{Fault, Hook};
 
@@ -63,10 +65,16 @@ async fn request_body(
     scripts: Scripts<'_>,
     asked: &mut Asked,
 ) -> Result<Outcome, Error> {
+    let is_hooked = scripts.has(Hook::RequestBody);
+    if let Body::Length(bytes) = asked.body
+        && is_hooked
+        && bytes > scripts.plan.max_body as u64
+    {
+        return Err(hooks::too_large());
+    }
     let mut wire = Vec::new();
-    let shard = connection.shard.clone();
-    let mut held = Held::new(&shard.held_bytes, scripts.plan.max_body);
-    if scripts.has(Hook::RequestBody) {
+    let mut held = Held::new(&connection.shard.held_bytes, scripts.plan.max_body);
+    if is_hooked {
         read_body(connection, record, asked, |run| {
             held.add(run.len())?;
             wire.extend_from_slice(run);
@@ -76,7 +84,8 @@ async fn request_body(
     } else {
         read_body(connection, record, asked, |_| Ok(())).await?;
     }
-    asked.whole_body = scripts.on_body(&mut scratch.transaction, &mut asked.body, wire)?;
+    let bytes = scripts.on_body(&mut scratch.transaction, &mut asked.body, wire)?;
+    asked.whole_body = bytes.map(|bytes| Whole { bytes, _held: held });
     Ok(if asked.whole_body.is_some() { Outcome::Continue } else { Outcome::Answered })
 }
 
@@ -117,16 +126,24 @@ async fn read_body(
     }
 }
 
+/// A request body that was read as a whole.
+pub struct Whole {
+    pub bytes: Vec<u8>,
+    /// It counts for as long as the exchange may need it.
+    _held: Held,
+}
+
 /// Bytes of bodies that are held for scripts, given back when it goes.
-pub struct Held<'a> {
-    all: &'a Cell<usize>,
+pub struct Held {
+    /// Those of the whole shard.
+    all: Rc<Cell<usize>>,
     own: usize,
     max_body: usize,
 }
 
-impl<'a> Held<'a> {
-    pub fn new(all: &'a Cell<usize>, max_body: usize) -> Held<'a> {
-        Held { all, own: 0, max_body }
+impl Held {
+    pub fn new(all: &Rc<Cell<usize>>, max_body: usize) -> Held {
+        Held { all: all.clone(), own: 0, max_body }
     }
 
     /// Counts more of a body.
@@ -157,7 +174,7 @@ impl<'a> Held<'a> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
         self.all.set(self.all.get() - self.own);
     }

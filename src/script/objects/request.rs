@@ -149,7 +149,7 @@ fn normal_path(path: &str) -> Outcome<Vec<u8>> {
 
 fn register_upstream(engine: &mut Engine, stage: &Rc<Stage>) {
     let on = stage.clone();
-    engine.register_get("upstream", move |_: &mut Request| {
+    engine.register_get("upstream", move |_: &mut Request| -> Dynamic {
         let (route, transaction) = (on.route.borrow(), on.transaction.borrow());
         let name = route
             .as_ref()
@@ -180,7 +180,7 @@ fn register_content(engine: &mut Engine, stage: &Rc<Stage>) {
     });
     let on = stage.clone();
     engine.register_get("json", move |_: &mut Request| {
-        body::get_json(&on.transaction.borrow().edits.request_body, "request")
+        body::get_json(&on.transaction.borrow().edits.request_body, "request", &on.budget)
     });
     let on = stage.clone();
     engine.register_set("json", move |_: &mut Request, value: Dynamic| {
