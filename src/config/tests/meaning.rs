@@ -39,6 +39,10 @@ fn an_empty_file_has_exactly_the_defaults_of_the_contract() {
             env: vec![],
             files: vec![],
         },
+        store: None,
+        jwts: vec![],
+        api_keys: ApiKeys { from: vec![Place::Header("x-api-key".into())] },
+        consumers: vec![],
         upstreams: vec![],
         routes: vec![],
     };
@@ -80,6 +84,11 @@ fn upstreams_and_routes_have_the_defaults_of_the_contract() {
         query: vec![],
         priority: 0,
         action: Action::Proxy(Proxy { upstream: 0, path: PathEdit::Keep, host: HostHeader::Upstream }),
+        ip: IpRules::default(),
+        cors: None,
+        auth: vec![],
+        require: Require::default(),
+        rate_limits: vec![],
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
         deprecated: None,
@@ -153,10 +162,11 @@ fn upstreams_keep_the_order_of_the_file_and_take_every_balance() {
         upstream.d = { targets = "http://a", balance = "hash", hash_on = "cookie:Key" }
         upstream.e = { targets = "http://a", balance = "hash", hash_on = "query:Key" }
         upstream.f = { targets = "http://a", balance = "hash", hash_on = "path" }
+        upstream.g = { targets = "http://a", balance = "hash", hash_on = "consumer" }
     "#;
     let found = plan(text).upstreams;
     let names: Vec<_> = found.iter().map(|upstream| &*upstream.name).collect();
-    assert_eq!(names, ["z", "y", "b", "a", "c", "d", "e", "f"]);
+    assert_eq!(names, ["z", "y", "b", "a", "c", "d", "e", "f", "g"]);
     let balances: Vec<_> = found.iter().map(|upstream| upstream.balance.clone()).collect();
     assert_eq!(
         balances,
@@ -169,6 +179,7 @@ fn upstreams_keep_the_order_of_the_file_and_take_every_balance() {
             Balance::Hash(HashOn::Cookie("Key".into())),
             Balance::Hash(HashOn::Query("Key".into())),
             Balance::Hash(HashOn::Path),
+            Balance::Hash(HashOn::Consumer),
         ]
     );
     assert_eq!((found[1].targets[0].weight, found[1].keepalive), (7, 0));

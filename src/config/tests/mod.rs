@@ -8,11 +8,17 @@ use super::plan::*;
 use super::problems::Problems;
 use super::{Loaded, Outside, ScriptProblem, Shadow, parse};
 
+mod access;
+mod identity;
 mod meaning;
 mod refusals;
 mod report;
 
-/// A world of two directories and two scripts, of which `bad.rhai` has a problem.
+/// A password; it must never be shown.
+const HUSH: &str = "hush-hush";
+
+/// A world of two directories, two scripts, of which `bad.rhai` has a problem, some variables, and some files.
+/// Stores are those of Redis, and a public key is one that says so.
 struct World<'a> {
     shadowed: &'a dyn Fn(&[Arc<Route>]) -> Vec<Shadow>,
 }
@@ -26,6 +32,41 @@ impl Outside for World<'_> {
 
     fn is_dir(&self, path: &Path) -> bool {
         path == Path::new("/var/log") || path == Path::new(".")
+    }
+
+    fn env(&self, name: &str) -> Option<Vec<u8>> {
+        match name {
+            "SECRET" => Some(b"0123456789abcdef0123456789abcdef".to_vec()),
+            "HUSH" => Some(HUSH.into()),
+            "REDIS_URL" => Some(format!("rediss://me:{HUSH}@h").into()),
+            "EMPTY" => Some(Vec::new()),
+            "BINARY" => Some(vec![0xff; 32]),
+            _ => None,
+        }
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match path.to_str() {
+            Some("key.txt") => Ok(b"file-key\n".to_vec()),
+            Some("dos.txt") => Ok(b"file-key\r\n".to_vec()),
+            Some("lines.txt") => Ok(b"a\n\n".to_vec()),
+            Some("blank.txt") => Ok(b"\n".to_vec()),
+            Some("hush.txt") => Ok(HUSH.into()),
+            Some("key.pem") => Ok(b"PUBLIC KEY".to_vec()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn check_store(&self, store: &Store) -> Result<(), String> {
+        let is_redis = store.url.text().is_some_and(|url| url.starts_with("redis") && url.contains("://"));
+        is_redis.then_some(()).ok_or_else(|| "that is no store".to_owned())
+    }
+
+    fn check_jwt(&self, jwt: &Jwt) -> Result<(), String> {
+        match &jwt.key {
+            JwtKey::PublicKey(text) if !text.contains("PUBLIC KEY") => Err("that is no key".to_owned()),
+            _ => Ok(()),
+        }
     }
 
     fn scripts(&self, dir: &Path) -> io::Result<Vec<ScriptFile>> {

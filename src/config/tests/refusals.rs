@@ -155,7 +155,6 @@ fn upstream_values_out_of_range_are_refused() {
         ("targets = [{ url = \"http://a\", weight = 65536 }]", "2:41", "from 1 to 65535"),
         ("targets = \"http://a\"\nbalance = \"round-robin\"", "3:11", "did you mean \"round_robin\"?"),
         ("targets = \"http://a\"\nhash_on = \"ip\"", "3:11", "does nothing without"),
-        ("targets = \"http://a\"\nbalance = \"hash\"\nhash_on = \"consumer\"", "4:11", "not supported yet"),
         ("targets = \"http://a\"\nbalance = \"hash\"\nhash_on = \"body\"", "4:11", "is not known"),
         ("targets = \"http://a\"\nbalance = \"hash\"\nhash_on = \"header:\"", "4:11", "has no name"),
         (

@@ -15,7 +15,7 @@ shards = 0
 [upstream.up]
 targets = ["http://a/x", "ftp://b"]
 [store]
-url = "redis://127.0.0.1"
+url = "memcached://127.0.0.1"
 [[route]]
 path = ["x", "/y z"]
 methods = ["GET"]
@@ -27,7 +27,7 @@ timeout = 5
         found.iter().map(|line| line.splitn(3, ':').take(2).collect::<Vec<_>>().join(":")).collect();
     assert_eq!(
         places,
-        ["3:10", "4:10", "5:2", "6:11", "7:12", "7:26", "8:2", "11:9", "11:14", "12:1", "13:12", "14:11"],
+        ["3:10", "4:10", "5:2", "6:11", "7:12", "7:26", "9:7", "11:9", "11:14", "12:1", "13:12", "14:11"],
         "{found:#?}"
     );
 }
@@ -51,21 +51,82 @@ error: unknown key `upstrem`
 
 #[test]
 fn secrets_are_never_shown() {
-    let hush = "hush-hush";
     for text in [
-        format!("jwt.main.secret = \"{hush}\""),
-        format!("jwt = {{ main = {{ secret = \"{hush}\" }} }}"),
-        format!("consumer = [{{ name = \"a\", api_keys = [\"{hush}\"] }}]"),
-        format!("consumer = [{{ name = \"a\", api_keys = [\n\"{hush}\"\n\"{hush}\" ] }}]"),
-        format!("store = {{ url = \"redis://me:{hush}@127.0.0.1\" }}"),
-        format!("[jwt.main]\nsecret = \"{hush}"),
-        format!("[upstream.a]\ntargets = [\"http://me:{hush}@a\"]"),
-        format!("[upstream.a]\ntargets = [\"redis://me:{hush}@a\"]"),
+        format!("jwt.main.secret = \"{HUSH}\""),
+        format!("jwt = {{ main = {{ secret = \"{HUSH}\" }} }}"),
+        format!("[jwt.main]\nsecret = \"{HUSH}"),
+        format!("[jwt.main]\nalgorithms = [\"RS256\"]\npublic_key = \"PRIVATE {HUSH}\""),
+        format!(
+            "[jwt.main]\nalgorithms = [\"HS256\"]\njwks = '{{\"k\":\"{HUSH}\"}}'\nsecret = \"file:hush.txt\""
+        ),
+        "[jwt.main]\nalgorithms = [\"RS256\"]\nsecret = \"env:HUSH\"".to_owned(),
+        "[jwt.main]\nalgorithms = [\"RS256\"]\npublic_key = \"env:HUSH\"".to_owned(),
+        format!("consumer = [{{ api_keys = [\"{HUSH}\"] }}]"),
+        format!("consumer = [{{ name = \"a\", api_keys = [\"{HUSH} with a blank\"] }}]"),
+        format!("consumer = [{{ name = \"a\", api_keys = [\n\"{HUSH}\",\n\"{HUSH}\" ] }}]"),
+        "consumer = [{ name = \"a\", api_keys = [\"env:HUSH\", \"file:hush.txt\"] }]".to_owned(),
+        format!("store = {{ url = \"memcached://me:{HUSH}@127.0.0.1\" }}"),
+        format!("store = {{ url = \"redis-cluster://me:a,{HUSH}@a,b\", timeout = 1 }}"),
+        format!("store = {{ url = \"redis+unix:///s?pass={HUSH}\", timeout = 1 }}"),
+        "store = { url = \"env:HUSH\" }".to_owned(),
+        format!("[upstream.a]\ntargets = [\"http://me:{HUSH}@a\"]"),
+        format!("[upstream.a]\ntargets = [\"redis://me:{HUSH}@a\"]"),
     ] {
         let found = read(&text).unwrap_err();
         let shown = found.render(false) + &*found.lines().collect::<String>() + &*format!("{found:?}");
-        assert!(!shown.contains(hush), "{shown}");
+        assert!(!shown.contains(HUSH), "{shown}");
     }
+}
+
+#[test]
+fn secrets_are_neither_in_a_plans_debug_text_nor_in_its_summary() {
+    let text = r#"
+        store.url = "env:REDIS_URL"
+        jwt.main = { algorithms = ["HS256"], secret = "file:hush.txt" }
+        consumer = [{ name = "alice", api_keys = ["env:HUSH"] }]
+        [[route]]
+        path = "/"
+        respond = {}
+        auth = ["jwt:main", "key"]
+    "#;
+    let loaded = read(text).unwrap();
+    let hash = loaded.plan.consumers[0].api_keys[0].to_hex();
+    assert_eq!(loaded.plan.store.as_ref().unwrap().url.text(), Some(&*format!("rediss://me:{HUSH}@h")));
+    for shown in [summary(&loaded.plan), format!("{loaded:?}"), loaded.warnings.render(false)] {
+        assert!(!shown.contains(HUSH) && !shown.contains(&hash), "{shown}");
+    }
+}
+
+#[test]
+fn the_summary_tells_of_the_store_of_clients_and_of_limits() {
+    let text = r#"
+        store.url = "env:REDIS_URL"
+        jwt.main = { algorithms = ["HS256", "HS512"], secret = "env:SECRET" }
+        consumer = [{ name = "alice", api_keys = ["a", "b"] }, { name = "bob" }]
+        [[route]]
+        name = "users"
+        path = "/u"
+        respond = {}
+        ip = { deny = ["10.0.0.0/8"] }
+        cors = { origins = ["*"] }
+        auth = ["jwt:main", "key"]
+        require = { groups = ["gold"] }
+        rate_limit = [
+            { name = "api", rate = "100/min" },
+            { rate = "5/s", by = "jwt:tenant", mode = "strict", dry_run = true },
+        ]
+    "#;
+    let shown = summary(&plan(text));
+    for part in [
+        "store      Redis over TLS, timeout 100ms, keys under ringway\n",
+        "jwt        main (HS256 HS512 by a secret)\n",
+        "consumers  2, with 2 API keys\n",
+        "/u -> respond 200; ip rules; cors; auth jwt:main or key; requirements; limit api 100/min by consumer; \
+         limit users-2 5/s by jwt:tenant, strict, dry run\n",
+    ] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+    assert!(summary(&plan("")).contains("store      embedded"));
 }
 
 #[test]
