@@ -30,6 +30,8 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use crate::auth::api_keys::DynamicKeys;
+use crate::auth::cache::TokenCache;
 use crate::base::id::Ids;
 use crate::config::{Plan, plan};
 use crate::log::batch::AccessLog;
@@ -107,6 +109,10 @@ struct Shard {
     link: Link,
     counters: Rc<ShardCounters>,
     surroundings: Surroundings,
+    /// API keys that were added and revoked while running.
+    dynamic_keys: RefCell<DynamicKeys>,
+    /// Tokens that were verified.
+    tokens: RefCell<TokenCache>,
     live: RefCell<Rc<Live>>,
     addresses: RefCell<Arc<Addresses>>,
     #[expect(clippy::vec_box, reason = "moved out and in for every request: a pointer, not 500 bytes")]

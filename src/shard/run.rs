@@ -15,13 +15,15 @@ use super::clock::Clock;
 use super::live::{Live, Surroundings};
 use super::world::ShardWorld;
 use super::{Command, Generation, Seat, Shard, tick};
+use crate::auth::api_keys::DynamicKeys;
+use crate::auth::cache::TokenCache;
 use crate::base::id::Ids;
-use crate::config::plan::Driver;
+use crate::config::plan::{ApiKeyHash, Driver};
 use crate::log::batch::AccessLog;
 use crate::metrics::ShardMetrics;
 use crate::net::{Buffers, Deadlines, Pipes, socket};
 use crate::script;
-use crate::store::{Reply, ShardCounters};
+use crate::store::{Keys, Reply, ShardCounters};
 
 /// Submission queue entries: more than one burst of work ever fills.
 const RING_ENTRIES: u32 = 4096;
@@ -168,7 +170,7 @@ async fn serve(
                     let _ = done.send(shard.id);
                 }
                 Command::Addresses(addresses) => drop(shard.addresses.replace(addresses)),
-                Command::Store(Reply::Counters(news)) => shard.counters.apply(&news),
+                Command::Store(reply) => shard.hear(reply),
                 Command::Scrape(answer) => drop(answer.send(shard.scrape())),
             }
             true
@@ -210,6 +212,8 @@ impl Shard {
             link: seat.link.clone(),
             counters: world.counters.clone(),
             surroundings,
+            dynamic_keys: RefCell::default(),
+            tokens: RefCell::new(TokenCache::new(TokenCache::MOST_ENTRIES, TokenCache::MOST_BYTES)),
             live: RefCell::new(Rc::new(live)),
             addresses: RefCell::new(addresses),
             scratch: RefCell::default(),
@@ -242,6 +246,15 @@ impl Shard {
         }
     }
 
+    /// Takes what the store has said.
+    fn hear(&self, reply: Reply) {
+        match reply {
+            Reply::Counters(news) => self.counters.apply(&news),
+            Reply::Keys(keys) => drop(self.dynamic_keys.replace(dynamic_keys(&keys))),
+            Reply::Lease { .. } | Reply::Strict { .. } | Reply::Failed { .. } | Reply::Reachable(_) => {}
+        }
+    }
+
     fn scrape(&self) -> crate::metrics::Snapshot {
         self.metrics.connections_open.set(self.open.get() as u64);
         self.metrics.access_log_dropped.set(self.log.borrow().dropped());
@@ -252,4 +265,16 @@ impl Shard {
         }
         self.metrics.snapshot()
     }
+}
+
+/// The keys that were added and revoked while running.
+fn dynamic_keys(keys: &Keys) -> DynamicKeys {
+    let mut dynamic = DynamicKeys::default();
+    for (digest, consumer) in &keys.added {
+        dynamic.add(ApiKeyHash(digest.0), consumer.clone());
+    }
+    for digest in &keys.revoked {
+        dynamic.revoke(ApiKeyHash(digest.0));
+    }
+    dynamic
 }
