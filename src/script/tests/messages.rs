@@ -365,7 +365,7 @@ fn a_json_type_that_is_set_stays() {
 fn a_body_that_is_no_json_is_an_error_to_catch() {
     let mut fixture =
         Fixture::of(r#"fn on_request_body(req) { try { req.json; } catch (e) { return respond(400, e); } }"#);
-    for body in ["", "{", "[1,]", "nul", "{\"a\":1} x", "\u{feff}{}"] {
+    for body in ["{", "[1,]", "nul", "{\"a\":1} x", "\u{feff}{}"] {
         fixture.transaction.edits.request_body = Content::buffered(body.into());
         assert!(matches!(fixture.request_hook(Hook::RequestBody), Ok(Verdict::Answer(_))), "{body:?}");
         assert_eq!(fixture.transaction.response.status(), 400);
