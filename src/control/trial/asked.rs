@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use rhai::{Dynamic, Map};
 
 use crate::config::closest;
-use crate::script::Consumer;
+use crate::config::plan::Consumer;
 
 /// A request, and the answer of the upstream that it will meet.
 pub struct Asked {
@@ -86,9 +86,11 @@ fn client_ip(map: &Map) -> Outcome<IpAddr> {
 fn consumer(map: Map) -> Outcome<Consumer> {
     check_keys("consumer.", &map, &["name", "groups", "permissions"])?;
     Ok(Consumer {
-        name: text(&map, "name")?.ok_or("`consumer.name` is missing")?,
-        groups: texts(&map, "groups")?,
-        permissions: texts(&map, "permissions")?,
+        name: text(&map, "name")?.ok_or("`consumer.name` is missing")?.into(),
+        groups: texts(&map, "groups")?.into_iter().map(Into::into).collect(),
+        permissions: texts(&map, "permissions")?.into_iter().map(Into::into).collect(),
+        api_keys: Vec::new(),
+        limits: Vec::new(),
     })
 }
 

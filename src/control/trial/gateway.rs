@@ -129,8 +129,8 @@ impl<'a> Exchange<'a> {
         transaction.path_bytes = normal.path_len;
         capture(route, &mut transaction)?;
         transaction.client_ip = client.ip;
-        transaction.consumer = asked.consumer.clone().map(Rc::new);
-        transaction.claims = asked.claims.clone().map(Rc::new);
+        transaction.consumer = asked.consumer.clone().map(Arc::new);
+        transaction.claims = asked.claims.clone().map(|map| Rc::new(Claims { map, exp_s: 0, bytes: 0 }));
         Ok(Exchange { plan, route, scripts, asked, client, client_host, transaction, sent: None })
     }
 

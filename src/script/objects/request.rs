@@ -2,15 +2,17 @@
 
 use std::cell::RefMut;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rhai::{Dynamic, Engine, ImmutableString, Map};
 
 use super::headers::{Headers, OfRequest};
 use super::{body, query};
+use crate::config::plan::Consumer;
 use crate::http::fields::Name;
 use crate::http::path;
 use crate::script::stage::{Outcome, Stage, text, thrown};
-use crate::script::transaction::{Consumer, Transaction};
+use crate::script::transaction::Transaction;
 
 /// A handle of the request on the stage.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +57,7 @@ fn register_facts(engine: &mut Engine, stage: &Rc<Stage>) {
         transaction
             .claims
             .as_ref()
-            .and_then(|claims| rhai::serde::to_dynamic(&**claims).ok())
+            .and_then(|claims| rhai::serde::to_dynamic(&claims.map).ok())
             .unwrap_or_default()
     });
     let on = stage.clone();
@@ -85,9 +87,9 @@ fn register_facts(engine: &mut Engine, stage: &Rc<Stage>) {
 
 fn consumer_map(consumer: &Consumer) -> Map {
     let list =
-        |items: &[String]| items.iter().map(|item| Dynamic::from(item.clone())).collect::<rhai::Array>();
+        |items: &[Arc<str>]| items.iter().map(|item| Dynamic::from(item.to_string())).collect::<rhai::Array>();
     Map::from([
-        ("name".into(), consumer.name.clone().into()),
+        ("name".into(), consumer.name.to_string().into()),
         ("groups".into(), list(&consumer.groups).into()),
         ("permissions".into(), list(&consumer.permissions).into()),
     ])
