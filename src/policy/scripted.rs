@@ -1,7 +1,6 @@
 //! What becomes of heads when scripts look at bodies or change them.
 
 use crate::http::fields::{Fields, Name};
-use crate::http::head::Method;
 
 /// Fields that speak of the very bytes of a body (RFC 9110, 8.3 to 8.8 and 14; RFC 9530; RFC 1864).
 const OF_THE_BYTES: [&[u8]; 8] = [
@@ -41,14 +40,9 @@ pub fn is_bodiless(status: u16) -> bool {
     matches!(status, 100..=199 | 204 | 304)
 }
 
-/// Why a response passes `on_response_body` by; `None`: it does not.
-pub fn has_no_whole_body(status: u16, method: Method) -> Option<&'static str> {
-    match (status, method) {
-        (_, Method::Head) => Some("the answer to HEAD has no body"),
-        (204 | 205 | 304, _) => Some("the response has no body"),
-        (206, _) => Some("the response is a part of a body"),
-        _ => None,
-    }
+/// Whether responses with this status have a body, and all of it.
+pub fn may_be_whole(status: u16) -> bool {
+    !is_bodiless(status) && !matches!(status, 205 | 206)
 }
 
 #[cfg(test)]

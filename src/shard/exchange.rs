@@ -14,19 +14,17 @@ use super::record::Record;
 use super::request::Asked;
 use super::response::{End, Responder};
 use super::scratch::Scratch;
-use super::scripted::Scripts;
 use super::{Shard, tunnel};
 use crate::balance;
 use crate::base::error::{Error, Reason, Retry};
-use crate::config::plan::{Balance, HashOn, HostHeader, PathEdit, Proxy, Route};
-use crate::http::body::BodyError;
-use crate::http::fields::Name;
+use crate::config::plan::{Balance, HashOn, Proxy, Route};
+use crate::http::body::{BodyError, BodyReader};
+use crate::http::framing::Body;
 use crate::http::{path, write};
 use crate::net::buffers::SMALL_BYTES;
 use crate::policy::client::Client;
-use crate::policy::edits;
-use crate::policy::onward::{self, Onward};
-use crate::route::edit;
+use crate::policy::forward::{self, Forward};
+use crate::policy::hooks::Scripts;
 use crate::script::Transaction;
 use crate::upstream::{Connection as UpstreamConnection, Target, Upstream};
 
@@ -87,13 +85,27 @@ pub async fn proxy(
     let Scratch { transaction, onward, .. } = &*scratch;
     let head = &transaction.request;
     write::request_head(&mut out, head.method_bytes(), onward, &head.fields);
-    match request.asked.whole_body.take() {
-        Some(whole) => out.extend_from_slice(&whole),
+    let mut rest = Vec::new();
+    match &mut request.asked.whole_body {
+        Some(whole) if out.len() + whole.bytes.len() <= FIRST_BYTES => out.extend_from_slice(&whole.bytes),
+        Some(whole) => rest = std::mem::take(&mut whole.bytes),
         None if request.asked.expects_continue => {}
         None => take_body_prefix(connection, record, &mut out)?,
     }
     let _active = Active::new(&target);
-    attempts(connection, scratch, record, &exchange, &target, out).await
+    attempts(connection, scratch, record, &exchange, &target, ToSend { first: out, rest }).await
+}
+
+/// How much of a request may go in its first write.
+const FIRST_BYTES: usize = 2 * SMALL_BYTES;
+
+/// A request as each attempt sends it.
+struct ToSend {
+    /// The head, with what fits behind it of the body.
+    first: Vec<u8>,
+    /// The body, where it was read as a whole and does not fit: sent while the answer is awaited, since an upstream
+    /// may answer before it has taken all.
+    rest: Vec<u8>,
 }
 
 /// Tries a pooled connection, and once more a fresh one if that was dead before it could answer.
@@ -103,7 +115,7 @@ async fn attempts(
     record: &mut Record,
     exchange: &Exchange<'_>,
     target: &Rc<Target>,
-    mut out: Vec<u8>,
+    mut to_send: ToSend,
 ) -> Result<Next, Error> {
     let shard = exchange.shard;
     let mut pooled = target.pooled(shard.deadlines.now_ms());
@@ -117,10 +129,13 @@ async fn attempts(
             }
         };
         let replayable = connection.body.is_done();
-        let (result, back) = attempt(connection, scratch, record, exchange, &upstream, out).await;
-        out = back;
+        // On a fresh connection this is the last attempt.
+        let rest = if upstream.reused { to_send.rest.clone() } else { std::mem::take(&mut to_send.rest) };
+        let first = std::mem::take(&mut to_send.first);
+        let (result, first) = attempt(connection, scratch, record, exchange, &upstream, first, rest).await;
+        to_send.first = first;
         let Err(error) = result else {
-            shard.buffers.give_back(out);
+            shard.buffers.give_back(to_send.first);
             return result;
         };
         let safe = match error.retry {
@@ -129,7 +144,7 @@ async fn attempts(
             Retry::Never => false,
         };
         if !(safe && replayable && upstream.reused && !record.head_sent) {
-            shard.buffers.give_back(out);
+            shard.buffers.give_back(to_send.first);
             return Err(error);
         }
         record.retries += 1;
@@ -137,25 +152,29 @@ async fn attempts(
     }
 }
 
-/// One attempt over one connection: sends `out`, then both directions at once until the response is complete.
+/// One attempt over one connection: sends `first`, then both directions at once until the response is complete.
 async fn attempt(
     connection: &mut Connection,
     scratch: &mut Scratch,
     record: &mut Record,
     exchange: &Exchange<'_>,
     upstream: &UpstreamConnection,
-    out: Vec<u8>,
+    first: Vec<u8>,
+    mut rest: Vec<u8>,
 ) -> (Result<Next, Error>, Vec<u8>) {
     let began = Instant::now();
     record.upstream_time = None;
     let idle_timeout = exchange.within(exchange.upstream.plan.idle_timeout);
-    let written = upstream.socket.write_all(out, idle_timeout).await;
+    let written = upstream.socket.write_all(first, idle_timeout).await;
     if written.result.is_err() && written.sent_bytes == 0 {
         let error =
             Error::upstream(Reason::UpstreamReset, Retry::Safe, "the upstream took no byte of the request");
         return (Err(error), written.buffer);
     }
     let Connection { socket, input, body, .. } = connection;
+    let is_here = !rest.is_empty();
+    let mut rest_body = BodyReader::new(Body::Length(rest.len() as u64), u64::MAX, 0);
+    let (input, body) = if is_here { (&mut rest, &mut rest_body) } else { (input, body) };
     let live = record.live.clone();
     let limits = &live.plan.server.limits;
     let bytes_in = Cell::new(0_usize);
@@ -180,7 +199,9 @@ async fn attempt(
         responder.request_sent();
         responder.run(&mut scratch.transaction, record).await
     };
-    record.add_in(bytes_in.get());
+    if !is_here {
+        record.add_in(bytes_in.get());
+    }
     // An upload cut short has lost bytes, or left some of the body in `input`: where the next request
     // begins nobody knows, and guessing would let a body speak as a request.
     record.keep_alive &= !pumping.get();
@@ -245,47 +266,20 @@ async fn both(
 /// Makes the client's head the upstream's.
 fn prepare(scratch: &mut Scratch, request: &Request<'_>, target: &Target, peer: &str) {
     let Scratch { transaction, onward, client_host } = scratch;
-    let Transaction { request: head, target: asked, path_bytes, captures, id, edits, .. } = transaction;
-    let (path, rest) = asked.split_at(*path_bytes);
-    let mut prefix = None;
-    match (&edits.path, &request.proxy.path) {
-        (Some(path), _) => onward.extend_from_slice(path),
-        (None, PathEdit::Keep) => onward.extend_from_slice(path),
-        (None, PathEdit::StripPrefix) => {
-            edit::strip_prefix(path, captures, onward);
-            prefix = Some(&path[..captures.prefix_len()]).filter(|prefix| !prefix.is_empty());
-        }
-        (None, PathEdit::Rewrite(template)) => edit::expand(template, path, captures, onward),
-    }
-    match &edits.query {
-        None => onward.extend_from_slice(rest),
-        Some(query) if query.is_empty() => {}
-        Some(query) => {
-            onward.push(b'?');
-            onward.extend_from_slice(query);
-        }
-    }
-    let knows = Onward {
+    let forward = Forward {
         client: request.asked.client,
         peer,
-        request_id: id,
         client_host,
-        prefix,
         body: request.asked.body,
         upgrade: request.asked.upgrade.as_deref(),
+        authority: &target.authority,
     };
-    onward::prepare(&mut head.fields, &knows);
-    edits::apply(&request.route.request_headers, &mut head.fields);
-    match &request.proxy.host {
-        HostHeader::Client if !client_host.is_empty() => head.fields.put(Name::Host, client_host),
-        HostHeader::Literal(host) => head.fields.put(Name::Host, host.as_bytes()),
-        HostHeader::Upstream | HostHeader::Client => head.fields.put(Name::Host, target.authority.as_bytes()),
-    }
+    forward::prepare(transaction, request.route, request.proxy, &forward, onward);
 }
 
 /// Puts what has already arrived of the body behind the head, so that most requests are one write.
 fn take_body_prefix(connection: &mut Connection, record: &Record, out: &mut Vec<u8>) -> Result<(), Error> {
-    let room = (2 * SMALL_BYTES).saturating_sub(out.len());
+    let room = FIRST_BYTES.saturating_sub(out.len());
     let here = connection.input.len().min(room);
     let taken = connection.body.take(&connection.input[..here]).map_err(body_refusal)?;
     out.extend_from_slice(&connection.input[..taken]);

@@ -116,7 +116,7 @@ struct Shard {
     /// Connections beyond `max_connections` that are being told so.
     refusing: Cell<usize>,
     /// Bytes of bodies that are held for scripts.
-    held_bytes: Cell<usize>,
+    held_bytes: Rc<Cell<usize>>,
     draining: Cell<bool>,
     /// A test asked for the death of this shard.
     doomed: Cell<bool>,
@@ -132,9 +132,10 @@ impl Shard {
         self.scratch.borrow_mut().pop().unwrap_or_default()
     }
 
-    fn give_back_scratch(&self, scratch: Box<Scratch>) {
+    fn give_back_scratch(&self, mut scratch: Box<Scratch>) {
         let mut kept = self.scratch.borrow_mut();
         if kept.len() < scratch::KEPT && scratch.is_ordinary() {
+            scratch.forget();
             kept.push(scratch);
         }
     }

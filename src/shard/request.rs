@@ -3,7 +3,7 @@
 use super::connection::{Connection, Next, refusal};
 use super::record::Record;
 use super::scratch::Scratch;
-use super::scripted::{self, Outcome};
+use super::scripted::{self, Outcome, Whole};
 use super::{answer, exchange};
 use crate::base::error::{Error, Reason};
 use crate::base::fault::{self, Fault};
@@ -18,15 +18,11 @@ use crate::policy::onward;
 use crate::route::{self, Found};
 use crate::script::Transaction;
 
-/// A request id from a trusted proxy is taken over up to this length.
-const MOST_ID_BYTES: usize = 128;
-
 /// Reads one request and sees to it that it is answered, counted and logged.
 pub async fn serve_one(connection: &mut Connection) -> Next {
     let shard = connection.shard.clone();
     let mut record = Record::new(shard.live(), connection.peer);
     let mut scratch = shard.take_scratch();
-    scratch.begin();
     let next = match handle(connection, &mut scratch, &mut record).await {
         Ok(Some(next)) => next,
         // Nothing was asked, so there is nothing to record.
@@ -96,7 +92,7 @@ pub struct Asked {
     pub client: Client,
     pub body: Body,
     /// The body, where it was read as a whole for scripts.
-    pub whole_body: Option<Vec<u8>>,
+    pub whole_body: Option<Whole>,
     /// The client waits for a 100 (Continue).
     pub expects_continue: bool,
     /// The protocols that it offers to change to.
@@ -120,8 +116,7 @@ fn understand(
     let client = Client::of(connection.peer, &request.fields, trusted_proxies);
     record.client_ip = client.ip;
     transaction.client_ip = client.ip;
-    let told = request.fields.get(Name::XRequestId);
-    match told.filter(|id| client.trusted && (1..=MOST_ID_BYTES).contains(&id.len())) {
+    match client.request_id(&request.fields) {
         Some(id) => transaction.id.extend_from_slice(id),
         None => connection.shard.ids.borrow_mut().write(&mut transaction.id),
     }

@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::answer::write_connection;
+use super::answer::{self, write_connection};
 use super::exchange::Exchange;
 use super::record::Record;
 use super::relay::{self, Mode, Relay};
-use super::scripted::{self, Held, Scripts};
+use super::scripted::Held;
 use crate::base::error::{Error, Reason, Retry};
 use crate::config::plan::Limits;
 use crate::http::body::BodyReader;
@@ -19,6 +19,7 @@ use crate::http::write;
 use crate::net::Socket;
 use crate::net::deadline::Way;
 use crate::policy::back;
+use crate::policy::hooks::Scripts;
 use crate::script::Transaction;
 
 /// How the response ended, when it ended well.
@@ -62,6 +63,15 @@ struct Came {
     /// The body begins at `from`.
     arrived: Vec<u8>,
     from: usize,
+}
+
+impl Came {
+    /// Whether the body is here already, and nothing behind it.
+    fn is_all_here(&mut self) -> bool {
+        let rest = &self.arrived[self.from..];
+        let taken = self.body.take(rest);
+        self.body.is_done() && taken.is_ok_and(|taken| taken == rest.len())
+    }
 }
 
 /// A head in a buffer: how long it is, and the buffer with what follows.
@@ -178,12 +188,10 @@ impl Responder<'_> {
     ) -> Result<End, Error> {
         let head = &mut transaction.response;
         let framing = framing::response_body(head, self.method).map_err(refusal)?;
-        let early_refusal = self.pumping.get() && head.status() >= 300;
-        self.refused.set(early_refusal);
-        let came = Came {
+        let mut came = Came {
             body: BodyReader::new(framing, u64::MAX, RESPONSE_LIMITS.bytes),
             reusable: framing::wants_keep_alive(head.version(), &head.fields) && framing != Body::UntilClose,
-            keep_alive: record.keep_alive && !early_refusal && !self.exchange.shard.draining.get(),
+            keep_alive: record.keep_alive && !self.exchange.shard.draining.get(),
             arrived,
             from: head_bytes,
         };
@@ -193,9 +201,14 @@ impl Responder<'_> {
             target.metrics.request(head.status());
         }
         back::clean(&mut head.fields);
-        if let Some(scripts) = self.exchange.scripts
-            && scripted::response(scripts, transaction, self.method, framing)?
-        {
+        let whole_for = match self.exchange.scripts {
+            Some(scripts) if scripts.on_response_head(transaction, self.method, framing)? => Some(scripts),
+            _ => None,
+        };
+        let early_refusal = self.pumping.get() && transaction.response.status() >= 300;
+        self.refused.set(early_refusal);
+        came.keep_alive &= !early_refusal;
+        if let Some(scripts) = whole_for {
             return Box::pin(self.whole(scripts, transaction, came, record)).await;
         }
         self.stream(transaction, framing, came, record).await
@@ -235,25 +248,30 @@ impl Responder<'_> {
         record: &mut Record,
     ) -> Result<End, Error> {
         let mut held = Held::new(&self.exchange.shard.held_bytes, scripts.plan.max_body);
-        let mut reusable = false;
         let mut wire = Vec::new();
-        if !transaction.edits.response_body.changed {
-            reusable = self.collect(&mut came, &mut wire, &mut held).await? && came.reusable;
-        }
-        let body = scripted::whole_response(scripts, transaction, wire)?;
+        let ended_exactly = if transaction.edits.response_body.changed {
+            came.is_all_here()
+        } else {
+            self.collect(&mut came, &mut wire, &mut held).await?
+        };
+        let body = scripts.on_response_body(transaction, wire)?;
         record.status = transaction.response.status();
+        answer::add_date(&mut transaction.response.fields, self.exchange.shard);
+        // It is all sent at once: an upload that has not ended by now is cut.
+        self.refused.set(self.pumping.get());
+        let keep_alive = came.keep_alive && !self.pumping.get();
         let mut out = self.exchange.shard.buffers.small();
-        self.write_head(transaction, Mode::Length, came.keep_alive, &mut out);
+        self.write_head(transaction, Mode::Length, keep_alive, &mut out);
         if self.method != Method::Head {
             out.extend_from_slice(&body);
         }
         record.head_sent = true;
         self.send(out, record).await?;
-        Ok(End::Complete { reusable, keep_alive: came.keep_alive })
+        Ok(End::Complete { reusable: came.reusable && ended_exactly, keep_alive })
     }
 
     /// Reads the whole body. Returns whether the upstream sent exactly this response.
-    async fn collect(&self, came: &mut Came, wire: &mut Vec<u8>, held: &mut Held<'_>) -> Result<bool, Error> {
+    async fn collect(&self, came: &mut Came, wire: &mut Vec<u8>, held: &mut Held) -> Result<bool, Error> {
         let idle_timeout = || self.exchange.within(self.exchange.upstream.plan.idle_timeout);
         loop {
             let before = wire.len();
@@ -268,7 +286,12 @@ impl Responder<'_> {
             came.from = 0;
             came.arrived.clear();
             let room = std::mem::take(&mut came.arrived);
-            came.arrived = relay::read_body(self.upstream, &mut came.body, room, idle_timeout()).await?;
+            let waiting = Waiting::new(self.client, self.upstream);
+            let read = relay::read_body(self.upstream, &mut came.body, room, idle_timeout()).await;
+            if waiting.end() {
+                return Err(Error::client(Reason::ClientClosed, "the client left while it waited"));
+            }
+            came.arrived = read?;
         }
     }
 

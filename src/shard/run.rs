@@ -215,7 +215,7 @@ impl Shard {
             scratch: RefCell::default(),
             open: Cell::new(0),
             refusing: Cell::new(0),
-            held_bytes: Cell::new(0),
+            held_bytes: Rc::default(),
             draining: Cell::new(false),
             doomed: Cell::new(false),
         };

@@ -15,8 +15,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Forgets the request before, keeps the room.
-    pub fn begin(&mut self) {
+    /// Forgets the request and the bodies that scripts have seen, keeps the room.
+    pub fn forget(&mut self) {
         self.transaction.begin();
         self.client_host.clear();
         self.onward.clear();

@@ -20,6 +20,7 @@ pub struct Builder {
     server_keys: String,
     has_admin: bool,
     environment: Vec<(String, String)>,
+    files: Vec<(String, String)>,
 }
 
 impl Builder {
@@ -51,12 +52,19 @@ impl Builder {
         self
     }
 
+    /// A file that is in the working directory before the start, such as `scripts/a.rhai`.
+    pub fn file(mut self, name: &str, text: &str) -> Builder {
+        self.files.push((name.to_string(), text.to_string()));
+        self
+    }
+
     /// Starts `ringway run` and waits until it accepts. `toml` is everything but `[server]` and `[admin]`
     /// (`[server.limits]` is fine), which are put before it unless it has its own.
     pub fn start(self, toml: &str) -> Gateway {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let config = dir.path().join("gateway.toml");
         std::fs::write(&config, self.document(toml)).expect("a new file can be written");
+        self.files.iter().for_each(|(name, text)| write_file(dir.path(), name, text));
         let mut child = Command::new(binary())
             .args(["run", "--config"])
             .arg(&config)
@@ -114,6 +122,7 @@ impl Gateway {
             server_keys: String::new(),
             has_admin: true,
             environment: vec![],
+            files: vec![],
         }
     }
 
@@ -176,6 +185,11 @@ impl Gateway {
     /// Replaces the configuration file, for a reload: same `[server]` and `[admin]`, the rest anew.
     pub fn write_config(&self, toml: &str) {
         std::fs::write(&self.config, self.builder.document(toml)).expect("the file can be written");
+    }
+
+    /// Puts a file into its working directory, in place of one that may be there.
+    pub fn write_file(&self, name: &str, text: &str) {
+        write_file(self.dir.path(), name, text);
     }
 
     pub fn connect(&self) -> Client {
@@ -290,6 +304,12 @@ impl Drop for Gateway {
             eprintln!("gateway stdout: {:#?}\ngateway stderr: {:#?}", self.stdout.all(), self.stderr.all());
         }
     }
+}
+
+fn write_file(dir: &Path, name: &str, text: &str) {
+    let path = dir.join(name);
+    std::fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("a new directory");
+    std::fs::write(path, text).expect("the file can be written");
 }
 
 /// The binary under test: this build's, or another one named by `RINGWAY_BIN`.
