@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
+use crate::auth::jwt::Provider;
+use crate::auth::keys::KeySet;
 use crate::config::Plan;
+use crate::config::plan::Jwt;
 use crate::control::listen::{Change, Listeners};
 use crate::control::recipe::Prepared;
 use crate::control::resolve::{self, Name};
@@ -38,6 +41,7 @@ impl Current {
             plan: self.plan.clone(),
             table: self.table.clone(),
             addresses: self.addresses.clone(),
+            providers: providers(&self.plan),
             listeners,
         }
     }
@@ -65,4 +69,13 @@ impl Current {
         };
         self.listeners.apply(change)
     }
+}
+
+/// The plan's providers with the keys that the configuration holds.
+fn providers(plan: &Plan) -> Arc<[Arc<Provider>]> {
+    // Keys were read when the configuration was checked.
+    let provider = |jwt: &Arc<Jwt>| {
+        Arc::new(Provider::new(jwt.clone(), Arc::new(KeySet::build(jwt).unwrap_or_else(|_| KeySet::empty()))))
+    };
+    plan.jwts.iter().map(provider).collect()
 }

@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use crate::config::plan::{Jwt, Route, ScriptFile, Scripts, Store};
 use crate::config::{self, Loaded, Outside, Problems, ScriptProblem, Shadow};
+use crate::auth::keys::KeySet;
 use crate::control::scripts;
 use crate::route::shadow::shadowed;
 use crate::script;
+use crate::store;
 
 /// A configuration's text, or the file it stands in.
 #[derive(Clone, Debug)]
@@ -68,12 +70,17 @@ impl Outside for Machine {
         std::fs::read(path)
     }
 
-    fn check_store(&self, _: &Store) -> Result<(), String> {
-        Ok(())
+    fn check_store(&self, store: &Store) -> Result<(), String> {
+        let url = store.url.text().ok_or("it is not UTF-8")?;
+        let address = store::Address::parse(url)?;
+        match address.ca_file().map(|path| (path, std::fs::read(path))) {
+            Some((path, Err(error))) => Err(format!("cannot read {}: {error}", path.display())),
+            Some((_, Ok(_))) | None => Ok(()),
+        }
     }
 
-    fn check_jwt(&self, _: &Jwt) -> Result<(), String> {
-        Ok(())
+    fn check_jwt(&self, jwt: &Jwt) -> Result<(), String> {
+        KeySet::build(jwt).map(drop)
     }
 
     fn scripts(&self, dir: &Path) -> io::Result<Vec<ScriptFile>> {

@@ -3,6 +3,7 @@
 
 use crate::config::plan::{Cors, Origin};
 use crate::http::fields::{Fields, Name};
+use crate::http::framing;
 use crate::http::head::{Method, RequestHead, ResponseHead};
 
 const ALLOW_ORIGIN: &[u8] = b"Access-Control-Allow-Origin";
@@ -64,11 +65,8 @@ fn is_for_any(cors: &Cors) -> bool {
 
 /// A cache must not give one origin what was said to another (Fetch, 3.2.5).
 fn vary_by_origin(response: &mut Fields) {
-    let mut elements = response.all(Name::Vary).flat_map(|line| line.split(|byte| *byte == b','));
-    let is_there = elements.any(|name| {
-        let name = name.trim_ascii();
-        name == b"*" || name.eq_ignore_ascii_case(b"origin")
-    });
+    let is_origin = |name: &[u8]| name == b"*" || name.eq_ignore_ascii_case(b"origin");
+    let is_there = response.all(Name::Vary).flat_map(framing::elements).any(is_origin);
     if !is_there {
         response.add(b"Vary", b"Origin");
     }

@@ -5,9 +5,12 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::auth::api_keys::Consumers;
 use crate::config::{Plan, plan};
+use crate::http::chunked::Owned;
 use crate::metrics::{RouteMetrics, ShardMetrics};
 use crate::policy::hooks::Scripts;
+use crate::policy::identity;
 use crate::route::Table;
 use crate::script::{self, Chain};
 use crate::upstream::Upstream;
@@ -22,6 +25,10 @@ pub struct Live {
     /// By the plan's indices, both.
     pub routes: Vec<LiveRoute>,
     pub upstreams: Vec<Rc<Upstream>>,
+    /// Who may be calling.
+    pub consumers: Consumers,
+    /// Request headers in which the gateway tells of claims.
+    pub owned: Owned,
     /// Kept over reloads that leave the scripts as they are.
     scripts: Rc<script::Engine>,
 }
@@ -64,7 +71,10 @@ impl Live {
             Ok(LiveRoute { plan: route.clone(), metrics: around.metrics.route(&route.name), chain })
         };
         let routes = plan.routes.iter().map(live_route).collect::<Result<_, script::Fault>>()?;
-        Ok(Live { number, plan, table, routes, upstreams, scripts })
+        // Names and keys were held against each other when the configuration was checked.
+        let consumers = Consumers::build(&plan.consumers).unwrap_or_default();
+        let owned = identity::owned_names(plan.jwts.iter().map(|jwt| &**jwt)).into();
+        Ok(Live { number, plan, table, routes, upstreams, consumers, owned, scripts })
     }
 
     /// The scripts of a route, by its index.

@@ -32,6 +32,7 @@ use crossbeam_channel::Sender;
 
 use crate::auth::api_keys::DynamicKeys;
 use crate::auth::cache::TokenCache;
+use crate::auth::jwt::Provider;
 use crate::base::id::Ids;
 use crate::config::{Plan, plan};
 use crate::log::batch::AccessLog;
@@ -63,6 +64,8 @@ pub struct Generation {
     /// This shard's private copy.
     pub table: Table,
     pub addresses: Arc<Addresses>,
+    /// Who signs tokens, by the plan's indices.
+    pub providers: Arc<[Arc<Provider>]>,
     /// All listeners of this generation; those the shard has already are told by their address.
     pub listeners: Vec<Listener>,
 }
@@ -73,6 +76,8 @@ pub enum Command {
     Swap { generation: Box<Generation>, done: Sender<usize> },
     /// Names resolve differently now.
     Addresses(Arc<Addresses>),
+    /// Key sets have changed.
+    Providers(Arc<[Arc<Provider>]>),
     /// The store has news.
     Store(Reply),
     /// Send a copy of all counters.
@@ -92,6 +97,8 @@ pub struct Seat {
     pub mailbox: Mailbox<Command>,
     pub sink: Sink,
     pub link: Link,
+    /// Told of a provider whose key set lacks a token's key; must not block.
+    pub unknown_key: Box<dyn Fn(usize) + Send>,
     /// Gets the driver that won once the shard accepts, or why it cannot.
     pub started: Sender<Result<DriverKind, String>>,
 }
@@ -111,8 +118,12 @@ struct Shard {
     surroundings: Surroundings,
     /// API keys that were added and revoked while running.
     dynamic_keys: RefCell<DynamicKeys>,
+    /// By the plan's indices.
+    providers: RefCell<Arc<[Arc<Provider>]>>,
     /// Tokens that were verified.
     tokens: RefCell<TokenCache>,
+    /// Told of a provider whose key set lacks a token's key.
+    unknown_key: Box<dyn Fn(usize) + Send>,
     live: RefCell<Rc<Live>>,
     addresses: RefCell<Arc<Addresses>>,
     #[expect(clippy::vec_box, reason = "moved out and in for every request: a pointer, not 500 bytes")]

@@ -136,14 +136,14 @@ async fn clear_away(deadlines: &Deadlines, acceptors: &Acceptors) {
 }
 
 async fn serve(
-    seat: Seat,
+    mut seat: Seat,
     mut first: Generation,
     kind: DriverKind,
     deadlines: Rc<Deadlines>,
     acceptors: Rc<Acceptors>,
 ) {
     let listeners = std::mem::take(&mut first.listeners);
-    let shard = match Shard::new(&seat, first, deadlines) {
+    let shard = match Shard::new(&mut seat, first, deadlines) {
         Ok(shard) => Rc::new(shard),
         Err(fault) => {
             let _ = seat.started.send(Err(format!("script {fault}")));
@@ -170,6 +170,7 @@ async fn serve(
                     let _ = done.send(shard.id);
                 }
                 Command::Addresses(addresses) => drop(shard.addresses.replace(addresses)),
+                Command::Providers(providers) => drop(shard.providers.replace(providers)),
                 Command::Store(reply) => shard.hear(reply),
                 Command::Scrape(answer) => drop(answer.send(shard.scrape())),
             }
@@ -185,7 +186,7 @@ async fn serve(
 }
 
 impl Shard {
-    fn new(seat: &Seat, first: Generation, deadlines: Rc<Deadlines>) -> Result<Shard, script::Fault> {
+    fn new(seat: &mut Seat, first: Generation, deadlines: Rc<Deadlines>) -> Result<Shard, script::Fault> {
         use std::hash::{BuildHasher, RandomState};
         let seed = RandomState::new().hash_one(seat.id);
         let metrics = Rc::new(ShardMetrics::new(seat.id));
@@ -199,6 +200,7 @@ impl Shard {
         });
         let surroundings =
             Surroundings { metrics: metrics.clone(), world: world.clone(), seed: seat.id as u64 };
+        let providers = first.providers.clone();
         let live = Live::build(first, None, &surroundings)?;
         let shard = Shard {
             id: seat.id,
@@ -213,6 +215,8 @@ impl Shard {
             counters: world.counters.clone(),
             surroundings,
             dynamic_keys: RefCell::default(),
+            providers: RefCell::new(providers),
+            unknown_key: std::mem::replace(&mut seat.unknown_key, Box::new(|_| ())),
             tokens: RefCell::new(TokenCache::new(TokenCache::MOST_ENTRIES, TokenCache::MOST_BYTES)),
             live: RefCell::new(Rc::new(live)),
             addresses: RefCell::new(addresses),
@@ -230,6 +234,7 @@ impl Shard {
     fn swap(self: &Rc<Self>, mut generation: Generation, acceptors: &Acceptors) {
         let listeners = std::mem::take(&mut generation.listeners);
         self.addresses.replace(generation.addresses.clone());
+        self.providers.replace(generation.providers.clone());
         self.log.borrow_mut().set_format(generation.plan.log.access);
         let old = self.live();
         let live = match Live::build(generation, Some(&old), &self.surroundings) {

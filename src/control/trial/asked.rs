@@ -17,7 +17,7 @@ pub struct Asked {
     pub body: Vec<u8>,
     pub client_ip: IpAddr,
     pub consumer: Option<Consumer>,
-    pub claims: Option<serde_json::Value>,
+    pub claims: Option<serde_json::Map<String, serde_json::Value>>,
     /// In place of the route's own of these names.
     pub vars: Vec<(String, String)>,
     pub upstream: Answer,
@@ -48,9 +48,7 @@ impl Asked {
             body,
             client_ip: client_ip(map)?,
             consumer: member_map(map, "consumer")?.map(consumer).transpose()?,
-            claims: member_map(map, "claims")?
-                .map(|claims| json_of(&Dynamic::from_map(claims)))
-                .transpose()?,
+            claims: member_map(map, "claims")?.map(claims).transpose()?,
             vars: pairs(&member_map(map, "vars")?.unwrap_or_default(), "vars")?,
             upstream: Answer::of(member_map(map, "upstream")?.as_ref().unwrap_or(&nothing))?,
         })
@@ -80,6 +78,13 @@ fn client_ip(map: &Map) -> Outcome<IpAddr> {
     match text(map, "client_ip")? {
         None => Ok(Ipv4Addr::LOCALHOST.into()),
         Some(text) => text.parse().map_err(|_| format!("`client_ip` is an address, not {text:?}")),
+    }
+}
+
+fn claims(map: Map) -> Outcome<serde_json::Map<String, serde_json::Value>> {
+    match json_of(&Dynamic::from_map(map))? {
+        serde_json::Value::Object(claims) => Ok(claims),
+        other => Err(format!("`claims` is a map, not {other}")),
     }
 }
 
