@@ -294,3 +294,35 @@ fn an_origin_that_sends_while_it_reads_does_not_block_a_large_body() {
         assert!(client.response().body == body, "{driver}");
     }
 }
+
+#[test]
+fn a_drain_waits_for_a_body_that_is_being_read_and_ends_its_connection() {
+    let origin = mirror();
+    let mut gateway = scripted(&origin, READ);
+    let mut client = gateway.connect();
+    client.send_taken("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nhello");
+    gateway.signal("TERM");
+    gateway.wait_for_message("drain");
+    let answer = client.send("world").response();
+    assert_eq!(answer.text(), "helloworld");
+    assert!(answer.connection_lists("close"));
+    client.expect_closed();
+    assert!(gateway.wait_for_exit(crate::common::DEADLINE).success());
+}
+
+#[test]
+fn the_bytes_of_a_body_are_counted_once() {
+    for (hook, size) in
+        [("fn on_request_body(req) { }", 100_000), ("fn on_request(req) { req.body = \"x\"; }", 100_000)]
+    {
+        let origin = mirror();
+        let gateway = scripted(&origin, hook);
+        let request = post("", &"x".repeat(size));
+        let mut client = gateway.connect();
+        client.send(&request);
+        let answered = client.response().body.len();
+        let line = gateway.wait_for_log(|_| true);
+        assert_eq!(line["bytes_in"], request.len());
+        assert!(line["bytes_out"].as_u64().is_some_and(|bytes| bytes > answered as u64));
+    }
+}
