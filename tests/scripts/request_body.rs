@@ -31,6 +31,7 @@ fn a_body_comes_whole_to_the_hook_and_on_to_the_origin() {
         for body in ["hello", "hello", "", "last!"] {
             assert_eq!(client.response().text(), body, "{driver}");
         }
+        assert_eq!(origin.connections(), 1);
         client.send_bytewise(chunked);
         assert_eq!(client.response().text(), "hello");
         client.expect_silence();
@@ -42,7 +43,6 @@ fn a_body_comes_whole_to_the_hook_and_on_to_the_origin() {
             assert!(!request.has("transfer-encoding") && !request.has("trailer"));
         }
         assert!(!requests[2].has("content-length"));
-        assert_eq!(origin.connections(), 1);
     }
 }
 
@@ -143,6 +143,7 @@ fn a_client_that_stalls_in_its_body_is_408_and_one_that_leaves_is_499() {
         let answer = client.exchange(part);
         assert_eq!(answer.status(), 408);
         client.expect_closed();
+        let gateway = with_script(READ).driver(driver).start(&route_to(&origin, ""));
         let end: [fn(Client); 2] = [Client::reset, drop];
         for leave in end {
             let mut client = gateway.connect();
