@@ -30,8 +30,13 @@ pub fn report(problems: &Problems) {
     if problems.is_empty() {
         return;
     }
-    let color = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let color = is_coloured(&stderr());
     let count = problems.len();
     let noun = if count == 1 { "problem" } else { "problems" };
     _ = writeln!(stderr().lock(), "{}{count} {noun} in {}", problems.render(color), problems.file());
+}
+
+/// Whether what is printed there may have colours: on a terminal, unless `NO_COLOR` is set (no-color.org).
+pub fn is_coloured(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

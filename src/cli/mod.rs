@@ -1,6 +1,7 @@
 //! The words typed, turned into one call; and the one place where an error is printed.
 
 pub mod check;
+pub mod test;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ enum Command {
     Run(RunArgs),
     /// Loads everything a run would load, binds nothing, and shows all problems
     Check(ConfigArgs),
+    /// Runs the tests of scripts offline, against the routes of a configuration
+    Test(TestArgs),
     /// Starts three sample origins and a gateway in front of them, and prints what to try
     Demo,
 }
@@ -49,6 +52,15 @@ struct ConfigArgs {
     config: PathBuf,
 }
 
+#[derive(Args, Debug)]
+struct TestArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Files of tests, or directories of them [default: `tests` in the directory of the scripts]
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
 /// The whole program. Exit code 0: fine; 1: the configuration or the input is wrong; 2: the machine refused.
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
@@ -67,6 +79,13 @@ fn carry_out(cli: Cli) -> ExitCode {
         Command::Check(ConfigArgs { config }) => return check::check(&config),
         Command::Run(RunArgs { config: ConfigArgs { config }, shards }) => {
             control::run(Recipe { source: Source::File(config), shards: shards.map(usize::from) })
+        }
+        Command::Test(TestArgs { config: ConfigArgs { config }, paths }) => {
+            match test::test(&config, &paths) {
+                Ok(true) => Ok(()),
+                Ok(false) => return ExitCode::FAILURE,
+                Err(not_started) => Err(not_started),
+            }
         }
         Command::Demo => demo::run(),
     };

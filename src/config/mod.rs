@@ -108,7 +108,10 @@ fn read(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> P
     let log = server::log(root, outside, problems);
     let (upstreams, mut names) = upstream::upstreams(root, problems);
     let routes = route::routes(root, &mut names, outside, problems);
-    names.report_unused(problems);
+    // A script can send its requests to any of them.
+    if routes.iter().all(|route| route.scripts.is_empty()) {
+        names.report_unused(problems);
+    }
     let scripts = scripts::load_files(scripts::scripts(root, problems), root, &routes, outside, problems);
     if !root.has("route") && !root.misspells("", "route") {
         problems

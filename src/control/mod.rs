@@ -22,6 +22,7 @@ mod signals;
 pub mod source;
 mod start;
 mod status;
+pub mod trial;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

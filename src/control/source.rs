@@ -81,3 +81,18 @@ pub fn dead_routes(routes: &[Arc<Route>]) -> Vec<Shadow> {
         .map(|found| Shadow { dead: found.dead, by: found.by, same: found.same })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_starter_and_the_demo_load_without_a_word() {
+        for file in ["config/gateway.toml", "config/demo.toml"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            let loaded =
+                Source::File(path).load().unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+            assert!(loaded.warnings.is_empty(), "{}", loaded.warnings.render(false));
+        }
+    }
+}

@@ -35,6 +35,12 @@ impl Client {
         }
         Client { trusted: true, ip }
     }
+
+    /// The request's id, where a trusted proxy has given it one.
+    pub fn request_id(self, fields: &Fields) -> Option<&[u8]> {
+        const MOST_BYTES: usize = 128;
+        fields.get(Name::XRequestId).filter(|id| self.trusted && (1..=MOST_BYTES).contains(&id.len()))
+    }
 }
 
 /// An address, with or without a port; IPv6 may be in brackets.

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rhai::{AST, ASTNode, Engine as Rhai, Expr, FnCallExpr, Position, Stmt};
+use rhai::{AST, ASTNode, Dynamic, Engine as Rhai, Expr, FnCallExpr, Position, Stmt};
 
 use super::engine::Engine;
 use super::fault::Fault;
-use super::library::Library;
+use super::functions::WITHHELD;
+use super::library::{Library, place_of};
 use super::stage::{Hook, LogLine, World};
 use crate::config::ScriptProblem;
 use crate::config::plan::{ScriptFile, Scripts};
@@ -20,11 +21,12 @@ use crate::metrics::ScriptMetrics;
 pub fn check(scripts: &Scripts, used: &[Arc<str>]) -> Vec<ScriptProblem> {
     let engine = Engine::new(scripts, Rc::new(Nowhere));
     let mut checker =
-        Checker { engine: &engine, native: native(engine.rhai()), seen: HashSet::new(), found: Vec::new() };
+        Checker { engine: &engine, native: native(engine.rhai()), seen: HashMap::new(), found: Vec::new() };
     for name in used {
         let before = checker.found.len();
         if let Some(file) = engine.library().file(name) {
             checker.file(file, true);
+            checker.same_names(&file.name);
         }
         // What only running its top level shows.
         if checker.found.len() == before
@@ -42,8 +44,16 @@ type Arities = HashMap<String, BTreeSet<usize>>;
 struct Checker<'e> {
     engine: &'e Engine,
     native: Arities,
-    seen: HashSet<Arc<str>>,
+    seen: HashMap<Arc<str>, Seen>,
     found: Vec<ScriptProblem>,
+}
+
+/// A file that was checked.
+#[derive(Default)]
+struct Seen {
+    /// Its functions but for hooks and closures, by name and number of parameters.
+    functions: Vec<(String, usize)>,
+    imports: Vec<Arc<str>>,
 }
 
 /// What a script has of its own.
@@ -59,9 +69,10 @@ struct Own {
 impl Checker<'_> {
     /// Checks one file, as a route's script or as an imported one.
     fn file(&mut self, file: &ScriptFile, is_policy: bool) {
-        if !self.seen.insert(file.name.clone()) {
+        if self.seen.contains_key(&file.name) {
             return;
         }
+        self.seen.insert(file.name.clone(), Seen::default());
         let ast = match Library::compile(self.engine.rhai(), file) {
             Ok(ast) => ast,
             Err(error) => return self.found.push(problem(Fault::of_parser(&file.name, &error), "")),
@@ -69,6 +80,7 @@ impl Checker<'_> {
         if is_policy {
             self.hooks(file, &ast);
         }
+        self.see(file, |seen| seen.functions = named(&ast));
         let mut own = Own::default();
         for function in ast.iter_functions() {
             own.functions.entry(function.name.to_owned()).or_default().insert(function.params.len());
@@ -81,6 +93,39 @@ impl Checker<'_> {
             self.calls(file, path, &own);
             true
         });
+    }
+
+    fn see(&mut self, file: &ScriptFile, note: impl FnOnce(&mut Seen)) {
+        note(self.seen.entry(file.name.clone()).or_default());
+    }
+
+    /// Finds functions of one name in a script and what it imports: the language, having found one of them for a
+    /// call, takes it for calls in other files too.
+    fn same_names(&mut self, script: &Arc<str>) {
+        let mut files = vec![script.clone()];
+        let mut defined: HashMap<&(String, usize), &Arc<str>> = HashMap::new();
+        let mut twice = Vec::new();
+        let mut at = 0;
+        while let Some((name, seen)) = files.get(at).and_then(|name| self.seen.get_key_value(name)) {
+            for function in &seen.functions {
+                match defined.get(function) {
+                    Some(other) => twice.push((name.clone(), function.0.clone(), (*other).clone())),
+                    None => _ = defined.insert(function, name),
+                }
+            }
+            let new: Vec<_> = seen.imports.iter().filter(|import| !files.contains(import)).cloned().collect();
+            files.extend(new);
+            at += 1;
+        }
+        for (file, function, other) in twice {
+            let text = self.engine.library().file(&file).map_or("", |file| &*file.text);
+            let message =
+                format!("`{function}` is defined in {other} too, and a call could take one for the other");
+            let problem = problem(Fault::at(&file, place_of(text, &function), message), "rename one of them");
+            if !self.found.contains(&problem) {
+                self.found.push(problem);
+            }
+        }
     }
 
     fn hooks(&mut self, file: &ScriptFile, ast: &AST) {
@@ -128,6 +173,7 @@ impl Checker<'_> {
                     let hint = "imports are of files in `[scripts] dir`, with or without .rhai";
                     return self.found.push(problem(Fault::at(&file.name, what.position(), message), hint));
                 };
+                self.see(file, |seen| seen.imports.push(imported.name.clone()));
                 self.file(&imported, false);
                 let functions = Library::compile(self.engine.rhai(), &imported)
                     .map(|ast| public(&ast))
@@ -137,6 +183,8 @@ impl Checker<'_> {
             Some(ASTNode::Expr(Expr::Map(members, _))) => {
                 own.members.extend(members.0.iter().map(|(name, _)| name.as_str().to_owned()));
             }
+            // A literal whose members are all constant.
+            Some(ASTNode::Expr(Expr::DynamicConstant(value, _))) => gather_members(value, own),
             Some(ASTNode::Expr(Expr::Property(property, _))) => {
                 _ = own.members.insert(property.2.to_string())
             }
@@ -163,6 +211,11 @@ impl Checker<'_> {
         // Operators are looked up by the types of what they are given; closures have names that nobody wrote.
         if call.op_token.is_some() || name.starts_with("anon$") || LANGUAGE.contains(&name) {
             return None;
+        }
+        if let Some((_, why)) =
+            WITHHELD.iter().find(|(withheld, _)| *withheld == name && !own.functions.contains_key(name))
+        {
+            return Some(((*why).to_owned(), String::new()));
         }
         let root = (!call.namespace.is_empty()).then(|| call.namespace.root().to_owned());
         let mut arities: BTreeSet<usize> = BTreeSet::new();
@@ -193,6 +246,16 @@ impl Checker<'_> {
         let takes: Vec<String> = arities.iter().map(ToString::to_string).collect();
         let message = format!("`{name}` is called with {}", count(given, "argument"));
         Some((message, format!("it takes {}", takes.join(" or "))))
+    }
+}
+
+fn gather_members(value: &Dynamic, own: &mut Own) {
+    if let Ok(map) = value.as_map_ref() {
+        own.members.extend(map.keys().map(ToString::to_string));
+        map.values().for_each(|value| gather_members(value, own));
+    }
+    if let Ok(items) = value.as_array_ref() {
+        items.iter().for_each(|value| gather_members(value, own));
     }
 }
 
@@ -231,16 +294,13 @@ fn public(ast: &AST) -> Arities {
     arities
 }
 
-/// Where a function's name stands in its definition.
-fn place_of(text: &str, function: &str) -> Position {
-    for (number, line) in (1..).zip(text.lines()) {
-        let Some(at) = line.find(&format!("fn {function}")) else { continue };
-        let column = line[..at].chars().count() + "fn ".len() + 1;
-        if let (Ok(number), Ok(column)) = (u16::try_from(number), u16::try_from(column)) {
-            return Position::new(number, column);
-        }
-    }
-    Position::NONE
+/// The functions that someone named, but for hooks, which the gateway alone calls.
+fn named(ast: &AST) -> Vec<(String, usize)> {
+    let is_hook = |name: &str| Hook::ALL.iter().any(|hook| hook.name() == name);
+    ast.iter_functions()
+        .filter(|function| !function.name.starts_with("anon$") && !is_hook(function.name))
+        .map(|function| (function.name.to_owned(), function.params.len()))
+        .collect()
 }
 
 fn problem(fault: Fault, hint: &str) -> ScriptProblem {

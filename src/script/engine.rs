@@ -7,15 +7,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rhai::packages::{Package, StandardPackage};
-use rhai::{Dynamic, Module, OptimizationLevel, Scope, Shared};
+use rhai::{Dynamic, EvalAltResult, Module, OptimizationLevel, Position, Scope, Shared};
 
 use super::budget::{Budget, Limits};
+use super::depth;
 use super::fault::Fault;
 use super::functions;
 use super::library::{Library, Resolver, VARS};
 use super::objects::{self, Reply};
 use super::program::Program;
-use super::stage::{Hook, RouteView, Stage, World, thrown};
+use super::stage::{Hook, Outcome, RouteView, Stage, World, thrown};
 use super::transaction::Transaction;
 use crate::config::plan;
 
@@ -23,7 +24,6 @@ use crate::config::plan;
 pub struct Engine {
     rhai: rhai::Engine,
     stage: Rc<Stage>,
-    budget: Rc<Budget>,
     library: Shared<Library>,
     programs: RefCell<HashMap<Arc<str>, Rc<Program>>>,
 }
@@ -31,21 +31,21 @@ pub struct Engine {
 impl Engine {
     /// An engine for a configuration's scripts; nothing is compiled yet.
     pub fn new(scripts: &plan::Scripts, world: Rc<dyn World>) -> Engine {
-        let stage = Rc::new(Stage::new(world.clone(), scripts.env.clone()));
         let limits = Limits {
             operations: scripts.max_operations,
             time: scripts.max_time,
             body_bytes: scripts.max_body,
         };
-        let budget = Rc::new(Budget::new(limits, world));
+        let budget = Rc::new(Budget::new(limits, world.clone()));
+        let stage = Rc::new(Stage::new(world, budget.clone(), scripts.env.clone()));
         let library = Shared::new(Library::new(&scripts.files));
         let mut rhai = language();
         budget.install(&mut rhai);
         objects::register(&mut rhai, &stage);
         functions::register(&mut rhai, &stage);
-        rhai.set_module_resolver(Resolver(library.clone()));
-        give_vars(&mut rhai, &stage);
-        Engine { rhai, stage, budget, library, programs: RefCell::default() }
+        rhai.set_module_resolver(Resolver { library: library.clone(), stage: stage.clone() });
+        watch_variables(&mut rhai, &stage);
+        Engine { rhai, stage, library, programs: RefCell::default() }
     }
 
     /// The program of that name, compiled and its top level run when first asked for.
@@ -63,11 +63,12 @@ impl Engine {
             message: "there is no such file".to_owned(),
         })?;
         let ast = Library::compile(&self.rhai, file).map_err(|error| Fault::of_parser(name, &error))?;
-        self.budget.begin(self.stage.world.instant());
+        self.stage.captures.expect(&ast);
+        self.stage.budget.begin(self.stage.world.instant());
         let module = Module::eval_ast_as_new(Scope::new(), &ast, &self.rhai);
         let module = module.map_err(|error| Fault::of_run(name, error))?;
         let metrics = self.stage.world.metrics(name);
-        let program = Rc::new(Program::new(file.name.clone(), &ast, module.into(), metrics));
+        let program = Rc::new(Program::new(file, &ast, module.into(), metrics));
         self.programs.borrow_mut().insert(name.clone(), program.clone());
         Ok(program)
     }
@@ -88,17 +89,22 @@ impl Engine {
         stage.transaction.swap(&RefCell::new(std::mem::take(transaction)));
         stage.hook.set(Some(hook));
         self.set_scene(program, route);
-        self.budget.begin(began);
-        let result = program.call(&self.rhai, hook);
+        stage.budget.begin(began);
+        let mut result = program.call(&self.rhai, hook);
         *transaction = stage.transaction.take();
         stage.hook.set(None);
+        if !stage.captures.release(&transaction.edits.ctx) {
+            transaction.edits.ctx = Dynamic::UNIT;
+            result =
+                result.and(Err(thrown("`req.ctx` cannot keep a closure with the variables of this call")));
+        }
         let took = stage.world.instant().saturating_duration_since(began);
-        program.metrics.hook(hook as usize).ran(self.budget.operations(), took);
+        program.metrics.hook(hook as usize).ran(stage.budget.operations(), took);
         match result {
             Ok(value) => Ok(value.try_cast::<Reply>()),
             Err(error) => {
                 program.metrics.failed(&route.name);
-                Err(Fault::of_run(&program.name, error))
+                Err(Fault::of_run(&program.name, error).or_at(&program.name, program.place(hook)))
             }
         }
     }
@@ -113,6 +119,17 @@ impl Engine {
         if !now.as_ref().is_some_and(|now| Rc::ptr_eq(now, route)) {
             *now = Some(route.clone());
         }
+    }
+
+    /// Adds functions to the language of this engine's scripts.
+    pub fn extend(&mut self, add: impl FnOnce(&mut rhai::Engine)) {
+        add(&mut self.rhai);
+    }
+
+    /// A call begins in which there is no request.
+    pub(super) fn set_stage_for_test(&self, file: Arc<str>) {
+        *self.stage.script.borrow_mut() = file;
+        self.stage.budget.begin(self.stage.world.instant());
     }
 
     pub(super) fn rhai(&self) -> &rhai::Engine {
@@ -135,24 +152,34 @@ fn language() -> rhai::Engine {
     rhai
 }
 
-/// `vars` is there in every function, whoever calls it.
-fn give_vars(rhai: &mut rhai::Engine, stage: &Rc<Stage>) {
+/// Looks at every variable that a script reads: `vars` is there in every function, whoever calls it; no value may
+/// nest too deep; and what closures capture is noted.
+fn watch_variables(rhai: &mut rhai::Engine, stage: &Rc<Stage>) {
     let on = stage.clone();
     #[expect(
         deprecated,
         reason = "not deprecated but marked as volatile: the version is pinned by Cargo.lock"
     )]
-    rhai.on_var(move |name, index, _| {
+    rhai.on_var(move |name, index, context| {
+        if on.budget.is_depth_due() && !depth::is_bounded(&context) {
+            // Not for a script to catch.
+            let why = "a value is nested too deep, or a closure can be reached from itself";
+            return Err(EvalAltResult::ErrorTerminated(why.into(), Position::NONE).into());
+        }
+        if on.captures.possible.get() {
+            on.captures.note(on.hook.get().is_some(), index, name, &context);
+        }
         // Arguments and locals are found by their index.
-        if index != 0 || name != VARS {
-            return Ok(None);
-        }
-        let route = on.route.borrow();
-        match route.as_ref() {
-            Some(route) => Ok(Some(route.vars.clone())),
-            None => Err(thrown("`vars` belongs to a route: use it in functions, not at the top level")),
-        }
+        if index != 0 || name != VARS { Ok(None) } else { vars(&on).map(Some) }
     });
+}
+
+fn vars(stage: &Stage) -> Outcome<Dynamic> {
+    let route = stage.route.borrow();
+    match (stage.hook.get(), route.as_ref()) {
+        (Some(_), Some(route)) => Ok(route.vars.clone()),
+        _ => Err(thrown("`vars` belongs to a route: use it in functions, not at the top level")),
+    }
 }
 
 /// A route's `vars` as scripts get them.

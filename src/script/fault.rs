@@ -4,6 +4,9 @@ use std::fmt;
 
 use rhai::{EvalAltResult, ParseError, Position};
 
+/// Longer messages are cut.
+const MOST_MESSAGE_BYTES: usize = 1024;
+
 /// An error with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -18,12 +21,28 @@ pub struct Fault {
 
 impl Fault {
     pub(super) fn at(script: &str, place: Position, message: impl Into<String>) -> Fault {
+        let mut message = message.into();
+        // What a script throws may be as long as a body.
+        if message.len() > MOST_MESSAGE_BYTES {
+            let end = (0..=MOST_MESSAGE_BYTES).rev().find(|at| message.is_char_boundary(*at));
+            message.truncate(end.unwrap_or(0));
+            message.push('…');
+        }
         Fault {
             script: script.to_owned(),
             line: place.line().unwrap_or(0),
             column: place.position().unwrap_or(0),
-            message: message.into(),
+            message,
         }
+    }
+
+    /// The language forgets where a call's limits were met: then it was in the hook.
+    pub(super) fn or_at(mut self, script: &str, place: Position) -> Fault {
+        if self.line == 0 && self.script == script {
+            self.line = place.line().unwrap_or(0);
+            self.column = place.position().unwrap_or(0);
+        }
+        self
     }
 
     pub(super) fn of_parser(script: &str, error: &ParseError) -> Fault {
@@ -31,6 +50,7 @@ impl Fault {
     }
 
     /// The innermost error: where it happened, not where the function was called that it happened in.
+    #[expect(clippy::boxed_local, reason = "the language's errors are boxed, and unwrapped box by box")]
     pub(super) fn of_run(script: &str, mut error: Box<EvalAltResult>) -> Fault {
         let mut script = script.to_owned();
         loop {
@@ -55,9 +75,6 @@ impl Fault {
             // What a script throws, or one of our functions, is its own text.
             EvalAltResult::ErrorRuntime(thrown, _) => thrown.to_string(),
             EvalAltResult::ErrorTerminated(why, _) => format!("the script was ended: {why}"),
-            EvalAltResult::ErrorTooManyOperations(_) => {
-                "the script was ended: it needs more operations than max_operations".to_owned()
-            }
             other => other.to_string(),
         };
         Fault::at(&script, place, message)

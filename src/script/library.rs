@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rhai::{AST, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
-use super::stage::Outcome;
+use super::captures::Captures;
+use super::stage::{Outcome, Stage};
 use crate::config::plan::ScriptFile;
 
 /// The name of the route's `vars` in scripts.
@@ -42,7 +44,13 @@ impl Library {
     }
 
     /// The module of a file: its top level evaluated, once.
-    fn module(&self, engine: &Engine, file: &ScriptFile, place: Position) -> Outcome<Shared<Module>> {
+    fn module(
+        &self,
+        engine: &Engine,
+        file: &ScriptFile,
+        place: Position,
+        captures: &Captures,
+    ) -> Outcome<Shared<Module>> {
         if let Some(module) = self.modules.borrow().get(&file.name) {
             return Ok(module.clone());
         }
@@ -51,23 +59,37 @@ impl Library {
             return Err(EvalAltResult::ErrorRuntime(text.into(), place).into());
         }
         self.loading.borrow_mut().push(file.name.clone());
-        let module = self.evaluate(engine, file);
-        self.loading.borrow_mut().pop();
+        let loading = Loading(&self.loading);
+        let module = Self::evaluate(engine, file, captures);
+        drop(loading);
         let module =
             module.map_err(|error| EvalAltResult::ErrorInModule(file.name.to_string(), error, place))?;
         self.modules.borrow_mut().insert(file.name.clone(), module.clone());
         Ok(module)
     }
 
-    fn evaluate(&self, engine: &Engine, file: &ScriptFile) -> Outcome<Shared<Module>> {
+    fn evaluate(engine: &Engine, file: &ScriptFile, captures: &Captures) -> Outcome<Shared<Module>> {
         let ast =
             Self::compile(engine, file).map_err(|error| EvalAltResult::ErrorParsing(*error.0, error.1))?;
+        captures.expect(&ast);
         Ok(Module::eval_ast_as_new(Scope::new(), &ast, engine)?.into())
     }
 }
 
+/// A module that is being evaluated, until this is dropped, even by a panic.
+struct Loading<'l>(&'l RefCell<Vec<Arc<str>>>);
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.0.borrow_mut().pop();
+    }
+}
+
 /// Shared, because the rhai engine owns its resolver.
-pub(super) struct Resolver(pub Shared<Library>);
+pub(super) struct Resolver {
+    pub library: Shared<Library>,
+    pub stage: Rc<Stage>,
+}
 
 impl ModuleResolver for Resolver {
     fn resolve(
@@ -77,9 +99,29 @@ impl ModuleResolver for Resolver {
         path: &str,
         place: Position,
     ) -> Outcome<Shared<Module>> {
-        match self.0.file(path) {
-            Some(file) => self.0.module(engine, file, place),
-            None => Err(EvalAltResult::ErrorModuleNotFound(path.to_owned(), place).into()),
+        let Some(file) = self.library.file(path) else {
+            return Err(EvalAltResult::ErrorModuleNotFound(path.to_owned(), place).into());
+        };
+        // A module is of all routes and requests, whoever imports it first.
+        let hook = self.stage.hook.take();
+        let module = self.library.module(engine, file, place, &self.stage.captures);
+        self.stage.hook.set(hook);
+        module
+    }
+}
+
+/// Where a function's name stands in its definition.
+pub(super) fn place_of(text: &str, function: &str) -> Position {
+    let definition = format!("fn {function}");
+    let goes_on = |c: char| c.is_alphanumeric() || c == '_';
+    for (number, line) in (1..).zip(text.lines()) {
+        let is_whole = |at: usize| !line[at + definition.len()..].starts_with(goes_on);
+        let found = line.match_indices(&definition).map(|(at, _)| at).find(|at| is_whole(*at));
+        let Some(at) = found else { continue };
+        let column = line[..at].chars().count() + "fn ".len() + 1;
+        if let (Ok(number), Ok(column)) = (u16::try_from(number), u16::try_from(column)) {
+            return Position::new(number, column);
         }
     }
+    Position::NONE
 }

@@ -4,11 +4,13 @@
 //! [`Engine`] is the language with the gateway's [`objects`] and [`functions`] in it, watched over by a [`budget`];
 //! it makes a [`program`] of each file of the [`library`]. A route's [`Chain`] runs its programs' hooks in order on
 //! a [`Transaction`], which stands on the [`stage`] while they run. [`check`](mod@check) finds what is wrong with scripts before
-//! any request meets them.
+//! any request meets them; a [`suite`] of tests runs offline.
 
 mod budget;
+mod captures;
 mod chain;
 mod check;
+mod depth;
 mod engine;
 mod fault;
 mod functions;
@@ -16,6 +18,7 @@ mod library;
 mod objects;
 mod program;
 mod stage;
+mod suite;
 mod transaction;
 
 #[cfg(test)]
@@ -26,4 +29,5 @@ pub use check::check;
 pub use engine::Engine;
 pub use fault::Fault;
 pub use stage::{Hook, LogLine, World};
+pub use suite::{Suite, Test};
 pub use transaction::{Consumer, Content, Edits, Transaction};

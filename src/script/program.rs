@@ -4,10 +4,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rhai::{AST, Caches, Dynamic, EvalContext, GlobalRuntimeState, Module, Scope, Shared};
+use rhai::{AST, Caches, Dynamic, EvalContext, GlobalRuntimeState, Module, Position, Scope, Shared};
 
+use super::library::place_of;
 use super::objects::{Request, Response};
 use super::stage::{Hook, Outcome};
+use crate::config::plan::ScriptFile;
 use crate::metrics::ScriptMetrics;
 
 /// A script of a route.
@@ -16,7 +18,8 @@ pub struct Program {
     pub metrics: Rc<ScriptMetrics>,
     /// Its functions, with all that its top level has defined.
     module: Shared<Module>,
-    hooks: [bool; Hook::ALL.len()],
+    /// Where each hook is defined that it has.
+    hooks: [Option<Position>; Hook::ALL.len()],
     /// What the language keeps from call to call: found functions, above all. Taken out for a call and put back
     /// when it ended well, so that a call that failed leaves nothing behind.
     state: Cell<Option<Box<State>>>,
@@ -33,26 +36,35 @@ const MOST_FOUND: usize = 4096;
 
 impl Program {
     pub(super) fn new(
-        name: Arc<str>,
+        file: &ScriptFile,
         ast: &AST,
         module: Shared<Module>,
         metrics: Rc<ScriptMetrics>,
     ) -> Program {
         let defines = |hook: Hook| {
-            ast.iter_functions().any(|f| f.name == hook.name() && f.params.len() == hook.parameters().len())
+            let is_it = |name: &str, params: usize| name == hook.name() && params == hook.parameters().len();
+            let found = ast.iter_functions().any(|f| is_it(f.name, f.params.len()));
+            found.then(|| place_of(&file.text, hook.name()))
         };
-        Program { name, metrics, module, hooks: Hook::ALL.map(defines), state: Cell::new(None) }
+        let hooks = Hook::ALL.map(defines);
+        Program { name: file.name.clone(), metrics, module, hooks, state: Cell::new(None) }
     }
 
     pub fn has(&self, hook: Hook) -> bool {
-        self.hooks[hook as usize]
+        self.hooks[hook as usize].is_some()
+    }
+
+    /// Where a hook is defined, as far as it is known.
+    pub(super) fn place(&self, hook: Hook) -> Position {
+        self.hooks[hook as usize].unwrap_or(Position::NONE)
     }
 
     /// Calls a hook that it has.
     pub(super) fn call(&self, engine: &rhai::Engine, hook: Hook) -> Outcome<Dynamic> {
         let mut state = self.state.take().unwrap_or_else(|| self.fresh(engine));
         let State { global, caches, scope } = &mut *state;
-        global.num_operations = 0;
+        // Imports of functions would add up from call to call.
+        global.num_modules_loaded = 0;
         let (mut request, mut response) = (Dynamic::from(Request), Dynamic::from(Response));
         let mut arguments = [&mut request, &mut response];
         let arguments = &mut arguments[..hook.parameters().len()];

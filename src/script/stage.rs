@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Position};
 
+use super::budget::Budget;
+use super::captures::Captures;
 use super::transaction::Transaction;
 use crate::metrics::ScriptMetrics;
 
@@ -94,6 +96,8 @@ pub struct RouteView {
 /// The hook that runs, and what it runs on.
 pub(super) struct Stage {
     pub world: Rc<dyn World>,
+    pub budget: Rc<Budget>,
+    pub captures: Captures,
     pub transaction: RefCell<Transaction>,
     pub route: RefCell<Option<Rc<RouteView>>>,
     pub script: RefCell<Arc<str>>,
@@ -103,9 +107,11 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub fn new(world: Rc<dyn World>, env: Vec<Arc<str>>) -> Stage {
+    pub fn new(world: Rc<dyn World>, budget: Rc<Budget>, env: Vec<Arc<str>>) -> Stage {
         Stage {
             world,
+            budget,
+            captures: Captures::default(),
             transaction: RefCell::default(),
             route: RefCell::default(),
             script: RefCell::new("".into()),

@@ -1,7 +1,5 @@
-//! Answers that the gateway makes itself: problems (RFC 9457), `respond`, `redirect`. The one place that
-//! turns an error into a response.
+//! Answers that the gateway makes itself, sent: problems, `respond`, `redirect`, what scripts say.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -10,18 +8,17 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Next};
 use super::record::Record;
 use super::scratch::Scratch;
-use super::scripted::Scripts;
 use super::{Shard, connection};
-use crate::base::error::{Error, Reason, Retry, Source};
+use crate::base::error::{Error, Reason, Source};
 use crate::base::time::imf_fixdate;
 use crate::config::plan::{Redirect, Respond, Route};
 use crate::http::fields::{Fields, Name};
-use crate::http::head::{Method, ResponseHead, Version};
+use crate::http::head::{Method, Version};
 use crate::http::write;
 use crate::net::Socket;
-use crate::policy::{back, scripted as policy};
-use crate::route::edit;
-use crate::script::{Content, Hook, Transaction};
+use crate::policy::hooks::Scripts;
+use crate::policy::{answer, back, scripted};
+use crate::script::Transaction;
 
 /// How long a client that is refused for lack of room may take to accept that.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,15 +53,7 @@ pub async fn refuse(
     if transaction.id.is_empty() {
         connection.shard.ids.borrow_mut().write(&mut transaction.id);
     }
-    let fields = begin(&mut transaction.response, error.reason.status());
-    fields.add(b"Content-Type", b"application/problem+json");
-    if error.source == Source::Upstream || error.reason == Reason::NoTarget {
-        fields.add(b"Proxy-Status", proxy_status(&error).as_bytes());
-    }
-    if error.reason == Reason::MethodNotAllowed {
-        fields.add(b"Allow", onward);
-    }
-    fields.add(b"X-Request-Id", &transaction.id);
+    let body = answer::problem(transaction, &error, onward);
     // After a head or body that made no sense, nothing that follows does.
     record.keep_alive &= !matches!(
         error.reason,
@@ -75,15 +64,7 @@ pub async fn refuse(
             | Reason::HeadersTooLarge
             | Reason::Overloaded
     );
-    let body = problem(&error, &transaction.id);
     send(connection, scratch, record, &body).await.unwrap_or(Next::Close)
-}
-
-/// Makes `response` an empty one with this status.
-fn begin(response: &mut ResponseHead, status: u16) -> &mut Fields {
-    response.clear();
-    response.set_status(status);
-    &mut response.fields
 }
 
 /// A route's `respond`.
@@ -98,10 +79,7 @@ pub async fn respond(
     respond: &Respond,
     scripts: Option<Scripts<'_>>,
 ) -> Result<Next, Error> {
-    let fields = begin(&mut scratch.transaction.response, respond.status);
-    if let Some(content_type) = &respond.content_type {
-        fields.add(b"Content-Type", content_type.as_bytes());
-    }
+    answer::respond(&mut scratch.transaction, respond);
     own(connection, scratch, record, route, &respond.body, scripts).await
 }
 
@@ -117,14 +95,7 @@ pub async fn redirect(
     redirect: &Redirect,
     scripts: Option<Scripts<'_>>,
 ) -> Result<Next, Error> {
-    let Scratch { transaction, onward, .. } = &mut *scratch;
-    let Transaction { target, path_bytes, captures, response, .. } = transaction;
-    edit::expand(&redirect.to, &target[..*path_bytes], captures, onward);
-    let keeps_query = !onward.contains(&b'?');
-    if keeps_query {
-        onward.extend_from_slice(&target[*path_bytes..]);
-    }
-    begin(response, redirect.status).add(b"Location", onward);
+    answer::redirect(&mut scratch.transaction, redirect, &mut scratch.onward);
     own(connection, scratch, record, route, b"", scripts).await
 }
 
@@ -154,21 +125,10 @@ async fn own(
     scripts: Option<Scripts<'_>>,
 ) -> Result<Next, Error> {
     let transaction = &mut scratch.transaction;
-    let mut changed = None;
-    if let Some(scripts) = scripts {
-        scripts.on_response(Hook::Response, transaction)?;
-        let response_body = &mut transaction.edits.response_body;
-        if !response_body.changed {
-            *response_body = Content::buffered(body.to_vec());
-        }
-        if policy::may_be_whole(transaction.response.status()) {
-            scripts.on_response(Hook::ResponseBody, transaction)?;
-        }
-        changed = transaction.edits.response_body.take_changed();
-        if changed.is_some() {
-            policy::forget_bytes(&mut transaction.response.fields);
-        }
-    }
+    let changed = match scripts {
+        Some(scripts) => scripts.on_own(transaction, body)?,
+        None => None,
+    };
     back::prepare(&mut transaction.response.fields, route, &transaction.id);
     send(connection, scratch, record, changed.as_deref().unwrap_or(body)).await
 }
@@ -190,7 +150,7 @@ async fn send(
     let mut out = shard.buffers.small();
     write::status_line(&mut out, status, response.reason());
     response.fields.write_to(&mut out);
-    let bodiless = matches!(status, 100..=199 | 204 | 304);
+    let bodiless = scripted::is_bodiless(status);
     if !bodiless {
         out.extend_from_slice(b"Content-Length: ");
         write::decimal(&mut out, body.len() as u64);
@@ -266,76 +226,5 @@ impl<'a> Refusing<'a> {
 impl Drop for Refusing<'_> {
     fn drop(&mut self) {
         self.count.set(self.count.get() - 1);
-    }
-}
-
-/// The problem document (RFC 9457).
-#[derive(serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Problem<'a> {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    error: &'static str,
-    reason: &'static str,
-    request_id: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
-}
-
-fn problem(error: &Error, request_id: &[u8]) -> Vec<u8> {
-    let status = error.reason.status();
-    let document = Problem {
-        r#type: "about:blank",
-        title: write::reason_phrase(status),
-        status,
-        error: error.reason.error(),
-        reason: error.reason.as_str(),
-        request_id: String::from_utf8_lossy(request_id),
-        // What an upstream did is for the log; what the client did is for the client.
-        detail: (error.source == Source::Client)
-            .then_some(&*error.detail)
-            .filter(|detail| !detail.is_empty()),
-    };
-    let mut body = serde_json::to_vec(&document).expect("strings and a number always serialise");
-    body.push(b'\n');
-    body
-}
-
-/// `Proxy-Status` (RFC 9209, 2.3) of an error on the upstream's side.
-fn proxy_status(error: &Error) -> String {
-    let kind = match (error.reason, error.retry) {
-        (Reason::UpstreamConnect, _) => "connection_refused",
-        (Reason::UpstreamReset, _) => "connection_terminated",
-        (Reason::UpstreamProtocol, _) => "http_protocol_error",
-        (Reason::UpstreamTimeout, Retry::Safe) => "connection_timeout",
-        (Reason::UpstreamTimeout, _) => "http_response_timeout",
-        (Reason::NoTarget, _) => "destination_unavailable",
-        _ => "proxy_internal_error",
-    };
-    format!("ringway; error={kind}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_problem_names_the_reason_and_keeps_upstream_details_to_itself() {
-        let error = Error::upstream(Reason::UpstreamReset, Retry::Never, "10.0.0.7 closed");
-        let document: serde_json::Value =
-            serde_json::from_slice(&problem(&error, b"id-1")).expect("valid JSON");
-        let expected = serde_json::json!({
-            "type": "about:blank", "title": "Bad Gateway", "status": 502, "error": "Bad gateway",
-            "reason": "upstream_reset", "requestId": "id-1",
-        });
-        assert_eq!(document, expected);
-    }
-
-    #[test]
-    fn proxy_status_tells_a_connect_timeout_from_a_slow_answer() {
-        let timeout = |retry| proxy_status(&Error::upstream(Reason::UpstreamTimeout, retry, ""));
-        assert_eq!(timeout(Retry::Safe), "ringway; error=connection_timeout");
-        assert_eq!(timeout(Retry::Never), "ringway; error=http_response_timeout");
     }
 }

@@ -14,20 +14,17 @@ use super::record::Record;
 use super::request::Asked;
 use super::response::{End, Responder};
 use super::scratch::Scratch;
-use super::scripted::Scripts;
 use super::{Shard, tunnel};
 use crate::balance;
 use crate::base::error::{Error, Reason, Retry};
-use crate::config::plan::{Balance, HashOn, HostHeader, PathEdit, Proxy, Route};
+use crate::config::plan::{Balance, HashOn, Proxy, Route};
 use crate::http::body::{BodyError, BodyReader};
-use crate::http::fields::Name;
 use crate::http::framing::Body;
 use crate::http::{path, write};
 use crate::net::buffers::SMALL_BYTES;
 use crate::policy::client::Client;
-use crate::policy::edits;
-use crate::policy::onward::{self, Onward};
-use crate::route::edit;
+use crate::policy::forward::{self, Forward};
+use crate::policy::hooks::Scripts;
 use crate::script::Transaction;
 use crate::upstream::{Connection as UpstreamConnection, Target, Upstream};
 
@@ -269,42 +266,15 @@ async fn both(
 /// Makes the client's head the upstream's.
 fn prepare(scratch: &mut Scratch, request: &Request<'_>, target: &Target, peer: &str) {
     let Scratch { transaction, onward, client_host } = scratch;
-    let Transaction { request: head, target: asked, path_bytes, captures, id, edits, .. } = transaction;
-    let (path, rest) = asked.split_at(*path_bytes);
-    let mut prefix = None;
-    match (&edits.path, &request.proxy.path) {
-        (Some(path), _) => onward.extend_from_slice(path),
-        (None, PathEdit::Keep) => onward.extend_from_slice(path),
-        (None, PathEdit::StripPrefix) => {
-            edit::strip_prefix(path, captures, onward);
-            prefix = Some(&path[..captures.prefix_len()]).filter(|prefix| !prefix.is_empty());
-        }
-        (None, PathEdit::Rewrite(template)) => edit::expand(template, path, captures, onward),
-    }
-    match &edits.query {
-        None => onward.extend_from_slice(rest),
-        Some(query) if query.is_empty() => {}
-        Some(query) => {
-            onward.push(b'?');
-            onward.extend_from_slice(query);
-        }
-    }
-    let knows = Onward {
+    let forward = Forward {
         client: request.asked.client,
         peer,
-        request_id: id,
         client_host,
-        prefix,
         body: request.asked.body,
         upgrade: request.asked.upgrade.as_deref(),
+        authority: &target.authority,
     };
-    onward::prepare(&mut head.fields, &knows);
-    edits::apply(&request.route.request_headers, &mut head.fields);
-    match &request.proxy.host {
-        HostHeader::Client if !client_host.is_empty() => head.fields.put(Name::Host, client_host),
-        HostHeader::Literal(host) => head.fields.put(Name::Host, host.as_bytes()),
-        HostHeader::Upstream | HostHeader::Client => head.fields.put(Name::Host, target.authority.as_bytes()),
-    }
+    forward::prepare(transaction, request.route, request.proxy, &forward, onward);
 }
 
 /// Puts what has already arrived of the body behind the head, so that most requests are one write.

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use crate::config::{Plan, plan};
 use crate::metrics::{RouteMetrics, ShardMetrics};
+use crate::policy::hooks::Scripts;
 use crate::route::Table;
 use crate::script::{self, Chain};
 use crate::upstream::Upstream;
 
 use super::Generation;
-use super::scripted::Scripts;
+use super::scripted;
 
 pub struct Live {
     pub number: u64,
@@ -73,7 +74,8 @@ impl Live {
     pub fn scripts_of(&self, route: usize) -> Option<Scripts<'_>> {
         let LiveRoute { plan, chain, .. } = &self.routes[route];
         let chain = chain.as_ref()?;
-        Some(Scripts { engine: &self.scripts, chain, plan: &self.plan.scripts, route: &plan.name })
+        let (engine, scripts) = (&self.scripts, &self.plan.scripts);
+        Some(Scripts { engine, chain, plan: scripts, route: &plan.name, tell: &scripted::log })
     }
 
     /// Forgets the counters of routes and targets that are no more, so that reloads do not add up.

@@ -18,9 +18,6 @@ use crate::policy::onward;
 use crate::route::{self, Found};
 use crate::script::Transaction;
 
-/// A request id from a trusted proxy is taken over up to this length.
-const MOST_ID_BYTES: usize = 128;
-
 /// Reads one request and sees to it that it is answered, counted and logged.
 pub async fn serve_one(connection: &mut Connection) -> Next {
     let shard = connection.shard.clone();
@@ -119,8 +116,7 @@ fn understand(
     let client = Client::of(connection.peer, &request.fields, trusted_proxies);
     record.client_ip = client.ip;
     transaction.client_ip = client.ip;
-    let told = request.fields.get(Name::XRequestId);
-    match told.filter(|id| client.trusted && (1..=MOST_ID_BYTES).contains(&id.len())) {
+    match client.request_id(&request.fields) {
         Some(id) => transaction.id.extend_from_slice(id),
         None => connection.shard.ids.borrow_mut().write(&mut transaction.id),
     }

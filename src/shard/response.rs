@@ -8,7 +8,7 @@ use super::answer::{self, write_connection};
 use super::exchange::Exchange;
 use super::record::Record;
 use super::relay::{self, Mode, Relay};
-use super::scripted::{self, Held, Scripts};
+use super::scripted::Held;
 use crate::base::error::{Error, Reason, Retry};
 use crate::config::plan::Limits;
 use crate::http::body::BodyReader;
@@ -19,6 +19,7 @@ use crate::http::write;
 use crate::net::Socket;
 use crate::net::deadline::Way;
 use crate::policy::back;
+use crate::policy::hooks::Scripts;
 use crate::script::Transaction;
 
 /// How the response ended, when it ended well.
@@ -201,7 +202,7 @@ impl Responder<'_> {
         }
         back::clean(&mut head.fields);
         let whole_for = match self.exchange.scripts {
-            Some(scripts) if scripted::response(scripts, transaction, self.method, framing)? => Some(scripts),
+            Some(scripts) if scripts.on_response_head(transaction, self.method, framing)? => Some(scripts),
             _ => None,
         };
         let early_refusal = self.pumping.get() && transaction.response.status() >= 300;
@@ -253,7 +254,7 @@ impl Responder<'_> {
         } else {
             self.collect(&mut came, &mut wire, &mut held).await?
         };
-        let body = scripted::whole_response(scripts, transaction, wire)?;
+        let body = scripts.on_response_body(transaction, wire)?;
         record.status = transaction.response.status();
         answer::add_date(&mut transaction.response.fields, self.exchange.shard);
         // It is all sent at once: an upload that has not ended by now is cut.

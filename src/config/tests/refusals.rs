@@ -278,6 +278,9 @@ fn unused_upstreams_and_a_file_without_routes_are_warnings_only() {
     let warnings = read(text).expect("a warning keeps nothing from running").warnings;
     assert!(!warnings.has_errors() && warnings.iter().all(|problem| problem.is_warning()));
     assert!(warnings.render(false).starts_with("warning: "));
+    // A script may send requests there.
+    let text = format!("{text}\nscripts = [\"tag.rhai\"]");
+    assert!(read(&text).expect("good").warnings.is_empty());
 }
 
 #[test]

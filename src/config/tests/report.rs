@@ -81,15 +81,6 @@ fn an_unreadable_file_and_one_that_is_not_utf_8_are_problems() {
 }
 
 #[test]
-fn the_starter_and_the_demo_load_without_a_word() {
-    for file in ["config/gateway.toml", "config/demo.toml"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        let loaded = load(&path, &WORLD).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
-        assert!(loaded.warnings.is_empty(), "{}", loaded.warnings.render(false));
-    }
-}
-
-#[test]
 fn the_schema_and_the_documentation_name_the_same_keys() {
     let doc = include_str!("../../../docs/configuration.md");
     let mut documented: Vec<&str> = doc

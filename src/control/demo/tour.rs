@@ -143,6 +143,86 @@ const STOPS: &[(&str, &[Stop])] = &[
         ],
     ),
     (
+        "Scripts",
+        &[
+            stop(
+                Some("enveloped"),
+                "the origin's JSON is in data, beside requestId and timestamp",
+                "curl -s GATEWAY/enveloped/echo",
+            ),
+            stop(
+                Some("versioned"),
+                "X-Api-Version in the answer; the origin sees /v3/echo",
+                "curl -s -i -H 'Accept: application/vnd.acme.v3+json' GATEWAY/versioned/echo",
+            ),
+            stop(
+                Some("versioned-strictly"),
+                "400 with the versions there are; a route with other vars",
+                "curl -s -i -H 'X-Shop-Version: 9' GATEWAY/versioned-strictly/echo",
+            ),
+            stop(
+                Some("split"),
+                "four of these six clients leave origin a, and each stays where its cookie puts it",
+                "for user in 1 2 3 4 5 6 1 2 3 4 5 6; do curl -s --cookie ab=$user GATEWAY/split/echo | grep -o '\"origin\":\"[abc]\"'; done",
+            ),
+            stop(
+                Some("split-by-ip"),
+                "all addresses meet origin b; X-Pool says so",
+                "curl -s -i GATEWAY/split-by-ip/echo",
+            ),
+            stop(
+                Some("signed"),
+                "signed with openssl: passes; change a letter of the path: 401",
+                "time=$(date +%s); body=$(printf '' | openssl dgst -sha256 -r | cut -d' ' -f1); sig=$(printf 'GET\n/signed/echo\n\n%s\n%s' $time $body | openssl dgst -sha256 -hmac not-a-secret -r | cut -d' ' -f1); curl -s -i -H 'X-Key-Id: demo' -H \"X-Timestamp: $time\" -H \"X-Signature: $sig\" GATEWAY/signed/echo",
+            ),
+            stop(
+                Some("redacted"),
+                "body_bytes and two of the headers are missing in what the origin says",
+                "curl -s GATEWAY/redacted/echo",
+            ),
+            stop(
+                Some("closed"),
+                "503 with Retry-After; with -H 'Accept: text/html' a page, with -H 'X-Forwarded-For: 10.1.2.3' open",
+                "curl -s -i GATEWAY/closed/echo",
+            ),
+            stop(
+                Some("validated"),
+                "400 and everything that is wrong with the body at once",
+                "curl -s -i -H 'Content-Type: application/json' -d '{\"currency\":\"GBP\",\"items\":[{\"sku\":\"abc\"}]}' GATEWAY/validated",
+            ),
+            stop(
+                Some("legacy"),
+                "body_bytes is bodyBytes, and the old wrapper is around it",
+                "curl -s GATEWAY/legacy/echo",
+            ),
+            stop(
+                Some("legacy-snake"),
+                "the other way round: snake_case, in which the origin's names are already",
+                "curl -s GATEWAY/legacy-snake/echo",
+            ),
+            stop(
+                Some("audited"),
+                "a line in the log of the gateway, and ringway_script_counter{name=\"demo_2xx\"} on /metrics",
+                "curl -s -X DELETE GATEWAY/audited/echo; sleep 1; curl -s ADMIN/metrics | grep ringway_script_counter",
+            ),
+            stop(
+                Some("tenant"),
+                "origin b, x-tenant: globex; any other host is 403 script_denied",
+                "curl -s -H 'Host: globex.example.com' GATEWAY/tenant/echo",
+            ),
+            stop(
+                Some("tenant-by-claim"),
+                "403: nobody has a token here",
+                "curl -s -i GATEWAY/tenant-by-claim/echo",
+            ),
+            stop(
+                Some("stacked"),
+                "three scripts: the envelope is around what has been redacted",
+                "curl -s GATEWAY/stacked/echo",
+            ),
+        ],
+    ),
+    (
         "Operating it",
         &[
             stop(None, "200 while all shards serve", "curl -s -i ADMIN/readyz"),

@@ -4,6 +4,7 @@ mod counters;
 mod crypto;
 pub mod json;
 mod regex;
+mod strings;
 mod text;
 mod time;
 mod withheld;
@@ -12,11 +13,14 @@ use std::rc::Rc;
 
 use super::stage::Stage;
 
+pub(super) use withheld::WITHHELD;
+
 pub(super) fn register(engine: &mut rhai::Engine, stage: &Rc<Stage>) {
     counters::register(engine, stage);
     crypto::register(engine);
-    json::register(engine);
+    json::register(engine, stage);
     regex::register(engine);
+    strings::register(engine, stage);
     text::register(engine, stage);
     time::register(engine, stage);
     withheld::register(engine);

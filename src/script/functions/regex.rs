@@ -11,6 +11,8 @@ use crate::script::stage::{Outcome, thrown};
 
 /// Patterns kept compiled. Scripts have few; where a pattern is made of a request's parts, the keeping starts over.
 const MOST_KEPT: usize = 128;
+/// Longer patterns are refused: what is parsed takes many times its text.
+const MOST_PATTERN_BYTES: usize = 8 * 1024;
 /// Bytes that one compiled pattern may take.
 const MOST_BYTES: usize = 256 * 1024;
 
@@ -22,6 +24,9 @@ impl Patterns {
         let mut kept = self.0.borrow_mut();
         if let Some(regex) = kept.get(pattern) {
             return Ok(regex.clone());
+        }
+        if pattern.len() > MOST_PATTERN_BYTES {
+            return Err(thrown(format!("a regular expression is longer than {MOST_PATTERN_BYTES} bytes")));
         }
         let built = RegexBuilder::new(pattern).size_limit(MOST_BYTES).dfa_size_limit(MOST_BYTES).build();
         let regex =
@@ -40,15 +45,28 @@ pub fn register(engine: &mut Engine) {
     engine.register_fn("regex_match", move |text: &str, pattern: &str| -> Outcome<bool> {
         Ok(kept.get(pattern)?.is_match(text))
     });
-    engine.register_fn("regex_replace", move |text: &str, pattern: &str, with: &str| -> Outcome<String> {
-        let longest = text.len().saturating_mul(with.len().saturating_add(1));
-        let regex = patterns.get(pattern)?;
-        if longest > MOST_REPLACED_BYTES {
-            return Err(thrown(format!("`regex_replace` could write more than {MOST_REPLACED_BYTES} bytes")));
-        }
-        Ok(regex.replace_all(text, with).into_owned())
+    let most = engine.max_string_size();
+    engine.register_fn("regex_replace", move |text: &str, pattern: &str, with: &str| {
+        replace(text, &patterns.get(pattern)?, with, most)
     });
 }
 
-/// What a replacement may grow to, at the worst: every byte of the text replaced.
-const MOST_REPLACED_BYTES: usize = 64 * 1024 * 1024;
+/// Replaces all matches, unless the text would be longer than `most` bytes then.
+fn replace(text: &str, regex: &Regex, with: &str, most: usize) -> Outcome<String> {
+    let references = with.matches('$').count();
+    let mut out = String::new();
+    let mut copied = 0;
+    for captures in regex.captures_iter(text) {
+        let found = captures.get(0).expect("group 0 is the match itself");
+        out.push_str(&text[copied..found.start()]);
+        copied = found.end();
+        // Looked at before it is written: no group is longer than the match.
+        let longest = references.saturating_mul(found.len()).saturating_add(with.len());
+        if out.len().saturating_add(longest) > most {
+            return Err(thrown(format!("`regex_replace` could make a string longer than {most} bytes")));
+        }
+        captures.expand(with, &mut out);
+    }
+    out.push_str(&text[copied..]);
+    Ok(out)
+}

@@ -38,6 +38,9 @@ pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
     let on = stage.clone();
     engine.register_fn("log", move |value: Dynamic| on.log(&value.to_string()));
     let on = stage.clone();
+    // Of a float, the language would take the logarithm.
+    engine.register_fn("log", move |value: f64| on.log(&Dynamic::from(value).to_string()));
+    let on = stage.clone();
     engine.on_print(move |text| on.log(text));
     let on = stage.clone();
     engine.on_debug(move |text, _, place| match (place.line(), place.position()) {

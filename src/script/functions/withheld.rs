@@ -4,11 +4,18 @@ use rhai::{Dynamic, Engine};
 
 use crate::script::stage::{Outcome, thrown};
 
+/// The functions' names, and what to know of each.
+pub const WITHHELD: [(&str, &str); 3] = [
+    ("sleep", "a script cannot sleep: it would hold up every connection of its shard"),
+    ("timestamp", "`timestamp` is withheld: `now` and `now_rfc3339` tell the time"),
+    ("exit", "use `return` instead of `exit`, which would end a call without its answer"),
+];
+
 pub fn register(engine: &mut Engine) {
-    // They would hold up every connection of the shard.
-    engine.register_fn("sleep", |_: i64| -> Outcome<()> { Err(thrown("a script cannot sleep")) });
-    engine.register_fn("sleep", |_: f64| -> Outcome<()> { Err(thrown("a script cannot sleep")) });
-    // Ends a call without its answer; `return` says what was meant.
-    engine.register_fn("exit", || -> Outcome<()> { Err(thrown("use `return` instead of `exit`")) });
-    engine.register_fn("exit", |_: Dynamic| -> Outcome<()> { Err(thrown("use `return` instead of `exit`")) });
+    let [sleep, timestamp, exit] = WITHHELD.map(|(_, why)| move || -> Outcome<()> { Err(thrown(why)) });
+    engine.register_fn("sleep", move |_: i64| sleep());
+    engine.register_fn("sleep", move |_: f64| sleep());
+    engine.register_fn("timestamp", timestamp);
+    engine.register_fn("exit", exit);
+    engine.register_fn("exit", move |_: Dynamic| exit());
 }

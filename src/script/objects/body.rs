@@ -3,6 +3,7 @@
 use rhai::Dynamic;
 
 use crate::http::fields::{Fields, Name};
+use crate::script::budget::Budget;
 use crate::script::functions::json;
 use crate::script::stage::{Outcome, bytes_of, text_or_blob, thrown};
 use crate::script::transaction::Content;
@@ -25,12 +26,11 @@ pub fn set(content: &mut Content, value: &Dynamic) -> Outcome<()> {
 }
 
 /// The body parsed; anew at each reading, so that what a script does to the value changes nothing unless assigned.
-pub fn get_json(content: &Content, whose: &str) -> Outcome<Dynamic> {
+pub fn get_json(content: &Content, whose: &str, budget: &Budget) -> Outcome<Dynamic> {
     match content.bytes.as_deref() {
         None | Some([]) => Ok(Dynamic::UNIT),
-        Some(bytes) => {
-            json::parse(bytes).map_err(|error| thrown(format!("the {whose} body is no JSON: {error}")))
-        }
+        Some(bytes) => json::parse(bytes, budget)
+            .map_err(|error| thrown(format!("the {whose} body is no JSON: {error}"))),
     }
 }
 

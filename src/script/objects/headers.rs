@@ -215,7 +215,7 @@ fn checked<'v>(name: &str, value: &'v str) -> Outcome<&'v [u8]> {
 }
 
 /// Numbers and booleans are written out; anything else that is no string is a mistake.
-fn plain(name: &str, value: &Dynamic) -> Outcome<String> {
+pub fn plain(name: &str, value: &Dynamic) -> Outcome<String> {
     let plain = value.is_string() || value.is_int() || value.is_float() || value.is_bool() || value.is_char();
     if plain {
         return Ok(value.to_string());

@@ -4,7 +4,6 @@
 mod body;
 mod headers;
 mod query;
-
 mod reply;
 mod request;
 mod response;

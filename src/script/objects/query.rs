@@ -20,9 +20,8 @@ pub fn to_map(query: &[u8]) -> Map {
 }
 
 fn append(values: &mut Dynamic, value: Dynamic) {
-    match values.as_array_mut() {
-        Ok(mut list) => return list.push(value),
-        Err(_) => {}
+    if let Ok(mut list) = values.as_array_mut() {
+        return list.push(value);
     }
     *values = Array::from([values.clone(), value]).into();
 }

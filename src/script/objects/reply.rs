@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use rhai::{Dynamic, Engine, Map};
 
+use super::headers::plain;
 use super::response::final_status;
 use crate::http::fields::{Fields, Name};
 use crate::http::hygiene;
@@ -68,8 +69,8 @@ fn add(fields: &mut Fields, name: &str, value: &Dynamic) -> Outcome<()> {
     }
     let mut values = Vec::new();
     match value.as_array_ref() {
-        Ok(list) => values.extend(list.iter().map(ToString::to_string)),
-        Err(_) => values.push(value.to_string()),
+        Ok(list) => values = list.iter().map(|value| plain(name, value)).collect::<Outcome<_>>()?,
+        Err(_) => values.push(plain(name, value)?),
     }
     for value in &values {
         let value = value.trim_ascii().as_bytes();

@@ -149,11 +149,12 @@ fn normal_path(path: &str) -> Outcome<Vec<u8>> {
 
 fn register_upstream(engine: &mut Engine, stage: &Rc<Stage>) {
     let on = stage.clone();
-    engine.register_get("upstream", move |_: &mut Request| {
+    engine.register_get("upstream", move |_: &mut Request| -> Dynamic {
         let (route, transaction) = (on.route.borrow(), on.transaction.borrow());
-        let route = route.as_ref()?;
-        let name = route.upstreams.get(transaction.edits.upstream.or(route.upstream)?)?;
-        Some(ImmutableString::from(&**name))
+        let name = route
+            .as_ref()
+            .and_then(|route| route.upstreams.get(transaction.edits.upstream.or(route.upstream)?));
+        name.map_or(Dynamic::UNIT, |name| (&**name).into())
     });
     let on = stage.clone();
     engine.register_set("upstream", move |_: &mut Request, name: &str| {
@@ -179,7 +180,7 @@ fn register_content(engine: &mut Engine, stage: &Rc<Stage>) {
     });
     let on = stage.clone();
     engine.register_get("json", move |_: &mut Request| {
-        body::get_json(&on.transaction.borrow().edits.request_body, "request")
+        body::get_json(&on.transaction.borrow().edits.request_body, "request", &on.budget)
     });
     let on = stage.clone();
     engine.register_set("json", move |_: &mut Request, value: Dynamic| {

@@ -45,7 +45,7 @@ fn register_content(engine: &mut Engine, stage: &Rc<Stage>) {
     });
     let on = stage.clone();
     engine.register_get("json", move |_: &mut Response| {
-        body::get_json(&on.transaction.borrow().edits.response_body, "response")
+        body::get_json(&on.transaction.borrow().edits.response_body, "response", &on.budget)
     });
     let on = stage.clone();
     engine.register_set("json", move |_: &mut Response, value: Dynamic| {

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::base::memory::Gauge;
 use crate::config::plan::{self, Action, HostHeader, OnError, PathEdit, Proxy, Respond, ScriptFile, Scripts};
 use crate::http::head::{self, HeadLimits};
 use crate::http::path;
 use crate::metrics::ScriptMetrics;
 
+mod fuzz;
 mod limits;
 mod messages;
 mod order;
@@ -19,12 +21,41 @@ mod problems;
 mod sandbox;
 mod vocabulary;
 
-/// A world whose clock stands still and whose ids count up.
-#[derive(Default)]
+/// A world whose ids count up, and whose clock stands still or moves on by a step each time it is looked at.
 struct TestWorld {
+    start: Instant,
+    looks: Cell<u32>,
+    step: Cell<Duration>,
+    memory: Gauge,
+    /// The most that was held at any look at the clock since [`TestWorld::watch`].
+    most_held: Cell<i64>,
     ids: Cell<u64>,
     lines: RefCell<Vec<String>>,
     counters: RefCell<HashMap<String, i64>>,
+}
+
+impl Default for TestWorld {
+    fn default() -> TestWorld {
+        TestWorld {
+            start: Instant::now(),
+            looks: Cell::default(),
+            step: Cell::default(),
+            memory: Gauge::of_this_thread(),
+            most_held: Cell::default(),
+            ids: Cell::default(),
+            lines: RefCell::default(),
+            counters: RefCell::default(),
+        }
+    }
+}
+
+impl TestWorld {
+    /// Measures from now on how much memory is held, at the most; answers with what is held now.
+    fn watch(&self) -> i64 {
+        let held = self.memory.bytes();
+        self.most_held.set(held);
+        held
+    }
 }
 
 impl World for TestWorld {
@@ -33,7 +64,9 @@ impl World for TestWorld {
     }
 
     fn instant(&self) -> Instant {
-        Instant::now()
+        self.most_held.set(self.most_held.get().max(self.memory.bytes()));
+        self.looks.set(self.looks.get() + 1);
+        self.start + self.step.get() * self.looks.get()
     }
 
     fn uuid(&self, out: &mut Vec<u8>) {
@@ -47,7 +80,10 @@ impl World for TestWorld {
     }
 
     fn add_to_counter(&self, name: &str, n: i64) -> bool {
-        *self.counters.borrow_mut().entry(name.to_owned()).or_default() += n;
+        assert!(name != "a broken one", "a native function that panics");
+        let mut counters = self.counters.borrow_mut();
+        let value = counters.entry(name.to_owned()).or_default();
+        *value = value.wrapping_add(n);
         name != "one too many"
     }
 
@@ -133,6 +169,20 @@ impl Fixture {
             Ok(Verdict::Answer(_)) => panic!("an answer"),
             Err(fault) => panic!("{fault}"),
         }
+    }
+
+    /// What ends `on_request`.
+    fn fault(&mut self) -> String {
+        match self.request_hook(Hook::Request) {
+            Ok(_) => panic!("no fault"),
+            Err(fault) => fault.to_string(),
+        }
+    }
+
+    /// The next request through the same engine.
+    fn next(&mut self, head_text: &str) {
+        self.transaction.begin();
+        request(&mut self.transaction, head_text);
     }
 
     /// What the script has left in `req.ctx.got`, as JSON.

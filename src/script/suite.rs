@@ -1,0 +1,82 @@
+//! Files of tests: their functions called one by one, in the language that scripts have.
+
+use std::sync::Arc;
+
+use rhai::{AST, Dynamic, EvalAltResult, Scope};
+
+use super::engine::Engine;
+use super::fault::Fault;
+use super::library::place_of;
+
+/// What the name of a test function begins with.
+const PREFIX: &str = "test_";
+
+/// A file of tests, compiled.
+pub struct Suite {
+    name: Arc<str>,
+    ast: AST,
+    /// In the order of the file.
+    pub tests: Vec<Test>,
+}
+
+/// One function of a suite.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Test {
+    /// Where it stands, from 1.
+    pub line: usize,
+    pub name: String,
+    /// It should have none.
+    parameters: usize,
+}
+
+impl Engine {
+    /// Compiles a file of tests; `name` stands for it in what goes wrong.
+    ///
+    /// # Errors
+    /// Text that is no script.
+    pub fn suite(&self, name: &str, text: &str) -> Result<Suite, Fault> {
+        let mut ast = self.rhai().compile(text).map_err(|error| Fault::of_parser(name, &error))?;
+        ast.set_source(name);
+        let is_test = |function: &rhai::ScriptFnMetadata<'_>| function.name.starts_with(PREFIX);
+        let mut tests: Vec<Test> = ast
+            .iter_functions()
+            .filter(is_test)
+            .map(|function| Test {
+                line: place_of(text, function.name).line().unwrap_or(0),
+                name: function.name.to_owned(),
+                parameters: function.params.len(),
+            })
+            .collect();
+        tests.sort();
+        Ok(Suite { name: name.into(), ast, tests })
+    }
+
+    /// Runs the file's top level, then the test.
+    ///
+    /// # Errors
+    /// What ended the test.
+    pub fn run_test(&self, suite: &Suite, test: &Test) -> Result<(), Fault> {
+        let at_test =
+            |message: String| Fault { script: suite.name.to_string(), line: test.line, column: 0, message };
+        if test.parameters != 0 {
+            return Err(at_test(format!("a test takes no parameters: write fn {}()", test.name)));
+        }
+        self.set_stage_for_test(suite.name.clone());
+        let run = self.rhai().call_fn::<Dynamic>(&mut Scope::new(), &suite.ast, &test.name, ());
+        match run {
+            Ok(_) => Ok(()),
+            Err(error) => Err(match error.unwrap_inner() {
+                EvalAltResult::ErrorTooManyOperations(_) => {
+                    at_test("the test was ended: it needs too many operations".to_owned())
+                }
+                EvalAltResult::ErrorTerminated(..) => {
+                    at_test("the test was ended: it takes too long, or holds too much memory".to_owned())
+                }
+                _ => match Fault::of_run(&suite.name, error) {
+                    Fault { line: 0, message, .. } => at_test(message),
+                    fault => fault,
+                },
+            }),
+        }
+    }
+}
