@@ -61,7 +61,10 @@ impl Live {
         let Generation { number, plan, table, .. } = generation;
         let old_upstreams = old.map_or(&[][..], |old| &old.upstreams);
         let upstreams = Upstream::build_all(&plan, old_upstreams, &around.metrics, around.seed);
-        let scripts = match old.filter(|old| old.plan.scripts == plan.scripts) {
+        // An engine's programs count for good in the metrics that they began with, and those of scripts which no
+        // route names are forgotten.
+        let same = |old: &&Live| old.plan.scripts == plan.scripts && named(&old.plan) == named(&plan);
+        let scripts = match old.filter(same) {
             Some(old) => old.scripts.clone(),
             None => Rc::new(script::Engine::new(&plan.scripts, around.world.clone())),
         };
@@ -92,12 +95,16 @@ impl Live {
             live.targets.iter().map(|target| (live.plan.name.clone(), target.url.clone())).collect()
         };
         let targets: HashSet<_> = self.upstreams.iter().flat_map(of_upstream).collect();
-        let scripts: HashSet<&str> =
-            self.plan.routes.iter().flat_map(|route| &route.scripts).map(|name| &**name).collect();
+        let scripts = named(&self.plan);
         metrics.retain_scripts(|script| scripts.contains(script));
         metrics.retain(
             |route| routes.contains(route),
             |upstream, target| targets.contains(&(upstream.into(), target.into())),
         );
     }
+}
+
+/// The scripts that routes name.
+fn named(plan: &Plan) -> HashSet<&str> {
+    plan.routes.iter().flat_map(|route| &route.scripts).map(|name| &**name).collect()
 }

@@ -113,11 +113,11 @@ fn register_target(engine: &mut Engine, stage: &Rc<Stage>) {
     engine.register_set("query", move |_: &mut Request, value: Map| {
         let mut transaction = on.transaction.borrow_mut();
         let old = transaction.edits.query.as_deref().unwrap_or_else(|| transaction.query());
-        let new = query::from_map(old, &value)?;
-        // Reading a member of `req.query` may end here as well.
-        if new == old {
+        // A method called on `req.query` ends here as well, whether it changed anything or not.
+        if query::is_same(old, &value) {
             return Ok(());
         }
+        let new = query::from_map(old, &value)?;
         on.before_upstream("`req.query`")?;
         if new.len() > MOST_TARGET_BYTES {
             return Err(thrown(format!("`req.query` would be longer than {MOST_TARGET_BYTES} bytes")));
