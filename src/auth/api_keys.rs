@@ -116,7 +116,13 @@ mod tests {
 
     fn consumer(name: &str, keys: &[&str]) -> Arc<Consumer> {
         let api_keys = keys.iter().map(|key| ApiKeyHash::parse(key).unwrap()).collect();
-        Arc::new(Consumer { name: name.into(), groups: vec![], permissions: vec![], api_keys, limits: vec![] })
+        Arc::new(Consumer {
+            name: name.into(),
+            groups: vec![],
+            permissions: vec![],
+            api_keys,
+            limits: vec![],
+        })
     }
 
     fn owner(consumers: &Consumers, dynamic: &DynamicKeys, key: &str) -> Option<String> {

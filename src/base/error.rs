@@ -142,7 +142,13 @@ pub struct Error {
 impl Error {
     /// A fault of the client's: never retried.
     pub fn client(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
-        Error { reason, source: Source::Client, retry: Retry::Never, detail: detail.into(), fields: Vec::new() }
+        Error {
+            reason,
+            source: Source::Client,
+            retry: Retry::Never,
+            detail: detail.into(),
+            fields: Vec::new(),
+        }
     }
 
     /// A fault of the upstream's.
@@ -152,7 +158,13 @@ impl Error {
 
     /// A fault of the gateway's own.
     pub fn gateway(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
-        Error { reason, source: Source::Gateway, retry: Retry::Never, detail: detail.into(), fields: Vec::new() }
+        Error {
+            reason,
+            source: Source::Gateway,
+            retry: Retry::Never,
+            detail: detail.into(),
+            fields: Vec::new(),
+        }
     }
 }
 

@@ -207,7 +207,17 @@ impl Fleet {
         let (sink, link) = (sink.clone(), link.clone());
         let replies = post.clone();
         link.join_shard(id, Box::new(move |reply| replies.send(Command::Store(reply)).is_ok()));
-        let seat = Seat { id, shards, core, driver: *driver, mailbox, sink, link, unknown_key: Box::new(|_| ()), started };
+        let seat = Seat {
+            id,
+            shards,
+            core,
+            driver: *driver,
+            mailbox,
+            sink,
+            link,
+            unknown_key: Box::new(|_| ()),
+            started,
+        };
         let first = current.generation_for(id)?;
         let events = events.clone();
         let body = move || {

@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::auth::keys::KeySet;
 use crate::config::plan::{Jwt, Route, ScriptFile, Scripts, Store};
 use crate::config::{self, Loaded, Outside, Problems, ScriptProblem, Shadow};
-use crate::auth::keys::KeySet;
 use crate::control::scripts;
 use crate::route::shadow::shadowed;
 use crate::script;

@@ -81,7 +81,8 @@ fn is_allowed(cors: &Cors, origin: &[u8]) -> bool {
                 .strip_prefix(scheme.as_bytes())
                 .and_then(|rest| rest.strip_suffix(domain.as_bytes()))
                 .unwrap_or_default();
-            let is_label_byte = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+            let is_label_byte =
+                |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
             !labels.is_empty() && labels.iter().all(is_label_byte)
         }
     })
@@ -134,7 +135,9 @@ mod tests {
             "Vary: accept\r\nVary: Origin\r\nAccess-Control-Allow-Origin: https://app.example.com\r\n\
              Access-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: x-total\r\n"
         );
-        for other in ["https://evil.example", "http://app.example.com", "https://app.example.com.evil", "null"] {
+        for other in
+            ["https://evil.example", "http://app.example.com", "https://app.example.com.evil", "null"]
+        {
             assert_eq!(told(&policy, other, &[]), "Vary: Origin\r\n", "{other}");
         }
     }
@@ -158,7 +161,12 @@ mod tests {
         for yes in ["https://a.example.com", "https://a.b.example.com"] {
             assert!(is_allowed(&policy, yes.as_bytes()), "{yes}");
         }
-        for no in ["https://.example.com", "https://example.com", "http://a.example.com", "https://evil/.example.com"] {
+        for no in [
+            "https://.example.com",
+            "https://example.com",
+            "http://a.example.com",
+            "https://evil/.example.com",
+        ] {
             assert!(!is_allowed(&policy, no.as_bytes()), "{no}");
         }
     }

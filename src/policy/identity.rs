@@ -29,9 +29,8 @@ impl Lookup for Credentials<'_> {
             }
             Place::Cookie(name) => {
                 let pairs = self.fields.all(Name::Cookie).flat_map(|line| line.split(|byte| *byte == b';'));
-                let of_name = |pair: &'a [u8]| {
-                    pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
-                };
+                let of_name =
+                    |pair: &'a [u8]| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=");
                 pairs.filter_map(of_name).for_each(|value| see(Cow::Borrowed(value)));
             }
             Place::Query(name) => {
@@ -77,7 +76,9 @@ fn unauthorized(denied: Denied) -> (Error, Option<usize>) {
     };
     // What exactly is wrong with a credential is for the log: a stranger could probe with it.
     let mut error = Error::gateway(reason, detail);
-    error.fields.extend(denied.challenges.iter().map(|challenge| ("WWW-Authenticate", (*challenge).to_owned())));
+    error
+        .fields
+        .extend(denied.challenges.iter().map(|challenge| ("WWW-Authenticate", (*challenge).to_owned())));
     (error, denied.unknown_key_of)
 }
 
@@ -86,7 +87,8 @@ fn introduce(identity: Identity, providers: &[Arc<Provider>], transaction: &mut 
     let Identity { method, consumer, claims } = identity;
     let fields = &mut transaction.request.fields;
     if let Some(consumer) = &consumer {
-        headers::of_consumer(consumer).for_each(|(name, value)| fields.set(name.as_bytes(), value.as_bytes()));
+        headers::of_consumer(consumer)
+            .for_each(|(name, value)| fields.set(name.as_bytes(), value.as_bytes()));
     }
     if let (Method::Jwt(index), Some(claims)) = (method, &claims) {
         let plan = providers[index].plan();

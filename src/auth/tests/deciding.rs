@@ -29,7 +29,8 @@ fn decide(methods: &[Method], request: &Request) -> Result<Identity, Denied> {
 
 fn decide_by(providers: &[Arc<Provider>], methods: &[Method], request: &Request) -> Result<Identity, Denied> {
     let api_keys = vec![ApiKeyHash::of(b"k-alice").unwrap()];
-    let alice = Consumer { name: "alice".into(), groups: vec![], permissions: vec![], api_keys, limits: vec![] };
+    let alice =
+        Consumer { name: "alice".into(), groups: vec![], permissions: vec![], api_keys, limits: vec![] };
     Gate {
         providers,
         consumers: &Consumers::build(&[Arc::new(alice)]).unwrap(),

@@ -86,8 +86,9 @@ fn register_facts(engine: &mut Engine, stage: &Rc<Stage>) {
 }
 
 fn consumer_map(consumer: &Consumer) -> Map {
-    let list =
-        |items: &[Arc<str>]| items.iter().map(|item| Dynamic::from(item.to_string())).collect::<rhai::Array>();
+    let list = |items: &[Arc<str>]| {
+        items.iter().map(|item| Dynamic::from(item.to_string())).collect::<rhai::Array>()
+    };
     Map::from([
         ("name".into(), consumer.name.to_string().into()),
         ("groups".into(), list(&consumer.groups).into()),
