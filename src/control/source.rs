@@ -6,9 +6,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::auth::keys::KeySet;
 use crate::config::plan::{Jwt, Route, ScriptFile, Scripts, Store};
 use crate::config::{self, Loaded, Outside, Problems, ScriptProblem, Shadow};
-use crate::control::scripts;
+use crate::control::{link, scripts};
 use crate::route::shadow::shadowed;
 use crate::script;
 
@@ -68,12 +69,12 @@ impl Outside for Machine {
         std::fs::read(path)
     }
 
-    fn check_store(&self, _: &Store) -> Result<(), String> {
-        Ok(())
+    fn check_store(&self, store: &Store) -> Result<(), String> {
+        link::remote(store).map(drop)
     }
 
-    fn check_jwt(&self, _: &Jwt) -> Result<(), String> {
-        Ok(())
+    fn check_jwt(&self, jwt: &Jwt) -> Result<(), String> {
+        KeySet::build(jwt).map(drop)
     }
 
     fn scripts(&self, dir: &Path) -> io::Result<Vec<ScriptFile>> {

@@ -1,10 +1,12 @@
 //! A generation as one shard serves by it. A request keeps the `Rc` it began with, so a reload never
 //! changes the rules under it.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::auth::jwt::Provider;
 use crate::config::{Plan, plan};
 use crate::metrics::{RouteMetrics, ShardMetrics};
 use crate::policy::hooks::Scripts;
@@ -22,6 +24,8 @@ pub struct Live {
     /// By the plan's indices, both.
     pub routes: Vec<LiveRoute>,
     pub upstreams: Vec<Rc<Upstream>>,
+    /// By the plan's indices; replaced when a JWK set was fetched.
+    pub providers: RefCell<Arc<[Arc<Provider>]>>,
     /// Kept over reloads that leave the scripts as they are.
     scripts: Rc<script::Engine>,
 }
@@ -51,7 +55,7 @@ impl Live {
         old: Option<&Live>,
         around: &Surroundings,
     ) -> Result<Live, script::Fault> {
-        let Generation { number, plan, table, .. } = generation;
+        let Generation { number, plan, table, providers, .. } = generation;
         let old_upstreams = old.map_or(&[][..], |old| &old.upstreams);
         let upstreams = Upstream::build_all(&plan, old_upstreams, &around.metrics, around.seed);
         let scripts = match old.filter(|old| old.plan.scripts == plan.scripts) {
@@ -64,7 +68,16 @@ impl Live {
             Ok(LiveRoute { plan: route.clone(), metrics: around.metrics.route(&route.name), chain })
         };
         let routes = plan.routes.iter().map(live_route).collect::<Result<_, script::Fault>>()?;
-        Ok(Live { number, plan, table, routes, upstreams, scripts })
+        let providers = RefCell::new(providers);
+        Ok(Live { number, plan, table, routes, upstreams, providers, scripts })
+    }
+
+    /// Takes providers with newer keys, if they are those of this generation.
+    pub fn renew_providers(&self, providers: Arc<[Arc<Provider>]>) {
+        let wanted = self.plan.jwts.iter().map(|jwt| &**jwt);
+        if providers.iter().map(|provider| provider.plan()).eq(wanted) {
+            self.providers.replace(providers);
+        }
     }
 
     /// The scripts of a route, by its index.

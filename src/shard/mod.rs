@@ -32,6 +32,7 @@ use crossbeam_channel::Sender;
 
 use crate::auth::api_keys::DynamicKeys;
 use crate::auth::cache::TokenCache;
+use crate::auth::jwt::Provider;
 use crate::base::id::Ids;
 use crate::config::{Plan, plan};
 use crate::log::batch::AccessLog;
@@ -63,6 +64,8 @@ pub struct Generation {
     /// This shard's private copy.
     pub table: Table,
     pub addresses: Arc<Addresses>,
+    /// Those of the plan's tokens, in its order.
+    pub providers: Arc<[Arc<Provider>]>,
     /// All listeners of this generation; those the shard has already are told by their address.
     pub listeners: Vec<Listener>,
 }
@@ -73,6 +76,8 @@ pub enum Command {
     Swap { generation: Box<Generation>, done: Sender<usize> },
     /// Names resolve differently now.
     Addresses(Arc<Addresses>),
+    /// A JWK set was fetched: all providers of the generation sent last, in the plan's order.
+    Providers(Arc<[Arc<Provider>]>),
     /// The store has news.
     Store(Reply),
     /// Send a copy of all counters.
@@ -92,6 +97,8 @@ pub struct Seat {
     pub mailbox: Mailbox<Command>,
     pub sink: Sink,
     pub link: Link,
+    /// Says that a token's key is not in the set of a provider, told by its index. Never blocks.
+    pub unknown_key: Box<dyn Fn(usize) + Send>,
     /// Gets the driver that won once the shard accepts, or why it cannot.
     pub started: Sender<Result<DriverKind, String>>,
 }

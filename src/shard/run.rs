@@ -170,6 +170,7 @@ async fn serve(
                     let _ = done.send(shard.id);
                 }
                 Command::Addresses(addresses) => drop(shard.addresses.replace(addresses)),
+                Command::Providers(providers) => shard.live().renew_providers(providers),
                 Command::Store(reply) => shard.hear(reply),
                 Command::Scrape(answer) => drop(answer.send(shard.scrape())),
             }
