@@ -28,7 +28,8 @@ pub fn start(source: Source, tell: impl FnOnce(Source, Answer) + Send + 'static)
         let fetch = || get(&source.url).and_then(|text| KeySet::from_jwks(&text, &source.algorithms));
         // Without an answer this set would never be fetched again.
         let answer = catch_unwind(fetch);
-        let answer = answer.unwrap_or_else(|_| Err("fetching it has met a defect of the gateway's own".into()));
+        let answer =
+            answer.unwrap_or_else(|_| Err("fetching it has met a defect of the gateway's own".into()));
         tell(source, answer);
     };
     thread::Builder::new().name("jwks".into()).spawn(body).map(drop)
