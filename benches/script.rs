@@ -95,6 +95,11 @@ fn chain(text: &str) -> (Engine, Chain) {
         deprecated: None,
         timeout: None,
         scripts: vec!["bench.rhai".into()],
+        ip: plan::IpRules::default(),
+        cors: None,
+        auth: Vec::new(),
+        require: plan::Require::default(),
+        rate_limits: Vec::new(),
         vars: Vec::new(),
     };
     let engine = Engine::new(&scripts, Rc::new(Still));

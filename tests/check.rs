@@ -98,3 +98,22 @@ fn the_starter_and_the_demo_pass_without_a_warning() {
         assert_eq!((code, err.as_str()), (Some(0), ""), "{file}");
     }
 }
+
+#[test]
+fn secrets_are_read_where_they_stand_and_never_printed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let key = dir.path().join("key");
+    std::fs::write(&key, "hush-hush\n").expect("it can be written");
+    let text = |file: &Path| {
+        let consumer = format!("[[consumer]]\nname = \"alice\"\napi_keys = [\"file:{}\"]\n", file.display());
+        let route = "[[route]]\nname = \"a\"\npath = \"/a\"\nrespond = {}\nauth = [\"key\"]\n";
+        format!("store.url = \"redis://me:hush-hush@127.0.0.1\"\n{consumer}{route}")
+    };
+    let (code, out, err) = check_text(&text(&key));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("1, with 1 API keys") && out.contains("/a -> respond 200; auth key"), "{out}");
+    assert!(!out.contains("hush"), "{out}");
+    let (code, _, err) = check_text(&text(&dir.path().join("none")));
+    assert_eq!(code, Some(1));
+    assert!(err.contains(":4:13") && err.contains("cannot read the file") && !err.contains("hush"), "{err}");
+}

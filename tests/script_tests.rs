@@ -280,7 +280,8 @@ fn bodies_are_decoded_framed_and_json_where_they_are_maps() {
 
         fn test_head_204_and_what_is_no_response() {
             let r = whole(#{ method: "HEAD", upstream: #{ body: "ho" } });
-            assert_eq([r.body, r.headers["content-length"]], ["", "2"]);
+            // How long the body would be that the hook makes of it, nobody knows.
+            assert_eq([r.body, r.headers["content-length"]], ["", ()]);
             assert_eq(whole(#{ upstream: #{ status: 204, body: "ho" } }).body, "");
             let r = whole(#{ upstream: #{ headers: #{ "content-length": "x" } } });
             assert_eq([r.status, r.reason], [502, "upstream_protocol"]);
@@ -350,7 +351,7 @@ fn a_test_that_runs_for_ever_is_ended() {
     let line = fails("loop {}");
     assert_eq!(
         line,
-        "FAILED scripts/tests/t.rhai:1: test_it: the test was ended: it needs too many operations"
+        "FAILED scripts/tests/t.rhai:1: test_it: the test was ended: it needs too many operations, too long, or too much memory"
     );
 }
 

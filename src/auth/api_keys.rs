@@ -116,7 +116,13 @@ mod tests {
 
     fn consumer(name: &str, keys: &[&str]) -> Arc<Consumer> {
         let api_keys = keys.iter().map(|key| ApiKeyHash::parse(key).unwrap()).collect();
-        Arc::new(Consumer { name: name.into(), groups: vec![], permissions: vec![], api_keys })
+        Arc::new(Consumer {
+            name: name.into(),
+            groups: vec![],
+            permissions: vec![],
+            api_keys,
+            limits: vec![],
+        })
     }
 
     fn owner(consumers: &Consumers, dynamic: &DynamicKeys, key: &str) -> Option<String> {
@@ -134,7 +140,7 @@ mod tests {
         }
         let hash_itself = [&hashed[..], &hashed[7..], "", "K1", "k1 ", &"k".repeat(513)];
         assert!(hash_itself.iter().all(|key| owner(&consumers, &dynamic, key).is_none()));
-        assert_eq!(consumers.by_name("bob").unwrap().name, "bob".into());
+        assert_eq!(consumers.by_name("bob").unwrap().name, Arc::<str>::from("bob"));
         assert!(consumers.by_name("carol").is_none());
     }
 

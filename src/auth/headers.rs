@@ -115,6 +115,7 @@ mod tests {
             groups: vec!["gold".into(), "beta".into()],
             permissions: vec![],
             api_keys: vec![],
+            limits: vec![],
         };
         let told: Vec<_> = of_consumer(&consumer).collect();
         assert_eq!(told, [(CONSUMER_NAME, "alice".into()), (CONSUMER_GROUPS, "gold,beta".into())]);

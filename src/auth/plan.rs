@@ -1,6 +1,6 @@
-//! What the configuration says about authentication.
+//! What the configuration says about authentication, under one name for this folder.
 
 pub use crate::config::plan::{
     ApiKeyHash, ApiKeys, Consumer, Jwt, JwtKey, Method, Place, Require, Secret, check_algorithms,
-    parse_algorithm, sha256, weak_secret,
+    parse_algorithm, sha256,
 };

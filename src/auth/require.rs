@@ -108,6 +108,7 @@ mod tests {
             groups: list(&["gold", "beta"]),
             permissions: list(&["read"]),
             api_keys: vec![],
+            limits: vec![],
         };
         let check = |groups: &[&str], permissions: &[&str], consumer| {
             let require =

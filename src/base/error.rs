@@ -7,6 +7,13 @@ use std::borrow::Cow;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     BadRequest,
+    NoCredentials,
+    InvalidToken,
+    TokenExpired,
+    InvalidApiKey,
+    /// The caller is known, but lacks something that the route requires.
+    Forbidden,
+    IpDenied,
     NoRoute,
     MethodNotAllowed,
     RequestTimeout,
@@ -31,8 +38,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics and tests.
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 23] = [
         Reason::BadRequest,
+        Reason::NoCredentials,
+        Reason::InvalidToken,
+        Reason::TokenExpired,
+        Reason::InvalidApiKey,
+        Reason::Forbidden,
+        Reason::IpDenied,
         Reason::NoRoute,
         Reason::MethodNotAllowed,
         Reason::RequestTimeout,
@@ -69,6 +82,12 @@ impl Reason {
     const fn row(self) -> (u16, &'static str, &'static str) {
         match self {
             Reason::BadRequest => (400, "bad_request", "Bad request"),
+            Reason::NoCredentials => (401, "no_credentials", "No token provided"),
+            Reason::InvalidToken => (401, "invalid_token", "Invalid token"),
+            Reason::TokenExpired => (401, "token_expired", "Token expired"),
+            Reason::InvalidApiKey => (401, "invalid_api_key", "Invalid API key"),
+            Reason::Forbidden => (403, "forbidden", "Forbidden"),
+            Reason::IpDenied => (403, "ip_denied", "Forbidden"),
             Reason::NoRoute => (404, "no_route", "Not found"),
             Reason::MethodNotAllowed => (405, "method_not_allowed", "Method not allowed"),
             Reason::RequestTimeout => (408, "request_timeout", "Request timeout"),
@@ -116,22 +135,36 @@ pub struct Error {
     pub retry: Retry,
     /// What exactly, for the log and (client errors only) for the answer's `detail`.
     pub detail: Cow<'static, str>,
+    /// What the answer's head says beside what every problem says.
+    pub fields: Vec<(&'static str, String)>,
 }
 
 impl Error {
     /// A fault of the client's: never retried.
     pub fn client(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
-        Error { reason, source: Source::Client, retry: Retry::Never, detail: detail.into() }
+        Error {
+            reason,
+            source: Source::Client,
+            retry: Retry::Never,
+            detail: detail.into(),
+            fields: Vec::new(),
+        }
     }
 
     /// A fault of the upstream's.
     pub fn upstream(reason: Reason, retry: Retry, detail: impl Into<Cow<'static, str>>) -> Error {
-        Error { reason, source: Source::Upstream, retry, detail: detail.into() }
+        Error { reason, source: Source::Upstream, retry, detail: detail.into(), fields: Vec::new() }
     }
 
     /// A fault of the gateway's own.
     pub fn gateway(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
-        Error { reason, source: Source::Gateway, retry: Retry::Never, detail: detail.into() }
+        Error {
+            reason,
+            source: Source::Gateway,
+            retry: Retry::Never,
+            detail: detail.into(),
+            fields: Vec::new(),
+        }
     }
 }
 

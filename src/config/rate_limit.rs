@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::plan::{LimitBy, LimitHeaders, LimitMode, OnStoreFailure, Rate, RateAlgorithm, RateLimit};
+use super::plan::{Dialect, LimitBy, LimitMode, OnStoreFailure, Rate, RateAlgorithm, RateLimit};
 use super::problems::{Fault, Problems, Span, quoted};
 use super::section::Section;
 use super::{edits, units};
@@ -51,9 +51,9 @@ fn rate_limit(table: &Section<'_>, problems: &mut Problems) -> RateLimit {
     let failures =
         [("local", OnStoreFailure::Local), ("allow", OnStoreFailure::Allow), ("deny", OnStoreFailure::Deny)];
     let headers = [
-        ("x-ratelimit", Some(LimitHeaders::XRateLimit)),
-        ("ietf", Some(LimitHeaders::Ietf)),
-        ("kong", Some(LimitHeaders::Kong)),
+        ("x-ratelimit", Some(Dialect::XRateLimit)),
+        ("ietf", Some(Dialect::Ietf)),
+        ("kong", Some(Dialect::Kong)),
         ("off", None),
     ];
     let by =
@@ -69,7 +69,7 @@ fn rate_limit(table: &Section<'_>, problems: &mut Problems) -> RateLimit {
         on_store_failure: table
             .choice("on_store_failure", &failures, problems)
             .unwrap_or(OnStoreFailure::Local),
-        headers: table.choice("headers", &headers, problems).unwrap_or(Some(LimitHeaders::XRateLimit)),
+        headers: table.choice("headers", &headers, problems).unwrap_or(Some(Dialect::XRateLimit)),
         dry_run: table.flag("dry_run").unwrap_or(false),
         before_auth: table.flag("before_auth").unwrap_or(false),
     };

@@ -17,7 +17,7 @@ pub fn config(store: Option<&Store>) -> Result<Config, Failure> {
 /// # Errors
 /// What is wrong with the URL, in words that show nothing of it.
 pub fn remote(store: &Store) -> Result<RemoteConfig, String> {
-    let url = store.url.text().ok_or("a store's URL is UTF-8")?;
+    let url = store.url.text().ok_or("it is not UTF-8")?;
     let address = Address::parse(url)?;
     Ok(RemoteConfig { address, timeout: store.timeout, key_prefix: store.key_prefix.to_string() })
 }

@@ -70,7 +70,11 @@ impl Outside for Machine {
     }
 
     fn check_store(&self, store: &Store) -> Result<(), String> {
-        link::remote(store).map(drop)
+        let address = link::remote(store)?.address;
+        match address.ca_file().map(|path| (path, std::fs::read(path))) {
+            Some((path, Err(error))) => Err(format!("cannot read {}: {error}", path.display())),
+            Some((_, Ok(_))) | None => Ok(()),
+        }
     }
 
     fn check_jwt(&self, jwt: &Jwt) -> Result<(), String> {

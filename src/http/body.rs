@@ -1,6 +1,6 @@
 //! Where a message body ends: counts or decodes what comes, whatever the framing, and never buffers.
 
-use super::chunked::Chunked;
+use super::chunked::{Chunked, Owned};
 use super::framing::Body;
 use super::head::HeadError;
 
@@ -39,6 +39,16 @@ impl BodyReader {
         };
         let done = matches!(framing, Framing::Length { left_bytes: 0 });
         BodyReader { framing, payload_bytes: 0, limit_bytes, done }
+    }
+
+    /// Refuses trailers of these names too.
+    pub fn without(self, owned: &Owned) -> BodyReader {
+        match self.framing {
+            Framing::Chunked(chunked) => {
+                BodyReader { framing: Framing::Chunked(chunked.without(owned)), ..self }
+            }
+            Framing::Length { .. } | Framing::UntilClose => self,
+        }
     }
 
     /// No body.

@@ -4,9 +4,10 @@
 //! what they do with it.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::head::HeadError;
-use super::hygiene::{is_forbidden_trailer, is_token_byte, is_value_byte};
+use super::hygiene::{is_forbidden_trailer, is_token_byte, is_value_byte, reads_as};
 
 /// Hex digits of a chunk size, leading zeros included: what fits into 64 bits.
 const MOST_SIZE_DIGITS: u8 = 16;
@@ -105,7 +106,12 @@ pub struct Chunked {
     trailer_limit: usize,
     name: [u8; NAME_BYTES],
     name_len: usize,
+    /// Names (lower case) that are forbidden as well.
+    owned: Option<Owned>,
 }
+
+/// Field names (lower case) in which the gateway alone speaks, beside those that it always does.
+pub type Owned = Arc<[Arc<str>]>;
 
 impl Chunked {
     /// `trailer_limit_bytes` bounds the trailer section, its line ends included, the final blank line not.
@@ -121,7 +127,13 @@ impl Chunked {
             trailer_limit: trailer_limit_bytes,
             name: [0; NAME_BYTES],
             name_len: 0,
+            owned: None,
         }
+    }
+
+    /// Refuses trailers of these names too.
+    pub fn without(self, owned: &Owned) -> Chunked {
+        Chunked { owned: (!owned.is_empty()).then(|| owned.clone()), ..self }
     }
 
     /// Takes the next bytes of the body, calling `data` for each run of payload in them. An error is final: every
@@ -248,7 +260,12 @@ impl Chunked {
             }
             (State::TrailerName, b':') => {
                 let name = self.name.get(..self.name_len).unwrap_or(&self.name);
-                if is_forbidden_trailer(name) {
+                let is_owned = |owned: &Arc<str>| {
+                    // Of a longer name than is kept, the beginning decides.
+                    let owned = owned.as_bytes();
+                    reads_as(name, &owned[..owned.len().min(NAME_BYTES)])
+                };
+                if is_forbidden_trailer(name) || self.owned.iter().flat_map(|owned| &**owned).any(is_owned) {
                     Err(Fault::ForbiddenTrailer)
                 } else {
                     Ok(State::TrailerValue)

@@ -4,21 +4,10 @@ use std::fmt::{self, Write};
 
 use super::level::Verdict;
 use super::rule::{Period, Rule};
+pub use crate::config::plan::Dialect;
 
 /// The largest integer of a structured field (RFC 9651, 3.3.1).
 const SF_INTEGER_MAX: u64 = 999_999_999_999_999;
-
-/// How limits are told to clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// `X-RateLimit-Limit`, `-Remaining`, `-Reset`, of the limit nearest to exhaustion.
-    XRateLimit,
-    /// `RateLimit-Policy`, `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10), of all limits.
-    Ietf,
-    /// `X-RateLimit-Limit-Minute` and `X-RateLimit-Remaining-Minute` of the limits per minute (or second, hour, day), as
-    /// Kong names them, and `RateLimit-Limit`, `-Remaining`, `-Reset` of the limit nearest to exhaustion.
-    Kong,
-}
 
 /// Where a request stands with one limit.
 #[derive(Clone, Copy, Debug)]

@@ -1,35 +1,10 @@
 //! What a limit allows.
 
+pub use crate::config::plan::{Period, RateAlgorithm as Algorithm};
+use crate::config::plan::{Rate, RateLimit};
+
 /// The most tokens a rule may allow in a period, and the largest burst.
-pub const TOKENS_MAX: u64 = 1_000_000_000;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    /// Tokens come back evenly, up to the burst.
-    TokenBucket,
-    /// All tokens come back at once, at each full second, minute, hour or day of Unix time (UTC).
-    FixedWindow,
-}
-
-/// The period of a rate. None is longer than a day: `lease.lua` counts on that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Period {
-    Second,
-    Minute,
-    Hour,
-    Day,
-}
-
-impl Period {
-    pub const fn ms(self) -> u64 {
-        match self {
-            Period::Second => 1_000,
-            Period::Minute => 60_000,
-            Period::Hour => 3_600_000,
-            Period::Day => 86_400_000,
-        }
-    }
-}
+pub const TOKENS_MAX: u64 = Rate::MOST_TOKENS;
 
 /// `tokens` per `period`, and at most `burst` at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +16,14 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// What a limit allows at a rate: its own, or what replaces it for a consumer.
+    pub fn of(limit: &RateLimit, rate: Rate) -> Rule {
+        match limit.algorithm {
+            Algorithm::TokenBucket => Rule::token_bucket(rate.tokens, rate.period, limit.burst_at(rate)),
+            Algorithm::FixedWindow => Rule::fixed_window(rate.tokens, rate.period),
+        }
+    }
+
     /// A token bucket that begins full. Both numbers are 1 to [`TOKENS_MAX`]; others are brought into that range.
     pub fn token_bucket(tokens: u64, period: Period, burst: u64) -> Rule {
         Rule {

@@ -41,6 +41,7 @@ pub fn problem(transaction: &mut Transaction, error: &Error, allow: &[u8]) -> Ve
     if error.reason == Reason::MethodNotAllowed {
         fields.add(b"Allow", allow);
     }
+    error.fields.iter().for_each(|(name, value)| fields.add(name.as_bytes(), value.as_bytes()));
     fields.add(b"X-Request-Id", id);
     document(error, id)
 }

@@ -1,15 +1,19 @@
 //! The response head as the client gets it.
 
-use super::edits;
+use super::{cors, edits};
 use crate::config::plan::Route;
 use crate::http::fields::{Fields, Name};
+use crate::script::Transaction;
 
 pub use super::onward::remove_hop_by_hop as clean;
 
 /// Rewrites the fields of a response that are [`clean`]: the request's id set, `deprecated` and `response_headers`
 /// applied.
-pub fn prepare(fields: &mut Fields, route: &Route, request_id: &[u8]) {
-    fields.put(Name::XRequestId, request_id);
+pub fn prepare(transaction: &mut Transaction, route: &Route) {
+    let Transaction { request, response, id, .. } = transaction;
+    let fields = &mut response.fields;
+    fields.put(Name::XRequestId, id);
+    tell(&request.fields, fields, route);
     if let Some(deprecated) = &route.deprecated {
         fields.set(b"Deprecation", deprecated.deprecation.as_bytes());
         if let Some(sunset) = &deprecated.sunset {
@@ -20,4 +24,11 @@ pub fn prepare(fields: &mut Fields, route: &Route, request_id: &[u8]) {
         }
     }
     edits::apply(&route.response_headers, fields);
+}
+
+/// What every response of a route says, the gateway's problems too.
+pub fn tell(request: &Fields, response: &mut Fields, route: &Route) {
+    if let Some(cors) = &route.cors {
+        cors::tell(cors, request, response);
+    }
 }

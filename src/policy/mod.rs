@@ -5,11 +5,14 @@
 //! gateway says; [`edits`], `request_headers`). On the way out: [`back::clean`], response scripts, [`back::prepare`]
 //! (the request's id, `deprecated`), [`edits`] (`response_headers`). [`answer`] is what the gateway itself says.
 
+pub mod access;
 pub mod answer;
 pub mod back;
 pub mod client;
+pub mod cors;
 pub mod edits;
 pub mod forward;
 pub mod hooks;
+pub mod identity;
 pub mod onward;
 pub mod scripted;

@@ -1,6 +1,8 @@
 //! The request head as the upstream gets it: hop-by-hop fields gone, the client's claims about itself
 //! replaced by what the gateway knows.
 
+use std::sync::Arc;
+
 use super::client::Client;
 use crate::http::fields::{FieldRef, Fields, Name};
 use crate::http::framing::{self, Body};
@@ -22,8 +24,9 @@ pub struct Onward<'a> {
 }
 
 /// Removes what a client may not say: hop-by-hop fields, those that `Connection` names, and those in which the
-/// gateway alone speaks.
-pub fn clean(fields: &mut Fields, client: Client) {
+/// gateway alone speaks; `owned` are those that the configuration adds.
+pub fn clean(fields: &mut Fields, client: Client, owned: &[Arc<str>]) {
+    super::identity::remove_owned(owned, fields);
     let nominated = Nominated::of(fields);
     fields.retain(|field| keeps(&field, client.trusted) && !nominated.has(field.name));
 }
@@ -122,7 +125,7 @@ mod tests {
             body: Body::None,
             upgrade: None,
         };
-        clean(&mut fields, onward.client);
+        clean(&mut fields, onward.client, &[]);
         prepare(&mut fields, &onward);
         let mut out = Vec::new();
         fields.write_to(&mut out);

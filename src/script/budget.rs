@@ -95,9 +95,9 @@ impl Budget {
         engine.on_progress(move |_| watch.look());
     }
 
-    /// A call begins at `now`.
-    pub fn begin(&self, now: Instant) {
-        self.began.set(Some(now));
+    /// A call begins. `now`: from when its time is counted, if it is.
+    pub fn begin(&self, now: Option<Instant>) {
+        self.began.set(now);
         self.began_bytes.set(self.memory.bytes());
         self.operations.set(0);
         self.read.set(0);

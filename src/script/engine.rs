@@ -64,7 +64,8 @@ impl Engine {
         })?;
         let ast = Library::compile(&self.rhai, file).map_err(|error| Fault::of_parser(name, &error))?;
         self.stage.captures.expect(&ast);
-        self.stage.budget.begin(self.stage.world.instant());
+        // By no clock: a shard that waits for its turn must not refuse what `check` has accepted.
+        self.stage.budget.begin(None);
         let module = Module::eval_ast_as_new(Scope::new(), &ast, &self.rhai);
         let module = module.map_err(|error| Fault::of_run(name, error))?;
         let metrics = self.stage.world.metrics(name);
@@ -89,7 +90,7 @@ impl Engine {
         stage.transaction.swap(&RefCell::new(std::mem::take(transaction)));
         stage.hook.set(Some(hook));
         self.set_scene(program, route);
-        stage.budget.begin(began);
+        stage.budget.begin(Some(began));
         let mut result = program.call(&self.rhai, hook);
         *transaction = stage.transaction.take();
         stage.hook.set(None);
@@ -129,7 +130,7 @@ impl Engine {
     /// A call begins in which there is no request.
     pub(super) fn set_stage_for_test(&self, file: Arc<str>) {
         *self.stage.script.borrow_mut() = file;
-        self.stage.budget.begin(self.stage.world.instant());
+        self.stage.budget.begin(Some(self.stage.world.instant()));
     }
 
     pub(super) fn rhai(&self) -> &rhai::Engine {

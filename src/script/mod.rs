@@ -30,4 +30,4 @@ pub use engine::Engine;
 pub use fault::Fault;
 pub use stage::{Hook, LogLine, World};
 pub use suite::{Suite, Test};
-pub use transaction::{Consumer, Content, Edits, Transaction};
+pub use transaction::{Content, Edits, Transaction};

@@ -66,12 +66,10 @@ impl Engine {
         match run {
             Ok(_) => Ok(()),
             Err(error) => Err(match error.unwrap_inner() {
-                EvalAltResult::ErrorTooManyOperations(_) => {
-                    at_test("the test was ended: it needs too many operations".to_owned())
-                }
-                EvalAltResult::ErrorTerminated(..) => {
-                    at_test("the test was ended: it takes too long, or holds too much memory".to_owned())
-                }
+                EvalAltResult::ErrorTerminated(..) => at_test(
+                    "the test was ended: it needs too many operations, too long, or too much memory"
+                        .to_owned(),
+                ),
                 _ => match Fault::of_run(&suite.name, error) {
                     Fault { line: 0, message, .. } => at_test(message),
                     fault => fault,

@@ -3,10 +3,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rhai::Dynamic;
 
+use crate::auth::jwt::Claims;
+use crate::config::plan::Consumer;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::route::Captures;
 
@@ -23,18 +26,10 @@ pub struct Transaction {
     pub captures: Captures,
     pub client_ip: IpAddr,
     /// The known client, once one is.
-    pub consumer: Option<Rc<Consumer>>,
+    pub consumer: Option<Arc<Consumer>>,
     /// The claims of a verified token.
-    pub claims: Option<Rc<serde_json::Value>>,
+    pub claims: Option<Rc<Claims>>,
     pub edits: Edits,
-}
-
-/// A known client, as `req.consumer` shows it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Consumer {
-    pub name: String,
-    pub groups: Vec<String>,
-    pub permissions: Vec<String>,
 }
 
 /// What scripts have made of a request and its response beyond their heads.

@@ -11,13 +11,13 @@ use super::scratch::Scratch;
 use super::{Shard, connection};
 use crate::base::error::{Error, Reason, Source};
 use crate::base::time::imf_fixdate;
-use crate::config::plan::{Redirect, Respond, Route};
+use crate::config::plan::{Cors, Redirect, Respond, Route};
 use crate::http::fields::{Fields, Name};
 use crate::http::head::{Method, Version};
 use crate::http::write;
 use crate::net::Socket;
 use crate::policy::hooks::Scripts;
-use crate::policy::{answer, back, scripted};
+use crate::policy::{answer, back, cors, scripted};
 use crate::script::Transaction;
 
 /// How long a client that is refused for lack of room may take to accept that.
@@ -54,6 +54,10 @@ pub async fn refuse(
         connection.shard.ids.borrow_mut().write(&mut transaction.id);
     }
     let body = answer::problem(transaction, &error, onward);
+    if let Some(route) = record.route {
+        let Transaction { request, response, .. } = &mut *transaction;
+        back::tell(&request.fields, &mut response.fields, &record.live.routes[route].plan);
+    }
     // After a head or body that made no sense, nothing that follows does.
     record.keep_alive &= !matches!(
         error.reason,
@@ -65,6 +69,22 @@ pub async fn refuse(
             | Reason::Overloaded
     );
     send(connection, scratch, record, &body).await.unwrap_or(Next::Close)
+}
+
+/// The answer to a preflight.
+///
+/// # Errors
+/// When the client has gone.
+pub async fn preflight(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    record: &mut Record,
+    cors: &Cors,
+) -> Result<Next, Error> {
+    let Transaction { request, response, id, .. } = &mut scratch.transaction;
+    cors::answer(cors, &request.fields, response);
+    response.fields.put(Name::XRequestId, id);
+    send(connection, scratch, record, b"").await
 }
 
 /// A route's `respond`.
@@ -109,9 +129,9 @@ pub async fn scripted(
     record: &mut Record,
     route: &Route,
 ) -> Result<Next, Error> {
-    let Transaction { response, edits, id, .. } = &mut scratch.transaction;
-    let body = edits.response_body.take_changed().unwrap_or_default();
-    back::prepare(&mut response.fields, route, id);
+    let transaction = &mut scratch.transaction;
+    let body = transaction.edits.response_body.take_changed().unwrap_or_default();
+    back::prepare(transaction, route);
     send(connection, scratch, record, &body).await
 }
 
@@ -129,7 +149,7 @@ async fn own(
         Some(scripts) => scripts.on_own(transaction, body)?,
         None => None,
     };
-    back::prepare(&mut transaction.response.fields, route, &transaction.id);
+    back::prepare(transaction, route);
     send(connection, scratch, record, changed.as_deref().unwrap_or(body)).await
 }
 

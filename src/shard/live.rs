@@ -6,10 +6,13 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::auth::api_keys::Consumers;
 use crate::auth::jwt::Provider;
 use crate::config::{Plan, plan};
+use crate::http::chunked::Owned;
 use crate::metrics::{RouteMetrics, ShardMetrics};
 use crate::policy::hooks::Scripts;
+use crate::policy::identity;
 use crate::route::Table;
 use crate::script::{self, Chain};
 use crate::upstream::Upstream;
@@ -26,6 +29,10 @@ pub struct Live {
     pub upstreams: Vec<Rc<Upstream>>,
     /// By the plan's indices; replaced when a JWK set was fetched.
     pub providers: RefCell<Arc<[Arc<Provider>]>>,
+    /// Who may be calling.
+    pub consumers: Consumers,
+    /// Request headers in which the gateway tells of claims.
+    pub owned: Owned,
     /// Kept over reloads that leave the scripts as they are.
     scripts: Rc<script::Engine>,
 }
@@ -58,7 +65,10 @@ impl Live {
         let Generation { number, plan, table, providers, .. } = generation;
         let old_upstreams = old.map_or(&[][..], |old| &old.upstreams);
         let upstreams = Upstream::build_all(&plan, old_upstreams, &around.metrics, around.seed);
-        let scripts = match old.filter(|old| old.plan.scripts == plan.scripts) {
+        // An engine's programs count for good in the metrics that they began with, and those of scripts which no
+        // route names are forgotten.
+        let same = |old: &&Live| old.plan.scripts == plan.scripts && named(&old.plan) == named(&plan);
+        let scripts = match old.filter(same) {
             Some(old) => old.scripts.clone(),
             None => Rc::new(script::Engine::new(&plan.scripts, around.world.clone())),
         };
@@ -68,8 +78,11 @@ impl Live {
             Ok(LiveRoute { plan: route.clone(), metrics: around.metrics.route(&route.name), chain })
         };
         let routes = plan.routes.iter().map(live_route).collect::<Result<_, script::Fault>>()?;
+        // Names and keys were held against each other when the configuration was checked.
+        let consumers = Consumers::build(&plan.consumers).unwrap_or_default();
+        let owned = identity::owned_names(plan.jwts.iter().map(|jwt| &**jwt)).into();
         let providers = RefCell::new(providers);
-        Ok(Live { number, plan, table, routes, upstreams, providers, scripts })
+        Ok(Live { number, plan, table, routes, upstreams, providers, consumers, owned, scripts })
     }
 
     /// Takes providers with newer keys, if they are those of this generation.
@@ -95,12 +108,16 @@ impl Live {
             live.targets.iter().map(|target| (live.plan.name.clone(), target.url.clone())).collect()
         };
         let targets: HashSet<_> = self.upstreams.iter().flat_map(of_upstream).collect();
-        let scripts: HashSet<&str> =
-            self.plan.routes.iter().flat_map(|route| &route.scripts).map(|name| &**name).collect();
+        let scripts = named(&self.plan);
         metrics.retain_scripts(|script| scripts.contains(script));
         metrics.retain(
             |route| routes.contains(route),
             |upstream, target| targets.contains(&(upstream.into(), target.into())),
         );
     }
+}
+
+/// The scripts that routes name.
+fn named(plan: &Plan) -> HashSet<&str> {
+    plan.routes.iter().flat_map(|route| &route.scripts).map(|name| &**name).collect()
 }

@@ -64,7 +64,7 @@ pub struct Generation {
     /// This shard's private copy.
     pub table: Table,
     pub addresses: Arc<Addresses>,
-    /// Those of the plan's tokens, in its order.
+    /// Who signs tokens, by the plan's indices.
     pub providers: Arc<[Arc<Provider>]>,
     /// All listeners of this generation; those the shard has already are told by their address.
     pub listeners: Vec<Listener>,
@@ -120,6 +120,8 @@ struct Shard {
     dynamic_keys: RefCell<DynamicKeys>,
     /// Tokens that were verified.
     tokens: RefCell<TokenCache>,
+    /// Told of a provider whose key set lacks a token's key.
+    unknown_key: Box<dyn Fn(usize) + Send>,
     live: RefCell<Rc<Live>>,
     addresses: RefCell<Arc<Addresses>>,
     #[expect(clippy::vec_box, reason = "moved out and in for every request: a pointer, not 500 bytes")]

@@ -98,7 +98,7 @@ impl Record {
             route: route.map(|route| &*route.plan.name),
             upstream: self.upstream.as_ref().map(|upstream| &*upstream.plan.name),
             target: self.target.as_ref().map(|target| &*target.url),
-            consumer: None,
+            consumer: scratch.transaction.consumer.as_ref().map(|consumer| &*consumer.name),
             duration,
             upstream_time: self.upstream_time,
             bytes_in: self.bytes_in.get(),

@@ -1,10 +1,14 @@
 //! One request: its head read and refused or understood, its route found, its action taken, its end recorded.
 
+use std::time::Instant;
+
 use super::connection::{Connection, Next, refusal};
+use super::live::Live;
 use super::record::Record;
 use super::scratch::Scratch;
 use super::scripted::{self, Outcome, Whole};
-use super::{answer, exchange};
+use super::{Shard, answer, exchange};
+use crate::auth::decide::Gate;
 use crate::base::error::{Error, Reason};
 use crate::base::fault::{self, Fault};
 use crate::config::plan::{self, Action};
@@ -14,7 +18,7 @@ use crate::http::framing::{self, Body};
 use crate::http::head::{self, HeadLimits, Method};
 use crate::http::{host, path};
 use crate::policy::client::Client;
-use crate::policy::onward;
+use crate::policy::{access, cors, identity, onward};
 use crate::route::{self, Found};
 use crate::script::Transaction;
 
@@ -60,13 +64,22 @@ async fn handle(
         Some(Fault::Shard) => connection.shard.doomed.set(true),
         None => {}
     }
-    let route = find_route(&live.table, scratch)?;
+    let route = find_route(&live, scratch)?;
     record.route = Some(route);
     let scripts = live.scripts_of(route);
     let route: &plan::Route = &live.routes[route].plan;
 
     // The route's steps, in order.
-    onward::clean(&mut scratch.transaction.request.fields, asked.client);
+    access::check(&route.ip, asked.client.ip)?;
+    if let Some(cors) = &route.cors
+        && cors::preflight(&scratch.transaction.request).is_some()
+    {
+        return answer::preflight(connection, scratch, record, cors).await.map(Some);
+    }
+    onward::clean(&mut scratch.transaction.request.fields, asked.client, &live.owned);
+    if !route.auth.is_empty() {
+        identify(&connection.shard, &live, route, &mut scratch.transaction)?;
+    }
     if let Some(scripts) = scripts
         && scripted::request(connection, scratch, record, scripts, &mut asked).await? == Outcome::Answered
     {
@@ -85,6 +98,29 @@ async fn handle(
         }
     }
     .map(Some)
+}
+
+/// `auth`, then `require`.
+fn identify(
+    shard: &Shard,
+    live: &Live,
+    route: &plan::Route,
+    transaction: &mut Transaction,
+) -> Result<(), Error> {
+    let mut gate = Gate {
+        providers: &live.providers.borrow(),
+        consumers: &live.consumers,
+        dynamic_keys: &shard.dynamic_keys.borrow(),
+        key_places: &live.plan.api_keys.from,
+        tokens: &mut shard.tokens.borrow_mut(),
+    };
+    let now_s = shard.clock.unix_ms(Instant::now()) / 1000;
+    identity::check(&mut gate, route, transaction, now_s).map_err(|(error, unknown_key_of)| {
+        if let Some(provider) = unknown_key_of {
+            (shard.unknown_key)(provider);
+        }
+        error
+    })
 }
 
 /// What a request asks for, beyond its fields.
@@ -109,7 +145,8 @@ fn understand(
     let Scratch { transaction, client_host, .. } = scratch;
     let request = &transaction.request;
     let body = framing::request_body(request).map_err(refusal)?;
-    connection.body = BodyReader::new(body, limits.body_bytes, limits.header_bytes);
+    connection.body =
+        BodyReader::new(body, limits.body_bytes, limits.header_bytes).without(&record.live.owned);
     record.keep_alive = framing::wants_keep_alive(request.version(), &request.fields);
 
     let trusted_proxies = &record.live.plan.server.trusted_proxies;
@@ -146,22 +183,30 @@ impl route::HeaderLookup for FieldLookup<'_> {
     }
 }
 
-fn find_route(table: &route::Table, scratch: &mut Scratch) -> Result<usize, Error> {
+/// The route of a request. A preflight goes to the route of what it asks for, if that answers preflights.
+fn find_route(live: &Live, scratch: &mut Scratch) -> Result<usize, Error> {
     let Scratch { transaction, onward, .. } = scratch;
     let Transaction { request, host, target, path_bytes, captures, .. } = transaction;
-    let asked = route::Request {
+    let mut asked = route::Request {
         host,
         path: &target[..*path_bytes],
         query: target.get(*path_bytes + 1..).unwrap_or_default(),
         method: request.method_bytes(),
         header: &FieldLookup(&request.fields),
     };
-    match table.find(&asked, captures) {
+    if let Some(method) = cors::preflight(request) {
+        let of_itself = std::mem::replace(&mut asked.method, method);
+        match live.table.find(&asked, captures) {
+            Found::Route(route) if live.routes[route].plan.cors.is_some() => return Ok(route),
+            _ => asked.method = of_itself,
+        }
+    }
+    match live.table.find(&asked, captures) {
         Found::Route(route) => Ok(route),
         Found::None => Err(Error::client(Reason::NoRoute, "no route matches this host and path")),
         Found::MethodNotAllowed => {
             // The answer's `Allow` travels in the room for a target that will not be needed.
-            table.allowed(&asked, onward);
+            live.table.allowed(&asked, onward);
             Err(Error::client(Reason::MethodNotAllowed, "no route for this path takes this method"))
         }
     }

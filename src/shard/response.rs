@@ -296,8 +296,8 @@ impl Responder<'_> {
     }
 
     fn write_head(&self, transaction: &mut Transaction, mode: Mode, keep_alive: bool, out: &mut Vec<u8>) {
-        let Transaction { response: head, id, .. } = transaction;
-        back::prepare(&mut head.fields, self.exchange.route, id);
+        back::prepare(transaction, self.exchange.route);
+        let head = &mut transaction.response;
         if head.status() == 204 {
             head.fields.remove_id(Name::ContentLength);
         }
@@ -318,15 +318,15 @@ impl Responder<'_> {
         mut arrived: Vec<u8>,
         record: &mut Record,
     ) -> Result<End, Error> {
-        let Transaction { response: head, id, .. } = transaction;
-        let protocol = head.fields.find(b"upgrade").map(<[u8]>::to_vec);
+        let protocol = transaction.response.fields.find(b"upgrade").map(<[u8]>::to_vec);
         let (true, false, Some(protocol)) = (self.exchange.upgrade, self.pumping.get(), protocol) else {
             let detail = "101 that nobody asked for";
             return Err(Error::upstream(Reason::UpstreamProtocol, Retry::Never, detail));
         };
         self.upstream.slot().disarm(Way::Read);
-        back::clean(&mut head.fields);
-        back::prepare(&mut head.fields, self.exchange.route, id);
+        back::clean(&mut transaction.response.fields);
+        back::prepare(transaction, self.exchange.route);
+        let head = &mut transaction.response;
         head.fields.remove_id(Name::ContentLength);
         let mut out = self.exchange.shard.buffers.small();
         write::status_line(&mut out, 101, head.reason());

@@ -136,14 +136,14 @@ async fn clear_away(deadlines: &Deadlines, acceptors: &Acceptors) {
 }
 
 async fn serve(
-    seat: Seat,
+    mut seat: Seat,
     mut first: Generation,
     kind: DriverKind,
     deadlines: Rc<Deadlines>,
     acceptors: Rc<Acceptors>,
 ) {
     let listeners = std::mem::take(&mut first.listeners);
-    let shard = match Shard::new(&seat, first, deadlines) {
+    let shard = match Shard::new(&mut seat, first, deadlines) {
         Ok(shard) => Rc::new(shard),
         Err(fault) => {
             let _ = seat.started.send(Err(format!("script {fault}")));
@@ -186,7 +186,7 @@ async fn serve(
 }
 
 impl Shard {
-    fn new(seat: &Seat, first: Generation, deadlines: Rc<Deadlines>) -> Result<Shard, script::Fault> {
+    fn new(seat: &mut Seat, first: Generation, deadlines: Rc<Deadlines>) -> Result<Shard, script::Fault> {
         use std::hash::{BuildHasher, RandomState};
         let seed = RandomState::new().hash_one(seat.id);
         let metrics = Rc::new(ShardMetrics::new(seat.id));
@@ -214,6 +214,7 @@ impl Shard {
             counters: world.counters.clone(),
             surroundings,
             dynamic_keys: RefCell::default(),
+            unknown_key: std::mem::replace(&mut seat.unknown_key, Box::new(|_| ())),
             tokens: RefCell::new(TokenCache::new(TokenCache::MOST_ENTRIES, TokenCache::MOST_BYTES)),
             live: RefCell::new(Rc::new(live)),
             addresses: RefCell::new(addresses),

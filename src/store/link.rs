@@ -16,7 +16,7 @@ use super::snapshot::Snapshot;
 pub(super) const WAITING_MAX: usize = 16 * 1024;
 
 /// Where the shared view lives.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Config {
     /// In this process.
     #[default]

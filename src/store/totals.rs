@@ -71,6 +71,11 @@ impl Totals {
         self.offered.is_some() || !self.unsent.is_empty()
     }
 
+    /// Whether a batch is offered that is not settled.
+    pub fn is_offered(&self) -> bool {
+        self.offered.is_some()
+    }
+
     /// What to offer to the store: the same again until it is settled.
     pub fn offer(&mut self) -> Option<Batch> {
         if self.offered.is_none() && !self.unsent.is_empty() {

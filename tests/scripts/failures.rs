@@ -108,12 +108,12 @@ fn endless_loops_end_and_others_on_the_shard_are_served() {
         }
         let mut gateway = builder.start(&toml);
         let mut other = gateway.connect();
-        for at in 0..bodies.len() {
+        for (at, body) in bodies.iter().enumerate() {
             let mut client = gateway.connect();
             client.send(format!("GET /{at}.rhai HTTP/1.1\r\nHost: t\r\n\r\n").repeat(3));
             assert_eq!(other.exchange(GET).status(), 200);
             for _ in 0..3 {
-                assert_eq!(client.response().status(), 500, "{}", bodies[at]);
+                assert_eq!(client.response().status(), 500, "{body}");
             }
         }
         assert!(gateway.is_running());

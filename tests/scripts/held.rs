@@ -10,16 +10,19 @@ use crate::{GET, mirror, post, reason, route_to, with_script};
 const MANY: usize = 300;
 
 fn start(driver: &str, origin: &Origin, script: &str) -> Gateway {
-    let toml = format!("[scripts]\nmax_body = \"1KiB\"\n{}", route_to(origin, ""));
+    // Nobody is to be timed out before the test is done with it.
+    let limits = "[server.limits]\nbody_timeout = \"5m\"\n[scripts]\nmax_body = \"1KiB\"";
+    let toml = format!("{limits}\n{}", route_to(origin, ""));
     with_script(script).driver(driver).start(&toml)
 }
 
 /// Sends most of a body on each of many connections, until one is refused.
 fn fill(gateway: &Gateway) -> Vec<Client> {
+    let most = post("", &"x".repeat(1024));
     let mut held = Vec::new();
     for _ in 0..MANY {
         let mut client = gateway.connect().resetting();
-        client.send_taken(&post("", &"x".repeat(1024))[..post("", &"x".repeat(1024)).len() - 1]);
+        client.send(&most[..most.len() - 1]);
         held.push(client);
     }
     held

@@ -15,6 +15,7 @@ mod request;
 mod request_body;
 mod response_body;
 mod rewritten;
+mod sequences;
 mod streaming;
 
 use common::{Builder, Gateway, Message, Origin, proxy_with};

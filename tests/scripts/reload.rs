@@ -130,3 +130,34 @@ fn a_changed_import_and_changed_limits_are_followed() {
     reload(&gateway);
     assert_eq!(gateway.exchange(GET).status(), 500);
 }
+
+#[test]
+fn a_script_that_a_route_gets_back_is_counted_again() {
+    let origin = mirror();
+    let routes = |first: &str| {
+        format!(
+            "[upstream.origin]\ntargets = [\"{}\"]\n\
+             [[route]]\nname = \"one\"\npath = \"/one\"\nupstream = \"origin\"\n{first}\
+             [[route]]\nname = \"two\"\npath = \"/two\"\nupstream = \"origin\"\nscripts = [\"b.rhai\"]\n",
+            origin.url()
+        )
+    };
+    let with = routes("scripts = [\"a.rhai\"]\n");
+    let hook = "fn on_request(req) { if req.query.fail != () { throw \"no\"; } }";
+    let gateway = with_script(hook).file("scripts/b.rhai", hook).start(&with);
+    let calls = |script: &str| {
+        gateway.metric("ringway_script_operations_count", &format!("script=\"{script}\",hook=\"on_request\""))
+    };
+    assert_eq!((gateway.get("/one").status(), gateway.get("/two").status()), (200, 200));
+    assert_eq!((calls("a.rhai"), calls("b.rhai")), (1.0, 1.0));
+    gateway.write_config(&routes(""));
+    reload(&gateway);
+    assert_eq!((gateway.get("/one").status(), gateway.get("/two").status()), (200, 200));
+    assert_eq!((calls("a.rhai"), calls("b.rhai")), (0.0, 2.0));
+    gateway.write_config(&with);
+    reload(&gateway);
+    assert_eq!((gateway.get("/one").status(), gateway.get("/two").status()), (200, 200));
+    assert_eq!((calls("a.rhai"), calls("b.rhai")), (1.0, 3.0));
+    assert_eq!(gateway.get("/one?fail=1").status(), 500);
+    assert_eq!(gateway.metric("ringway_script_errors_total", "script=\"a.rhai\""), 1.0);
+}

@@ -188,3 +188,58 @@ fn what_the_gateway_says_of_a_request_is_not_for_scripts_to_change() {
         assert_eq!(origin.connections(), 0, "{name}");
     }
 }
+
+#[test]
+fn a_query_that_is_only_read_goes_on_as_it_came_and_can_be_read_in_every_hook() {
+    let script = r#"
+        fn on_request(req) { req.ctx.a = [req.query.a, req.query.len(), "a" in req.query, req.query["x"]]; }
+        fn on_response(req, res) {
+            res.headers["x-a"] = `${req.query.a}/${req.query.len()}/${"a" in req.query}/${req.query["x"]}`;
+            res.headers["x-path"] = req.path + req.params.rest + req.upstream;
+        }
+        fn on_log(req, res) { log(`read ${req.query.a} ${req.headers["x-b"]}`); }
+    "#;
+    let request_hook = script.find("fn on_response").expect("it is there");
+    for script in [script, &script[request_hook..]] {
+        let origin = Origin::echo();
+        let gateway = scripted(&origin, script);
+        for query in [
+            "?a=",
+            "?a",
+            "?",
+            "?a=1&&b=2",
+            "?&a=1",
+            "?a=1&",
+            "?a=%41+b&A=%zz&=x",
+            "?a=1&a=2",
+            "?a=\u{e4}",
+            "?%61=1",
+        ] {
+            let answer = gateway.get(&format!("/p{query}"));
+            assert_eq!(answer.status(), 200, "{query}");
+            let target: String = answer.echoed().target().to_owned();
+            let sent: String = format!("/p{query}").bytes().map(char::from).collect();
+            assert_eq!(target, sent);
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_request_that_are_maps_and_arrays_can_be_read_after_it_was_sent() {
+    let script = r#"
+        fn on_response(req, res) {
+            let h = req.headers;
+            res.headers["x-a"] = h["x-a"] + h.names().len + h.all("x-a").len;
+            res.headers["x-p"] = req.params["rest"] + req.params.len() + (req.ctx.len());
+            req.ctx.list = [1, 2];
+            req.ctx.list.push(3);
+            req.ctx.map = #{ a: #{ b: 1 } };
+            req.ctx.map.a.b += 1;
+            res.headers["x-c"] = `${req.ctx.list.len} ${req.ctx.map.a.b}`;
+        }
+    "#;
+    let origin = Origin::echo();
+    let answer = scripted(&origin, script).exchange("GET /p/q HTTP/1.1\r\nHost: t\r\nX-A: v\r\n\r\n");
+    assert_eq!((answer.status(), answer.field("x-c")), (200, Some("3 2")));
+    assert_eq!(answer.field("x-p"), Some("p/q10"));
+}

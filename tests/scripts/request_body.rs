@@ -31,6 +31,7 @@ fn a_body_comes_whole_to_the_hook_and_on_to_the_origin() {
         for body in ["hello", "hello", "", "last!"] {
             assert_eq!(client.response().text(), body, "{driver}");
         }
+        assert_eq!(origin.connections(), 1);
         client.send_bytewise(chunked);
         assert_eq!(client.response().text(), "hello");
         client.expect_silence();
@@ -42,7 +43,6 @@ fn a_body_comes_whole_to_the_hook_and_on_to_the_origin() {
             assert!(!request.has("transfer-encoding") && !request.has("trailer"));
         }
         assert!(!requests[2].has("content-length"));
-        assert_eq!(origin.connections(), 1);
     }
 }
 
@@ -143,6 +143,7 @@ fn a_client_that_stalls_in_its_body_is_408_and_one_that_leaves_is_499() {
         let answer = client.exchange(part);
         assert_eq!(answer.status(), 408);
         client.expect_closed();
+        let gateway = with_script(READ).driver(driver).start(&route_to(&origin, ""));
         let end: [fn(Client); 2] = [Client::reset, drop];
         for leave in end {
             let mut client = gateway.connect();
@@ -292,5 +293,37 @@ fn an_origin_that_sends_while_it_reads_does_not_block_a_large_body() {
         client.send(format!("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n", body.len()));
         client.send(&body);
         assert!(client.response().body == body, "{driver}");
+    }
+}
+
+#[test]
+fn a_drain_waits_for_a_body_that_is_being_read_and_ends_its_connection() {
+    let origin = mirror();
+    let mut gateway = scripted(&origin, READ);
+    let mut client = gateway.connect();
+    client.send_taken("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nhello");
+    gateway.signal("TERM");
+    gateway.wait_for_message("drain");
+    let answer = client.send("world").response();
+    assert_eq!(answer.text(), "helloworld");
+    assert!(answer.connection_lists("close"));
+    client.expect_closed();
+    assert!(gateway.wait_for_exit(crate::common::DEADLINE).success());
+}
+
+#[test]
+fn the_bytes_of_a_body_are_counted_once() {
+    for (hook, size) in
+        [("fn on_request_body(req) { }", 100_000), ("fn on_request(req) { req.body = \"x\"; }", 100_000)]
+    {
+        let origin = mirror();
+        let gateway = scripted(&origin, hook);
+        let request = post("", &"x".repeat(size));
+        let mut client = gateway.connect();
+        client.send(&request);
+        let answered = client.response().body.len();
+        let line = gateway.wait_for_log(|_| true);
+        assert_eq!(line["bytes_in"], request.len());
+        assert!(line["bytes_out"].as_u64().is_some_and(|bytes| bytes > answered as u64));
     }
 }

@@ -29,7 +29,8 @@ fn decide(methods: &[Method], request: &Request) -> Result<Identity, Denied> {
 
 fn decide_by(providers: &[Arc<Provider>], methods: &[Method], request: &Request) -> Result<Identity, Denied> {
     let api_keys = vec![ApiKeyHash::of(b"k-alice").unwrap()];
-    let alice = Consumer { name: "alice".into(), groups: vec![], permissions: vec![], api_keys };
+    let alice =
+        Consumer { name: "alice".into(), groups: vec![], permissions: vec![], api_keys, limits: vec![] };
     Gate {
         providers,
         consumers: &Consumers::build(&[Arc::new(alice)]).unwrap(),
@@ -68,7 +69,7 @@ fn a_token_makes_the_consumer_that_its_claim_names_if_there_is_one() {
 fn a_key_makes_its_consumer_wherever_it_stands() {
     for place in ["header:x-api-key", "query:apikey"] {
         let identity = decide(&BOTH, &Request::new().with(place, "k-alice")).unwrap();
-        assert_eq!(identity.consumer.unwrap().name, "alice".into());
+        assert_eq!(identity.consumer.unwrap().name, Arc::<str>::from("alice"));
         assert_eq!((identity.method, identity.claims), (Method::Key, None));
     }
 }

@@ -48,7 +48,7 @@ pub struct RateLimit {
     pub mode: LimitMode,
     pub on_store_failure: OnStoreFailure,
     /// `None`: responses say nothing of it.
-    pub headers: Option<LimitHeaders>,
+    pub headers: Option<Dialect>,
     /// Counts and tells, and refuses nothing.
     pub dry_run: bool,
     /// Counts requests before it is known who sends them; never by consumer or claim.
@@ -102,10 +102,14 @@ pub enum OnStoreFailure {
     Deny,
 }
 
-/// How responses tell of a limit.
+/// How responses tell of limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LimitHeaders {
+pub enum Dialect {
+    /// `X-RateLimit-Limit`, `-Remaining`, `-Reset`, of the limit nearest to exhaustion.
     XRateLimit,
+    /// `RateLimit-Policy`, `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10), of all limits.
     Ietf,
+    /// `X-RateLimit-Limit-Minute` and `X-RateLimit-Remaining-Minute` of the limits per minute (or second, hour, day), as
+    /// Kong names them, and `RateLimit-Limit`, `-Remaining`, `-Reset` of the limit nearest to exhaustion.
     Kong,
 }

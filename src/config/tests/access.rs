@@ -168,11 +168,11 @@ fn a_rate_limit_has_the_defaults_of_the_contract() {
         by: LimitBy::Consumer,
         mode: LimitMode::Shared,
         on_store_failure: OnStoreFailure::Local,
-        headers: Some(LimitHeaders::XRateLimit),
+        headers: Some(Dialect::XRateLimit),
         dry_run: false,
         before_auth: false,
     };
-    assert_eq!(found, [want.clone()]);
+    assert_eq!(found, std::slice::from_ref(&want));
     assert_eq!(want.burst_at(rate), 100);
 }
 
@@ -212,7 +212,7 @@ fn every_key_of_a_rate_limit_is_taken() {
         by: LimitBy::Header("x-tenant".into()),
         mode: LimitMode::Strict,
         on_store_failure: OnStoreFailure::Deny,
-        headers: Some(LimitHeaders::Ietf),
+        headers: Some(Dialect::Ietf),
         dry_run: true,
         before_auth: true,
     };
@@ -224,7 +224,7 @@ fn every_key_of_a_rate_limit_is_taken() {
         (&LimitBy::Claim("Tenant".into()), RateAlgorithm::FixedWindow)
     );
     assert_eq!((found[1].mode, found[1].headers), (LimitMode::Local, None));
-    assert_eq!((&found[2].by, found[2].headers), (&LimitBy::Route, Some(LimitHeaders::Kong)));
+    assert_eq!((&found[2].by, found[2].headers), (&LimitBy::Route, Some(Dialect::Kong)));
     assert_eq!(found[2].on_store_failure, OnStoreFailure::Allow);
 }
 

@@ -268,7 +268,7 @@ fn every_key_of_a_token_is_taken() {
     };
     assert_eq!(*found[0], want);
     assert_eq!(found[1].key, JwtKey::JwksUrl("https://id.example.com:8443/jwks.json?v=1".into()));
-    assert_eq!(found[1].audience, ["api".into()]);
+    assert_eq!(found[1].audience, ["api"].map(Arc::<str>::from));
     assert_eq!(found[2].key, JwtKey::Jwks("{\"keys\":[]}".into()));
     assert_eq!(found[3].key, JwtKey::JwksUrl("http://127.0.0.1:9000/jwks".into()));
 }

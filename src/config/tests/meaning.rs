@@ -205,7 +205,7 @@ fn every_way_to_match_is_taken() {
         [HostPattern::Exact("a.example.com".into()), HostPattern::Wildcard("b.example.com".into())]
     );
     assert_eq!(found.paths.len(), 2);
-    assert_eq!(found.methods, ["GET".into(), "PURGE".into()]);
+    assert_eq!(found.methods, ["GET", "PURGE"].map(Arc::<str>::from));
     let condition =
         |name: &str, value: Option<&str>| Condition { name: name.into(), value: value.map(Into::into) };
     assert_eq!(found.headers, [condition("x-version", Some("2")), condition("x-beta", None)]);
@@ -241,7 +241,7 @@ fn every_action_and_policy_is_taken() {
         add: vec![("x-c".into(), "3".into())],
     };
     assert_eq!(found.request_headers, edits, "names as written, in the file's order");
-    assert_eq!(found.response_headers.remove, ["server".into()]);
+    assert_eq!(found.response_headers.remove, ["server"].map(Arc::<str>::from));
     let deprecated = Deprecated {
         deprecation: "@1769817600".into(),
         sunset: Some("Sun, 31 Jan 2027 00:00:00 GMT".into()),
@@ -293,7 +293,7 @@ fn a_routes_own_policy_replaces_the_default_and_can_switch_it_off() {
     let [kept, replaced, off] = &routes[..] else { panic!("three routes") };
     assert_eq!(kept.timeout, Some(Duration::from_secs(5)));
     assert_eq!(host(kept), HostHeader::Client);
-    assert_eq!(kept.request_headers.remove, ["cookie".into()]);
+    assert_eq!(kept.request_headers.remove, ["cookie"].map(Arc::<str>::from));
     assert_eq!(kept.response_headers.set.len(), 1);
     assert_eq!(&*kept.deprecated.as_ref().unwrap().deprecation, "true");
     assert_eq!(replaced.timeout, Some(Duration::from_secs(1)));

@@ -219,5 +219,21 @@ mod properties {
                 found.render(true);
             }
         }
+
+        #[test]
+        fn no_value_about_clients_makes_it_panic(text in ".{0,40}", url in "https?://[a-z0-9:@/*.?#é\\[\\]]{0,20}") {
+            for text in [text, url] {
+                let text = toml::Value::from(text);
+                let text = format!(
+                    "store.url = {text}\njwt.a = {{ algorithms = [\"RS256\"], jwks = {text}, from = [{text}] }}\n\
+                     consumer = [{{ name = {text}, api_keys = [{text}] }}]\n[[route]]\npath = \"/\"\nrespond = {{}}\n\
+                     cors = {{ origins = [{text}], methods = [{text}] }}\nauth = [{text}]\n\
+                     rate_limit = [{{ rate = {text}, by = {text} }}]"
+                );
+                if let Err(found) = read(&text) {
+                    found.render(true);
+                }
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use rhai::{Dynamic, Map};
 
 use crate::config::closest;
-use crate::script::Consumer;
+use crate::config::plan::Consumer;
 
 /// A request, and the answer of the upstream that it will meet.
 pub struct Asked {
@@ -17,7 +17,7 @@ pub struct Asked {
     pub body: Vec<u8>,
     pub client_ip: IpAddr,
     pub consumer: Option<Consumer>,
-    pub claims: Option<serde_json::Value>,
+    pub claims: Option<serde_json::Map<String, serde_json::Value>>,
     /// In place of the route's own of these names.
     pub vars: Vec<(String, String)>,
     pub upstream: Answer,
@@ -48,9 +48,7 @@ impl Asked {
             body,
             client_ip: client_ip(map)?,
             consumer: member_map(map, "consumer")?.map(consumer).transpose()?,
-            claims: member_map(map, "claims")?
-                .map(|claims| json_of(&Dynamic::from_map(claims)))
-                .transpose()?,
+            claims: member_map(map, "claims")?.map(claims).transpose()?,
             vars: pairs(&member_map(map, "vars")?.unwrap_or_default(), "vars")?,
             upstream: Answer::of(member_map(map, "upstream")?.as_ref().unwrap_or(&nothing))?,
         })
@@ -83,12 +81,21 @@ fn client_ip(map: &Map) -> Outcome<IpAddr> {
     }
 }
 
+fn claims(map: Map) -> Outcome<serde_json::Map<String, serde_json::Value>> {
+    match json_of(&Dynamic::from_map(map))? {
+        serde_json::Value::Object(claims) => Ok(claims),
+        other => Err(format!("`claims` is a map, not {other}")),
+    }
+}
+
 fn consumer(map: Map) -> Outcome<Consumer> {
     check_keys("consumer.", &map, &["name", "groups", "permissions"])?;
     Ok(Consumer {
-        name: text(&map, "name")?.ok_or("`consumer.name` is missing")?,
-        groups: texts(&map, "groups")?,
-        permissions: texts(&map, "permissions")?,
+        name: text(&map, "name")?.ok_or("`consumer.name` is missing")?.into(),
+        groups: texts(&map, "groups")?.into_iter().map(Into::into).collect(),
+        permissions: texts(&map, "permissions")?.into_iter().map(Into::into).collect(),
+        api_keys: Vec::new(),
+        limits: Vec::new(),
     })
 }
 

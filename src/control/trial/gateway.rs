@@ -9,6 +9,7 @@ use super::asked::{Answer, Asked};
 use super::came::{Came, Sent};
 use super::heads;
 use super::world::{State, World};
+use crate::auth::jwt::Claims;
 use crate::base::error::{Error, Reason, Retry};
 use crate::base::time::imf_fixdate;
 use crate::config::closest;
@@ -20,7 +21,7 @@ use crate::http::{host, path};
 use crate::policy::client::Client;
 use crate::policy::forward::{self, Forward};
 use crate::policy::hooks::{self, AfterHead, Scripts, Told, What};
-use crate::policy::{answer, back, onward, scripted};
+use crate::policy::{answer, back, identity, onward, scripted};
 use crate::route::{self, Found, Table};
 use crate::script::{Chain, Engine, Fault, Hook, Transaction};
 
@@ -129,8 +130,8 @@ impl<'a> Exchange<'a> {
         transaction.path_bytes = normal.path_len;
         capture(route, &mut transaction)?;
         transaction.client_ip = client.ip;
-        transaction.consumer = asked.consumer.clone().map(Rc::new);
-        transaction.claims = asked.claims.clone().map(Rc::new);
+        transaction.consumer = asked.consumer.clone().map(Arc::new);
+        transaction.claims = asked.claims.clone().map(|map| Rc::new(Claims { map, exp_s: 0, bytes: 0 }));
         Ok(Exchange { plan, route, scripts, asked, client, client_host, transaction, sent: None })
     }
 
@@ -161,11 +162,12 @@ impl<'a> Exchange<'a> {
             .map_err(|error| Error::client(Reason::BadRequest, error.to_string()))?;
         let upgrade = framing::upgrade(request).map(<[u8]>::to_vec);
         let mut body = self.asked.body.clone();
-        onward::clean(&mut self.transaction.request.fields, self.client);
+        let owned = identity::owned_names(self.plan.jwts.iter().map(|jwt| &**jwt));
+        onward::clean(&mut self.transaction.request.fields, self.client, &owned);
         if let Some(scripts) = self.scripts {
             let Some(goes_on) = request_hooks(scripts, &mut self.transaction, &mut framing, body)? else {
                 let body = self.transaction.edits.response_body.take_changed().unwrap_or_default();
-                back::prepare(&mut self.transaction.response.fields, self.route, &self.transaction.id);
+                back::prepare(&mut self.transaction, self.route);
                 return Ok(self.finish(body, unix_s));
             };
             body = goes_on;
@@ -189,7 +191,7 @@ impl<'a> Exchange<'a> {
             Some(scripts) => scripts.on_own(&mut self.transaction, body)?,
             None => None,
         };
-        back::prepare(&mut self.transaction.response.fields, self.route, &self.transaction.id);
+        back::prepare(&mut self.transaction, self.route);
         Ok(self.finish(changed.unwrap_or_else(|| body.to_vec()), unix_s))
     }
 
@@ -254,8 +256,8 @@ impl<'a> Exchange<'a> {
             }
             _ => wire,
         };
-        let Transaction { response, id, .. } = &mut self.transaction;
-        back::prepare(&mut response.fields, self.route, id);
+        back::prepare(&mut self.transaction, self.route);
+        let response = &mut self.transaction.response;
         if response.status() == 204 {
             response.fields.remove_id(Name::ContentLength);
         }

@@ -192,6 +192,10 @@ fn change<S: Side>(stage: &Stage, name: &str, edit: impl FnOnce(&mut Fields) -> 
     if !hygiene::is_token(name.as_bytes()) {
         return Err(thrown(format!("{name:?} is no header name")));
     }
+    if hygiene::is_spoofable(name.as_bytes()) {
+        let why = "with `-` for `_` it is one in which the gateway speaks";
+        return Err(thrown(format!("header {name:?} cannot be changed by a script: {why}")));
+    }
     if let Some(why) = S::instead(Name::of(name.as_bytes())) {
         return Err(thrown(format!("header {name:?} cannot be changed by a script: {why}")));
     }

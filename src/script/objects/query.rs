@@ -52,6 +52,13 @@ pub fn from_map(old: &[u8], map: &Map) -> Outcome<Vec<u8>> {
     Ok(out)
 }
 
+/// Whether `map` is what `old` says.
+pub fn is_same(old: &[u8], map: &Map) -> bool {
+    let before = to_map(old);
+    before.len() == map.len()
+        && map.iter().all(|(name, value)| before.get(name).is_some_and(|was| equal(was, value)))
+}
+
 fn equal(a: &Dynamic, b: &Dynamic) -> bool {
     match (a.as_immutable_string_ref(), b.as_immutable_string_ref()) {
         (Ok(a), Ok(b)) => return *a == *b,

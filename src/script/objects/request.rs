@@ -2,15 +2,17 @@
 
 use std::cell::RefMut;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rhai::{Dynamic, Engine, ImmutableString, Map};
 
 use super::headers::{Headers, OfRequest};
 use super::{body, query};
+use crate::config::plan::Consumer;
 use crate::http::fields::Name;
 use crate::http::path;
 use crate::script::stage::{Outcome, Stage, text, thrown};
-use crate::script::transaction::{Consumer, Transaction};
+use crate::script::transaction::Transaction;
 
 /// A handle of the request on the stage.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +57,7 @@ fn register_facts(engine: &mut Engine, stage: &Rc<Stage>) {
         transaction
             .claims
             .as_ref()
-            .and_then(|claims| rhai::serde::to_dynamic(&**claims).ok())
+            .and_then(|claims| rhai::serde::to_dynamic(&claims.map).ok())
             .unwrap_or_default()
     });
     let on = stage.clone();
@@ -84,10 +86,11 @@ fn register_facts(engine: &mut Engine, stage: &Rc<Stage>) {
 }
 
 fn consumer_map(consumer: &Consumer) -> Map {
-    let list =
-        |items: &[String]| items.iter().map(|item| Dynamic::from(item.clone())).collect::<rhai::Array>();
+    let list = |items: &[Arc<str>]| {
+        items.iter().map(|item| Dynamic::from(item.to_string())).collect::<rhai::Array>()
+    };
     Map::from([
-        ("name".into(), consumer.name.clone().into()),
+        ("name".into(), consumer.name.to_string().into()),
         ("groups".into(), list(&consumer.groups).into()),
         ("permissions".into(), list(&consumer.permissions).into()),
     ])
@@ -111,11 +114,11 @@ fn register_target(engine: &mut Engine, stage: &Rc<Stage>) {
     engine.register_set("query", move |_: &mut Request, value: Map| {
         let mut transaction = on.transaction.borrow_mut();
         let old = transaction.edits.query.as_deref().unwrap_or_else(|| transaction.query());
-        let new = query::from_map(old, &value)?;
-        // Reading a member of `req.query` may end here as well.
-        if new == old {
+        // A method called on `req.query` ends here as well, whether it changed anything or not.
+        if query::is_same(old, &value) {
             return Ok(());
         }
+        let new = query::from_map(old, &value)?;
         on.before_upstream("`req.query`")?;
         if new.len() > MOST_TARGET_BYTES {
             return Err(thrown(format!("`req.query` would be longer than {MOST_TARGET_BYTES} bytes")));

@@ -92,13 +92,16 @@ fn a_consumer_and_claims_are_plain_data() {
                 req.claims.sub, req.claims.nested.list[1], req.claims.exp];
         }"#,
     );
-    fixture.transaction.consumer = Some(Rc::new(Consumer {
+    fixture.transaction.consumer = Some(Arc::new(plan::Consumer {
         name: "alice".into(),
         groups: vec!["gold".into()],
         permissions: vec!["read".into()],
+        api_keys: vec![],
+        limits: vec![],
     }));
     let claims = serde_json::json!({"sub": "u1", "nested": {"list": [1, true]}, "exp": 1_700_000_000});
-    fixture.transaction.claims = Some(Rc::new(claims));
+    let map = claims.as_object().expect("an object").clone();
+    fixture.transaction.claims = Some(Rc::new(Claims { map, exp_s: 1_700_000_000, bytes: 0 }));
     fixture.run();
     assert_eq!(fixture.got(), r#"["alice",true,["read"],"u1",true,1700000000]"#);
 }

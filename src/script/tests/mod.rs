@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::auth::jwt::Claims;
 use crate::base::memory::Gauge;
 use crate::config::plan::{self, Action, HostHeader, OnError, PathEdit, Proxy, Respond, ScriptFile, Scripts};
 use crate::http::head::{self, HeadLimits};

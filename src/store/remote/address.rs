@@ -1,13 +1,15 @@
 //! Where Redis is: the `url` of `[store]`.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ::redis::{ConnectionInfo, IntoConnectionInfo};
 
 /// `redis://`, `rediss://` (TLS), `redis+unix:///path` or `redis-cluster://a:1,b:2`. Written for debugging, it does
 /// not show the password.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Address {
+    url: String,
     /// One; for a cluster, those to ask for the others.
     pub(super) nodes: Vec<ConnectionInfo>,
     pub(super) cluster: bool,
@@ -16,7 +18,7 @@ pub struct Address {
 
 impl Address {
     /// `redis://[user][:password@]host[:port][/db]`, the same with `rediss` and an optional `?ca=/path.pem`,
-    /// `redis+unix:///path[?db=1&user=…&pass=…]`, or `redis-cluster://[user][:password@]host[:port],host[:port]…`.
+    /// `redis+unix:///path[?db=1&user=…&pass=…]`, or `redis-cluster://[user][:password@]host[:port],host…`.
     /// Reserved characters in user and password are percent-encoded.
     ///
     /// # Errors
@@ -31,34 +33,46 @@ impl Address {
         match scheme {
             "redis" => {
                 parameters(query, &[])?;
-                Ok(Address::one(node(url)?, None))
+                Ok(Address::one(url, node(url)?, None))
             }
             "rediss" => {
                 let ca = parameters(query, &["ca"])?.into_iter().next().map(|(_, path)| path.into());
-                Ok(Address::one(node(&format!("rediss://{place}"))?, ca))
+                Ok(Address::one(url, node(&format!("rediss://{place}"))?, ca))
             }
             "redis+unix" => {
                 parameters(query, &["db", "user", "pass"])?;
                 if !place.starts_with('/') || place.len() == 1 {
                     return Err("redis+unix:// is followed by an absolute path");
                 }
-                Ok(Address::one(node(url)?, None))
+                Ok(Address::one(url, node(url)?, None))
             }
             "redis-cluster" => {
                 parameters(query, &[])?;
-                Ok(Address { nodes: cluster(place)?, cluster: true, ca: None })
+                Ok(Address { url: url.into(), nodes: cluster(place)?, cluster: true, ca: None })
             }
             _ => Err("a store is redis://, rediss://, redis+unix:// or redis-cluster://"),
         }
     }
 
-    fn one(node: ConnectionInfo, ca: Option<PathBuf>) -> Address {
-        Address { nodes: vec![node], cluster: false, ca }
+    fn one(url: &str, node: ConnectionInfo, ca: Option<PathBuf>) -> Address {
+        Address { url: url.into(), nodes: vec![node], cluster: false, ca }
     }
 
     /// The certificates to trust instead of the system's, in PEM.
     pub fn ca_file(&self) -> Option<&Path> {
         self.ca.as_deref()
+    }
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Address) -> bool {
+        self.url == other.url
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address").field("nodes", &self.nodes).field("ca", &self.ca).finish_non_exhaustive()
     }
 }
 
@@ -120,7 +134,7 @@ mod tests {
         }
         let address = Address::parse("redis-cluster://:pw@a,b").unwrap();
         assert!(address.nodes.iter().all(|node| node.redis_settings().password() == Some("pw")));
-        assert!(!format!("{address:?}").contains("pw\""));
+        assert!(!format!("{address:?}").contains("pw"));
     }
 
     #[test]

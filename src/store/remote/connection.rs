@@ -111,7 +111,7 @@ impl Connection {
                 let retry = if round < ROUNDS_MAX { self.retry(&job, &value) } else { None };
                 match retry {
                     Some(job) => again.push(job),
-                    None => answers[job.op] = Some(value.extract()),
+                    None => answers[job.op] = Some(answer(value)),
                 }
             }
             jobs = again;
@@ -194,15 +194,9 @@ fn seed_host(seed: &ConnectionInfo) -> &str {
     }
 }
 
-trait Extract {
-    fn extract(self) -> Answer;
-}
-
-impl Extract for Value {
-    fn extract(self) -> Answer {
-        match self {
-            Value::ServerError(error) => Err(error),
-            value => Ok(value),
-        }
+fn answer(value: Value) -> Answer {
+    match value {
+        Value::ServerError(error) => Err(error),
+        value => Ok(value),
     }
 }

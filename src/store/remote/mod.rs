@@ -42,7 +42,7 @@ const KEYS_EVERY: Duration = Duration::from_millis(400);
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
 /// `[store]` with a URL.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RemoteConfig {
     pub address: Address,
     /// Of one exchange.
@@ -124,7 +124,7 @@ impl Remote {
             return self.attempt.is_none().then(|| self.health.next_try());
         }
         let counters = totals.is_unsent().then_some(self.counters_due);
-        let reading = (!totals.is_empty()).then_some(self.counters_read_due);
+        let reading = can_read(totals).then_some(self.counters_read_due);
         [counters, reading].into_iter().flatten().chain([self.keys_due]).min()
     }
 
@@ -239,15 +239,15 @@ impl Remote {
         if !self.is_reachable() {
             return extras;
         }
-        if now >= self.counters_due
+        // Not both: a reading from before the batch could be taken for one from after it.
+        if now >= self.counters_read_due && can_read(totals) {
+            self.counters_read_due = now + COUNTERS_READ_EVERY;
+            extras.push(Extra::ReadCounters(totals.names()));
+        } else if now >= self.counters_due
             && let Some(batch) = totals.offer()
         {
             self.counters_due = now + COUNTERS_EVERY;
             extras.push(Extra::Count(batch));
-        }
-        if now >= self.counters_read_due && !totals.is_empty() {
-            self.counters_read_due = now + COUNTERS_READ_EVERY;
-            extras.push(Extra::ReadCounters(totals.names()));
         }
         if now >= self.keys_due {
             self.keys_due = now + KEYS_EVERY;
@@ -323,14 +323,19 @@ impl Remote {
 
     /// Sends the counters that are left, at the end.
     pub fn finish(&mut self, totals: &mut Totals) {
-        self.counters_due = Instant::now();
+        self.counters_read_due = Instant::now() + COUNTERS_READ_EVERY;
         // Twice: a batch that was offered before, and what was added since.
         for _ in 0..2 {
-            self.serve(&mut Vec::new(), totals, false, &mut |_, _| {});
             self.counters_due = Instant::now();
+            self.serve(&mut Vec::new(), totals, false, &mut |_, _| {});
         }
         if totals.is_unsent() {
             tracing::warn!("the store does not answer: what scripts have counted meanwhile is lost");
         }
     }
+}
+
+/// Whether the store's sums would be of use.
+fn can_read(totals: &Totals) -> bool {
+    !totals.is_empty() && !totals.is_offered()
 }
