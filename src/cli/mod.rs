@@ -1,6 +1,7 @@
 //! The words typed, turned into one call; and the one place where an error is printed.
 
 pub mod check;
+pub mod keys;
 pub mod test;
 
 use std::io::{self, Write};
@@ -32,6 +33,9 @@ enum Command {
     Check(ConfigArgs),
     /// Runs the tests of scripts offline, against the routes of a configuration
     Test(TestArgs),
+    /// Adds, revokes and lists API keys in the store, for all gateways that run with it
+    #[command(subcommand)]
+    Keys(Keys),
     /// Starts three sample origins and a gateway in front of them, and prints what to try
     Demo,
 }
@@ -61,6 +65,29 @@ struct TestArgs {
     paths: Vec<PathBuf>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Keys {
+    /// Makes a new random key for a consumer, and prints it this once; the store gets its SHA-256
+    Add {
+        /// The name of a `[[consumer]]`
+        consumer: String,
+        /// A key of your own instead, or `sha256:` and the 64 hex digits of its hash
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Makes a key invalid, also one that stands in the configuration
+    Revoke {
+        /// The key, or `sha256:` and the 64 hex digits of its hash
+        key: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Shows the keys in the store by their hashes, those changed last at the end
+    List(ConfigArgs),
+}
+
 /// The whole program. Exit code 0: fine; 1: the configuration or the input is wrong; 2: the machine refused.
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
@@ -87,6 +114,11 @@ fn carry_out(cli: Cli) -> ExitCode {
                 Err(not_started) => Err(not_started),
             }
         }
+        Command::Keys(Keys::Add { consumer, key, config }) => {
+            keys::add(&config.config, &consumer, key.as_deref())
+        }
+        Command::Keys(Keys::Revoke { key, config }) => keys::revoke(&config.config, &key),
+        Command::Keys(Keys::List(ConfigArgs { config })) => keys::list(&config),
         Command::Demo => demo::run(),
     };
     match outcome {
@@ -103,9 +135,12 @@ fn carry_out(cli: Cli) -> ExitCode {
 fn misuse(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let cause = lines.next().unwrap_or("the command line is wrong").trim_start_matches("error: ").to_owned();
+    let cause = lines.next().unwrap_or("the command line is wrong").trim_start_matches("error: ");
+    // What is missing stands on a line of its own.
+    let rest = if cause.ends_with(':') { lines.next().unwrap_or_default() } else { "" };
+    let cause = format!("{cause} {rest}");
     let tip = lines.find_map(|line| line.strip_prefix("tip: "));
-    Failure::input(cause, tip.unwrap_or("`ringway --help` shows what can be typed"))
+    Failure::input(cause.trim_end(), tip.unwrap_or("`ringway --help` shows what can be typed"))
 }
 
 /// One line of cause and one of what to do.
@@ -149,6 +184,8 @@ mod tests {
             (&["--shards", "many"], "invalid value 'many'"),
             (&["--confg", "x"], "unexpected argument '--confg' found"),
             (&["chek"], "unrecognized subcommand 'chek'"),
+            (&["keys", "add"], "the following required arguments were not provided: <CONSUMER>"),
+            (&["keys", "drop"], "unrecognized subcommand 'drop'"),
             (&["demo", "--config", "x"], "unexpected argument '--config' found"),
         ] {
             let failure = misuse(&parse(words).expect_err("wrong"));

@@ -1,6 +1,7 @@
 //! `[jwt.NAME]`: who signs tokens, and what one must say.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
@@ -174,10 +175,10 @@ impl Reader<'_, '_> {
                 return None;
             }
         };
-        let is_here = matches!(&*host, "localhost" | "[::1]") || host.starts_with("127.");
-        if scheme == "http" && !is_here {
+        let is_loopback = host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+        if scheme == "http" && !is_loopback && !matches!(&*host, "localhost" | "[::1]") {
             self.problems
-                .warning(span, "`jwks` over `http://`: whoever is on the way can put keys of their own in")
+                .error(span, "`jwks` over `http://`: whoever is on the way can put keys of their own in")
                 .with_hint("write \"https://…\"");
         }
         Some(JwtKey::JwksUrl(text.into()))

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::auth::jwt::Provider;
-use crate::auth::keys::KeySet;
 use crate::config::Plan;
-use crate::config::plan::Jwt;
+use crate::control::jwks::KeySets;
 use crate::control::listen::{Change, Listeners};
 use crate::control::recipe::Prepared;
 use crate::control::resolve::{self, Name};
@@ -25,6 +25,10 @@ pub struct Current {
     pub names: HashSet<Name>,
     /// Those of them that have addresses.
     pub addresses: Arc<Addresses>,
+    /// The JWK sets that are fetched.
+    pub key_sets: KeySets,
+    /// All of the plan, in its order.
+    pub providers: Arc<[Arc<Provider>]>,
     pub listeners: Listeners,
 }
 
@@ -41,41 +45,31 @@ impl Current {
             plan: self.plan.clone(),
             table: self.table.clone(),
             addresses: self.addresses.clone(),
-            providers: providers(&self.plan),
+            providers: self.providers.clone(),
             listeners,
         }
     }
 
     /// The first generation.
     pub fn first(prepared: Prepared, listeners: Listeners) -> Current {
-        let Prepared { plan, table, names, found, .. } = prepared;
-        let addresses = resolve::merge(&Addresses::new(), &found).unwrap_or_default();
-        Current { number: 1, plan, table, names, addresses: Arc::new(addresses), listeners }
+        let Prepared { plan, table, names, found, keys, .. } = prepared;
+        let addresses = Arc::new(resolve::merge(&Addresses::new(), &found).unwrap_or_default());
+        let now = Instant::now();
+        let mut key_sets = KeySets::new(now);
+        key_sets.follow(&plan, keys, now);
+        let providers = key_sets.providers(&plan, &[]);
+        Current { number: 1, plan, table, names, addresses, key_sets, providers, listeners }
     }
 
     /// The next generation takes this one's place. Returns the listeners that are wanted no more.
     pub fn advance(&mut self, prepared: Prepared, change: Change) -> Listeners {
-        let Prepared { plan, table, names, found, .. } = prepared;
+        let Prepared { plan, table, names, found, keys, .. } = prepared;
         let known = resolve::keep(&self.addresses, &names);
-        let addresses = resolve::merge(&known, &found).unwrap_or(known);
-        let listeners = std::mem::take(&mut self.listeners);
-        *self = Current {
-            number: self.number + 1,
-            plan,
-            table,
-            names,
-            addresses: Arc::new(addresses),
-            listeners,
-        };
+        self.addresses = Arc::new(resolve::merge(&known, &found).unwrap_or(known));
+        self.key_sets.follow(&plan, keys, Instant::now());
+        self.providers = self.key_sets.providers(&plan, &self.providers);
+        self.number += 1;
+        (self.plan, self.table, self.names) = (plan, table, names);
         self.listeners.apply(change)
     }
-}
-
-/// The plan's providers with the keys that the configuration holds.
-fn providers(plan: &Plan) -> Arc<[Arc<Provider>]> {
-    // Keys were read when the configuration was checked.
-    let provider = |jwt: &Arc<Jwt>| {
-        Arc::new(Provider::new(jwt.clone(), Arc::new(KeySet::build(jwt).unwrap_or_else(|_| KeySet::empty()))))
-    };
-    plan.jwts.iter().map(provider).collect()
 }

@@ -2,12 +2,14 @@
 
 mod origin;
 mod scripts;
+mod token;
 mod tour;
 mod websocket;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::SystemTime;
 
 use crate::control::failure::NotStarted;
 use crate::control::source::Source;
@@ -33,7 +35,13 @@ pub fn run() -> Result<(), NotStarted> {
     }
     let control = Control::start(Recipe { source: source(), shards: None })?;
     if let Some(gateway) = control.addresses().next() {
-        let text = tour::text(gateway, control.admin_address(), &control.recipe.source.name());
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let places = tour::Places {
+            gateway,
+            admin: control.admin_address(),
+            token: token::sign(&control.current.plan, now.as_secs()),
+        };
+        let text = tour::text(&places, &control.recipe.source.name());
         let mut stdout = std::io::stdout().lock();
         // Nobody may be reading; the demo serves all the same.
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());

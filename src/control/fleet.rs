@@ -30,6 +30,8 @@ pub struct Furnishing {
     pub sink: Sink,
     pub events: Sender<Event>,
     pub link: Link,
+    /// Where shards post the providers of tokens whose keys they do not know.
+    pub unknown_key: Sender<usize>,
 }
 
 /// All shards of the process.
@@ -203,21 +205,14 @@ impl Fleet {
     ) -> std::io::Result<Slot> {
         let (post, mailbox) = doorbell::mailbox(MAILBOX)?;
         let (started, starting) = crossbeam_channel::bounded(1);
-        let Furnishing { driver, sink, events, link } = &self.furnishing;
+        let Furnishing { driver, sink, events, link, unknown_key } = &self.furnishing;
         let (sink, link) = (sink.clone(), link.clone());
+        let unknown_key = unknown_key.clone();
+        // Where many wait, one more is no news.
+        let unknown_key = Box::new(move |jwt| _ = unknown_key.try_send(jwt));
         let replies = post.clone();
         link.join_shard(id, Box::new(move |reply| replies.send(Command::Store(reply)).is_ok()));
-        let seat = Seat {
-            id,
-            shards,
-            core,
-            driver: *driver,
-            mailbox,
-            sink,
-            link,
-            unknown_key: Box::new(|_| ()),
-            started,
-        };
+        let seat = Seat { id, shards, core, driver: *driver, mailbox, sink, link, unknown_key, started };
         let first = current.generation_for(id)?;
         let events = events.clone();
         let body = move || {

@@ -10,6 +10,8 @@ pub mod demo;
 mod drain;
 pub mod failure;
 mod fleet;
+mod jwks;
+pub mod link;
 mod listen;
 mod placement;
 mod process;
@@ -42,6 +44,7 @@ use current::Current;
 use drain::Drain;
 use failure::NotStarted;
 use fleet::Fleet;
+use jwks::UnknownKeys;
 pub use recipe::Recipe;
 use recipe::{Prepared, Rejected};
 use reload::{Asker, Reload};
@@ -63,6 +66,8 @@ pub enum Event {
     Prepared(Box<Result<Prepared, Rejected>>),
     /// A round of look-ups is over.
     Resolved(HashMap<Name, resolve::Answer>),
+    /// The fetch of a JWK set is over.
+    Fetched(jwks::Source, jwks::Answer),
 }
 
 /// The process, as its control thread knows it.
@@ -79,6 +84,7 @@ pub struct Control {
     drain: Option<Drain>,
     /// When names are looked up again; `None` while they are.
     refresh_at: Option<Instant>,
+    unknown_keys: UnknownKeys,
     log: Log,
     store: Store,
     admin: Option<SocketAddr>,
@@ -135,6 +141,7 @@ impl Control {
             recv(self.reload.done()) -> shard => self.swapped(shard),
             recv(self.drain.as_ref().map_or(&never(), Drain::done)) -> shard => self.drained(shard),
             recv(self.scrape.snapshots()) -> snapshot => self.scraped(snapshot),
+            recv(self.unknown_keys.posted()) -> jwt => self.unknown_key(jwt),
             recv(timer) -> _ => {}
         }
         self.tick(Instant::now());
@@ -149,6 +156,7 @@ impl Control {
             Event::ShardEnded { shard, life, panic } => self.shard_ended(shard, life, panic),
             Event::Prepared(prepared) => self.prepared(*prepared),
             Event::Resolved(answers) => self.resolved(&answers),
+            Event::Fetched(source, answer) => self.fetched(&source, answer),
         }
     }
 
@@ -168,6 +176,7 @@ impl Control {
         self.tick_reload(now);
         self.tick_drain(now);
         self.tick_scrape(now);
+        self.tick_jwks(now);
         if self.refresh_at.is_some_and(|due| due <= now) {
             self.refresh_names();
         }
@@ -180,6 +189,8 @@ impl Control {
             self.drain.as_ref().map(Drain::deadline),
             self.scrape.deadline(),
             self.refresh_at,
+            self.current.key_sets.deadline(),
+            self.unknown_keys.deadline(),
         ];
         due.into_iter().flatten().min()
     }

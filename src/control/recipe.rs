@@ -11,6 +11,7 @@ use crate::control::admin::answer::Answer;
 use crate::control::failure::Failure;
 use crate::control::resolve::{self, Name};
 
+use crate::control::jwks;
 use crate::control::placement;
 use crate::control::source::Source;
 use crate::route;
@@ -31,6 +32,8 @@ pub struct Prepared {
     pub names: HashSet<Name>,
     /// What the names that were not known before have given.
     pub found: HashMap<Name, resolve::Answer>,
+    /// What the JWK sets that were not known before have given.
+    pub keys: jwks::Answers,
     /// One line each.
     pub warnings: Vec<String>,
 }
@@ -61,13 +64,15 @@ impl Recipe {
         }
         let names = resolve::names(&plan);
         let found = resolve::look_up(names.difference(known).cloned(), resolve::WAIT_AT_MOST);
+        let known = running.map(jwks::Source::all_of).unwrap_or_default();
+        let keys = jwks::all(&jwks::Source::all_of(&plan) - &known, jwks::WAIT_AT_MOST);
         let table = route::Table::build(&plan.routes);
         let warnings = warnings.lines().collect();
-        Ok(Prepared { plan: Arc::new(plan), table, names, found, warnings })
+        Ok(Prepared { plan: Arc::new(plan), table, names, found, keys, warnings })
     }
 }
 
-/// What of `[server]` and `[admin]` a running process cannot change: one line for each difference.
+/// What of `[server]`, `[admin]` and `[store]` a running process cannot change: one line for each difference.
 pub fn needs_restart(running: &Plan, wanted: &Plan) -> Vec<String> {
     let mut all = Vec::new();
     let mut compare = |key: &str, running: String, wanted: String| {
@@ -82,6 +87,10 @@ pub fn needs_restart(running: &Plan, wanted: &Plan) -> Vec<String> {
     compare("[server] driver", format!("{:?}", old.driver), format!("{:?}", new.driver));
     let admin = |plan: &Plan| plan.admin.map_or("off".to_owned(), |address| address.to_string());
     compare("[admin] listen", admin(running), admin(wanted));
+    if running.store != wanted.store {
+        // Without the values: a URL may hold a password.
+        all.push("[store] would change".to_owned());
+    }
     all
 }
 

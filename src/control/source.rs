@@ -9,10 +9,9 @@ use std::sync::Arc;
 use crate::auth::keys::KeySet;
 use crate::config::plan::{Jwt, Route, ScriptFile, Scripts, Store};
 use crate::config::{self, Loaded, Outside, Problems, ScriptProblem, Shadow};
-use crate::control::scripts;
+use crate::control::{link, scripts};
 use crate::route::shadow::shadowed;
 use crate::script;
-use crate::store;
 
 /// A configuration's text, or the file it stands in.
 #[derive(Clone, Debug)]
@@ -71,8 +70,7 @@ impl Outside for Machine {
     }
 
     fn check_store(&self, store: &Store) -> Result<(), String> {
-        let url = store.url.text().ok_or("it is not UTF-8")?;
-        let address = store::Address::parse(url)?;
+        let address = link::remote(store)?.address;
         match address.ca_file().map(|path| (path, std::fs::read(path))) {
             Some((path, Err(error))) => Err(format!("cannot read {}: {error}", path.display())),
             Some((_, Ok(_))) | None => Ok(()),

@@ -11,11 +11,12 @@ use crate::config::plan::{Driver, Log as LogPlan, LogTarget, Plan};
 use crate::control::current::Current;
 use crate::control::failure::{Failure, NotStarted};
 use crate::control::fleet::{Fleet, Furnishing};
+use crate::control::jwks::UnknownKeys;
 use crate::control::listen::{self, Listeners};
 use crate::control::recipe::{Prepared, Recipe, Rejected};
 use crate::control::reload::Reload;
 use crate::control::scrape::Scrape;
-use crate::control::{Control, Event, Log, Store, admin, placement, resolve, signals};
+use crate::control::{Control, Event, Log, Store, admin, link as store_link, placement, resolve, signals};
 use crate::log::{diagnostics, writer};
 use crate::shard::DriverKind;
 use crate::store;
@@ -40,7 +41,7 @@ impl Control {
             // What the log has to say of it comes before the last two lines.
             log.writer.flush(FLUSH_WITHIN);
         })?;
-        let Parts { events, post, current, fleet, admin, store } = parts;
+        let Parts { events, post, current, fleet, admin, store, unknown_keys } = parts;
         let mut control = Control {
             recipe,
             started_at: SystemTime::now(),
@@ -52,6 +53,7 @@ impl Control {
             scrape: Scrape::default(),
             drain: None,
             refresh_at: None,
+            unknown_keys,
             log,
             store,
             admin,
@@ -93,6 +95,7 @@ struct Parts {
     fleet: Fleet,
     admin: Option<SocketAddr>,
     store: Store,
+    unknown_keys: UnknownKeys,
 }
 
 impl Parts {
@@ -108,16 +111,18 @@ impl Parts {
         let admin_socket =
             plan.admin.map(|address| listen::bind_alone("change [admin] listen", address)).transpose()?;
         let current = Current::first(prepared, listeners);
-        let (link, stop) =
-            store::Link::start(store::Config::Embedded).map_err(|error| Failure::thread("store", &error))?;
+        let (link, stop) = store::Link::start(store_link::config(plan.store.as_ref())?)
+            .map_err(|error| Failure::thread("store", &error))?;
         let store = Store { link: link.clone(), stop };
-        let furnishing = Furnishing { driver: plan.server.driver, sink, events: post.clone(), link };
+        let (unknown_key, unknown_keys) = UnknownKeys::new();
+        let furnishing =
+            Furnishing { driver: plan.server.driver, sink, events: post.clone(), link, unknown_key };
         let fleet = Fleet::start(furnishing, &cores, &current)?;
         let admin = admin_socket.as_ref().and_then(|socket| socket.local_addr().ok());
         if let Some(socket) = admin_socket {
             admin::start(socket, post.clone())?;
         }
-        Ok(Parts { events, post, current, fleet, admin, store })
+        Ok(Parts { events, post, current, fleet, admin, store, unknown_keys })
     }
 }
 

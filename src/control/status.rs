@@ -1,5 +1,7 @@
 //! `/readyz`, `/metrics` and `/status`: what control knows and what the shards counted, as answers.
 
+mod store;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use crate::control::admin::answer::Answer;
 use crate::control::fleet::{Fleet, ShardFacts};
 use crate::control::{Control, process};
 use crate::metrics::{self, ProcessFacts, Snapshot};
+use store::{JwtStatus, StoreStatus};
 
 /// Whether requests may be sent here.
 pub fn ready(fleet: &Fleet) -> Answer {
@@ -24,6 +27,7 @@ pub fn ready(fleet: &Fleet) -> Answer {
 
 /// The Prometheus page.
 pub fn metrics(control: &Control, snapshots: &[Snapshot]) -> Answer {
+    let shared = control.store.link.snapshot();
     let facts = ProcessFacts {
         version: env!("CARGO_PKG_VERSION").into(),
         driver: driver(control),
@@ -33,7 +37,9 @@ pub fn metrics(control: &Control, snapshots: &[Snapshot]) -> Answer {
         shard_restarts: control.fleet.restarts(),
         access_log_lost: control.log.sink.access_lost(),
         diagnostics_lost: control.log.sink.diagnostics_lost(),
-        counters: control.store.link.snapshot().counters.to_vec(),
+        counters: shared.counters.to_vec(),
+        store: store::facts(&shared),
+        key_sets: store::key_sets(control),
         cpu_seconds: process::cpu_seconds(),
         open_fds: process::open_files(),
         max_fds: process::max_files(),
@@ -55,6 +61,7 @@ struct Status<'a> {
     shards: Vec<ShardStatus>,
     routes: Vec<RouteStatus<'a>>,
     upstreams: Vec<UpstreamStatus<'a>>,
+    jwt: Vec<JwtStatus<'a>>,
     store: StoreStatus,
     log: LogStatus,
 }
@@ -110,11 +117,6 @@ struct TargetStatus<'a> {
 }
 
 #[derive(Serialize)]
-struct StoreStatus {
-    kind: &'static str,
-}
-
-#[derive(Serialize)]
 struct LogStatus {
     access_dropped: u64,
     diagnostics_dropped: u64,
@@ -137,7 +139,8 @@ pub fn status(control: &Control, snapshots: &[Snapshot]) -> Answer {
         shards: shards(control, snapshots),
         routes: plan.routes.iter().map(|route| route_status(control, route, &requests)).collect(),
         upstreams: upstreams(control, snapshots),
-        store: StoreStatus { kind: control.store.link.snapshot().backend },
+        jwt: store::jwts(control),
+        store: StoreStatus::of(&control.store.link.snapshot()),
         log: LogStatus {
             access_dropped: dropped + sink.access_lost(),
             diagnostics_dropped: sink.diagnostics_lost(),

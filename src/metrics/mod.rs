@@ -8,9 +8,11 @@ mod names;
 mod render;
 mod scripts;
 mod shard;
+mod store;
 mod tally;
 
 pub use histogram::Histogram;
 pub use render::{CONTENT_TYPE, ProcessFacts, render};
 pub use scripts::{HOOKS, ScriptMetrics};
 pub use shard::{NO_ROUTE, RouteMetrics, ShardMetrics, Snapshot, TargetMetrics};
+pub use store::{KeySetFacts, StoreFacts};

@@ -70,6 +70,23 @@ families! {
     TUNNELS: Gauge "ringway_tunnels" "Upgraded connections open now.";
     PANICS: Counter "ringway_panics_total" "Connections ended by a fault in the gateway itself.";
 
+    // Of the store.
+    STORE_UP: Gauge "ringway_store_up" "1 while the store answers, 0 while it does not. The embedded one always does.";
+    STORE_EXCHANGES: Counter "ringway_store_exchanges_total" "Exchanges with the store that succeeded.";
+    STORE_FAILURES: Counter "ringway_store_failures_total"
+        "Exchanges with the store, and attempts to connect to it, that failed.";
+    STORE_UNANSWERED: Counter "ringway_store_unanswered_total" "Requests of shards that the store gave no answer to.";
+    STORE_REFUSED: Counter "ringway_store_refused_total"
+        "Requests of shards that were not taken because too many waited.";
+    STORE_COMMANDS: Counter "ringway_store_commands_total" "Commands in the exchanges that succeeded.";
+    STORE_QUEUE: Gauge "ringway_store_queue" "Requests of shards that wait now.";
+    STORE_LATENCY: Histogram "ringway_store_latency_seconds" "Time of an exchange that succeeded.";
+    STORE_KEYS: Gauge "ringway_store_api_keys" "API keys in the store, by state: added or revoked.";
+
+    // Of JWK sets that are fetched.
+    JWKS_KEYS: Gauge "ringway_jwks_keys" "Keys of a set that is fetched, by jwt. 0: it was never there.";
+    JWKS_FAILURES: Gauge "ringway_jwks_failures" "Fetches of a set that failed since one went well, by jwt.";
+
     // Of the process.
     SHARD_RESTARTS: Counter "ringway_shard_restarts_total" "Shards that died and were started again.";
     ACCESS_LOG_DROPPED: Counter "ringway_access_log_dropped_total"

@@ -8,6 +8,7 @@ use super::histogram::{Histogram, Scale};
 use super::names::{self, Family, Kind};
 use super::scripts::{HOOKS, ScriptMetrics};
 use super::shard::{OTHER_STATUS, RouteMetrics, Snapshot, TargetMetrics};
+use super::store::{KeySetFacts, StoreFacts};
 use crate::base::error::Reason;
 
 /// The media type of what `render` writes.
@@ -29,6 +30,9 @@ pub struct ProcessFacts {
     pub diagnostics_lost: u64,
     /// The scripts' counters, by name.
     pub counters: Vec<(Arc<str>, i64)>,
+    pub store: StoreFacts,
+    /// Those that are fetched.
+    pub key_sets: Vec<KeySetFacts>,
     pub cpu_seconds: Option<f64>,
     pub open_fds: Option<u64>,
     pub max_fds: Option<u64>,
@@ -44,6 +48,8 @@ pub fn render(snapshots: &[Snapshot], process: &ProcessFacts) -> String {
     targets(&mut page, snapshots);
     scripts(&mut page, snapshots, process);
     shards(&mut page, snapshots, process);
+    store(&mut page, &process.store);
+    key_sets(&mut page, &process.key_sets);
     facts(&mut page, snapshots.len(), process);
     page.text
 }
@@ -172,6 +178,38 @@ fn shards(page: &mut Page, snapshots: &[Snapshot], process: &ProcessFacts) {
                 if family.name == names::ACCESS_LOG_DROPPED.name { process.access_log_lost } else { 0 };
             page.sample(family.name, "", &[], values.fold(lost, |sum, (_, value)| sum.wrapping_add(value)));
         }
+    }
+}
+
+fn store(page: &mut Page, store: &StoreFacts) {
+    page.single(&names::STORE_UP, Some(u8::from(store.up)));
+    page.single(&names::STORE_EXCHANGES, Some(store.exchanges));
+    page.single(&names::STORE_FAILURES, Some(store.failures));
+    page.single(&names::STORE_UNANSWERED, Some(store.unanswered));
+    page.single(&names::STORE_REFUSED, Some(store.refused));
+    page.single(&names::STORE_COMMANDS, Some(store.commands));
+    page.single(&names::STORE_QUEUE, Some(store.queue));
+    let name = names::STORE_LATENCY.name;
+    page.family(&names::STORE_LATENCY);
+    for (bound_us, count) in &store.latency {
+        let bound = bound_us.map_or("+Inf".to_owned(), |us| (us as f64 / 1e6).to_string());
+        page.sample(name, "_bucket", &[("le", &bound)], count);
+    }
+    page.sample(name, "_sum", &[], store.latency_sum_us as f64 / 1e6);
+    page.sample(name, "_count", &[], store.latency.last().map_or(0, |(_, count)| *count));
+    page.family(&names::STORE_KEYS);
+    page.sample(names::STORE_KEYS.name, "", &[("state", "added")], store.keys_added);
+    page.sample(names::STORE_KEYS.name, "", &[("state", "revoked")], store.keys_revoked);
+}
+
+fn key_sets(page: &mut Page, sets: &[KeySetFacts]) {
+    page.family(&names::JWKS_KEYS);
+    for KeySetFacts { jwt, keys, .. } in sets {
+        page.sample(names::JWKS_KEYS.name, "", &[("jwt", jwt)], keys);
+    }
+    page.family(&names::JWKS_FAILURES);
+    for KeySetFacts { jwt, failures, .. } in sets {
+        page.sample(names::JWKS_FAILURES.name, "", &[("jwt", jwt)], failures);
     }
 }
 

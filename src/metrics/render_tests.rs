@@ -51,20 +51,22 @@ impl Scrape {
     fn check_histograms(&self) {
         for ((name, labels), &count) in &self.samples {
             let Some(family) = name.strip_suffix("_count") else { continue };
-            let buckets = crate::metrics::histogram::Exchanges::BOUNDS
-                .iter()
-                .map(|&(_, bound)| bound)
-                .chain(["+Inf"])
-                .map(|bound| {
-                    let mut labels = labels.clone();
-                    labels.insert("le".into(), bound.into());
-                    self.samples[&(format!("{family}_bucket"), labels)]
-                });
-            let buckets: Vec<_> = buckets.collect();
-            assert!(buckets.is_sorted(), "{name}{labels:?}");
-            assert_eq!(buckets.last(), Some(&count), "{name}{labels:?}");
+            let mut buckets = self.buckets(family, labels);
+            buckets.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+            assert!(buckets.iter().map(|(_, count)| count).is_sorted(), "{name}{labels:?}");
+            assert_eq!(buckets.last(), Some(&(f64::INFINITY, count)), "{name}{labels:?}");
             assert!(self.samples.contains_key(&(format!("{family}_sum"), labels.clone())));
         }
+    }
+
+    /// The bounds and counts of a histogram.
+    fn buckets(&self, family: &str, labels: &Labels) -> Vec<(f64, f64)> {
+        let bucket = |((name, own), count): (&(String, Labels), &f64)| {
+            let mut own = own.clone();
+            let bound = own.remove("le").filter(|_| name == &format!("{family}_bucket") && own == *labels)?;
+            Some((bound.parse().expect("a bound is a number"), *count))
+        };
+        self.samples.iter().filter_map(bucket).collect()
     }
 
     fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
@@ -131,6 +133,16 @@ fn facts() -> ProcessFacts {
         access_log_lost: 5,
         diagnostics_lost: 4,
         counters: vec![("hits".into(), 3)],
+        store: StoreFacts {
+            up: true,
+            exchanges: 3,
+            queue: 2,
+            latency: vec![(Some(250), 1), (Some(1_000_000), 2), (None, 3)],
+            latency_sum_us: 2_000_200,
+            keys_revoked: 9,
+            ..StoreFacts::default()
+        },
+        key_sets: vec![KeySetFacts { jwt: "main".into(), keys: 2, failures: 1 }],
         cpu_seconds: Some(1.25),
         open_fds: Some(12),
         max_fds: Some(1024),
@@ -231,6 +243,15 @@ fn facts_of_the_process_are_told_where_known() {
         ("ringway_shards", &[], 2.0),
         ("ringway_shard_restarts_total", &[], 1.0),
         ("ringway_diagnostics_dropped_total", &[], 4.0),
+        ("ringway_store_up", &[], 1.0),
+        ("ringway_store_exchanges_total", &[], 3.0),
+        ("ringway_store_queue", &[], 2.0),
+        ("ringway_store_latency_seconds_bucket", &[("le", "0.00025")], 1.0),
+        ("ringway_store_latency_seconds_bucket", &[("le", "1")], 2.0),
+        ("ringway_store_latency_seconds_sum", &[], 2.0002),
+        ("ringway_store_api_keys", &[("state", "revoked")], 9.0),
+        ("ringway_jwks_keys", &[("jwt", "main")], 2.0),
+        ("ringway_jwks_failures", &[("jwt", "main")], 1.0),
         ("process_cpu_seconds_total", &[], 1.25),
         ("process_open_fds", &[], 12.0),
         ("process_max_fds", &[], 1024.0),
@@ -239,7 +260,8 @@ fn facts_of_the_process_are_told_where_known() {
     ] {
         assert_eq!(full.get(name, labels), Some(value), "{name}");
     }
-    let bare = Scrape::read(&render(&[], &ProcessFacts::default()));
+    let store = StoreFacts { latency: vec![(None, 0)], ..StoreFacts::default() };
+    let bare = Scrape::read(&render(&[], &ProcessFacts { store, ..ProcessFacts::default() }));
     assert!(!bare.kinds.keys().any(|name| name.starts_with("process_")));
 }
 

@@ -1,11 +1,13 @@
 //! A generation as one shard serves by it. A request keeps the `Rc` it began with, so a reload never
 //! changes the rules under it.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::auth::api_keys::Consumers;
+use crate::auth::jwt::Provider;
 use crate::config::{Plan, plan};
 use crate::http::chunked::Owned;
 use crate::metrics::{RouteMetrics, ShardMetrics};
@@ -25,6 +27,8 @@ pub struct Live {
     /// By the plan's indices, both.
     pub routes: Vec<LiveRoute>,
     pub upstreams: Vec<Rc<Upstream>>,
+    /// By the plan's indices; replaced when a JWK set was fetched.
+    pub providers: RefCell<Arc<[Arc<Provider>]>>,
     /// Who may be calling.
     pub consumers: Consumers,
     /// Request headers in which the gateway tells of claims.
@@ -58,7 +62,7 @@ impl Live {
         old: Option<&Live>,
         around: &Surroundings,
     ) -> Result<Live, script::Fault> {
-        let Generation { number, plan, table, .. } = generation;
+        let Generation { number, plan, table, providers, .. } = generation;
         let old_upstreams = old.map_or(&[][..], |old| &old.upstreams);
         let upstreams = Upstream::build_all(&plan, old_upstreams, &around.metrics, around.seed);
         // An engine's programs count for good in the metrics that they began with, and those of scripts which no
@@ -77,7 +81,16 @@ impl Live {
         // Names and keys were held against each other when the configuration was checked.
         let consumers = Consumers::build(&plan.consumers).unwrap_or_default();
         let owned = identity::owned_names(plan.jwts.iter().map(|jwt| &**jwt)).into();
-        Ok(Live { number, plan, table, routes, upstreams, consumers, owned, scripts })
+        let providers = RefCell::new(providers);
+        Ok(Live { number, plan, table, routes, upstreams, providers, consumers, owned, scripts })
+    }
+
+    /// Takes providers with newer keys, if they are those of this generation.
+    pub fn renew_providers(&self, providers: Arc<[Arc<Provider>]>) {
+        let wanted = self.plan.jwts.iter().map(|jwt| &**jwt);
+        if providers.iter().map(|provider| provider.plan()).eq(wanted) {
+            self.providers.replace(providers);
+        }
     }
 
     /// The scripts of a route, by its index.

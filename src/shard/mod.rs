@@ -76,7 +76,7 @@ pub enum Command {
     Swap { generation: Box<Generation>, done: Sender<usize> },
     /// Names resolve differently now.
     Addresses(Arc<Addresses>),
-    /// Key sets have changed.
+    /// A JWK set was fetched: all providers of the generation sent last, in the plan's order.
     Providers(Arc<[Arc<Provider>]>),
     /// The store has news.
     Store(Reply),
@@ -97,7 +97,7 @@ pub struct Seat {
     pub mailbox: Mailbox<Command>,
     pub sink: Sink,
     pub link: Link,
-    /// Told of a provider whose key set lacks a token's key; must not block.
+    /// Says that a token's key is not in the set of a provider, told by its index. Never blocks.
     pub unknown_key: Box<dyn Fn(usize) + Send>,
     /// Gets the driver that won once the shard accepts, or why it cannot.
     pub started: Sender<Result<DriverKind, String>>,
@@ -118,8 +118,6 @@ struct Shard {
     surroundings: Surroundings,
     /// API keys that were added and revoked while running.
     dynamic_keys: RefCell<DynamicKeys>,
-    /// By the plan's indices.
-    providers: RefCell<Arc<[Arc<Provider>]>>,
     /// Tokens that were verified.
     tokens: RefCell<TokenCache>,
     /// Told of a provider whose key set lacks a token's key.

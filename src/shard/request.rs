@@ -108,7 +108,7 @@ fn identify(
     transaction: &mut Transaction,
 ) -> Result<(), Error> {
     let mut gate = Gate {
-        providers: &shard.providers.borrow(),
+        providers: &live.providers.borrow(),
         consumers: &live.consumers,
         dynamic_keys: &shard.dynamic_keys.borrow(),
         key_places: &live.plan.api_keys.from,

@@ -170,7 +170,7 @@ async fn serve(
                     let _ = done.send(shard.id);
                 }
                 Command::Addresses(addresses) => drop(shard.addresses.replace(addresses)),
-                Command::Providers(providers) => drop(shard.providers.replace(providers)),
+                Command::Providers(providers) => shard.live().renew_providers(providers),
                 Command::Store(reply) => shard.hear(reply),
                 Command::Scrape(answer) => drop(answer.send(shard.scrape())),
             }
@@ -200,7 +200,6 @@ impl Shard {
         });
         let surroundings =
             Surroundings { metrics: metrics.clone(), world: world.clone(), seed: seat.id as u64 };
-        let providers = first.providers.clone();
         let live = Live::build(first, None, &surroundings)?;
         let shard = Shard {
             id: seat.id,
@@ -215,7 +214,6 @@ impl Shard {
             counters: world.counters.clone(),
             surroundings,
             dynamic_keys: RefCell::default(),
-            providers: RefCell::new(providers),
             unknown_key: std::mem::replace(&mut seat.unknown_key, Box::new(|_| ())),
             tokens: RefCell::new(TokenCache::new(TokenCache::MOST_ENTRIES, TokenCache::MOST_BYTES)),
             live: RefCell::new(Rc::new(live)),
@@ -234,7 +232,6 @@ impl Shard {
     fn swap(self: &Rc<Self>, mut generation: Generation, acceptors: &Acceptors) {
         let listeners = std::mem::take(&mut generation.listeners);
         self.addresses.replace(generation.addresses.clone());
-        self.providers.replace(generation.providers.clone());
         self.log.borrow_mut().set_format(generation.plan.log.access);
         let old = self.live();
         let live = match Live::build(generation, Some(&old), &self.surroundings) {

@@ -8,7 +8,7 @@ struct Stop {
     /// The route of the demo's configuration that it shows, if it is about one.
     route: Option<&'static str>,
     look_for: &'static str,
-    /// `GATEWAY` and `ADMIN` stand for the two addresses.
+    /// `GATEWAY` and `ADMIN` stand for the two addresses, `TOKEN` for a token.
     command: &'static str,
 }
 
@@ -143,6 +143,57 @@ const STOPS: &[(&str, &[Stop])] = &[
         ],
     ),
     (
+        "Who is calling",
+        &[
+            stop(Some("keyed"), "401 no_credentials, with WWW-Authenticate", "curl -s -i GATEWAY/keyed/echo"),
+            stop(
+                Some("keyed"),
+                "the origin sees x-consumer-name: bob, and the key",
+                "curl -s -H 'X-API-Key: demo-key-of-bob' GATEWAY/keyed/echo",
+            ),
+            stop(
+                Some("tokened"),
+                "the origin sees x-user-id: alice and x-consumer-groups: gold; the token is valid for a day",
+                "curl -s -H 'Authorization: Bearer TOKEN' GATEWAY/tokened/echo",
+            ),
+            stop(
+                Some("tokened"),
+                "401 invalid_token: the last letters of the signature are others",
+                "curl -s -i -H 'Authorization: Bearer TOKENaaaa' GATEWAY/tokened/echo",
+            ),
+            stop(
+                Some("gold"),
+                "403: bob is not in the group gold; alice is, with her key or the token",
+                "curl -s -i -H 'X-API-Key: demo-key-of-bob' GATEWAY/gold/echo",
+            ),
+            stop(
+                Some("inside"),
+                "403 ip_denied; open with -H 'X-Forwarded-For: 10.1.2.3'",
+                "curl -s -i GATEWAY/inside/echo",
+            ),
+            stop(
+                Some("pages"),
+                "204 to the preflight, by the gateway: pages of that origin may send PUT",
+                "curl -s -i -X OPTIONS -H 'Origin: https://app.example.com' -H 'Access-Control-Request-Method: PUT' GATEWAY/pages/echo",
+            ),
+        ],
+    ),
+    (
+        "Rate limits",
+        &[
+            stop(
+                Some("limited"),
+                "five times 200, then 429; with -i X-RateLimit-Remaining counts down, and Retry-After says when",
+                "for i in 1 2 3 4 5 6; do curl -s -o /dev/null -w '%{http_code}\\n' GATEWAY/limited/echo; done",
+            ),
+            stop(
+                Some("limited-by-consumer"),
+                "429 after five of bob's requests in a minute; alice has 20, since the group gold has",
+                "for i in 1 2 3 4 5 6; do curl -s -o /dev/null -w '%{http_code}\\n' -H 'X-API-Key: demo-key-of-bob' GATEWAY/limited-by-consumer/echo; done",
+            ),
+        ],
+    ),
+    (
         "Scripts",
         &[
             stop(
@@ -178,7 +229,12 @@ const STOPS: &[(&str, &[Stop])] = &[
             stop(
                 Some("redacted"),
                 "body_bytes and two of the headers are missing in what the origin says",
-                "curl -s GATEWAY/redacted/echo",
+                "curl -s -H 'X-API-Key: demo-key-of-bob' GATEWAY/redacted/echo",
+            ),
+            stop(
+                Some("redacted"),
+                "everything is there: alice has the permission pii.read",
+                "curl -s -H 'X-API-Key: demo-key-of-alice' GATEWAY/redacted/echo",
             ),
             stop(
                 Some("closed"),
@@ -212,8 +268,8 @@ const STOPS: &[(&str, &[Stop])] = &[
             ),
             stop(
                 Some("tenant-by-claim"),
-                "403: nobody has a token here",
-                "curl -s -i GATEWAY/tenant-by-claim/echo",
+                "origin b: the token's claim tenant is globex",
+                "curl -s -H 'Authorization: Bearer TOKEN' GATEWAY/tenant-by-claim/echo",
             ),
             stop(
                 Some("stacked"),
@@ -233,14 +289,21 @@ const STOPS: &[(&str, &[Stop])] = &[
     ),
 ];
 
+/// What the placeholders of commands stand for.
+pub struct Places {
+    pub gateway: SocketAddr,
+    pub admin: Option<SocketAddr>,
+    pub token: Option<String>,
+}
+
 /// The whole tour.
-pub fn text(gateway: SocketAddr, admin: Option<SocketAddr>, config: &str) -> String {
+pub fn text(places: &Places, config: &str) -> String {
     let mut text = format!("\nServing {config}. In another terminal, try:\n");
     for (title, stops) in STOPS {
         // Writing to a String does not fail.
         let _ = write!(text, "\n{title}\n");
         for Stop { route, look_for, command } in *stops {
-            let Some(command) = fill(command, gateway, admin) else { continue };
+            let Some(command) = places.fill(command) else { continue };
             let route = route.map(|route| format!(" (route {route})")).unwrap_or_default();
             let _ = write!(text, "  # {look_for}{route}\n  {command}\n");
         }
@@ -249,12 +312,21 @@ pub fn text(gateway: SocketAddr, admin: Option<SocketAddr>, config: &str) -> Str
     text
 }
 
-/// The command with its addresses; `None` where it needs an admin listener and there is none.
-fn fill(command: &str, gateway: SocketAddr, admin: Option<SocketAddr>) -> Option<String> {
-    let command = command.replace("GATEWAY", &url(gateway));
-    match admin {
-        Some(admin) => Some(command.replace("ADMIN", &url(admin))),
-        None => (!command.contains("ADMIN")).then_some(command),
+impl Places {
+    /// The command as it can be typed; `None` where it needs something that is not there.
+    fn fill(&self, command: &str) -> Option<String> {
+        let mut command = command.to_owned();
+        let values = [
+            ("GATEWAY", Some(url(self.gateway))),
+            ("ADMIN", self.admin.map(url)),
+            ("TOKEN", self.token.clone()),
+        ];
+        for (name, value) in values {
+            if command.contains(name) {
+                command = command.replace(name, &value?);
+            }
+        }
+        Some(command)
     }
 }
 
@@ -269,6 +341,8 @@ fn url(mut address: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::jwt::Provider;
+    use crate::auth::keys::KeySet;
     use crate::control::source::Source;
 
     #[test]
@@ -288,19 +362,44 @@ mod tests {
         assert_eq!(shown, routes);
     }
 
+    fn places(gateway: &str, admin: Option<&str>) -> Places {
+        let address = |text: &str| text.parse().expect("an address");
+        Places { gateway: address(gateway), admin: admin.map(address), token: Some("e.y.s".to_owned()) }
+    }
+
+    #[test]
+    fn the_token_is_one_that_the_demo_accepts_for_a_day() {
+        const NOW_S: u64 = 1_795_521_600;
+        let source = Source::Text {
+            name: "demo.toml",
+            text: super::super::TEXT.into(),
+            scripts: super::super::scripts::ALL,
+        };
+        let plan = source.load().expect("a good configuration").plan;
+        let token = super::super::token::sign(&plan, NOW_S).expect("the demo has a secret");
+        let jwt = plan.jwts[0].clone();
+        let keys = KeySet::build(&jwt).expect("a good secret");
+        let provider = Provider::new(jwt, keys.into());
+        let claims = provider.verify(token.as_bytes(), NOW_S + 86_000).expect("a good token");
+        assert_eq!((&claims.map["sub"], &claims.map["tenant"]), (&"alice".into(), &"globex".into()));
+        assert!(provider.verify(token.as_bytes(), NOW_S + 90_000).is_err(), "two days are too much");
+        assert!(plan.consumers.iter().any(|consumer| &*consumer.name == "alice"));
+    }
+
     #[test]
     fn every_command_has_its_address_filled_in() {
-        let gateway = "0.0.0.0:8080".parse().expect("an address");
-        let admin = "127.0.0.1:9901".parse().expect("an address");
-        let text = text(gateway, Some(admin), "x");
-        assert!(!text.contains("GATEWAY") && !text.contains("ADMIN"), "{text}");
+        let text = text(&places("0.0.0.0:8080", Some("127.0.0.1:9901")), "x");
+        for placeholder in ["GATEWAY", "ADMIN", "TOKEN"] {
+            assert!(!text.contains(placeholder), "{text}");
+        }
+        assert!(text.contains("Bearer e.y.s'"), "{text}");
         assert!(text.contains("http://127.0.0.1:8080/echo"), "{text}");
         assert!(text.contains("http://127.0.0.1:9901/status"), "{text}");
     }
 
     #[test]
     fn without_an_admin_listener_nothing_is_said_of_it() {
-        let text = text("127.0.0.1:8080".parse().expect("an address"), None, "x");
+        let text = text(&places("127.0.0.1:8080", None), "x");
         assert!(!text.contains("ADMIN") && !text.contains("/status"), "{text}");
     }
 }

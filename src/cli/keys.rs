@@ -1,0 +1,197 @@
+//! `ringway keys`: API keys that gateways learn of while they run, written to the store that they share.
+
+use std::io::{Write, stderr, stdout};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::rand;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use crate::base::time;
+use crate::config::plan::{ApiKeyHash, Consumer, Plan};
+use crate::config::{closest, plan};
+use crate::control::failure::{Failure, NotStarted};
+use crate::control::link;
+use crate::control::source::Source;
+use crate::store::{Digest, Entry, KeyRing};
+
+/// Of a key that is made here.
+const RANDOM_BYTES: usize = 32;
+
+/// Makes `key`, or a new random one, a key of the consumer. A new one is all that stdout gets: it is never shown again.
+///
+/// # Errors
+/// A configuration with errors, without the consumer or without a store; a key that none can be; a store that fails.
+pub fn add(config: &Path, consumer: &str, key: Option<&str>) -> Result<(), NotStarted> {
+    let plan = load(config)?;
+    known(&plan.consumers, consumer, config)?;
+    let made = if key.is_none() { Some(random_key()?) } else { None };
+    let hash = hash(key.or(made.as_deref()).expect("one of the two is there"))?;
+    let before = open(&plan, config)?.add(Digest(hash.0), consumer, now_s()).map_err(failed)?;
+    if let Some(key) = &made {
+        print(&format!("{key}\n"));
+    }
+    tell(&match before {
+        None => format!("sha256:{} is a key of {consumer} now\n", hash.to_hex()),
+        Some(before) => {
+            format!("sha256:{} is a key of {consumer} now; it was {}\n", hash.to_hex(), state(&before))
+        }
+    });
+    Ok(())
+}
+
+/// Makes a key invalid, also one that stands in the configuration.
+///
+/// # Errors
+/// As for [`add`].
+pub fn revoke(config: &Path, key: &str) -> Result<(), NotStarted> {
+    let plan = load(config)?;
+    let hash = hash(key)?;
+    let before = open(&plan, config)?.revoke(Digest(hash.0), now_s()).map_err(failed)?;
+    let owner = plan.consumers.iter().find(|consumer| consumer.api_keys.contains(&hash));
+    tell(&match (before, owner) {
+        (Some(before), _) => format!("sha256:{} is revoked; it was {}\n", hash.to_hex(), state(&before)),
+        (None, Some(owner)) => {
+            format!("sha256:{} is revoked; the configuration has it for {}\n", hash.to_hex(), owner.name)
+        }
+        (None, None) => {
+            format!("sha256:{} is revoked, though neither store nor configuration had it\n", hash.to_hex())
+        }
+    });
+    Ok(())
+}
+
+/// Prints what the store has, those changed last at the end: state, time of the change, hash, consumer.
+///
+/// # Errors
+/// As for [`add`].
+pub fn list(config: &Path) -> Result<(), NotStarted> {
+    let plan = load(config)?;
+    let entries = open(&plan, config)?.list().map_err(failed)?;
+    let line = |Entry { digest, changed_s, consumer, revoked }: Entry| {
+        let state = if revoked { "revoked" } else { "active " };
+        let changed = time::rfc3339_ms(changed_s.saturating_mul(1000));
+        let changed = std::str::from_utf8(&changed[..19]).unwrap_or_default();
+        format!("{state}  {changed}Z  sha256:{digest}  {consumer}\n")
+    };
+    print(&entries.into_iter().map(line).collect::<String>());
+    Ok(())
+}
+
+fn load(config: &Path) -> Result<Plan, NotStarted> {
+    Ok(Source::File(config.to_owned()).load().map_err(NotStarted::Config)?.plan)
+}
+
+fn known(consumers: &[Arc<Consumer>], name: &str, config: &Path) -> Result<(), Failure> {
+    if consumers.iter().any(|consumer| *consumer.name == *name) {
+        return Ok(());
+    }
+    let names = consumers.iter().map(|consumer| &*consumer.name);
+    let hint = match closest(name, names) {
+        Some(close) => format!("did you mean `{close}`?"),
+        None => "add it as a [[consumer]], and reload the gateways first".to_owned(),
+    };
+    Err(Failure::input(format!("{} has no consumer `{name}`", config.display()), hint))
+}
+
+/// Of a key, or as `list` shows it.
+fn hash(key: &str) -> Result<ApiKeyHash, Failure> {
+    let hint = "give the key itself, or sha256: and the 64 hex digits of its hash";
+    ApiKeyHash::parse(key).map_err(|why| Failure::input(why, hint))
+}
+
+fn random_key() -> Result<String, Failure> {
+    loop {
+        let mut bytes = [0; RANDOM_BYTES];
+        rand::fill(&mut bytes).map_err(|_| {
+            Failure::machine("the system gives no random numbers", "choose a key yourself with --key KEY")
+        })?;
+        let key = BASE64_URL_SAFE_NO_PAD.encode(bytes);
+        // Typed behind a command, it would be taken for an option.
+        if !key.starts_with('-') {
+            return Ok(key);
+        }
+    }
+}
+
+fn open(plan: &Plan, config: &Path) -> Result<KeyRing, Failure> {
+    let Some(store) = &plan.store else { return Err(embedded(config)) };
+    KeyRing::open(&remote(store)?).map_err(failed)
+}
+
+fn remote(store: &plan::Store) -> Result<crate::store::RemoteConfig, Failure> {
+    link::remote(store)
+        .map_err(|why| Failure::input(format!("[store] url: {why}"), "`ringway check` shows the line"))
+}
+
+fn embedded(config: &Path) -> Failure {
+    Failure::input(
+        format!("{} has no [store], through which running gateways would learn of keys", config.display()),
+        "write [store] url = \"redis://127.0.0.1:6379\", or put the key into the consumer's `api_keys` and reload",
+    )
+}
+
+fn failed(failure: crate::store::Failure) -> Failure {
+    Failure::machine(
+        format!("the store failed: {failure}"),
+        "see that the Redis of [store] url runs, and that its user may write there",
+    )
+}
+
+/// What an entry says, in a sentence.
+fn state(entry: &Entry) -> String {
+    match (&*entry.consumer, entry.revoked) {
+        ("", _) => "revoked".to_owned(),
+        (consumer, true) => format!("a revoked one of {consumer}"),
+        (consumer, false) => format!("one of {consumer}"),
+    }
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// A reader that has gone away is no failure.
+fn print(text: &str) {
+    let mut stdout = stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// For people, beside what is for programs.
+fn tell(text: &str) {
+    let _ = stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_keys_are_such_as_can_be_sent_and_typed_and_differ() {
+        let (one, other) = (random_key().unwrap(), random_key().unwrap());
+        assert_ne!(one, other);
+        assert_eq!(one.len(), 43);
+        assert!(ApiKeyHash::parse(&one).is_ok() && !one.starts_with('-'), "{one}");
+    }
+
+    #[test]
+    fn a_consumer_that_is_not_there_is_the_users_fault_and_a_close_one_is_named() {
+        let consumer = |name: &str| {
+            Arc::new(Consumer {
+                name: name.into(),
+                groups: Vec::new(),
+                permissions: Vec::new(),
+                api_keys: Vec::new(),
+                limits: Vec::new(),
+            })
+        };
+        let consumers = [consumer("alice"), consumer("bob")];
+        assert!(known(&consumers, "bob", Path::new("g.toml")).is_ok());
+        let failure = known(&consumers, "alise", Path::new("g.toml")).unwrap_err();
+        assert_eq!(failure.cause, "g.toml has no consumer `alise`");
+        assert_eq!(failure.hint, "did you mean `alice`?");
+        assert!(known(&consumers, "zed", Path::new("g.toml")).unwrap_err().hint.contains("[[consumer]]"));
+    }
+}

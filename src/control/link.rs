@@ -1,0 +1,23 @@
+//! `[store]`, as the store link takes it.
+
+use crate::config::plan::Store;
+use crate::control::failure::Failure;
+use crate::store::{Address, Config, RemoteConfig};
+
+/// Where the shared view lives: in this process where there is no `[store]`.
+///
+/// # Errors
+/// Its URL is none, which the check of the configuration has found before.
+pub fn config(store: Option<&Store>) -> Result<Config, Failure> {
+    let Some(store) = store else { return Ok(Config::Embedded) };
+    let refused = |why| Failure::input(format!("[store] url: {why}"), "`ringway check` shows the line");
+    remote(store).map(Config::Remote).map_err(refused)
+}
+
+/// # Errors
+/// What is wrong with the URL, in words that show nothing of it.
+pub fn remote(store: &Store) -> Result<RemoteConfig, String> {
+    let url = store.url.text().ok_or("it is not UTF-8")?;
+    let address = Address::parse(url)?;
+    Ok(RemoteConfig { address, timeout: store.timeout, key_prefix: store.key_prefix.to_string() })
+}
