@@ -5,6 +5,7 @@
 //! So this thread never waits for a shard, and no shard ever waits for it.
 
 mod admin;
+mod backend;
 mod current;
 pub mod demo;
 mod drain;

@@ -67,7 +67,7 @@ impl Recipe {
     }
 }
 
-/// What of `[server]` and `[admin]` a running process cannot change: one line for each difference.
+/// What of `[server]`, `[admin]` and `[store]` a running process cannot change: one line for each difference.
 pub fn needs_restart(running: &Plan, wanted: &Plan) -> Vec<String> {
     let mut all = Vec::new();
     let mut compare = |key: &str, running: String, wanted: String| {
@@ -82,6 +82,10 @@ pub fn needs_restart(running: &Plan, wanted: &Plan) -> Vec<String> {
     compare("[server] driver", format!("{:?}", old.driver), format!("{:?}", new.driver));
     let admin = |plan: &Plan| plan.admin.map_or("off".to_owned(), |address| address.to_string());
     compare("[admin] listen", admin(running), admin(wanted));
+    if running.store != wanted.store {
+        // Its URL may hold a secret.
+        all.push("[store] is not what it was at the start".to_owned());
+    }
     all
 }
 

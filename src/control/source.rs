@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::config::plan::{Jwt, Route, ScriptFile, Scripts, Store};
 use crate::config::{self, Loaded, Outside, Problems, ScriptProblem, Shadow};
-use crate::control::scripts;
+use crate::control::{backend, scripts};
 use crate::route::shadow::shadowed;
 use crate::script;
 
@@ -68,8 +68,8 @@ impl Outside for Machine {
         std::fs::read(path)
     }
 
-    fn check_store(&self, _: &Store) -> Result<(), String> {
-        Ok(())
+    fn check_store(&self, store: &Store) -> Result<(), String> {
+        backend::config(Some(store)).map(drop)
     }
 
     fn check_jwt(&self, _: &Jwt) -> Result<(), String> {

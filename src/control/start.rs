@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::config::plan::{Driver, Log as LogPlan, LogTarget, Plan};
+use crate::control::backend;
 use crate::control::current::Current;
 use crate::control::failure::{Failure, NotStarted};
 use crate::control::fleet::{Fleet, Furnishing};
@@ -108,8 +109,12 @@ impl Parts {
         let admin_socket =
             plan.admin.map(|address| listen::bind_alone("change [admin] listen", address)).transpose()?;
         let current = Current::first(prepared, listeners);
-        let (link, stop) =
-            store::Link::start(store::Config::Embedded).map_err(|error| Failure::thread("store", &error))?;
+        let config = backend::config(plan.store.as_ref())
+            .map_err(|why| Failure::input(format!("[store] url: {why}"), "mend it"))?;
+        let (link, stop) = store::Link::start(config).map_err(|error| Failure::thread("store", &error))?;
+        if let Some(store) = &plan.store {
+            backend::await_first_answer(&link, store);
+        }
         let store = Store { link: link.clone(), stop };
         let furnishing = Furnishing { driver: plan.server.driver, sink, events: post.clone(), link };
         let fleet = Fleet::start(furnishing, &cores, &current)?;

@@ -11,5 +11,6 @@ pub mod client;
 pub mod edits;
 pub mod forward;
 pub mod hooks;
+pub mod limits;
 pub mod onward;
 pub mod scripted;

@@ -49,11 +49,12 @@ pub async fn refuse(
     if error.reason == Reason::ClientClosed {
         return Next::Close;
     }
-    let Scratch { transaction, onward, .. } = &mut *scratch;
+    let Scratch { transaction, onward, told, .. } = &mut *scratch;
     if transaction.id.is_empty() {
         connection.shard.ids.borrow_mut().write(&mut transaction.id);
     }
     let body = answer::problem(transaction, &error, onward);
+    told.write_to(&mut transaction.response.fields);
     // After a head or body that made no sense, nothing that follows does.
     record.keep_alive &= !matches!(
         error.reason,
@@ -111,6 +112,7 @@ pub async fn scripted(
 ) -> Result<Next, Error> {
     let Transaction { response, edits, id, .. } = &mut scratch.transaction;
     let body = edits.response_body.take_changed().unwrap_or_default();
+    scratch.told.write_to(&mut response.fields);
     back::prepare(&mut response.fields, route, id);
     send(connection, scratch, record, &body).await
 }
@@ -129,6 +131,7 @@ async fn own(
         Some(scripts) => scripts.on_own(transaction, body)?,
         None => None,
     };
+    scratch.told.write_to(&mut transaction.response.fields);
     back::prepare(&mut transaction.response.fields, route, &transaction.id);
     send(connection, scratch, record, changed.as_deref().unwrap_or(body)).await
 }

@@ -10,6 +10,7 @@ mod answer;
 mod clock;
 mod connection;
 mod exchange;
+mod limits;
 mod live;
 mod pump;
 mod record;
@@ -44,6 +45,7 @@ pub use crate::upstream::Addresses;
 pub use run::{DriverKind, run};
 
 use clock::Clock;
+use limits::Limits;
 use live::{Live, Surroundings};
 use scratch::Scratch;
 
@@ -106,6 +108,7 @@ struct Shard {
     ids: Rc<RefCell<Ids>>,
     link: Link,
     counters: Rc<ShardCounters>,
+    limits: Rc<Limits>,
     surroundings: Surroundings,
     live: RefCell<Rc<Live>>,
     addresses: RefCell<Arc<Addresses>>,

@@ -4,7 +4,7 @@ use super::connection::{Connection, Next, refusal};
 use super::record::Record;
 use super::scratch::Scratch;
 use super::scripted::{self, Outcome, Whole};
-use super::{answer, exchange};
+use super::{answer, exchange, limits};
 use crate::base::error::{Error, Reason};
 use crate::base::fault::{self, Fault};
 use crate::config::plan::{self, Action};
@@ -43,9 +43,9 @@ async fn handle(
     record: &mut Record,
 ) -> Result<Option<Next>, Error> {
     let live = record.live.clone();
-    let limits = &live.plan.server.limits;
-    let head_limits = HeadLimits { bytes: limits.header_bytes, count: limits.header_count };
-    let Some(head_bytes) = connection.read_head(&head_limits, limits.header_timeout).await? else {
+    let server = &live.plan.server;
+    let head_limits = HeadLimits { bytes: server.limits.header_bytes, count: server.limits.header_count };
+    let Some(head_bytes) = connection.read_head(&head_limits, server.limits.header_timeout).await? else {
         return Ok(None);
     };
     record.add_in(head_bytes);
@@ -54,7 +54,7 @@ async fn handle(
     connection.consume(head_bytes);
     parsed.map_err(refusal)?;
 
-    let mut asked = understand(connection, scratch, record, limits)?;
+    let mut asked = understand(connection, scratch, record, &server.limits)?;
     match fault::asked_for(scratch.transaction.path()) {
         Some(Fault::Connection) => panic!("a test asked for a panic in this connection"),
         Some(Fault::Shard) => connection.shard.doomed.set(true),
@@ -63,10 +63,16 @@ async fn handle(
     let route = find_route(&live.table, scratch)?;
     record.route = Some(route);
     let scripts = live.scripts_of(route);
+    let limited = live.routes[route].limits.as_ref();
     let route: &plan::Route = &live.routes[route].plan;
 
     // The route's steps, in order.
     onward::clean(&mut scratch.transaction.request.fields, asked.client);
+    if let Some(limited) = limited {
+        let Scratch { transaction, told, .. } = scratch;
+        limits::before_auth(&connection.shard, limited, transaction, told).await?;
+        limits::after_auth(&connection.shard, limited, transaction, told).await?;
+    }
     if let Some(scripts) = scripts
         && scripted::request(connection, scratch, record, scripts, &mut asked).await? == Outcome::Answered
     {

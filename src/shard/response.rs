@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::{self, write_connection};
 use super::exchange::Exchange;
+use super::limits::Told;
 use super::record::Record;
 use super::relay::{self, Mode, Relay};
 use super::scripted::Held;
@@ -42,6 +43,8 @@ pub struct Responder<'a> {
     /// When the attempt began.
     pub began: Instant,
     pub limits: &'a Limits,
+    /// Where the request stands with the rate limits that it met.
+    pub told: &'a Told,
     pub method: Method,
     /// The client's.
     pub version: Version,
@@ -297,6 +300,7 @@ impl Responder<'_> {
 
     fn write_head(&self, transaction: &mut Transaction, mode: Mode, keep_alive: bool, out: &mut Vec<u8>) {
         let Transaction { response: head, id, .. } = transaction;
+        self.told.write_to(&mut head.fields);
         back::prepare(&mut head.fields, self.exchange.route, id);
         if head.status() == 204 {
             head.fields.remove_id(Name::ContentLength);
@@ -326,6 +330,7 @@ impl Responder<'_> {
         };
         self.upstream.slot().disarm(Way::Read);
         back::clean(&mut head.fields);
+        self.told.write_to(&mut head.fields);
         back::prepare(&mut head.fields, self.exchange.route, id);
         head.fields.remove_id(Name::ContentLength);
         let mut out = self.exchange.shard.buffers.small();
