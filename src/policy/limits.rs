@@ -120,19 +120,27 @@ pub fn store_lost() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script::Consumer as Known;
+    use crate::auth::jwt::Claims;
 
     fn from(address: &str) -> Transaction {
         Transaction { client_ip: address.parse().expect("an address"), ..Transaction::default() }
     }
 
     fn named(name: &str) -> Transaction {
-        let consumer = Known { name: name.to_owned(), ..Known::default() };
-        Transaction { consumer: Some(Rc::new(consumer)), ..from("192.0.2.1") }
+        let consumer = Consumer {
+            name: name.into(),
+            groups: vec![],
+            permissions: vec![],
+            api_keys: vec![],
+            limits: vec![],
+        };
+        Transaction { consumer: Some(Arc::new(consumer)), ..from("192.0.2.1") }
     }
 
     fn claiming(claims: Value) -> Key {
-        let transaction = Transaction { claims: Some(Rc::new(claims)), ..from("192.0.2.1") };
+        let map = claims.as_object().expect("an object").clone();
+        let claims = Rc::new(Claims { map, exp_s: 0, bytes: 0 });
+        let transaction = Transaction { claims: Some(claims), ..from("192.0.2.1") };
         key(&LimitBy::Claim("tenant".into()), &transaction)
     }
 
