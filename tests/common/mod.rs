@@ -18,6 +18,7 @@ mod gateway;
 mod lines;
 mod message;
 mod origin;
+mod redis;
 mod wire;
 
 pub use client::Client;
@@ -25,6 +26,7 @@ pub use gateway::{Builder, DRIVERS, Gateway};
 pub use lines::Lines;
 pub use message::Message;
 pub use origin::{Origin, Peer, echo};
+pub use redis::Redis;
 pub use wire::Wire;
 
 use std::time::Duration;

@@ -100,7 +100,7 @@ impl KeySets {
         let failed_before = set.error.take().is_some();
         match set.refetch.finish(now_ms, answer) {
             Fetched::New(keys) => {
-                tracing::info!("{} keys from {url}", keys.len());
+                tracing::info!("there are new keys from {url}: {}", keys.len());
                 true
             }
             Fetched::Same => {
