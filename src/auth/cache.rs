@@ -98,7 +98,8 @@ mod tests {
     use serde_json::json;
 
     use super::super::keys::KeySet;
-    use super::super::tests::sign::{NOW, hs256, jwt_plan};
+    use super::super::tests::providers::{NOW, jwt_plan};
+    use super::super::tests::sign::hs256;
     use super::*;
 
     fn provider(secret: &[u8]) -> Provider {

@@ -61,7 +61,7 @@ fn field_value(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
 mod tests {
     use serde_json::json;
 
-    use super::super::tests::sign::jwt_plan;
+    use super::super::tests::providers::jwt_plan;
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::json;
 
 use super::super::jwt::{Failure, MOST_TOKEN_BYTES, Provider};
+use super::providers::*;
 use super::sign::*;
 
 fn refused(provider: &Provider, token: impl AsRef<[u8]>, why: &str) {

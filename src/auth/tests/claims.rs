@@ -6,6 +6,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 use super::super::jwt::{Failure, Provider};
+use super::providers::*;
 use super::sign::*;
 
 fn outcome(provider: &Provider, claims: &Value) -> Result<(), Failure> {

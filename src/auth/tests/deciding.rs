@@ -11,6 +11,7 @@ use super::super::decide::{Denied, Gate, Identity, Refusal};
 use super::super::jwt::Provider;
 use super::super::keys::KeySet;
 use super::super::plan::{ApiKeyHash, Consumer, Method, Place};
+use super::providers::*;
 use super::request::Request;
 use super::sign::*;
 

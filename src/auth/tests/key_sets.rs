@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::super::jwt::Failure;
 use super::super::keys::{KeySet, MOST_KEYS};
 use super::super::plan::{Jwt, JwtKey, Secret};
+use super::providers::*;
 use super::sign::*;
 
 fn set(keys: Value) -> Value {

@@ -5,5 +5,6 @@ mod claims;
 mod deciding;
 mod key_sets;
 mod mutated;
+pub(super) mod providers;
 pub(super) mod request;
 pub(super) mod sign;

@@ -10,12 +10,13 @@ use super::super::jwt::Provider;
 use super::super::keys::KeySet;
 use super::super::plan::Place;
 use super::super::{strip, token};
+use super::providers::{self, *};
 use super::request::Request;
 use super::sign::{self, *};
 
 /// One of each kind with its good token.
 static GOOD: LazyLock<Vec<(Provider, Vec<u8>)>> = LazyLock::new(|| {
-    let pairs = |algorithm: Algorithm| (sign::provider(&[algorithm]), usual(algorithm, &good_claims()));
+    let pairs = |algorithm: Algorithm| (providers::provider(&[algorithm]), usual(algorithm, &good_claims()));
     [HS256, RS256, PS256, ES256, EdDSA].map(pairs).to_vec()
 });
 

@@ -1,6 +1,6 @@
-//! Makes keys, tokens and providers.
+//! Keys made in the process that runs the tests, and tokens that they sign. The end-to-end tests use this file too.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::hmac;
@@ -14,12 +14,6 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
-use super::super::jwt::{Claims, Failure, Provider};
-use super::super::keys::KeySet;
-use super::super::plan;
-
-/// The time of the tests.
-pub const NOW: u64 = 1_800_000_000;
 pub const SECRET: &[u8] = b"a secret of the tests, of 32 bytes or more";
 
 pub const ALL: [Algorithm; 12] = [
@@ -98,45 +92,6 @@ pub fn hs256(secret: &[u8], claims: &Value) -> Vec<u8> {
     let message = format!("{}.{}", b64(r#"{"alg":"HS256"}"#), b64(claims.to_string()));
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
     format!("{message}.{}", b64(tag)).into_bytes()
-}
-
-pub fn good_claims() -> Value {
-    json!({ "sub": "alice", "exp": NOW + 300 })
-}
-
-/// Nothing is asked but the algorithm.
-pub fn jwt_plan(algorithms: &[Algorithm]) -> plan::Jwt {
-    plan::Jwt {
-        name: "main".into(),
-        algorithms: algorithms.to_vec(),
-        key: plan::JwtKey::Secret(plan::Secret(SECRET.into())),
-        issuer: None,
-        audience: vec![],
-        leeway: plan::Jwt::LEEWAY,
-        from: vec![plan::Place::parse(plan::Jwt::FROM).unwrap()],
-        consumer_claim: plan::Jwt::CONSUMER_CLAIM.into(),
-        forward: true,
-        headers: vec![],
-    }
-}
-
-/// A provider with the tests' key for the algorithms.
-pub fn provider(algorithms: &[Algorithm]) -> Provider {
-    let keys = match algorithms[0] {
-        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => KeySet::from_secret(SECRET, algorithms),
-        first => KeySet::from_pem(&pem("PUBLIC KEY", &spki(first)), algorithms),
-    };
-    Provider::new(Arc::new(jwt_plan(algorithms)), Arc::new(keys.unwrap()))
-}
-
-/// A provider with the keys of a JWK set.
-pub fn jwks_provider(algorithms: &[Algorithm], jwks: &Value) -> Provider {
-    let keys = KeySet::from_jwks(&jwks.to_string(), algorithms).unwrap();
-    Provider::new(Arc::new(jwt_plan(algorithms)), Arc::new(keys))
-}
-
-pub fn verify(provider: &Provider, token: &[u8]) -> Result<Claims, Failure> {
-    provider.verify(token, NOW)
 }
 
 /// The public key of the tests for the algorithm's kind, as SPKI.
