@@ -42,12 +42,18 @@ pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && same_family && same_ip
 }
 
-/// A network, or a single address.
+/// A network, or a single address. IPv4 in the form of IPv6 is IPv4, as clients' addresses are.
 fn network(text: &str) -> Result<IpNet, Fault> {
+    const MAPPED_BITS: u8 = 96;
     if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(IpNet::from(ip));
+        return Ok(IpNet::from(ip.to_canonical()));
     }
-    text.parse::<IpNet>().map_err(|_| {
+    let canonical = |net: IpNet| match (net.addr().to_canonical(), net.prefix_len().checked_sub(MAPPED_BITS))
+    {
+        (IpAddr::V4(ip), Some(bits)) if net.addr().is_ipv6() => IpNet::new(ip.into(), bits).unwrap_or(net),
+        _ => net,
+    };
+    text.parse::<IpNet>().map(canonical).map_err(|_| {
         Fault::new(
             format!("{} is neither a network nor an IP address", quoted(text)),
             "write \"10.0.0.0/8\", \"fd00::/8\" or \"192.0.2.1\"",
