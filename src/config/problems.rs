@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::schema::closest;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 /// Bytes of the configuration's text.
@@ -299,16 +300,18 @@ fn has_key(line: &str) -> bool {
         })
 }
 
-/// Where the value of a secret key begins in the line.
+/// Where the value of a secret key begins in the line; a key that is misspelt holds a secret all the same.
 fn secret_value(line: &str) -> Option<usize> {
-    let value_after = |key: &str| {
-        line.match_indices(key).find_map(|(at, _)| {
-            let rest = &line[at + key.len()..];
-            let value = rest.trim_start_matches(['"', '\'', ' ', '\t']);
-            value.starts_with('=').then(|| line.len() - value.len() + 1)
-        })
+    let is_secret = |at: &usize| {
+        let before = line[..*at].trim_end_matches(['"', '\'', ' ', '\t']);
+        let key = before
+            .rsplit(|c: char| !c.is_ascii_alphanumeric() && !"_-".contains(c))
+            .next()
+            .unwrap_or_default();
+        SECRET_KEYS.iter().any(|secret| key.ends_with(secret))
+            || closest(key, SECRET_KEYS.into_iter()).is_some()
     };
-    SECRET_KEYS.iter().filter_map(|key| value_after(key)).min()
+    line.match_indices('=').map(|(at, _)| at).find(is_secret).map(|at| at + 1)
 }
 
 /// Stars of the same width in bytes, so that carets stay where they belong.
@@ -360,6 +363,8 @@ mod tests {
         assert_eq!(shown("secret = \"hush\"", 1), "secret = ******");
         assert_eq!(shown("m = { x = 1, secret = \"hush\" }", 1), "m = { x = 1, secret = ****** *");
         assert_eq!(shown("api_keys = [\n  \"aGk==\",\n", 2), "  ********");
+        assert_eq!(shown("secrets = \"hush\"", 1), "secrets = ******");
+        assert_eq!(shown("\"api-keys\"=[\"hush\"]", 1), "\"api-keys\"=********");
         assert_eq!(shown("[jwt.secret]\nname = \"plain\"", 2), "name = \"plain\"");
         assert_eq!(shown("url = \"redis://u:hush@h/0\"", 1), "url = \"redis://******@h/0\"");
         assert_eq!(shown("url = \"redis-cluster://u:a,b@h,i\"", 1), "url = \"redis-cluster://*****@h,i\"");
