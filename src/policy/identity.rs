@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::auth::decide::{Denied, Gate, Identity, Refusal};
 use crate::auth::jwt::Provider;
 use crate::auth::plan::Place;
+use crate::auth::require::{self, Missing};
 use crate::auth::token::{self, Lookup};
-use crate::auth::{headers, require, strip};
+use crate::auth::{headers, strip};
 use crate::base::error::{Error, Reason};
 use crate::config::plan::{Method, Route};
 use crate::http::fields::{Fields, Name};
@@ -57,14 +58,20 @@ pub fn check(
 ) -> Result<(), (Error, Option<usize>)> {
     let credentials = Credentials { fields: &transaction.request.fields, query: transaction.query() };
     let identity = gate.decide(&route.auth, &credentials, now_s).map_err(unauthorized)?;
-    let Identity { consumer, claims, .. } = &identity;
-    require::check(&route.require, consumer.as_deref(), claims.as_deref()).map_err(|missing| {
-        let mut error = Error::client(Reason::Forbidden, missing.to_string());
-        error.fields.extend(missing.challenge().map(|challenge| ("WWW-Authenticate", challenge.to_owned())));
-        (error, None)
-    })?;
-    introduce(identity, gate.providers, transaction);
-    Ok(())
+    introduce(&identity, gate.providers, transaction);
+    withhold_tokens(&route.auth, gate.providers, transaction);
+    let Identity { consumer, claims, .. } = identity;
+    let required = require::check(&route.require, consumer.as_deref(), claims.as_deref());
+    // The log and `on_log` know who it was that may not.
+    transaction.consumer = consumer;
+    transaction.claims = claims;
+    required.map_err(|missing| (forbidden(&missing), None))
+}
+
+fn forbidden(missing: &Missing) -> Error {
+    let mut error = Error::client(Reason::Forbidden, missing.to_string());
+    error.fields.extend(missing.challenge().map(|challenge| ("WWW-Authenticate", challenge.to_owned())));
+    error
 }
 
 fn unauthorized(denied: Denied) -> (Error, Option<usize>) {
@@ -82,24 +89,30 @@ fn unauthorized(denied: Denied) -> (Error, Option<usize>) {
     (error, denied.unknown_key_of)
 }
 
-/// Tells the upstream, and scripts, who is calling; takes the token away where the upstream must not see it.
-fn introduce(identity: Identity, providers: &[Arc<Provider>], transaction: &mut Transaction) {
+/// Tells the upstream who is calling.
+fn introduce(identity: &Identity, providers: &[Arc<Provider>], transaction: &mut Transaction) {
     let Identity { method, consumer, claims } = identity;
     let fields = &mut transaction.request.fields;
-    if let Some(consumer) = &consumer {
+    if let Some(consumer) = consumer {
         headers::of_consumer(consumer)
             .for_each(|(name, value)| fields.set(name.as_bytes(), value.as_bytes()));
     }
-    if let (Method::Jwt(index), Some(claims)) = (method, &claims) {
-        let plan = providers[index].plan();
-        headers::of_claims(plan, claims)
+    if let (Method::Jwt(index), Some(claims)) = (*method, claims) {
+        headers::of_claims(providers[index].plan(), claims)
             .for_each(|(name, value)| fields.set(name.as_bytes(), value.as_bytes()));
+    }
+}
+
+/// Takes tokens away that the upstream must not see. Also where something else let the request in: a token that was
+/// not even looked at must not reach an upstream that is used to seeing none.
+fn withhold_tokens(methods: &[Method], providers: &[Arc<Provider>], transaction: &mut Transaction) {
+    for method in methods {
+        let Method::Jwt(index) = *method else { continue };
+        let plan = providers[index].plan();
         if !plan.forward {
             plan.from.iter().for_each(|place| take_away(place, transaction));
         }
     }
-    transaction.consumer = consumer;
-    transaction.claims = claims;
 }
 
 fn take_away(place: &Place, transaction: &mut Transaction) {
