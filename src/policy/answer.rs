@@ -21,13 +21,11 @@ pub fn respond(transaction: &mut Transaction, respond: &Respond) {
 
 /// Makes the response a route's `redirect`; `to`, which is empty, is room for where it leads.
 pub fn redirect(transaction: &mut Transaction, redirect: &Redirect, to: &mut Vec<u8>) {
-    let Transaction { target, path_bytes, captures, response, .. } = transaction;
-    let (path, query) = target.split_at(*path_bytes);
-    edit::expand(&redirect.to, path, captures, to);
+    edit::expand(&redirect.to, transaction.path(), &transaction.captures, to);
     if !to.contains(&b'?') {
-        to.extend_from_slice(query);
+        transaction.write_query(to);
     }
-    begin(response, redirect.status).add(b"Location", to);
+    begin(&mut transaction.response, redirect.status).add(b"Location", to);
 }
 
 /// Makes the response an error's problem document, and returns its body. `allow`: for 405.

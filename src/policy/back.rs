@@ -10,10 +10,10 @@ pub use super::onward::remove_hop_by_hop as clean;
 /// Rewrites the fields of a response that are [`clean`]: the request's id set, `deprecated` and `response_headers`
 /// applied.
 pub fn prepare(transaction: &mut Transaction, route: &Route) {
-    let Transaction { request, response, id, .. } = transaction;
+    let Transaction { response, id, origin, .. } = transaction;
     let fields = &mut response.fields;
     fields.put(Name::XRequestId, id);
-    tell(&request.fields, fields, route);
+    tell(origin, fields, route);
     if let Some(deprecated) = &route.deprecated {
         fields.set(b"Deprecation", deprecated.deprecation.as_bytes());
         if let Some(sunset) = &deprecated.sunset {
@@ -27,8 +27,8 @@ pub fn prepare(transaction: &mut Transaction, route: &Route) {
 }
 
 /// What every response of a route says, the gateway's problems too.
-pub fn tell(request: &Fields, response: &mut Fields, route: &Route) {
+pub fn tell(origin: &[u8], response: &mut Fields, route: &Route) {
     if let Some(cors) = &route.cors {
-        cors::tell(cors, request, response);
+        cors::tell(cors, origin, response);
     }
 }

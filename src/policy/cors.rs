@@ -1,10 +1,11 @@
 //! `cors`: what pages of other origins may do with a route (the Fetch standard, 3.2). Preflights are answered here;
 //! what the upstream says of it is replaced.
 
-use crate::config::plan::{Cors, Origin};
+use crate::config::plan::{Cors, Origin, Route};
 use crate::http::fields::{Fields, Name};
 use crate::http::framing;
 use crate::http::head::{Method, RequestHead, ResponseHead};
+use crate::script::Transaction;
 
 const ALLOW_ORIGIN: &[u8] = b"Access-Control-Allow-Origin";
 const ALLOW_CREDENTIALS: &[u8] = b"Access-Control-Allow-Credentials";
@@ -19,13 +20,23 @@ pub fn preflight(request: &RequestHead) -> Option<&[u8]> {
     is_one.then(|| request.fields.get(Name::AccessControlRequestMethod)).flatten()
 }
 
+/// Notes who asks, before anything can edit the field.
+pub fn note_origin(route: &Route, transaction: &mut Transaction) {
+    if route.cors.is_some() {
+        let Transaction { request, origin, .. } = transaction;
+        origin.extend_from_slice(request.fields.get(Name::Origin).unwrap_or_default());
+    }
+}
+
 /// Makes the response the answer to a preflight. One of an origin that may not is answered too, without permission.
-pub fn answer(cors: &Cors, request: &Fields, response: &mut ResponseHead) {
+pub fn answer(cors: &Cors, origin: &[u8], response: &mut ResponseHead) {
     response.clear();
     response.set_status(204);
     let fields = &mut response.fields;
     fields.add(b"Vary", b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
-    let Some(origin) = request.get(Name::Origin).filter(|origin| is_allowed(cors, origin)) else { return };
+    if !is_allowed(cors, origin) {
+        return;
+    }
     allow(cors, origin, fields);
     fields.add(ALLOW_METHODS, list(&cors.methods).as_bytes());
     if !cors.headers.is_empty() {
@@ -36,15 +47,17 @@ pub fn answer(cors: &Cors, request: &Fields, response: &mut ResponseHead) {
     }
 }
 
-/// Says in a response what the page that asked may do with it.
-pub fn tell(cors: &Cors, request: &Fields, response: &mut Fields) {
+/// Says in a response what the page that asked may do with it; `origin` is empty if none asked.
+pub fn tell(cors: &Cors, origin: &[u8], response: &mut Fields) {
     for name in [ALLOW_ORIGIN, ALLOW_CREDENTIALS, ALLOW_METHODS, ALLOW_HEADERS, EXPOSE_HEADERS, MAX_AGE] {
         response.remove(name);
     }
     if !is_for_any(cors) {
         vary_by_origin(response);
     }
-    let Some(origin) = request.get(Name::Origin).filter(|origin| is_allowed(cors, origin)) else { return };
+    if !is_allowed(cors, origin) {
+        return;
+    }
     allow(cors, origin, response);
     if !cors.expose.is_empty() {
         response.add(EXPOSE_HEADERS, list(&cors.expose).as_bytes());
@@ -74,7 +87,7 @@ fn vary_by_origin(response: &mut Fields) {
 
 fn is_allowed(cors: &Cors, origin: &[u8]) -> bool {
     cors.origins.iter().any(|allowed| match allowed {
-        Origin::Any => true,
+        Origin::Any => !origin.is_empty(),
         Origin::Exact(exact) => exact.as_bytes() == origin,
         Origin::Below { scheme, domain } => {
             let labels = origin
@@ -120,10 +133,9 @@ mod tests {
     }
 
     fn told(cors: &Cors, origin: &str, response: &[(&str, &str)]) -> String {
-        let (mut request, mut fields) = (Fields::default(), Fields::default());
-        request.add(b"Origin", origin.as_bytes());
+        let mut fields = Fields::default();
         response.iter().for_each(|(name, value)| fields.add(name.as_bytes(), value.as_bytes()));
-        tell(cors, &request, &mut fields);
+        tell(cors, origin.as_bytes(), &mut fields);
         text(&fields)
     }
 
@@ -152,6 +164,7 @@ mod tests {
     fn any_origin_gets_a_star_that_caches_may_keep() {
         let policy = Cors { credentials: false, expose: vec![], ..cors(vec![Origin::Any]) };
         assert_eq!(told(&policy, "https://a.example", &[]), "Access-Control-Allow-Origin: *\r\n");
+        assert_eq!(told(&policy, "", &[]), "", "no page asked");
     }
 
     #[test]
@@ -173,10 +186,8 @@ mod tests {
 
     #[test]
     fn a_preflight_is_answered_with_what_the_route_allows() {
-        let mut request = Fields::default();
-        request.add(b"Origin", b"https://app.example.com");
         let mut response = ResponseHead::default();
-        answer(&cors(exact()), &request, &mut response);
+        answer(&cors(exact()), b"https://app.example.com", &mut response);
         assert_eq!(response.status(), 204);
         let head = text(&response.fields);
         for line in [

@@ -31,26 +31,20 @@ pub fn prepare(
     forward: &Forward<'_>,
     out: &mut Vec<u8>,
 ) {
-    let Transaction { request: head, target: asked, path_bytes, captures, id, edits, .. } = transaction;
-    let (path, rest) = asked.split_at(*path_bytes);
-    let mut prefix = None;
-    match (&edits.path, &proxy.path) {
+    let (path, captures) = (transaction.path(), &transaction.captures);
+    let mut prefix_bytes = 0;
+    match (&transaction.edits.path, &proxy.path) {
         (Some(path), _) => out.extend_from_slice(path),
         (None, PathEdit::Keep) => out.extend_from_slice(path),
         (None, PathEdit::StripPrefix) => {
             edit::strip_prefix(path, captures, out);
-            prefix = Some(&path[..captures.prefix_len()]).filter(|prefix| !prefix.is_empty());
+            prefix_bytes = captures.prefix_len();
         }
         (None, PathEdit::Rewrite(template)) => edit::expand(template, path, captures, out),
     }
-    match &edits.query {
-        None => out.extend_from_slice(rest),
-        Some(query) if query.is_empty() => {}
-        Some(query) => {
-            out.push(b'?');
-            out.extend_from_slice(query);
-        }
-    }
+    transaction.write_query(out);
+    let Transaction { request: head, target, id, .. } = transaction;
+    let prefix = Some(&target[..prefix_bytes]).filter(|prefix| !prefix.is_empty());
     let Forward { client, peer, client_host, body, upgrade, authority } = *forward;
     onward::prepare(
         &mut head.fields,

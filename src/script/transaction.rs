@@ -25,6 +25,8 @@ pub struct Transaction {
     pub path_bytes: usize,
     pub captures: Captures,
     pub client_ip: IpAddr,
+    /// The page's `Origin` as the client sent it, where the route has `cors`; the field may be edited on its way.
+    pub origin: Vec<u8>,
     /// The known client, once one is.
     pub consumer: Option<Arc<Consumer>>,
     /// The claims of a verified token.
@@ -81,6 +83,7 @@ impl Default for Transaction {
             path_bytes: 0,
             captures: Captures::default(),
             client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            origin: Vec::new(),
             consumer: None,
             claims: None,
             edits: Edits::default(),
@@ -97,6 +100,7 @@ impl Transaction {
         self.host.clear();
         self.target.clear();
         self.path_bytes = 0;
+        self.origin.clear();
         self.consumer = None;
         self.claims = None;
         self.edits = Edits::default();
@@ -107,7 +111,19 @@ impl Transaction {
         &self.target[..self.path_bytes]
     }
 
-    /// The query without its `?`.
+    /// Appends `?` and the query as it goes on, if there is one.
+    pub fn write_query(&self, out: &mut Vec<u8>) {
+        match &self.edits.query {
+            None => out.extend_from_slice(&self.target[self.path_bytes..]),
+            Some(query) if query.is_empty() => {}
+            Some(query) => {
+                out.push(b'?');
+                out.extend_from_slice(query);
+            }
+        }
+    }
+
+    /// The query without its `?`, as the client sent it.
     pub fn query(&self) -> &[u8] {
         self.target.get(self.path_bytes + 1..).unwrap_or_default()
     }

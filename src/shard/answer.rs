@@ -55,8 +55,8 @@ pub async fn refuse(
     }
     let body = answer::problem(transaction, &error, onward);
     if let Some(route) = record.route {
-        let Transaction { request, response, .. } = &mut *transaction;
-        back::tell(&request.fields, &mut response.fields, &record.live.routes[route].plan);
+        let Transaction { response, origin, .. } = &mut *transaction;
+        back::tell(origin, &mut response.fields, &record.live.routes[route].plan);
     }
     told.write_to(&mut transaction.response.fields);
     // After a head or body that made no sense, nothing that follows does.
@@ -82,8 +82,8 @@ pub async fn preflight(
     record: &mut Record,
     cors: &Cors,
 ) -> Result<Next, Error> {
-    let Transaction { request, response, id, .. } = &mut scratch.transaction;
-    cors::answer(cors, &request.fields, response);
+    let Transaction { response, id, origin, .. } = &mut scratch.transaction;
+    cors::answer(cors, origin, response);
     response.fields.put(Name::XRequestId, id);
     send(connection, scratch, record, b"").await
 }

@@ -70,6 +70,8 @@ async fn handle(
     let limited = live.routes[route].limits.as_ref();
     let route: &plan::Route = &live.routes[route].plan;
 
+    cors::note_origin(route, &mut scratch.transaction);
+
     // The route's steps, in order.
     access::check(&route.ip, asked.client.ip)?;
     if let Some(cors) = &route.cors

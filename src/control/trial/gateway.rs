@@ -21,7 +21,7 @@ use crate::http::{host, path};
 use crate::policy::client::Client;
 use crate::policy::forward::{self, Forward};
 use crate::policy::hooks::{self, AfterHead, Scripts, Told, What};
-use crate::policy::{answer, back, identity, onward, scripted};
+use crate::policy::{answer, back, cors, identity, onward, scripted};
 use crate::route::{self, Found, Table};
 use crate::script::{Chain, Engine, Fault, Hook, Transaction};
 
@@ -130,6 +130,7 @@ impl<'a> Exchange<'a> {
         transaction.path_bytes = normal.path_len;
         capture(route, &mut transaction)?;
         transaction.client_ip = client.ip;
+        cors::note_origin(route, &mut transaction);
         transaction.consumer = asked.consumer.clone().map(Arc::new);
         transaction.claims = asked.claims.clone().map(|map| Rc::new(Claims { map, exp_s: 0, bytes: 0 }));
         Ok(Exchange { plan, route, scripts, asked, client, client_host, transaction, sent: None })
