@@ -163,6 +163,16 @@ mod tests {
     }
 
     #[test]
+    fn another_store_needs_a_restart_and_neither_password_is_told() {
+        let store = |url: &str| plan(&format!("shards = 1\n[store]\nurl = \"{url}\""));
+        let (one, other) = (store("redis://:hush@h"), store("redis://:still@h"));
+        assert_eq!(needs_restart(&one, &one), Vec::<String>::new());
+        for running in [&plan("shards = 1"), &other] {
+            assert_eq!(needs_restart(running, &one), ["[store] would change"]);
+        }
+    }
+
+    #[test]
     fn everything_else_may_change() {
         let running = plan("shards = 2");
         let mut wanted = plan("shards = 2\ndrain_timeout = \"1s\"\n[server.limits]\nheader_count = 7");

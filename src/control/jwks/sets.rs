@@ -160,3 +160,93 @@ fn configured(jwt: &Jwt) -> KeySet {
         KeySet::empty()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::refetch::{BACK_OFF_MS, REFRESH_MS, UNKNOWN_KEY_MS};
+    use crate::control::source::Source as ConfigSource;
+
+    const URL: &str = "https://id.example.com/jwks.json";
+
+    /// A provider whose keys are fetched, and one whose key stands there.
+    fn plan(lines: &str) -> Plan {
+        let text = format!(
+            "[jwt.far]\nalgorithms = [\"HS256\"]\njwks = {URL:?}\n{lines}\n\
+             [jwt.near]\nalgorithms = [\"HS256\"]\nsecret = \"0123456789abcdef0123456789abcdef\"\n"
+        );
+        let source = ConfigSource::Text { name: "test.toml", text: text.into(), scripts: &[] };
+        source.load().expect("a good configuration").plan
+    }
+
+    fn keys(secret: &str) -> Answer {
+        KeySet::from_secret(secret.as_bytes(), &[Algorithm::HS256])
+    }
+
+    fn first(plan: &Plan, answer: Answer, now: Instant) -> KeySets {
+        let mut sets = KeySets::new(now);
+        let source = Source::of(&plan.jwts[0]).expect("it has a URL");
+        sets.follow(plan, HashMap::from([(source, answer)]), now);
+        sets
+    }
+
+    fn after(now: Instant, ms: u64) -> Instant {
+        now + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn an_unknown_key_has_the_set_of_its_provider_fetched() {
+        let (plan, now) = (plan(""), Instant::now());
+        let mut sets = first(&plan, keys("a"), now);
+        assert_eq!(sets.deadline(), Some(after(now, REFRESH_MS)));
+        let later = after(now, UNKNOWN_KEY_MS);
+        sets.unknown_key(&plan.jwts[1], later);
+        assert!(sets.begin(later).is_empty(), "its keys are not fetched");
+        sets.unknown_key(&plan.jwts[0], later);
+        let [source] = &sets.begin(later)[..] else { panic!("one is fetched") };
+        assert_eq!((&*source.url, sets.deadline()), (URL, None));
+        assert!(sets.finish(source, keys("b"), later), "other keys");
+    }
+
+    #[test]
+    fn an_error_is_remembered_and_replaces_no_keys() {
+        let (plan, now) = (plan(""), Instant::now());
+        let mut sets = first(&plan, keys("a"), now);
+        let before = sets.providers(&plan, &[]);
+        let later = after(now, REFRESH_MS);
+        let source = sets.begin(later).pop().expect("it is due");
+        assert!(!sets.finish(&source, Err("refused".into()), later));
+        assert_eq!(sets.of(&plan.jwts[0]).and_then(|set| set.error.as_deref()), Some("refused"));
+        assert_eq!(sets.providers(&plan, &before)[0].keys(), before[0].keys());
+        assert_eq!(sets.deadline(), Some(after(later, BACK_OFF_MS)));
+        sets.begin(after(later, BACK_OFF_MS));
+        assert!(!sets.finish(&source, keys("a"), after(later, BACK_OFF_MS)), "the same keys");
+        assert_eq!(sets.of(&plan.jwts[0]).and_then(|set| set.error.as_deref()), None);
+    }
+
+    #[test]
+    fn without_a_set_there_are_no_keys_and_a_provider_all_the_same() {
+        let (plan, now) = (plan(""), Instant::now());
+        let sets = first(&plan, Err("refused".into()), now);
+        let providers = sets.providers(&plan, &[]);
+        assert_eq!((providers.len(), providers[0].keys().len(), providers[1].keys().len()), (2, 0, 1));
+    }
+
+    #[test]
+    fn another_plan_keeps_the_sets_it_still_names_and_the_providers_that_are_as_they_were() {
+        let (old, now) = (plan(""), Instant::now());
+        let mut sets = first(&old, keys("a"), now);
+        let before = sets.providers(&old, &[]);
+        let new = plan("leeway = \"5s\"");
+        sets.follow(&new, Answers::new(), now);
+        let after = sets.providers(&new, &before);
+        assert!(Arc::ptr_eq(before[0].keys(), after[0].keys()) && !Arc::ptr_eq(&before[0], &after[0]));
+        assert!(Arc::ptr_eq(&before[1], &after[1]));
+
+        let source = Source::of(&new.jwts[0]).expect("it has a URL");
+        let without = Plan { jwts: new.jwts[1..].to_vec(), ..new };
+        sets.follow(&without, Answers::new(), now);
+        assert_eq!(sets.deadline(), None);
+        assert!(!sets.finish(&source, keys("b"), now), "a fetch that ends late is no one's");
+    }
+}
