@@ -14,5 +14,6 @@ lint:
 compare:
 	.ci/need nginx haproxy wrk python3 taskset:util-linux
 	.ci/need /usr/lib/nginx/modules/ngx_http_lua_module.so:libnginx-mod-http-lua
+	python3 -c "import ensurepip" 2>/dev/null || .ci/need python3-venv
 	cargo build --release
 	python3 benches/compare/compare.py

@@ -9,7 +9,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ringway::config::plan::{self, Action, HostHeader, OnError, PathEdit, Proxy, ScriptFile, Scripts};
 use ringway::http::head::{self, HeadLimits, RESPONSE_LIMITS};
 use ringway::metrics::ScriptMetrics;
-use ringway::script::{Chain, Content, Engine, Hook, LogLine, Transaction, World};
+use ringway::script::{Chain, Content, Engine, Fault, Hook, LogLine, Transaction, World};
 
 const REQUEST: &[u8] =
     b"GET /users/42?page=2 HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: curl/8.5.0\r\n\
@@ -120,7 +120,7 @@ fn headers(c: &mut Criterion) {
     group.bench_function("no script", |b| b.iter(|| read_heads(black_box(&mut transaction))));
     for (name, text) in [("empty hook", EMPTY), ("five statements", FIVE_STATEMENTS)] {
         let (engine, chain) = chain(text);
-        let fine = |fault: &_| panic!("{fault}");
+        let fine = |_: &Transaction, fault: &Fault| panic!("{fault}");
         group.bench_function(name, |b| {
             b.iter(|| {
                 read_heads(&mut transaction);
@@ -144,7 +144,7 @@ fn json(bytes: usize) -> Vec<u8> {
 fn envelope(c: &mut Criterion) {
     let mut group = c.benchmark_group("envelope");
     let (engine, chain) = chain(ENVELOPE);
-    let fine = |fault: &_| panic!("{fault}");
+    let fine = |_: &Transaction, fault: &Fault| panic!("{fault}");
     for (name, bytes) in [("1 KiB", 1 << 10), ("64 KiB", 64 << 10)] {
         let body = json(bytes);
         group.bench_function(name, |b| {

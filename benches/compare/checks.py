@@ -2,39 +2,51 @@
 
 import http.client
 
+import jwt
 import programs
 
-# What the clients of the header policy send, so that it has something to do.
-SCRIPT_HEADERS = ("X-Api-Version: 2", "Cookie: session=5f1c8a62e0b94d7c")
+SESSION = "session=5f1c8a62e0b94d7c"
+# What the clients of the header policy send, so that it has something to do, and what those of all policies send.
+SCRIPT_HEADERS = ("X-Api-Version: 2", f"Cookie: {SESSION}")
+POLICY_HEADERS = (*SCRIPT_HEADERS, f"Authorization: Bearer {jwt.TOKEN}")
 # The first segment of a row's path: the policies that act there.
-POLICIES = {"plain": (), "script": ("script",)}
+POLICIES = {
+    "plain": (),
+    "jwt": ("jwt",),
+    "limit": ("limit",),
+    "script": ("script",),
+    "all": ("jwt", "limit", "script"),
+}
 
 
 def check(proxy, path, headers):
-    """One request on a row's path, `echo` in place of its end; a Failure if the answer is not what it should be."""
+    """Asks on a row's path, `echo` in place of its end; a Failure if an answer is not what it should be."""
     part = path.split("/")[1]
     if part not in POLICIES:
         return
     path = f"/{part}/echo"
-    expect(proxy, path, headers, "script" in POLICIES[part])
-
-
-def expect(proxy, path, headers, script):
-    """The header edits, all of them or none: what the origin received is in the body, the rest in the head."""
     status, fields, body = ask(proxy, path, headers)
-    got = {"status": status, "origin received": body, "x-served-by": fields["x-served-by"],
-           "server": fields["server"] is not None}
-    wanted = {"status": 200, "origin received": received(script), "x-served-by": "edge" if script else None,
-              "server": not script}
+    expect(proxy, path, "status", status, 200)
+    expect_edits(proxy, path, fields, body, "script" in POLICIES[part])
+    expect(proxy, path, "X-RateLimit-Limit is there", "x-ratelimit-limit" in fields, "limit" in POLICIES[part])
+    refused = 401 if "jwt" in POLICIES[part] else 200
+    expect(proxy, path, "status without a token", ask(proxy, path, SCRIPT_HEADERS)[0], refused)
+    forged = (*SCRIPT_HEADERS, f"Authorization: Bearer {jwt.TOKEN[:-8]}AAAAAAAA")
+    expect(proxy, path, "status with a forged token", ask(proxy, path, forged)[0], refused)
+
+
+def expect_edits(proxy, path, fields, body, script):
+    """The header edits, all of them or none: what the origin received is in the body, the rest in the head."""
+    received = "x-tenant=acme x-edge=2 cookie=" if script else f"x-tenant= x-edge= cookie={SESSION}"
+    expect(proxy, path, "what the origin received", body, received)
+    expect(proxy, path, "X-Served-By", fields["x-served-by"], "edge" if script else None)
+    expect(proxy, path, "Server is there", "server" in fields, not script)
+
+
+def expect(proxy, path, what, got, wanted):
     if got != wanted:
-        raise programs.Failure(f"{proxy.name} does not do on {path} what its row says\nwanted {wanted}\ngot    {got}")
-
-
-def received(script):
-    """What the origin's echo says with and without the header policy, for a client that sends SCRIPT_HEADERS."""
-    if script:
-        return "x-tenant=acme x-edge=2 cookie="
-    return "x-tenant= x-edge= cookie=" + SCRIPT_HEADERS[1].removeprefix("Cookie: ")
+        raise programs.Failure(f"{proxy.name} does not do on {path} what its row says\n"
+                               f"{what}: {got!r}, where {wanted!r} is right")
 
 
 def ask(proxy, path, headers):

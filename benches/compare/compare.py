@@ -12,6 +12,7 @@ import sys
 
 sys.dont_write_bytecode = True  # this suite writes to target/compare only
 
+import envoy
 import programs
 import report
 import scenarios
@@ -82,6 +83,8 @@ def read_environment():
         raise programs.Failure("two cores are needed, one for the proxy and one for the load\n"
                                "PROXY_CORE and LOAD_CORE name them; this process may use "
                                f"{sorted(os.sched_getaffinity(0))}")
+    if "envoy" in setup.proxies:
+        envoy.install()
     for program in ("wrk", "taskset", "nginx", *(programs.PROXIES[name].command[0] for name in setup.proxies)):
         programs.find(program)
     os.sched_setaffinity(0, {setup.load_core})  # this program stays off the proxy's core

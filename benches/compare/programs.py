@@ -9,8 +9,9 @@ import subprocess
 
 CONFIGS = pathlib.Path(__file__).parent / "configs"
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target")).absolute()
+ENVOY_DIR = TARGET / "compare/envoy"
 # The services' programs sit in /usr/sbin, which is not on everybody's PATH.
-SEARCH_PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin"
+SEARCH_PATH = os.environ.get("PATH", os.defpath) + f":/usr/sbin:/usr/local/sbin:{ENVOY_DIR}/bin"
 
 
 class Failure(Exception):
@@ -27,6 +28,7 @@ class Program:
     version: tuple = ("--version",)
 
 
+ENVOY = ("envoy", "-c", "@CONFIG@", "--concurrency", "1", "--disable-hot-restart", "--log-level", "error")
 NGINX = ("nginx", "-p", "@DIR@", "-e", "@DIR@/error.log", "-c", "@CONFIG@")
 ORIGIN = Program("origin", "origin.conf", NGINX, ("-v",))
 # To add a proxy: its template in each folder of configs/ whose scenarios it takes part in, a line here.
@@ -35,6 +37,7 @@ PROXIES = {
     for proxy in (
         Program("nginx", "nginx.conf", NGINX, ("-v",)),
         Program("haproxy", "haproxy.cfg", ("haproxy", "-db", "-f", "@CONFIG@"), ("-v",)),
+        Program("envoy", "envoy.yaml", ENVOY),
         Program("ringway", "ringway.toml", (str(TARGET / "release/ringway"), "run", "--config", "@CONFIG@")),
     )
 }
@@ -58,7 +61,7 @@ def nginx_modules():
 
 
 def version_of(program):
-    """The first line in which a program says its version."""
+    """The first line in which a program says its version, without the path that it may have been called by."""
     out = subprocess.run([find(program.command[0]), *program.version], capture_output=True, text=True)
     lines = (out.stdout + out.stderr).strip().splitlines()
-    return lines[0] if lines and out.returncode == 0 else "version unknown"
+    return re.sub(r"^/\S*/", "", lines[0]) if lines and out.returncode == 0 else "version unknown"

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 
 import checks
+import jwt
 import load
 import programs
 import servers
@@ -56,6 +57,9 @@ SCENARIOS = {
         Scenario("idle", "4,000 idle connections, one request done on each", connections=4000, goal=4096, idle=True),
         Scenario("script", "A header policy in a script, small body, 64 keep-alive connections", goal=0.8,
                  configs="script", path="/script/small", headers=checks.SCRIPT_HEADERS, parts={"plain": None}),
+        Scenario("policies", "A JWT, a rate limit and the header policy together, 64 keep-alive connections", goal=0.25,
+                 configs="policies", path="/all/small", headers=checks.POLICY_HEADERS,
+                 parts={"plain": None, "jwt": 1, "limit": 0.5, "script": None}),
     )
 }
 
@@ -124,4 +128,4 @@ def origin(setup):
 def start(name, scenario, setup, source):
     return servers.Server(programs.PROXIES[name], scenario.configs, setup.proxy_core, setup.dir,
                           ORIGIN_PORT=source.port, NGINX_MODULES=programs.nginx_modules(),
-                          SCRIPTS=programs.CONFIGS / "script")
+                          SCRIPTS=programs.CONFIGS / "script", **jwt.VALUES)

@@ -20,6 +20,8 @@ pub enum Reason {
     BodyTooLarge,
     UriTooLong,
     HeadersTooLarge,
+    /// A rate limit has no token left.
+    RateLimited,
     /// The client left before it had its answer. Never sent; logged with status 499.
     ClientClosed,
     /// A script said no.
@@ -33,12 +35,14 @@ pub enum Reason {
     UpstreamProtocol,
     NoTarget,
     Overloaded,
+    /// The store gives no answer, and the route cannot do without.
+    StoreUnavailable,
     UpstreamTimeout,
 }
 
 impl Reason {
     /// Every reason, for metrics and tests.
-    pub const ALL: [Reason; 23] = [
+    pub const ALL: [Reason; 25] = [
         Reason::BadRequest,
         Reason::NoCredentials,
         Reason::InvalidToken,
@@ -52,6 +56,7 @@ impl Reason {
         Reason::BodyTooLarge,
         Reason::UriTooLong,
         Reason::HeadersTooLarge,
+        Reason::RateLimited,
         Reason::ClientClosed,
         Reason::ScriptDenied,
         Reason::ScriptError,
@@ -61,6 +66,7 @@ impl Reason {
         Reason::UpstreamProtocol,
         Reason::NoTarget,
         Reason::Overloaded,
+        Reason::StoreUnavailable,
         Reason::UpstreamTimeout,
     ];
 
@@ -94,6 +100,7 @@ impl Reason {
             Reason::BodyTooLarge => (413, "body_too_large", "Request body too large"),
             Reason::UriTooLong => (414, "uri_too_long", "Request target too long"),
             Reason::HeadersTooLarge => (431, "headers_too_large", "Request header fields too large"),
+            Reason::RateLimited => (429, "rate_limited", "Rate limit exceeded"),
             Reason::ClientClosed => (499, "client_closed", "Client closed the connection"),
             Reason::ScriptDenied => (403, "script_denied", "Forbidden"),
             Reason::ScriptError => (500, "script_error", "Internal error"),
@@ -103,6 +110,7 @@ impl Reason {
             Reason::UpstreamProtocol => (502, "upstream_protocol", "Bad gateway"),
             Reason::NoTarget => (503, "no_target", "Service unavailable"),
             Reason::Overloaded => (503, "overloaded", "Service unavailable"),
+            Reason::StoreUnavailable => (503, "store_unavailable", "Service unavailable"),
             Reason::UpstreamTimeout => (504, "upstream_timeout", "Gateway timeout"),
         }
     }
@@ -137,34 +145,28 @@ pub struct Error {
     pub detail: Cow<'static, str>,
     /// What the answer's head says beside what every problem says.
     pub fields: Vec<(&'static str, String)>,
+    /// After how many seconds a new try has a chance, where that is known.
+    pub retry_after_s: Option<u64>,
 }
 
 impl Error {
     /// A fault of the client's: never retried.
     pub fn client(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
-        Error {
-            reason,
-            source: Source::Client,
-            retry: Retry::Never,
-            detail: detail.into(),
-            fields: Vec::new(),
-        }
+        Error::new(reason, Source::Client, Retry::Never, detail.into())
     }
 
     /// A fault of the upstream's.
     pub fn upstream(reason: Reason, retry: Retry, detail: impl Into<Cow<'static, str>>) -> Error {
-        Error { reason, source: Source::Upstream, retry, detail: detail.into(), fields: Vec::new() }
+        Error::new(reason, Source::Upstream, retry, detail.into())
     }
 
     /// A fault of the gateway's own.
     pub fn gateway(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
-        Error {
-            reason,
-            source: Source::Gateway,
-            retry: Retry::Never,
-            detail: detail.into(),
-            fields: Vec::new(),
-        }
+        Error::new(reason, Source::Gateway, Retry::Never, detail.into())
+    }
+
+    fn new(reason: Reason, source: Source, retry: Retry, detail: Cow<'static, str>) -> Error {
+        Error { reason, source, retry, detail, fields: Vec::new(), retry_after_s: None }
     }
 }
 

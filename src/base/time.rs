@@ -1,4 +1,7 @@
-//! Unix time written as the dates that HTTP and logs use. All are UTC, and nothing here reads a clock.
+//! Unix time: written as the dates that HTTP and logs use, and counted so that it never goes back. All is UTC, and
+//! nothing here reads a clock.
+
+use std::time::Instant;
 
 /// 9999-12-31T23:59:59Z. Later times are written as this one: all formats here have four digits for the year.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -112,8 +115,39 @@ fn put_name(out: &mut [u8], at: usize, name: &[u8; 3]) {
     out[at..at + 3].copy_from_slice(name);
 }
 
+/// Unix time that never goes back: a bank of tokens would take time that comes twice for time that passed.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardClock {
+    anchor: Instant,
+    anchor_unix_ms: u64,
+}
+
+impl ForwardClock {
+    /// A system's clock that is so far ahead of this one was set, or the machine slept.
+    const STEP_MS: u64 = 1_000;
+
+    /// `unix_ms` is what the system's clock says `now`.
+    pub fn new(now: Instant, unix_ms: u64) -> ForwardClock {
+        ForwardClock { anchor: now, anchor_unix_ms: unix_ms }
+    }
+
+    pub fn unix_ms(&self, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.anchor).as_millis();
+        self.anchor_unix_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+
+    /// Follows the system's clock forward.
+    pub fn correct(&mut self, now: Instant, system_unix_ms: u64) {
+        if system_unix_ms > self.unix_ms(now).saturating_add(Self::STEP_MS) {
+            *self = ForwardClock::new(now, system_unix_ms);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn text<const N: usize>(bytes: [u8; N]) -> String {
@@ -202,5 +236,18 @@ mod tests {
                 (year, month) = (year + 1, 1);
             }
         }
+    }
+
+    #[test]
+    fn the_forward_clock_follows_jumps_forward_only() {
+        let now = Instant::now();
+        let mut clock = ForwardClock::new(now, 1_000_000);
+        let later = now + Duration::from_millis(500);
+        assert_eq!(clock.unix_ms(later), 1_000_500);
+        clock.correct(later, 5_000);
+        clock.correct(later, 1_001_400);
+        assert_eq!(clock.unix_ms(later), 1_000_500);
+        clock.correct(later, 9_000_000);
+        assert_eq!(clock.unix_ms(later), 9_000_000);
     }
 }

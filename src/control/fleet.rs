@@ -17,8 +17,9 @@ use crate::net::doorbell::{self, Post};
 use crate::shard::{self, Command, DriverKind, Seat};
 use crate::store::Link;
 
-/// Commands that may wait for a shard. A healthy one takes each within milliseconds.
-const MAILBOX: usize = 1024;
+/// Commands that may wait for a shard. A healthy one takes each within milliseconds; a burst of requests that all need
+/// the store's answer must fit.
+const MAILBOX: usize = 8 * 1024;
 /// How long a shard may take until it serves.
 const START_WITHIN: Duration = Duration::from_secs(10);
 /// How often a shard that is starting again is asked whether it serves yet.

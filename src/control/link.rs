@@ -1,8 +1,11 @@
 //! `[store]`, as the store link takes it.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use crate::config::plan::Store;
 use crate::control::failure::Failure;
-use crate::store::{Address, Config, RemoteConfig};
+use crate::store::{Address, Config, Link, RemoteConfig, State};
 
 /// Where the shared view lives: in this process where there is no `[store]`.
 ///
@@ -20,4 +23,13 @@ pub fn remote(store: &Store) -> Result<RemoteConfig, String> {
     let url = store.url.text().ok_or("it is not UTF-8")?;
     let address = Address::parse(url)?;
     Ok(RemoteConfig { address, timeout: store.timeout, key_prefix: store.key_prefix.to_string() })
+}
+
+/// Waits until the store answers, for one of its timeouts at most: the first requests should not be counted without it.
+pub fn await_first_answer(link: &Link, store: &Store) {
+    const LOOK_AGAIN: Duration = Duration::from_millis(1);
+    let until = Instant::now() + store.timeout;
+    while matches!(link.snapshot().state, State::Down { .. }) && Instant::now() < until {
+        thread::sleep(LOOK_AGAIN);
+    }
 }

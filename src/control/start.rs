@@ -111,8 +111,11 @@ impl Parts {
         let admin_socket =
             plan.admin.map(|address| listen::bind_alone("change [admin] listen", address)).transpose()?;
         let current = Current::first(prepared, listeners);
-        let (link, stop) = store::Link::start(store_link::config(plan.store.as_ref())?)
-            .map_err(|error| Failure::thread("store", &error))?;
+        let config = store_link::config(plan.store.as_ref())?;
+        let (link, stop) = store::Link::start(config).map_err(|error| Failure::thread("store", &error))?;
+        if let Some(store) = &plan.store {
+            store_link::await_first_answer(&link, store);
+        }
         let store = Store { link: link.clone(), stop };
         let (unknown_key, unknown_keys) = UnknownKeys::new();
         let furnishing =

@@ -4,6 +4,7 @@
 //! go to another thread, and `render` adds the copies up and writes the Prometheus text format.
 
 mod histogram;
+mod limits;
 mod names;
 mod render;
 mod scripts;
@@ -12,6 +13,7 @@ mod store;
 mod tally;
 
 pub use histogram::Histogram;
+pub use limits::{LimitMetrics, LimitResult};
 pub use render::{CONTENT_TYPE, ProcessFacts, render};
 pub use scripts::{HOOKS, ScriptMetrics};
 pub use shard::{NO_ROUTE, RouteMetrics, ShardMetrics, Snapshot, TargetMetrics};

@@ -62,12 +62,19 @@ families! {
     SCRIPT_COUNTER: Gauge "ringway_script_counter"
         "What scripts have added to counter(name), over all shards and nodes.";
 
+    // Of rate limits.
+    LIMIT_REQUESTS: Counter "ringway_rate_limit_requests_total"
+        "Requests that a rate limit has counted, by route, limit and result: allowed, limited, dry_run (it would have been limited), store_failed (on_store_failure has decided).";
+    LIMIT_WAITS: Counter "ringway_rate_limit_waits_total"
+        "Requests that had to wait for the store, by route and limit.";
+
     // Of shards.
     CONNECTIONS: Gauge "ringway_connections" "Client connections open now.";
     CONNECTIONS_TOTAL: Counter "ringway_connections_total" "Client connections accepted.";
     CONNECTIONS_REFUSED: Counter "ringway_connections_refused_total"
         "Client connections closed with 503 because max_connections was reached.";
     TUNNELS: Gauge "ringway_tunnels" "Upgraded connections open now.";
+    LIMIT_KEYS: Gauge "ringway_rate_limit_keys" "Keys of rate limits kept now.";
     PANICS: Counter "ringway_panics_total" "Connections ended by a fault in the gateway itself.";
 
     // Of the store.

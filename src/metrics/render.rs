@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 
 use super::histogram::{Histogram, Scale};
+use super::limits::{LimitMetrics, RESULTS};
 use super::names::{self, Family, Kind};
 use super::scripts::{HOOKS, ScriptMetrics};
 use super::shard::{OTHER_STATUS, RouteMetrics, Snapshot, TargetMetrics};
@@ -47,6 +48,7 @@ pub fn render(snapshots: &[Snapshot], process: &ProcessFacts) -> String {
     routes(&mut page, snapshots);
     targets(&mut page, snapshots);
     scripts(&mut page, snapshots, process);
+    limits(&mut page, snapshots);
     shards(&mut page, snapshots, process);
     store(&mut page, &process.store);
     key_sets(&mut page, &process.key_sets);
@@ -156,6 +158,25 @@ fn scripts(page: &mut Page, snapshots: &[Snapshot], process: &ProcessFacts) {
     page.family(&names::SCRIPT_COUNTER);
     for (name, value) in &process.counters {
         page.sample(names::SCRIPT_COUNTER.name, "", &[("name", name)], value);
+    }
+}
+
+fn limits(page: &mut Page, snapshots: &[Snapshot]) {
+    let mut limits = BTreeMap::<(&str, &str), LimitMetrics>::new();
+    for ((route, limit), metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.limits) {
+        limits.entry((route, limit)).or_default().absorb(metrics);
+    }
+    page.family(&names::LIMIT_REQUESTS);
+    for ((route, limit), metrics) in &limits {
+        for (result, n) in RESULTS.into_iter().zip(&metrics.results) {
+            let labels = [("route", *route), ("limit", *limit), ("result", result)];
+            page.sample(names::LIMIT_REQUESTS.name, "", &labels, n.get());
+        }
+    }
+    page.family(&names::LIMIT_WAITS);
+    for ((route, limit), metrics) in &limits {
+        let labels = [("route", *route), ("limit", *limit)];
+        page.sample(names::LIMIT_WAITS.name, "", &labels, metrics.waits.get());
     }
 }
 

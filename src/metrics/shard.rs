@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::histogram::{Histogram, add};
+use super::limits::LimitMetrics;
 use super::names::{self, Family};
 use super::scripts::ScriptMetrics;
 use super::tally::Tally;
@@ -19,6 +20,8 @@ pub const NO_ROUTE: &str = "";
 pub(super) const OTHER_STATUS: u16 = 0;
 
 type TargetKey = (Arc<str>, Arc<str>);
+/// A route and its limit.
+type LimitKey = (Arc<str>, Arc<str>);
 
 /// One shard's counters. Gauges are set to what is, counters only rise.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub struct ShardMetrics {
     pub connections_refused: Cell<u64>,
     /// Upgraded connections open now.
     pub tunnels_open: Cell<u64>,
+    /// Keys of rate limits kept now.
+    pub limit_keys: Cell<u64>,
     /// Connections that ended in a panic of the gateway's own.
     pub panics_total: Cell<u64>,
     /// What `AccessLog::dropped` says; set, not added.
@@ -40,6 +45,7 @@ pub struct ShardMetrics {
     routes: RefCell<HashMap<Arc<str>, Rc<RouteMetrics>>>,
     targets: RefCell<HashMap<TargetKey, Rc<TargetMetrics>>>,
     scripts: RefCell<HashMap<Arc<str>, Rc<ScriptMetrics>>>,
+    limits: RefCell<HashMap<LimitKey, Rc<LimitMetrics>>>,
 }
 
 impl ShardMetrics {
@@ -50,12 +56,14 @@ impl ShardMetrics {
             connections_total: Cell::default(),
             connections_refused: Cell::default(),
             tunnels_open: Cell::default(),
+            limit_keys: Cell::default(),
             panics_total: Cell::default(),
             access_log_dropped: Cell::default(),
             unrouted: Rc::default(),
             routes: RefCell::default(),
             targets: RefCell::default(),
             scripts: RefCell::default(),
+            limits: RefCell::default(),
         }
     }
 
@@ -83,6 +91,16 @@ impl ShardMetrics {
             return metrics.clone();
         }
         self.scripts.borrow_mut().entry(name.into()).or_default().clone()
+    }
+
+    /// The counters of a limit: the same ones for the same two names.
+    pub fn limit(&self, route: &Arc<str>, limit: &Arc<str>) -> Rc<LimitMetrics> {
+        self.limits.borrow_mut().entry((route.clone(), limit.clone())).or_default().clone()
+    }
+
+    /// After a reload: forgets the limits that no route has any more.
+    pub fn retain_limits(&self, keep: impl Fn(&str, &str) -> bool) {
+        self.limits.borrow_mut().retain(|(route, limit), _| keep(route, limit));
     }
 
     /// After a reload: forgets the scripts that no route has any more.
@@ -114,6 +132,7 @@ impl ShardMetrics {
             values: self.values(),
             routes,
             targets: targets.iter().map(|(key, metrics)| (key.clone(), (**metrics).clone())).collect(),
+            limits: self.limits.borrow().iter().map(|(key, of)| (key.clone(), (**of).clone())).collect(),
             scripts: self.scripts.borrow().iter().map(|(name, of)| (name.clone(), (**of).clone())).collect(),
         }
     }
@@ -125,6 +144,7 @@ impl ShardMetrics {
             (&names::CONNECTIONS_TOTAL, self.connections_total.get()),
             (&names::CONNECTIONS_REFUSED, self.connections_refused.get()),
             (&names::TUNNELS, self.tunnels_open.get()),
+            (&names::LIMIT_KEYS, self.limit_keys.get()),
             (&names::PANICS, self.panics_total.get()),
             (&names::ACCESS_LOG_DROPPED, self.access_log_dropped.get()),
         ]
@@ -139,6 +159,7 @@ pub struct Snapshot {
     pub(super) routes: Vec<(Arc<str>, RouteMetrics)>,
     pub(super) targets: Vec<(TargetKey, TargetMetrics)>,
     pub(super) scripts: Vec<(Arc<str>, ScriptMetrics)>,
+    pub(super) limits: Vec<(LimitKey, LimitMetrics)>,
 }
 
 impl Snapshot {

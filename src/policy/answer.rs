@@ -42,6 +42,9 @@ pub fn problem(transaction: &mut Transaction, error: &Error, allow: &[u8]) -> Ve
         fields.add(b"Allow", allow);
     }
     error.fields.iter().for_each(|(name, value)| fields.add(name.as_bytes(), value.as_bytes()));
+    if let Some(seconds) = error.retry_after_s {
+        fields.add(b"Retry-After", seconds.to_string().as_bytes());
+    }
     fields.add(b"X-Request-Id", id);
     document(error, id)
 }
@@ -64,6 +67,8 @@ struct Problem<'a> {
     reason: &'static str,
     request_id: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
 }
 
@@ -76,6 +81,7 @@ fn document(error: &Error, request_id: &[u8]) -> Vec<u8> {
         error: error.reason.error(),
         reason: error.reason.as_str(),
         request_id: String::from_utf8_lossy(request_id),
+        retry_after: error.retry_after_s,
         // What an upstream did is for the log; what the client did is for the client.
         detail: (error.source == Source::Client)
             .then_some(&*error.detail)
@@ -113,6 +119,20 @@ mod tests {
             "reason": "upstream_reset", "requestId": "id-1",
         });
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn a_problem_says_when_a_new_try_has_a_chance() {
+        let error = Error { retry_after_s: Some(12), ..Error::client(Reason::RateLimited, "") };
+        let mut transaction = Transaction::default();
+        let body = problem(&mut transaction, &error, b"");
+        let said: serde_json::Value = serde_json::from_slice(&body).expect("valid JSON");
+        let expected = serde_json::json!({
+            "type": "about:blank", "title": "Too Many Requests", "status": 429, "error": "Rate limit exceeded",
+            "reason": "rate_limited", "requestId": "", "retryAfter": 12,
+        });
+        assert_eq!(said, expected);
+        assert_eq!(transaction.response.fields.find(b"retry-after"), Some(&b"12"[..]));
     }
 
     #[test]

@@ -232,24 +232,19 @@ impl Scripts<'_> {
 
     /// Runs every `on_log`.
     pub fn on_log(&self, transaction: &mut Transaction) {
-        let id = transaction.id.clone();
-        self.chain.on_log(self.engine, transaction, &|fault| self.tell(&id, What::Failed(fault)));
+        self.chain.on_log(self.engine, transaction, &|at, fault| self.tell(&at.id, What::Failed(fault)));
     }
 
     /// Runs a request hook of all scripts; says whether one answers.
     fn answers(&self, hook: Hook, transaction: &mut Transaction) -> Result<bool, Error> {
-        let id = transaction.id.clone();
-        let on_fault = |fault: &Fault| self.tell(&id, What::Failed(fault));
-        let run = self.chain.on_request(self.engine, hook, transaction, &on_fault);
-        outcome(run)
+        let on_fault = |at: &Transaction, fault: &Fault| self.tell(&at.id, What::Failed(fault));
+        outcome(self.chain.on_request(self.engine, hook, transaction, &on_fault))
     }
 
     /// Runs a response hook of all scripts. One that answers has replaced the response.
     fn replaces(&self, hook: Hook, transaction: &mut Transaction) -> Result<(), Error> {
-        let id = transaction.id.clone();
-        let on_fault = |fault: &Fault| self.tell(&id, What::Failed(fault));
-        let run = self.chain.on_response(self.engine, hook, transaction, &on_fault);
-        outcome(run).map(|_| ())
+        let on_fault = |at: &Transaction, fault: &Fault| self.tell(&at.id, What::Failed(fault));
+        outcome(self.chain.on_response(self.engine, hook, transaction, &on_fault)).map(|_| ())
     }
 
     fn tell(&self, request_id: &[u8], what: What<'_>) {

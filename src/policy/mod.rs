@@ -14,5 +14,6 @@ pub mod edits;
 pub mod forward;
 pub mod hooks;
 pub mod identity;
+pub mod limits;
 pub mod onward;
 pub mod scripted;

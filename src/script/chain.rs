@@ -37,7 +37,7 @@ pub enum Answer {
 }
 
 /// Told of each error as it happens.
-pub type OnFault<'a> = &'a dyn Fn(&Fault);
+pub type OnFault<'a> = &'a dyn Fn(&Transaction, &Fault);
 
 impl Chain {
     /// Compiles what the route names; `None` where it names nothing.
@@ -118,7 +118,7 @@ impl Chain {
     pub fn on_log(&self, engine: &Engine, transaction: &mut Transaction, on_fault: OnFault<'_>) {
         for program in self.with(Hook::Log).rev() {
             if let Err(fault) = engine.run(program, Hook::Log, &self.route, transaction) {
-                on_fault(&fault);
+                on_fault(transaction, &fault);
             }
         }
     }
@@ -138,7 +138,7 @@ impl Chain {
         let before = (self.on_error == OnError::Ignore).then(|| Snapshot::of(transaction));
         let result = engine.run(program, hook, &self.route, transaction);
         if let Err(fault) = &result {
-            on_fault(fault);
+            on_fault(transaction, fault);
             if let Some(before) = before {
                 before.restore(transaction);
                 return Ok(None);

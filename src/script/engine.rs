@@ -87,12 +87,12 @@ impl Engine {
     ) -> Result<Option<Reply>, Fault> {
         let stage = &*self.stage;
         let began = stage.world.instant();
-        stage.transaction.swap(&RefCell::new(std::mem::take(transaction)));
+        std::mem::swap(&mut *stage.transaction.borrow_mut(), transaction);
         stage.hook.set(Some(hook));
         self.set_scene(program, route);
         stage.budget.begin(Some(began));
         let mut result = program.call(&self.rhai, hook);
-        *transaction = stage.transaction.take();
+        std::mem::swap(&mut *stage.transaction.borrow_mut(), transaction);
         stage.hook.set(None);
         if !stage.captures.release(&transaction.edits.ctx) {
             transaction.edits.ctx = Dynamic::UNIT;

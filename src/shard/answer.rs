@@ -49,7 +49,7 @@ pub async fn refuse(
     if error.reason == Reason::ClientClosed {
         return Next::Close;
     }
-    let Scratch { transaction, onward, .. } = &mut *scratch;
+    let Scratch { transaction, onward, told, .. } = &mut *scratch;
     if transaction.id.is_empty() {
         connection.shard.ids.borrow_mut().write(&mut transaction.id);
     }
@@ -58,6 +58,7 @@ pub async fn refuse(
         let Transaction { request, response, .. } = &mut *transaction;
         back::tell(&request.fields, &mut response.fields, &record.live.routes[route].plan);
     }
+    told.write_to(&mut transaction.response.fields);
     // After a head or body that made no sense, nothing that follows does.
     record.keep_alive &= !matches!(
         error.reason,
@@ -129,8 +130,9 @@ pub async fn scripted(
     record: &mut Record,
     route: &Route,
 ) -> Result<Next, Error> {
-    let transaction = &mut scratch.transaction;
+    let Scratch { transaction, told, .. } = &mut *scratch;
     let body = transaction.edits.response_body.take_changed().unwrap_or_default();
+    told.write_to(&mut transaction.response.fields);
     back::prepare(transaction, route);
     send(connection, scratch, record, &body).await
 }
@@ -149,7 +151,8 @@ async fn own(
         Some(scripts) => scripts.on_own(transaction, body)?,
         None => None,
     };
-    back::prepare(transaction, route);
+    scratch.told.write_to(&mut scratch.transaction.response.fields);
+    back::prepare(&mut scratch.transaction, route);
     send(connection, scratch, record, changed.as_deref().unwrap_or(body)).await
 }
 

@@ -3,17 +3,21 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::base::time::ForwardClock;
+
 pub struct Clock {
     began: Instant,
     /// Unix time at `began`, corrected at each tick.
     began_unix: Cell<Duration>,
+    /// What rate limits count by.
+    forward: Cell<ForwardClock>,
 }
 
 impl Clock {
     pub fn new() -> Clock {
-        let clock = Clock { began: Instant::now(), began_unix: Cell::new(Duration::ZERO) };
-        clock.correct();
-        clock
+        let (began, unix) = (Instant::now(), system_unix());
+        let forward = Cell::new(ForwardClock::new(began, ms(unix)));
+        Clock { began, began_unix: Cell::new(unix), forward }
     }
 
     /// Since the shard began.
@@ -24,12 +28,28 @@ impl Clock {
     /// Unix time in milliseconds of a moment.
     pub fn unix_ms(&self, moment: Instant) -> u64 {
         let unix = self.began_unix.get() + moment.saturating_duration_since(self.began);
-        u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)
+        ms(unix)
+    }
+
+    /// Unix time in milliseconds that never goes back, now.
+    pub fn forward_ms(&self) -> u64 {
+        self.forward.get().unix_ms(Instant::now())
     }
 
     /// Follows the system's clock, should it have been set.
     pub fn correct(&self) {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.began_unix.set(unix.saturating_sub(self.began.elapsed()));
+        let (now, unix) = (Instant::now(), system_unix());
+        self.began_unix.set(unix.saturating_sub(now.saturating_duration_since(self.began)));
+        let mut forward = self.forward.get();
+        forward.correct(now, ms(unix));
+        self.forward.set(forward);
     }
+}
+
+fn system_unix() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -179,25 +179,27 @@ async fn attempt(
     let limits = &live.plan.server.limits;
     let bytes_in = Cell::new(0_usize);
     let pumping = Cell::new(!body.is_done() && written.result.is_ok());
+    let Scratch { transaction, told, .. } = scratch;
     let responder = Responder {
         exchange,
         client: socket,
         upstream: &upstream.socket,
         began,
         limits,
-        method: scratch.transaction.request.method(),
-        version: scratch.transaction.request.version(),
+        told,
+        method: transaction.request.method(),
+        version: transaction.request.version(),
         pumping: &pumping,
         answered: Cell::new(false),
         refused: Cell::new(false),
     };
     let end = if pumping.get() {
         let uploading = pump::pump(exchange, limits, socket, &upstream.socket, input, body, &bytes_in);
-        let downloading = responder.run(&mut scratch.transaction, record);
+        let downloading = responder.run(transaction, record);
         Box::pin(both(uploading, downloading, &responder)).await
     } else {
         responder.request_sent();
-        responder.run(&mut scratch.transaction, record).await
+        responder.run(transaction, record).await
     };
     if !is_here {
         record.add_in(bytes_in.get());
@@ -265,7 +267,7 @@ async fn both(
 
 /// Makes the client's head the upstream's.
 fn prepare(scratch: &mut Scratch, request: &Request<'_>, target: &Target, peer: &str) {
-    let Scratch { transaction, onward, client_host } = scratch;
+    let Scratch { transaction, onward, client_host, .. } = scratch;
     let forward = Forward {
         client: request.asked.client,
         peer,

@@ -13,11 +13,13 @@ use crate::http::chunked::Owned;
 use crate::metrics::{RouteMetrics, ShardMetrics};
 use crate::policy::hooks::Scripts;
 use crate::policy::identity;
+use crate::policy::limits::ConsumerRates;
 use crate::route::Table;
 use crate::script::{self, Chain};
 use crate::upstream::Upstream;
 
 use super::Generation;
+use super::limits::{Limits, RouteLimits};
 use super::scripted;
 
 pub struct Live {
@@ -40,6 +42,8 @@ pub struct Live {
 pub struct LiveRoute {
     pub plan: Arc<plan::Route>,
     pub metrics: Rc<RouteMetrics>,
+    /// Its rate limits, if it has any.
+    pub limits: Option<RouteLimits>,
     /// Its scripts, if it has any.
     chain: Option<Chain>,
 }
@@ -48,6 +52,7 @@ pub struct LiveRoute {
 pub struct Surroundings {
     pub metrics: Rc<ShardMetrics>,
     pub world: Rc<dyn script::World>,
+    pub limits: Rc<Limits>,
     /// Shards begin at different targets.
     pub seed: u64,
 }
@@ -73,9 +78,11 @@ impl Live {
             None => Rc::new(script::Engine::new(&plan.scripts, around.world.clone())),
         };
         let names: Rc<[Arc<str>]> = plan.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+        let rates = ConsumerRates::of(&plan.consumers);
         let live_route = |route: &Arc<plan::Route>| {
             let chain = Chain::build(&scripts, &plan.scripts, route, &names)?;
-            Ok(LiveRoute { plan: route.clone(), metrics: around.metrics.route(&route.name), chain })
+            let limits = RouteLimits::build(route, &rates, &around.limits, &around.metrics);
+            Ok(LiveRoute { plan: route.clone(), metrics: around.metrics.route(&route.name), limits, chain })
         };
         let routes = plan.routes.iter().map(live_route).collect::<Result<_, script::Fault>>()?;
         // Names and keys were held against each other when the configuration was checked.
@@ -109,6 +116,12 @@ impl Live {
         };
         let targets: HashSet<_> = self.upstreams.iter().flat_map(of_upstream).collect();
         let scripts = named(&self.plan);
+        let of_route = |route: &'_ LiveRoute| -> Vec<(Arc<str>, Arc<str>)> {
+            let limits = route.plan.rate_limits.iter();
+            limits.map(|limit| (route.plan.name.clone(), limit.name.clone())).collect()
+        };
+        let limits: HashSet<_> = self.routes.iter().flat_map(of_route).collect();
+        metrics.retain_limits(|route, limit| limits.contains(&(route.into(), limit.into())));
         metrics.retain_scripts(|script| scripts.contains(script));
         metrics.retain(
             |route| routes.contains(route),

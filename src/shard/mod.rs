@@ -10,6 +10,7 @@ mod answer;
 mod clock;
 mod connection;
 mod exchange;
+mod limits;
 mod live;
 mod pump;
 mod record;
@@ -47,6 +48,7 @@ pub use crate::upstream::Addresses;
 pub use run::{DriverKind, run};
 
 use clock::Clock;
+use limits::Limits;
 use live::{Live, Surroundings};
 use scratch::Scratch;
 
@@ -115,6 +117,7 @@ struct Shard {
     ids: Rc<RefCell<Ids>>,
     link: Link,
     counters: Rc<ShardCounters>,
+    limits: Rc<Limits>,
     surroundings: Surroundings,
     /// API keys that were added and revoked while running.
     dynamic_keys: RefCell<DynamicKeys>,

@@ -7,7 +7,7 @@ use super::live::Live;
 use super::record::Record;
 use super::scratch::Scratch;
 use super::scripted::{self, Outcome, Whole};
-use super::{Shard, answer, exchange};
+use super::{Shard, answer, exchange, limits};
 use crate::auth::decide::Gate;
 use crate::base::error::{Error, Reason};
 use crate::base::fault::{self, Fault};
@@ -47,9 +47,9 @@ async fn handle(
     record: &mut Record,
 ) -> Result<Option<Next>, Error> {
     let live = record.live.clone();
-    let limits = &live.plan.server.limits;
-    let head_limits = HeadLimits { bytes: limits.header_bytes, count: limits.header_count };
-    let Some(head_bytes) = connection.read_head(&head_limits, limits.header_timeout).await? else {
+    let server = &live.plan.server;
+    let head_limits = HeadLimits { bytes: server.limits.header_bytes, count: server.limits.header_count };
+    let Some(head_bytes) = connection.read_head(&head_limits, server.limits.header_timeout).await? else {
         return Ok(None);
     };
     record.add_in(head_bytes);
@@ -58,7 +58,7 @@ async fn handle(
     connection.consume(head_bytes);
     parsed.map_err(refusal)?;
 
-    let mut asked = understand(connection, scratch, record, limits)?;
+    let mut asked = understand(connection, scratch, record, &server.limits)?;
     match fault::asked_for(scratch.transaction.path()) {
         Some(Fault::Connection) => panic!("a test asked for a panic in this connection"),
         Some(Fault::Shard) => connection.shard.doomed.set(true),
@@ -67,6 +67,7 @@ async fn handle(
     let route = find_route(&live, scratch)?;
     record.route = Some(route);
     let scripts = live.scripts_of(route);
+    let limited = live.routes[route].limits.as_ref();
     let route: &plan::Route = &live.routes[route].plan;
 
     // The route's steps, in order.
@@ -77,8 +78,16 @@ async fn handle(
         return answer::preflight(connection, scratch, record, cors).await.map(Some);
     }
     onward::clean(&mut scratch.transaction.request.fields, asked.client, &live.owned);
+    if let Some(limited) = limited {
+        let Scratch { transaction, told, .. } = &mut *scratch;
+        limits::before_auth(&connection.shard, limited, transaction, told).await?;
+    }
     if !route.auth.is_empty() {
         identify(&connection.shard, &live, route, &mut scratch.transaction)?;
+    }
+    if let Some(limited) = limited {
+        let Scratch { transaction, told, .. } = &mut *scratch;
+        limits::after_auth(&connection.shard, limited, transaction, told).await?;
     }
     if let Some(scripts) = scripts
         && scripted::request(connection, scratch, record, scripts, &mut asked).await? == Outcome::Answered

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::{self, write_connection};
 use super::exchange::Exchange;
+use super::limits::Told;
 use super::record::Record;
 use super::relay::{self, Mode, Relay};
 use super::scripted::Held;
@@ -42,6 +43,8 @@ pub struct Responder<'a> {
     /// When the attempt began.
     pub began: Instant,
     pub limits: &'a Limits,
+    /// Where the request stands with the rate limits that it met.
+    pub told: &'a Told,
     pub method: Method,
     /// The client's.
     pub version: Version,
@@ -296,6 +299,7 @@ impl Responder<'_> {
     }
 
     fn write_head(&self, transaction: &mut Transaction, mode: Mode, keep_alive: bool, out: &mut Vec<u8>) {
+        self.told.write_to(&mut transaction.response.fields);
         back::prepare(transaction, self.exchange.route);
         let head = &mut transaction.response;
         if head.status() == 204 {
@@ -325,6 +329,7 @@ impl Responder<'_> {
         };
         self.upstream.slot().disarm(Way::Read);
         back::clean(&mut transaction.response.fields);
+        self.told.write_to(&mut transaction.response.fields);
         back::prepare(transaction, self.exchange.route);
         let head = &mut transaction.response;
         head.fields.remove_id(Name::ContentLength);

@@ -12,6 +12,7 @@ use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
 use super::accept::Acceptors;
 use super::clock::Clock;
+use super::limits::Limits;
 use super::live::{Live, Surroundings};
 use super::world::ShardWorld;
 use super::{Command, Generation, Seat, Shard, tick};
@@ -27,6 +28,9 @@ use crate::store::{Keys, Reply, ShardCounters};
 
 /// Submission queue entries: more than one burst of work ever fills.
 const RING_ENTRIES: u32 = 4096;
+
+/// How long a request waits for the embedded store, which is only late when the whole process is.
+const EMBEDDED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Which driver a shard runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,8 +202,15 @@ impl Shard {
             counters: Rc::new(ShardCounters::new()),
             metrics: metrics.clone(),
         });
-        let surroundings =
-            Surroundings { metrics: metrics.clone(), world: world.clone(), seed: seat.id as u64 };
+        let patience = first.plan.store.as_ref().map_or(EMBEDDED_TIMEOUT, |store| store.timeout);
+        let limits = Limits::new(seat.id, seat.shards, seat.link.clone(), world.clock.clone(), patience);
+        let limits = Rc::new(limits);
+        let surroundings = Surroundings {
+            metrics: metrics.clone(),
+            world: world.clone(),
+            limits: limits.clone(),
+            seed: seat.id as u64,
+        };
         let live = Live::build(first, None, &surroundings)?;
         let shard = Shard {
             id: seat.id,
@@ -212,6 +223,7 @@ impl Shard {
             ids: world.ids.clone(),
             link: seat.link.clone(),
             counters: world.counters.clone(),
+            limits,
             surroundings,
             dynamic_keys: RefCell::default(),
             unknown_key: std::mem::replace(&mut seat.unknown_key, Box::new(|_| ())),
@@ -253,11 +265,14 @@ impl Shard {
         match reply {
             Reply::Counters(news) => self.counters.apply(&news),
             Reply::Keys(keys) => drop(self.dynamic_keys.replace(dynamic_keys(&keys))),
-            Reply::Lease { .. } | Reply::Strict { .. } | Reply::Failed { .. } | Reply::Reachable(_) => {}
+            Reply::Lease { .. } | Reply::Strict { .. } | Reply::Failed { .. } | Reply::Reachable(_) => {
+                self.limits.hear(reply);
+            }
         }
     }
 
     fn scrape(&self) -> crate::metrics::Snapshot {
+        self.metrics.limit_keys.set(self.limits.keys() as u64);
         self.metrics.connections_open.set(self.open.get() as u64);
         self.metrics.access_log_dropped.set(self.log.borrow().dropped());
         for upstream in &self.live().upstreams {

@@ -1,5 +1,6 @@
 //! What one request needs room for, kept from request to request so that none of it is allocated twice.
 
+use super::limits::Told;
 use crate::script::Transaction;
 
 /// How many a shard keeps.
@@ -12,6 +13,8 @@ pub struct Scratch {
     pub client_host: Vec<u8>,
     /// The target as the upstream gets it, or where a redirect leads.
     pub onward: Vec<u8>,
+    /// Where the request stands with the limits that it met.
+    pub told: Told,
 }
 
 impl Scratch {
@@ -20,6 +23,7 @@ impl Scratch {
         self.transaction.begin();
         self.client_host.clear();
         self.onward.clear();
+        self.told.forget();
     }
 
     /// Not swollen by one huge request.

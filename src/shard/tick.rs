@@ -10,6 +10,8 @@ use crate::store::Request;
 
 /// How often clients that wait for a slow upstream are looked at.
 const LEFT_TICKS: u64 = 5;
+/// How often rate limits give back what is not in use.
+const TIDY_TICKS: u64 = 5;
 /// How often idle upstream connections are looked at.
 const SWEEP_TICKS: u64 = 50;
 /// While draining, an idle client may send one more request within this time (answered with
@@ -26,6 +28,10 @@ pub async fn until_drained(shard: &Rc<Shard>, no_listener: impl Fn() -> bool) {
         expire(shard, &mut fired);
         shard.log.borrow_mut().flush();
         send_counters(shard);
+        shard.limits.expire();
+        if ticks % TIDY_TICKS == 0 {
+            shard.limits.tidy();
+        }
         if ticks % LEFT_TICKS == 0 {
             cancel_left(shard);
         }

@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::message::{Reply, Request};
+use crate::base::time::ForwardClock;
 use crate::limit::{Bank, Rule};
 
 /// Keys of one limit that are kept at a time: some 20 MB when all are in use.
 const KEYS_PER_BANK_MAX: usize = 100_000;
 /// How often accounts that are as good as new are forgotten.
 const TICK: Duration = Duration::from_millis(100);
-/// A clock that is so far ahead of ours was set, or the machine slept.
-const CLOCK_STEP_MS: u64 = 1000;
 
 pub struct Banks {
     banks: HashMap<BankId, Bank>,
-    clock: Clock,
+    clock: ForwardClock,
     next_tick: Instant,
 }
 
@@ -30,7 +29,7 @@ struct BankId {
 
 impl Banks {
     pub fn new(now: Instant) -> Banks {
-        Banks { banks: HashMap::new(), clock: Clock::new(now), next_tick: now }
+        Banks { banks: HashMap::new(), clock: ForwardClock::new(now, unix_ms()), next_tick: now }
     }
 
     /// The shard and its reply. `None` for what is not about limits.
@@ -71,30 +70,6 @@ impl Banks {
             bank.tick(now_ms);
             !bank.is_empty()
         });
-    }
-}
-
-/// Unix time that never goes back: a bank would take time that comes twice for time that passed.
-struct Clock {
-    anchor: Instant,
-    anchor_unix_ms: u64,
-}
-
-impl Clock {
-    fn new(now: Instant) -> Clock {
-        Clock { anchor: now, anchor_unix_ms: unix_ms() }
-    }
-
-    fn unix_ms(&self, now: Instant) -> u64 {
-        let passed = now.saturating_duration_since(self.anchor).as_millis();
-        self.anchor_unix_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
-    }
-
-    /// Follows the system's clock forward.
-    fn correct(&mut self, now: Instant, system_unix_ms: u64) {
-        if system_unix_ms > self.unix_ms(now).saturating_add(CLOCK_STEP_MS) {
-            *self = Clock { anchor: now, anchor_unix_ms: system_unix_ms };
-        }
     }
 }
 
@@ -139,18 +114,5 @@ mod tests {
         assert!(banks.next_tick().is_some());
         banks.tick(now + Duration::from_secs(3 * 3600));
         assert!(banks.next_tick().is_none());
-    }
-
-    #[test]
-    fn the_clock_follows_jumps_forward_only() {
-        let now = Instant::now();
-        let mut clock = Clock { anchor: now, anchor_unix_ms: 1_000_000 };
-        let later = now + Duration::from_millis(500);
-        assert_eq!(clock.unix_ms(later), 1_000_500);
-        clock.correct(later, 5_000);
-        clock.correct(later, 1_001_400);
-        assert_eq!(clock.unix_ms(later), 1_000_500);
-        clock.correct(later, 9_000_000);
-        assert_eq!(clock.unix_ms(later), 9_000_000);
     }
 }

@@ -15,9 +15,13 @@ fn in_hooks(statement: &str, allowed: &[Hook]) {
             Hook::Response | Hook::ResponseBody => fixture.response_hook(hook).map(|_| ()),
             Hook::Log => {
                 let faults = RefCell::new(Vec::new());
-                fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &|fault: &Fault| {
-                    faults.borrow_mut().push(fault.clone());
-                });
+                fixture.chain.on_log(
+                    &fixture.engine,
+                    &mut fixture.transaction,
+                    &|_: &Transaction, fault: &Fault| {
+                        faults.borrow_mut().push(fault.clone());
+                    },
+                );
                 faults.into_inner().pop().map_or(Ok(()), Err)
             }
         };
@@ -141,7 +145,7 @@ fn what_goes_to_the_client_is_set_between_its_head_and_its_first_byte() {
             fixture.respond(RESPONSE);
             if hook == Hook::Log {
                 let told = Cell::new(false);
-                let tell = |_: &Fault| told.set(true);
+                let tell = |_: &Transaction, _: &Fault| told.set(true);
                 fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &tell);
                 assert!(told.get(), "{statement}");
             } else if let Err(fault) = fixture.response_hook(hook) {
@@ -190,7 +194,9 @@ fn a_status_is_a_final_one() {
 fn duration_is_in_milliseconds() {
     let mut fixture = Fixture::of("fn on_log(req, res) { log(res.duration_ms); }");
     fixture.transaction.edits.duration = Duration::from_micros(12_500);
-    fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &|fault: &Fault| panic!("{fault}"));
+    fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &|_: &Transaction, fault: &Fault| {
+        panic!("{fault}")
+    });
     assert_eq!(*fixture.world.lines.borrow(), ["s.rhai users id-1: 12.5"]);
 }
 
@@ -491,7 +497,9 @@ fn ctx_lives_as_long_as_the_request_and_is_seen_by_all() {
     let mut fixture = Fixture::with(&files, &["a.rhai", "b.rhai"]);
     fixture.run();
     assert!(fixture.response_hook(Hook::Response).is_ok());
-    fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &|fault: &Fault| panic!("{fault}"));
+    fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &|_: &Transaction, fault: &Fault| {
+        panic!("{fault}")
+    });
     assert_eq!(*fixture.world.lines.borrow(), ["a.rhai users id-1: [1, 2, 3]"]);
     for value in ["1", "()", "[1]", "\"x\"", "req"] {
         let mut fixture = Fixture::of(&format!("fn on_request(req) {{ req.ctx = {value}; }}"));

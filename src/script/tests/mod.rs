@@ -154,12 +154,12 @@ impl Fixture {
     }
 
     fn request_hook(&mut self, hook: Hook) -> Result<Verdict, Fault> {
-        let on_fault = |fault: &Fault| self.faults.borrow_mut().push(fault.to_string());
+        let on_fault = |_: &Transaction, fault: &Fault| self.faults.borrow_mut().push(fault.to_string());
         self.chain.on_request(&self.engine, hook, &mut self.transaction, &on_fault)
     }
 
     fn response_hook(&mut self, hook: Hook) -> Result<Verdict, Fault> {
-        let on_fault = |fault: &Fault| self.faults.borrow_mut().push(fault.to_string());
+        let on_fault = |_: &Transaction, fault: &Fault| self.faults.borrow_mut().push(fault.to_string());
         self.chain.on_response(&self.engine, hook, &mut self.transaction, &on_fault)
     }
 

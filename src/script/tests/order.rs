@@ -37,7 +37,9 @@ fn scripts_run_in_order_on_the_way_in_and_in_reverse_on_the_way_out() {
     assert!(fixture.request_hook(Hook::RequestBody).is_ok());
     assert!(fixture.response_hook(Hook::Response).is_ok());
     assert!(fixture.response_hook(Hook::ResponseBody).is_ok());
-    fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &|fault: &Fault| panic!("{fault}"));
+    fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &|_: &Transaction, fault: &Fault| {
+        panic!("{fault}")
+    });
     assert_eq!(
         fixture.got(),
         "\"a.request b.request c.request a.request_body b.request_body c.request_body \
@@ -110,7 +112,7 @@ fn every_on_log_runs_whatever_the_others_do() {
         ("c.rhai", "fn on_log(req, res) { log(\"c\"); deny() }"),
     ]);
     let faults = RefCell::new(Vec::new());
-    let tell = |fault: &Fault| faults.borrow_mut().push(fault.to_string());
+    let tell = |_: &Transaction, fault: &Fault| faults.borrow_mut().push(fault.to_string());
     fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &tell);
     assert_eq!(*fixture.world.lines.borrow(), ["c.rhai users id-1: c", "a.rhai users id-1: a"]);
     assert_eq!(*faults.borrow(), ["b.rhai:1:23: b is broken"]);
