@@ -1,5 +1,7 @@
 //! Removes credentials from a request's bytes, for upstreams that must not see them (`forward = false`).
 
+use crate::http::path;
+
 /// A `Cookie` value without the cookies of that name; `None`: it holds none. An empty result means that the field goes.
 pub fn without_cookie(value: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     let is_named = |pair: &[u8]| {
@@ -8,36 +10,18 @@ pub fn without_cookie(value: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     without(value, b';', is_named).map(|kept| kept.trim_ascii().to_vec())
 }
 
-/// A query (without its `?`) less the parameters of that name, however the name is percent-encoded; `None`: it holds
-/// none. An empty result means that the `?` goes too.
+/// A query (without its `?`) less the parameters of that name, however the name is encoded; `None`: it holds none. An
+/// empty result means that the `?` goes too.
 pub fn without_query(query: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     without(query, b'&', |pair| {
         let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-        decodes_to(&pair[..end], name)
+        path::form_decoded(&pair[..end]).eq(name.iter().copied())
     })
 }
 
 fn without(list: &[u8], separator: u8, goes: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let parts = || list.split(|byte| *byte == separator);
     parts().any(&goes).then(|| parts().filter(|part| !goes(part)).collect::<Vec<_>>().join(&separator))
-}
-
-/// Whether `text`, percent-decoded, is `name`. A `%` without two hex digits stands for itself.
-fn decodes_to(mut text: &[u8], mut name: &[u8]) -> bool {
-    while let [byte, rest @ ..] = text {
-        let (byte, rest) = match (byte, rest) {
-            (b'%', [high, low, rest @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or_default();
-                ((digit(*high) << 4 | digit(*low)) as u8, rest)
-            }
-            _ => (*byte, rest),
-        };
-        match name.split_first() {
-            Some((first, tail)) if *first == byte => (text, name) = (rest, tail),
-            _ => return false,
-        }
-    }
-    name.is_empty()
 }
 
 #[cfg(test)]

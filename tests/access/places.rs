@@ -101,3 +101,21 @@ fn by_default_a_token_goes_on_as_it_came() {
     assert_eq!(gateway.get(&target).echoed().target(), target);
     assert_eq!(gateway.get("/a?token=").status(), 401);
 }
+
+#[test]
+fn what_is_found_in_a_query_or_cookie_is_what_is_removed_there() {
+    let origin = Origin::echo();
+    let jwt = format!("{JWT}forward = false\nfrom = [\"query:a token\", \"query:t+k\", \"cookie:sid\"]\n");
+    let gateway = Gateway::start(&format!("{jwt}{}", route_to(&origin, AUTH)));
+    let token = token(json!({}));
+    let targets = ["a+token", "a%20token", "%61+token", "t%2Bk", "%74%2bk"];
+    let mut requests: Vec<_> = targets.map(|name| get(&format!("/?x=1&{name}={token}"), "")).to_vec();
+    let cookies = ["sid=", " sid=", "a=1;sid=", "a=1;\tsid="];
+    requests.extend(cookies.map(|before| get("/?x=1", &format!("Cookie: {before}{token}\r\n"))));
+    for request in requests {
+        let answer = gateway.exchange(&request);
+        assert_eq!(answer.status(), 200, "{request}");
+        assert!(!String::from_utf8_lossy(&answer.body).contains(&token), "{request}");
+        assert_eq!(answer.echoed().target(), "/?x=1");
+    }
+}
