@@ -318,3 +318,13 @@ fn routes_that_answer_by_themselves_say_it_too() {
         assert_eq!((answer.status(), told(&answer)), (status, TOLD.map(Into::into).to_vec()), "{path}");
     }
 }
+
+#[test]
+fn a_preflight_does_not_carry_what_a_route_with_headers_asks_for() {
+    let origin = Origin::echo();
+    let gateway =
+        Gateway::start(&route_to(&origin, &format!("headers = {{ x-api-version = \"2\" }}\n{CORS}")));
+    assert_eq!(refusal(&gateway.exchange(preflight(APP, "GET"))), refused(404, "no_route"));
+    let asked = get("/x", &format!("X-Api-Version: 2\r\nOrigin: {APP}\r\n"));
+    assert_eq!(told(&gateway.exchange(asked)), TOLD);
+}
