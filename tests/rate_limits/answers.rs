@@ -123,3 +123,57 @@ fn a_dry_run_counts_and_tells_and_refuses_nothing() {
     gateway.wait_for_metric("ringway_rate_limit_requests_total", labels, |n| n == 3.0);
     assert_eq!(get(&gateway, "/dry", "").field("x-ratelimit-remaining"), Some("0"));
 }
+
+#[test]
+fn a_refusal_is_exactly_this_document_and_the_connection_goes_on() {
+    let gateway = Gateway::start(&limited("api", &["rate = \"1/hour\"\nby = \"ip\""]));
+    let mut client = gateway.connect();
+    let mut ask = || client.exchange("GET /api HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_eq!(ask().status(), 200);
+    for _ in 0..2 {
+        let refused = ask();
+        let document = refused.json();
+        let expected = serde_json::json!({
+            "type": "about:blank",
+            "title": "Too Many Requests",
+            "status": 429,
+            "error": "Rate limit exceeded",
+            "reason": "rate_limited",
+            "requestId": refused.field("x-request-id"),
+            "retryAfter": document["retryAfter"],
+        });
+        assert_eq!((refused.status(), &document), (429, &expected));
+        assert_eq!(refused.field("content-type"), Some("application/problem+json"));
+    }
+}
+
+#[test]
+fn of_several_limits_the_nearest_is_told_and_those_of_another_dialect_besides() {
+    let gateway = Gateway::start(&limited(
+        "api",
+        &[
+            "name = \"wide\"\nrate = \"1000/hour\"\nby = \"ip\"",
+            "name = \"narrow\"\nrate = \"4/hour\"\nby = \"ip\"",
+            "name = \"also\"\nrate = \"20/hour\"\nby = \"ip\"\nheaders = \"ietf\"",
+        ],
+    ));
+    let answer = get(&gateway, "/api", "");
+    assert_eq!(answer.all("x-ratelimit-limit"), ["4"]);
+    assert_eq!(answer.field("x-ratelimit-remaining"), Some("3"));
+    assert_eq!(answer.field("ratelimit-policy"), Some("\"also\";q=20;w=3600"));
+    assert!(answer.field("ratelimit").is_some_and(|told| told.starts_with("\"also\";r=19;")), "{answer:?}");
+}
+
+#[test]
+fn a_401_tells_of_the_limit_before_auth_and_the_routes_own_headers_have_the_last_word() {
+    let route = limited("api", &["rate = \"3/hour\"\nby = \"ip\"\nbefore_auth = true"]).replace(
+        "respond",
+        "auth = [\"key\"]\nresponse_headers = { remove = [\"x-ratelimit-reset\"] }\nrespond",
+    );
+    let gateway = Gateway::start(&(CONSUMERS.to_owned() + route.as_str()));
+    let refused = get(&gateway, "/api", "X-API-Key: wrong\r\n");
+    assert_eq!((refused.status(), refused.field("x-ratelimit-remaining")), (401, Some("2")));
+    let served = get(&gateway, "/api", "X-API-Key: key-c\r\n");
+    assert_eq!((served.status(), served.field("x-ratelimit-remaining")), (200, Some("1")));
+    assert!(!served.has("x-ratelimit-reset"));
+}

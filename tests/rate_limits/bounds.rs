@@ -142,3 +142,21 @@ fn a_reload_that_leaves_a_limit_as_it_is_leaves_its_count() {
     assert_eq!(gateway.admin("POST", "/reload").status(), 200);
     assert_eq!(get(&gateway, "/kept", "").status(), 429);
 }
+
+#[test]
+fn a_flood_of_keys_is_bounded_and_the_newest_share_one_bucket() {
+    const KEYS: usize = 65_536;
+    let limit = "rate = \"1/day\"\nby = \"header:x-key\"\nmode = \"local\"";
+    let gateway = Gateway::start(&format!("[log]\naccess = \"off\"\n{}", limited("keys", &[limit])));
+    let mut client = gateway.connect();
+    let mut statuses = Vec::new();
+    for first in (0..KEYS + 3).step_by(64) {
+        let keys = first..(KEYS + 3).min(first + 64);
+        let request = |key| format!("GET /keys HTTP/1.1\r\nHost: t\r\nX-Key: {key}\r\n\r\n");
+        client.send(keys.clone().map(request).collect::<String>());
+        statuses.extend(keys.map(|_| client.response().status()));
+    }
+    assert!(statuses[..=KEYS].iter().all(|status| *status == 200), "each key, and the first that shares");
+    assert_eq!(statuses[KEYS + 1..], [429, 429], "strangers that share");
+    assert_eq!(gateway.metric("ringway_rate_limit_keys", ""), (KEYS + 1) as f64);
+}

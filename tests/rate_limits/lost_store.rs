@@ -90,3 +90,45 @@ fn a_store_that_lost_its_data_costs_one_more_burst_at_most() {
     redis.ask("SCRIPT FLUSH");
     assert_eq!(get(&gateway, "/flushed", "").status(), 429);
 }
+
+/// Each limit does what it says, and no request waits.
+fn nothing_waits(gateway: &Gateway) {
+    let waits = || gateway.metric("ringway_rate_limit_waits_total", "");
+    let failed = || gateway.metric("ringway_rate_limit_requests_total", "result=\"store_failed\"");
+    let (waited_before, failed_before) = (waits(), failed());
+    for mode in ["shared", "strict"] {
+        for (on_failure, status) in [("local", 200), ("allow", 200), ("deny", 503)] {
+            assert_eq!(get(gateway, &format!("/{mode}-{on_failure}"), "").status(), status);
+        }
+    }
+    assert_eq!((waits(), failed()), (waited_before, failed_before + 6.0));
+}
+
+#[test]
+fn requests_that_wait_when_it_freezes_are_answered_while_it_is_frozen_and_later_ones_do_not_wait() {
+    let redis = Redis::start();
+    let gateway = Gateway::start(&(redis.section() + routes().as_str()));
+    gateway.wait_for_metric("ringway_store_up", "", |up| up == 1.0);
+    redis.freeze();
+    // No shard has a token of these, so all of them ask.
+    let waiting = ["/shared-allow", "/shared-deny", "/strict-allow", "/strict-deny"].map(|path| {
+        let mut client = gateway.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: t\r\n\r\n"));
+        client
+    });
+    assert_eq!(waiting.map(|mut client| client.response().status()), [200, 503, 200, 503]);
+    gateway.wait_for_metric("ringway_store_up", "", |up| up == 0.0);
+    nothing_waits(&gateway);
+    redis.thaw();
+    is_back(&gateway);
+}
+
+#[test]
+fn nothing_waits_for_a_store_that_was_never_there() {
+    let mut redis = Redis::start();
+    redis.kill();
+    let gateway = Gateway::start(&(redis.section() + routes().as_str()));
+    nothing_waits(&gateway);
+    redis.restart();
+    is_back(&gateway);
+}

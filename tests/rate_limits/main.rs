@@ -1,10 +1,12 @@
-//! Rate limits over real sockets: counted at the client, within one process and over several that share a Redis.
+//! Rate limits over real sockets: within one process and over several that share a Redis.
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod answers;
+mod at_the_origin;
 mod bounds;
+mod counted;
 mod lost_store;
 
 use common::{Gateway, Message};
