@@ -4,10 +4,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use ringway::config::plan::{
+use ringway::plan::{
     Action, Condition, HeaderEdits, HostPattern, IpRules, PathPattern, Require, Respond, Route, Segment, Tail,
 };
-use ringway::route::shadow::shadowed;
+use ringway::route::unreachable::shadowed;
 use ringway::route::{Captures, Found, Request, Table};
 
 const SIZES: [usize; 3] = [10, 100, 10_000];

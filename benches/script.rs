@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use ringway::config::plan::{self, Action, HostHeader, OnError, PathEdit, Proxy, ScriptFile, Scripts};
+use ringway::exchange::{Content, Transaction};
 use ringway::http::head::{self, HeadLimits, RESPONSE_LIMITS};
 use ringway::metrics::ScriptMetrics;
-use ringway::script::{Chain, Content, Engine, Fault, Hook, LogLine, Transaction, World};
+use ringway::plan::{self, Action, HostHeader, OnError, PathEdit, Proxy, ScriptFile, Scripts};
+use ringway::script::{Chain, Engine, Fault, Hook, LogLine, World};
 
 const REQUEST: &[u8] =
     b"GET /users/42?page=2 HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: curl/8.5.0\r\n\

@@ -35,9 +35,9 @@ struct Entry {
 
 impl TokenCache {
     /// Entries of a shard's cache.
-    pub const MOST_ENTRIES: usize = 16_384;
+    pub const MAX_ENTRIES: usize = 16_384;
     /// Bytes of a shard's cache, as estimated.
-    pub const MOST_BYTES: usize = 16 * 1024 * 1024;
+    pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
     /// Grows as it is used; `most_entries` of 0 keeps nothing.
     pub fn new(most_entries: usize, most_bytes: usize) -> TokenCache {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::api_keys::{Consumers, DynamicKeys};
 use super::cache::TokenCache;
-use super::jwt::{Claims, Failure, MOST_TOKEN_BYTES, Provider};
+use super::jwt::{Claims, Failure, MAX_TOKEN_BYTES, Provider};
 use super::plan::{ApiKeyHash, Consumer, Method, Place};
 use super::token::{Lookup, Taken, take};
 
@@ -98,7 +98,7 @@ impl Gate<'_> {
     }
 
     fn by_key(&self, request: &impl Lookup) -> Result<Identity, Refusal> {
-        let key = match take(self.key_places, request, ApiKeyHash::MOST_KEY_BYTES) {
+        let key = match take(self.key_places, request, ApiKeyHash::MAX_KEY_BYTES) {
             Taken::Nothing => return Err(Refusal::NoCredentials),
             Taken::Refused(why) => return Err(Refusal::InvalidApiKey(why)),
             Taken::Token(key) => key,
@@ -109,7 +109,7 @@ impl Gate<'_> {
 
     fn by_token(&mut self, index: usize, request: &impl Lookup, now_s: u64) -> Result<Identity, Rejected> {
         let provider = &*self.providers[index];
-        let token = match take(&provider.plan().from, request, MOST_TOKEN_BYTES) {
+        let token = match take(&provider.plan().from, request, MAX_TOKEN_BYTES) {
             Taken::Nothing => return Err(Refusal::NoCredentials.into()),
             Taken::Refused(why) => return Err(Refusal::InvalidToken(why).into()),
             Taken::Token(token) => token,

@@ -7,7 +7,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use super::json::strict_object;
-use super::keys::{Key, MOST_KEYS, Material};
+use super::keys::{Key, MAX_KEYS, Material};
 use super::pem;
 use super::plan;
 
@@ -18,8 +18,8 @@ pub(super) fn keys(text: &str, pinned: &[Algorithm]) -> Result<Vec<Key>, String>
     let set = strict_object(text.as_bytes())
         .ok_or("the JWK set is no JSON object, or has a member that stands twice")?;
     let list = set.get("keys").and_then(Value::as_array).ok_or("the JWK set has no list `keys`")?;
-    if list.len() > MOST_KEYS {
-        return Err(format!("the JWK set has {} keys; at most {MOST_KEYS} are taken", list.len()));
+    if list.len() > MAX_KEYS {
+        return Err(format!("the JWK set has {} keys; at most {MAX_KEYS} are taken", list.len()));
     }
     let (mut keys, mut refused) = (Vec::new(), Vec::new());
     for (at, jwk) in list.iter().enumerate() {

@@ -15,7 +15,7 @@ use super::keys::KeySet;
 use super::plan;
 
 /// Bytes of the longest token that is looked at: what fits into a head's default limit with room to spare.
-pub const MOST_TOKEN_BYTES: usize = 8 * 1024;
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Header parameters that no token may carry (RFC 7515, 4.1). `jku`, `jwk` and `x5u` bring keys of the token's own
 /// choice (RFC 8725, 3.10). `crit` and `b64` ask for extensions, of which none is known here; 4.1.11 says that an
@@ -147,7 +147,7 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     fn of(token: &[u8]) -> Result<Parts<'_>, Failure> {
-        if token.len() > MOST_TOKEN_BYTES {
+        if token.len() > MAX_TOKEN_BYTES {
             return Err(Invalid("the token is too long"));
         }
         let text = str::from_utf8(token).map_err(|_| Invalid("the token is not base64url"))?;

@@ -7,9 +7,9 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, cry
 use super::plan::{self, JwtKey, Secret};
 
 /// Keys beyond this make a set an error.
-pub const MOST_KEYS: usize = 64;
+pub const MAX_KEYS: usize = 64;
 /// A token without `kid` is tried against so many keys at most, so that a forged one has a price limit.
-const MOST_TRIES: usize = 8;
+const MAX_TRIES: usize = 8;
 
 /// Never changed once built: a new set replaces it. Sets that hold the same keys for the same algorithms are equal.
 pub struct KeySet {
@@ -107,10 +107,10 @@ impl KeySet {
     }
 
     /// The keys that may have signed a token: those of its `kid` and those without one (a `kid` is a hint: RFC 7515,
-    /// 4.1.4), or, where the token has none, all of them up to [`MOST_TRIES`].
+    /// 4.1.4), or, where the token has none, all of them up to [`MAX_TRIES`].
     pub(super) fn candidates(&self, kid: Option<&str>, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
         let fits = move |key: &&Key| key.algorithms.contains(&algorithm) && key.may_be(kid);
-        self.keys.iter().filter(fits).take(MOST_TRIES)
+        self.keys.iter().filter(fits).take(MAX_TRIES)
     }
 
     /// No key may be the one that `kid` names: a newer set might have it.

@@ -11,7 +11,7 @@ pub const UNKNOWN_KEY_MS: u64 = 30 * 1000;
 /// After the first failure; doubles with each one more.
 pub const BACK_OFF_MS: u64 = 1000;
 /// The longest wait after failures.
-pub const MOST_BACK_OFF_MS: u64 = 60 * 1000;
+pub const MAX_BACK_OFF_MS: u64 = 60 * 1000;
 
 /// The fetches of one set. Times are milliseconds of any clock that does not go back.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Refetch {
             Err(error) => {
                 let back_off = BACK_OFF_MS << self.failures.min(16);
                 self.failures = self.failures.saturating_add(1);
-                self.due_ms = now_ms.saturating_add(back_off.min(MOST_BACK_OFF_MS));
+                self.due_ms = now_ms.saturating_add(back_off.min(MAX_BACK_OFF_MS));
                 Fetched::Failed(error)
             }
             Ok(keys) => {
@@ -157,7 +157,7 @@ mod tests {
         for failures in 0..10 {
             assert!(refetch.begin(now_ms));
             assert_eq!(refetch.finish(now_ms, Err("refused".into())), Fetched::Failed("refused".into()));
-            let wait = (1000 << failures).min(MOST_BACK_OFF_MS);
+            let wait = (1000 << failures).min(MAX_BACK_OFF_MS);
             assert_eq!(refetch.unknown_key(now_ms + wait - 1), Hope::None);
             assert_eq!(refetch.due_ms(), Some(now_ms + wait));
             now_ms += wait;

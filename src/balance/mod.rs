@@ -9,7 +9,7 @@ mod p2c;
 mod random;
 mod round_robin;
 
-use crate::config::plan;
+use crate::plan;
 
 use hash::Hash;
 use least_connections::LeastConnections;

@@ -3,7 +3,7 @@
 use super::mix;
 
 /// Draws before the usable targets are counted one by one.
-const DRAWS_MAX: usize = 4;
+const MAX_DRAWS: usize = 4;
 
 /// Each usable target with a chance in proportion to its weight.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ impl Random {
     /// usable targets are summed up instead, so that the cost stays bounded when most are unusable.
     pub(super) fn pick(&mut self, usable: impl Fn(usize) -> bool) -> Option<usize> {
         let total = *self.sums.last()?;
-        for _ in 0..DRAWS_MAX {
+        for _ in 0..MAX_DRAWS {
             let drawn = self.below(total);
             let index = self.sums.partition_point(|sum| *sum <= drawn);
             if usable(index) {

@@ -2,7 +2,7 @@
 
 /// Above this many picks a start is not looked for further on in the cycle: weights like 65535 and 65534 have a
 /// cycle too long to walk through while building.
-const START_MAX: u64 = 4096;
+const MAX_START: u64 = 4096;
 
 /// Each usable target gains its weight at every pick; the one with the most is picked and pays what all gained.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ impl RoundRobin {
         let mut round_robin = RoundRobin { targets };
         let divisor = weights.iter().fold(0, |divisor, weight| gcd(divisor, u64::from(*weight))).max(1);
         let cycle = weights.iter().map(|weight| u64::from(*weight) / divisor).sum::<u64>();
-        for _ in 0..seed % cycle.clamp(1, START_MAX) {
+        for _ in 0..seed % cycle.clamp(1, MAX_START) {
             round_robin.pick(|_| true);
         }
         round_robin

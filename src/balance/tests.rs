@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Balancer, hash_key};
-use crate::config::plan::{Balance, HashOn, Target, TargetAddress, Upstream};
+use crate::plan::{Balance, HashOn, Target, TargetAddress, Upstream};
 
 const METHODS: [Balance; 5] = [
     Balance::RoundRobin,

@@ -10,11 +10,12 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::base::time;
-use crate::config::plan::{ApiKeyHash, Consumer, Plan};
-use crate::config::{closest, plan};
+use crate::config::closest;
 use crate::control::failure::{Failure, NotStarted};
 use crate::control::link;
 use crate::control::source::Source;
+use crate::plan;
+use crate::plan::{ApiKeyHash, Consumer, Plan};
 use crate::store::{Digest, Entry, KeyRing};
 
 /// Of a key that is made here.

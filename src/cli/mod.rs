@@ -12,7 +12,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::control::failure::{Failure, NotStarted};
 use crate::control::source::Source;
-use crate::control::{self, Recipe, demo};
+use crate::control::{self, RunOptions};
+use crate::demo;
 
 /// A sharded, thread-per-core API gateway.
 #[derive(Debug, Parser)]
@@ -105,7 +106,7 @@ fn carry_out(cli: Cli) -> ExitCode {
     let outcome = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Check(ConfigArgs { config }) => return check::check(&config),
         Command::Run(RunArgs { config: ConfigArgs { config }, shards }) => {
-            control::run(Recipe { source: Source::File(config), shards: shards.map(usize::from) })
+            control::run(RunOptions { source: Source::File(config), shards: shards.map(usize::from) })
         }
         Command::Test(TestArgs { config: ConfigArgs { config }, paths }) => {
             match test::test(&config, &paths) {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::check;
 use crate::control::failure::{Failure, NotStarted};
 use crate::control::source::Source;
-use crate::control::trial::{Failed, Report, Trial, files};
+use crate::script_test::{Failed, Report, TestRunner, files};
 
 /// Lines of a failed test's log that are shown: the last ones.
-const MOST_LINES: usize = 10;
+const MAX_LINES: usize = 10;
 
 /// Runs the tests in `paths`, or those beside the scripts of the configuration. Says whether all passed.
 ///
@@ -19,7 +19,7 @@ pub fn test(config: &Path, paths: &[PathBuf]) -> Result<bool, NotStarted> {
     let loaded = Source::File(config.to_owned()).load().map_err(NotStarted::Config)?;
     check::report(&loaded.warnings);
     let paths = files::find(paths, &loaded.plan.scripts.dir)?;
-    let trial = Trial::new(loaded.plan).map_err(|fault| {
+    let trial = TestRunner::new(loaded.plan).map_err(|fault| {
         Failure::input(format!("a script does not compile: {fault}"), "`ringway check` shows the line")
     })?;
     let printer = Printer { color: check::is_coloured(&stdout()) };
@@ -59,7 +59,7 @@ impl Printer {
             column => format!("{}:{}:{column}", fault.script, fault.line),
         };
         self.line(&format!("{} {place}:{name} {}", self.red("FAILED"), fault.message));
-        let left_out = lines.len().saturating_sub(MOST_LINES);
+        let left_out = lines.len().saturating_sub(MAX_LINES);
         if left_out > 0 {
             self.line(&format!("    … {left_out} lines of the log before"));
         }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::plan::TargetAddress;
 use super::problems::{Fault, Problems, quoted};
 use super::section::At;
+use crate::plan::TargetAddress;
 
 /// The longest path that fits a Unix socket's address on Linux, its end included.
-const UNIX_PATH_MAX: usize = 107;
+const MAX_UNIX_PATH: usize = 107;
 
 /// `"127.0.0.1:8080"`, `"[::]:8080"`, or `":8080"` for all IPv4 interfaces. Port 0: any free one.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, Fault> {
@@ -89,7 +89,7 @@ pub(super) fn target(text: &str) -> Result<(TargetAddress, Arc<str>), Fault> {
     if let Some(path) = text.strip_prefix("unix:") {
         return match path {
             "" => fault(format!("{} names no socket", quoted(text)), "write \"unix:/run/app.sock\""),
-            _ if path.len() > UNIX_PATH_MAX || path.contains('\0') => fault(
+            _ if path.len() > MAX_UNIX_PATH || path.contains('\0') => fault(
                 format!("{} is not a socket's path", quoted(text)),
                 "at most 107 bytes, none of them NUL",
             ),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::plan::{LimitBy, Method, RateLimit, Require};
 use super::problems::{Fault, Problems, quoted};
 use super::schema;
 use super::section::Section;
+use crate::plan::{LimitBy, Method, RateLimit, Require};
 
 /// `auth = ["jwt:NAME", "key"]`; `jwts` are the names of all providers.
 pub(super) fn methods(section: &Section<'_>, jwts: &[&str], problems: &mut Problems) -> Vec<Method> {

@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::plan::{ApiKeyHash, ApiKeys, Consumer, Place, Rate, Route};
 use super::problems::{Fault, Problems, Span, quoted};
 use super::secret::secret_text;
 use super::section::{At, Section};
 use super::{Outside, edits, schema, units};
+use crate::plan::{ApiKeyHash, ApiKeys, Consumer, Place, Rate, Route};
 
 const LONGEST_NAME: usize = 128;
 /// A suggestion looks at this many names at most, so that many wrong ones in a long file stay cheap.

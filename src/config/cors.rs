@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::plan::{Cors, Origin};
 use super::problems::{Fault, Problems, quoted};
 use super::section::{At, Section};
 use super::{address, edits};
+use crate::plan::{Cors, Origin};
 
 const ANY: &str = "*";
 /// What a page may use where nothing is said: the methods that APIs have.

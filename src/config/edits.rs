@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::plan::{Condition, HeaderEdits};
 use super::problems::{Fault, Problems, Span, quoted};
 use super::section::{At, Section};
+use crate::plan::{Condition, HeaderEdits};
 
 /// Fields that belong to one connection or frame the message: the gateway writes them itself.
 const OWN_FIELDS: [&str; 8] = [

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
-use super::plan::{Jwt, JwtKey, Place, check_algorithms, parse_algorithm, weak_secret};
 use super::problems::{Fault, Problems, Span, quoted};
 use super::secret::{secret, secret_text};
 use super::section::Section;
 use super::{Outside, address, edits};
+use crate::plan::{Jwt, JwtKey, Place, check_algorithms, parse_algorithm, weak_secret};
 
 const SECTION: &str = "jwt.NAME";
 const KEYS: [&str; 3] = ["secret", "public_key", "jwks"];

@@ -11,7 +11,6 @@ mod cors;
 mod edits;
 mod jwt;
 mod pattern;
-pub mod plan;
 mod policies;
 mod problems;
 mod rate_limit;
@@ -33,12 +32,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use plan::Plan;
 pub use problems::{Problem, Problems, Span};
 pub use schema::closest;
 pub use scripts::ScriptProblem;
 pub use summary::summary;
 
+use crate::plan::{self, Plan};
 use section::Section;
 
 /// A configuration that can be run.

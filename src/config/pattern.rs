@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::address;
-use super::plan::{HostPattern, PathPattern, Piece, Segment, Tail, Template};
 use super::problems::{Fault, quoted};
+use crate::plan::{HostPattern, PathPattern, Piece, Segment, Tail, Template};
 
 /// What a bare `*` captures as.
 pub(super) const REST: &str = "rest";

@@ -6,11 +6,11 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::edits::header_edits;
-use super::plan::{Cors, Deprecated, HeaderEdits, HostHeader, IpRules, Method, RateLimit, Require};
 use super::problems::{Fault, Problems, quoted};
 use super::section::{At, Section};
 use super::units::Day;
 use super::{address, auth, cors, rate_limit};
+use crate::plan::{Cors, Deprecated, HeaderEdits, HostHeader, IpRules, Method, RateLimit, Require};
 
 /// The policies of one table. `None`: not said here; a policy that is switched off says its empty value.
 #[derive(Clone, Default)]

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::plan::{Dialect, LimitBy, LimitMode, OnStoreFailure, Rate, RateAlgorithm, RateLimit};
 use super::problems::{Fault, Problems, Span, quoted};
 use super::section::Section;
 use super::{edits, units};
+use crate::plan::{Dialect, LimitBy, LimitMode, OnStoreFailure, Rate, RateAlgorithm, RateLimit};
 
 const SECTION: &str = "route.rate_limit";
 
@@ -62,7 +62,7 @@ fn rate_limit(table: &Section<'_>, problems: &mut Problems) -> RateLimit {
         name: table.text("name").map_or("", |(name, _)| name).into(),
         rate: rate(table, problems),
         // The range has only positive numbers.
-        burst: table.integer("burst", 1..=Rate::MOST_TOKENS as i64, problems).map(|burst| burst as u64),
+        burst: table.integer("burst", 1..=Rate::MAX_TOKENS as i64, problems).map(|burst| burst as u64),
         algorithm: table.choice("algorithm", &algorithms, problems).unwrap_or(RateAlgorithm::TokenBucket),
         by: by.unwrap_or(LimitBy::Consumer),
         mode: table.choice("mode", &modes, problems).unwrap_or(LimitMode::Shared),
@@ -86,7 +86,7 @@ fn rate(table: &Section<'_>, problems: &mut Problems) -> Rate {
     let rate =
         table.text("rate").map(|(text, span)| units::rate(text).map_err(|fault| problems.fault(span, fault)));
     // Without a rate the plan is never run.
-    rate.and_then(Result::ok).unwrap_or(Rate { tokens: 1, period: super::plan::Period::Second })
+    rate.and_then(Result::ok).unwrap_or(Rate { tokens: 1, period: crate::plan::Period::Second })
 }
 
 fn by(text: &str) -> Result<LimitBy, Fault> {

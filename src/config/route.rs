@@ -5,11 +5,11 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::edits::{field_value, header_conditions, is_token, query_conditions};
-use super::plan::*;
 use super::policies::Policies;
 use super::problems::{Fault, Problems, Span, quoted};
 use super::section::{At, Section};
 use super::{Outside, Shadow, pattern, schema, upstream};
+use crate::plan::*;
 
 const SECTION: &str = "route";
 const ACTIONS: [&str; 3] = ["upstream", "respond", "redirect"];

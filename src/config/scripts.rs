@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::plan::{OnError, Route, ScriptFile, Scripts};
 use super::problems::{Fault, Problems, quoted};
 use super::section::{At, Section};
 use super::{Outside, schema};
+use crate::plan::{OnError, Route, ScriptFile, Scripts};
 
 const MIB: u64 = 1 << 20;
 

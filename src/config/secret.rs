@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Outside;
-use super::plan::Secret;
 use super::problems::{Fault, Problems, quoted};
 use super::section::At;
+use crate::plan::Secret;
 
 /// What a value is or stands for; what cannot be read, or is empty, is reported.
 pub(super) fn secret(

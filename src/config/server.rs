@@ -8,9 +8,9 @@ use toml::de::DeValue;
 
 use super::Outside;
 use super::address;
-use super::plan::{AccessFormat, Driver, Level, Limits, Log, LogTarget, Server};
 use super::problems::{Problems, Span, quoted};
 use super::section::{At, Section};
+use crate::plan::{AccessFormat, Driver, Level, Limits, Log, LogTarget, Server};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

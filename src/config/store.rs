@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::Outside;
-use super::plan::Store;
 use super::problems::{Problems, quoted};
 use super::secret::secret;
 use super::section::Section;
+use crate::plan::Store;
 
 const SECTION: &str = "store";
 const LONGEST_PREFIX: usize = 64;

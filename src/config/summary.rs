@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::plan::*;
 use super::units::show_rate;
+use crate::plan::*;
 
 /// Upstreams, and routes, shown before the rest is only counted.
 const SHOWN_UPSTREAMS: usize = 8;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::plan::{Period, Rate};
 use super::problems::{Fault, quoted};
+use crate::plan::{Period, Rate};
 
 /// The longest duration that makes sense anywhere: a year.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -72,7 +72,7 @@ pub(super) fn rate(text: &str) -> Result<Rate, Fault> {
             format!("{} lets nothing through", quoted(text)),
             "at least 1; a route with `respond` refuses everything",
         )),
-        Ok(tokens) if tokens <= Rate::MOST_TOKENS => Ok(Rate { tokens, period }),
+        Ok(tokens) if tokens <= Rate::MAX_TOKENS => Ok(Rate { tokens, period }),
         _ => Err(Fault::new(format!("{} is too much", quoted(text)), "at most 1000000000")),
     }
 }
@@ -219,7 +219,7 @@ mod tests {
             ("1000/hour", 1000, Period::Hour, "1000/hour"),
             ("1000/h", 1000, Period::Hour, "1000/hour"),
             ("10000/day", 10_000, Period::Day, "10000/day"),
-            ("1000000000/d", Rate::MOST_TOKENS, Period::Day, "1000000000/day"),
+            ("1000000000/d", Rate::MAX_TOKENS, Period::Day, "1000000000/day"),
         ] {
             assert_eq!(rate(text), Ok(Rate { tokens, period }), "{text}");
             assert_eq!(show_rate(rate(text).unwrap()), shown);

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::plan::{Balance, HashOn, Target, Upstream};
 use super::problems::{Fault, Problems, Span, quoted};
 use super::section::{At, Section, Value, text_of};
 use super::{address, edits, schema};
+use crate::plan::{Balance, HashOn, Target, Upstream};
 
 const SECTION: &str = "upstream.NAME";
 const MAX_KEEPALIVE: i64 = 65_535;

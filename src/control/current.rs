@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::auth::jwt::Provider;
-use crate::config::Plan;
 use crate::control::jwks::KeySets;
 use crate::control::listen::{Change, Listeners};
-use crate::control::recipe::Prepared;
+use crate::control::prepare::Prepared;
 use crate::control::resolve::{self, Name};
+use crate::plan::Plan;
 use crate::route;
 use crate::shard::{Addresses, Generation, Listener};
 

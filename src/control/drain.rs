@@ -43,9 +43,9 @@ impl Control {
         }
         let timeout = self.current.plan.server.drain_timeout;
         tracing::info!("shutting down: no new connections, {timeout:?} for those that are open");
-        self.fleet.drain();
+        self.supervisor.drain();
         let (done, answers) = crossbeam_channel::unbounded();
-        let told = self.fleet.tell_all(|_| Command::Drain { done: done.clone() });
+        let told = self.supervisor.tell_all(|_| Command::Drain { done: done.clone() });
         // The shards have handles of their own; these would keep the ports open.
         self.current.listeners = Listeners::default();
         self.refresh_at = None;
@@ -69,7 +69,7 @@ impl Control {
 
     fn check_drain(&mut self) {
         let Some(drain) = &mut self.drain else { return };
-        if self.fleet.all_stopped() {
+        if self.supervisor.all_stopped() {
             tracing::info!("every connection has ended");
             self.exit = true;
         } else if drain.waiting.is_empty() {
@@ -88,7 +88,7 @@ impl Control {
     /// How many client connections the end of the process cuts. Waits a moment for the shards to say so.
     fn cut(&self) -> String {
         let (post, snapshots) = crossbeam_channel::unbounded();
-        self.fleet.tell_all(|_| Command::Scrape(post.clone()));
+        self.supervisor.tell_all(|_| Command::Scrape(post.clone()));
         drop(post);
         let until = Instant::now() + COUNT_WITHIN;
         let snapshots = std::iter::from_fn(|| snapshots.recv_deadline(until).ok());

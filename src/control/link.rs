@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::plan::Store;
 use crate::control::failure::Failure;
+use crate::plan::Store;
 use crate::store::{Address, Config, Link, RemoteConfig, State};
 
 /// Where the shared view lives: in this process where there is no `[store]`.

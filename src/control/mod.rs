@@ -6,25 +6,23 @@
 
 mod admin;
 mod current;
-pub mod demo;
 mod drain;
 pub mod failure;
-mod fleet;
 mod jwks;
 pub mod link;
-mod listen;
+pub mod listen;
 mod placement;
+mod prepare;
 mod process;
-mod recipe;
 mod reload;
 mod resolve;
 mod scrape;
-mod scripts;
+pub mod scripts;
 mod signals;
 pub mod source;
 mod start;
 mod status;
-pub mod trial;
+mod supervisor;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -33,8 +31,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvError, Sender, at, never, select};
 
-use crate::config::plan::LogTarget;
 use crate::log::{diagnostics, writer};
+use crate::plan::{LogTarget, Plan};
 use crate::shard::Command;
 use crate::store;
 use admin::Question;
@@ -43,14 +41,14 @@ use admin::decide::Ask;
 use current::Current;
 use drain::Drain;
 use failure::NotStarted;
-use fleet::Fleet;
 use jwks::UnknownKeys;
-pub use recipe::Recipe;
-use recipe::{Prepared, Rejected};
+pub use prepare::RunOptions;
+use prepare::{Prepared, Rejected};
 use reload::{Asker, Reload};
 use resolve::Name;
 use scrape::Scrape;
 use signals::Signal;
+use supervisor::Supervisor;
 
 /// What the loop turns on.
 pub enum Event {
@@ -72,13 +70,13 @@ pub enum Event {
 
 /// The process, as its control thread knows it.
 pub struct Control {
-    recipe: Recipe,
+    options: RunOptions,
     started_at: SystemTime,
     events: Receiver<Event>,
     /// For the threads that are started along the way.
     post: Sender<Event>,
     current: Current,
-    fleet: Fleet,
+    supervisor: Supervisor,
     reload: Reload,
     scrape: Scrape,
     drain: Option<Drain>,
@@ -108,12 +106,22 @@ struct Store {
 ///
 /// # Errors
 /// What keeps it from starting. Once it serves nothing is an error any more.
-pub fn run(recipe: Recipe) -> Result<(), NotStarted> {
-    Control::start(recipe)?.serve();
+pub fn run(options: RunOptions) -> Result<(), NotStarted> {
+    Control::start(options)?.serve();
     Ok(())
 }
 
 impl Control {
+    /// The plan that is served now.
+    pub fn plan(&self) -> &Plan {
+        &self.current.plan
+    }
+
+    /// The configuration's name, for people.
+    pub fn source_name(&self) -> String {
+        self.options.source.name()
+    }
+
     /// Where clients are served, real ports included.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.current.listeners.addresses()
@@ -163,7 +171,7 @@ impl Control {
     fn answer(&mut self, Question { ask, reply }: Question) {
         match ask {
             Ask::Ready => {
-                let _ = reply.send(status::ready(&self.fleet));
+                let _ = reply.send(status::ready(&self.supervisor));
             }
             Ask::Metrics | Ask::Status => self.ask_scrape(ask, reply),
             Ask::Reload => self.ask_reload(Asker::Admin(reply)),
@@ -172,7 +180,7 @@ impl Control {
 
     /// What is due by time.
     fn tick(&mut self, now: Instant) {
-        self.fleet.tick(now, &self.current);
+        self.supervisor.tick(now, &self.current);
         self.tick_reload(now);
         self.tick_drain(now);
         self.tick_scrape(now);
@@ -184,7 +192,7 @@ impl Control {
 
     fn deadline(&self) -> Option<Instant> {
         let due = [
-            self.fleet.deadline(Instant::now()),
+            self.supervisor.deadline(Instant::now()),
             self.reload.deadline(),
             self.drain.as_ref().map(Drain::deadline),
             self.scrape.deadline(),
@@ -196,7 +204,7 @@ impl Control {
     }
 
     fn shard_ended(&mut self, shard: usize, life: u64, panic: Option<String>) {
-        self.fleet.ended(shard, life, panic, Instant::now());
+        self.supervisor.ended(shard, life, panic, Instant::now());
         // It answers nothing any more; what takes its place is seated with the newest generation.
         self.swapped(Ok(shard));
         if self.drain.is_some() {
@@ -245,7 +253,7 @@ impl Control {
             // A reload meanwhile may have dropped some of these names.
             let addresses = std::sync::Arc::new(resolve::keep(&merged, &self.current.names));
             self.current.addresses = addresses.clone();
-            self.fleet.tell_all(|_| Command::Addresses(addresses.clone()));
+            self.supervisor.tell_all(|_| Command::Addresses(addresses.clone()));
         }
         self.plan_refresh();
     }

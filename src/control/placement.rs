@@ -5,7 +5,7 @@ use std::thread::available_parallelism;
 
 use core_affinity::CoreId;
 
-use crate::config::plan::Server;
+use crate::plan::Server;
 
 /// The number of shards that `[server] shards` means on this machine. "auto" is one per CPU that this process may
 /// use: the standard library counts the affinity mask and the cgroup quota (v1 and v2, rounded down, at least 1).

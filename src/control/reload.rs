@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, never};
 use serde_json::json;
 
-use crate::config::plan::Log as LogPlan;
 use crate::control::admin::answer::Answer;
 use crate::control::failure::Failure;
 use crate::control::listen::Listeners;
-use crate::control::recipe::{Prepared, Rejected};
+use crate::control::prepare::{Prepared, Rejected};
 use crate::control::{Control, Done, Event, start};
 use crate::net::doorbell::Post;
+use crate::plan::Log as LogPlan;
 use crate::shard::Command;
 
 /// How long the shards may take. One that is slower is named, not waited for.
@@ -90,11 +90,11 @@ impl Control {
         if self.drain.is_some() {
             return reject(askers, &Rejected::Draining);
         }
-        let (recipe, post) = (self.recipe.clone(), self.post.clone());
+        let (options, post) = (self.options.clone(), self.post.clone());
         let (known, running) = (self.current.names.clone(), self.current.plan.clone());
         let body = move || {
             // Without an answer no reload would ever begin again.
-            let prepared = catch_unwind(AssertUnwindSafe(|| recipe.prepare(&known, Some(&running))));
+            let prepared = catch_unwind(AssertUnwindSafe(|| options.prepare(&known, Some(&running))));
             let prepared = prepared.unwrap_or(Err(Rejected::Panicked));
             let _ = post.send(Event::Prepared(Box::new(prepared)));
         };
@@ -126,7 +126,7 @@ impl Control {
         if self.drain.is_some() {
             return Err(Rejected::Draining);
         }
-        let (listeners, shards) = (&self.current.listeners, self.fleet.len());
+        let (listeners, shards) = (&self.current.listeners, self.supervisor.len());
         let change =
             listeners.plan_change(&prepared.plan.server.listen, shards).map_err(Rejected::Machine)?;
         let handles = (0..shards).map(|shard| listeners.of_shard_after(&change, shard).map(Some));
@@ -136,7 +136,7 @@ impl Control {
         let gone = self.current.advance(prepared, change);
         self.plan_refresh();
         let (done, answers) = crossbeam_channel::unbounded();
-        let told = self.fleet.tell_all(|shard| {
+        let told = self.supervisor.tell_all(|shard| {
             let handles = handles[shard].take().expect("tell_all asks once for each shard");
             Command::Swap { generation: Box::new(self.current.generation_with(handles)), done: done.clone() }
         });
@@ -187,7 +187,7 @@ impl Control {
         drop(swap.gone);
         let answer = if late.is_empty() {
             let listening = start::list(self.addresses());
-            tracing::info!(generation, "reloaded {}; listening on {listening}", self.recipe.source.name());
+            tracing::info!(generation, "reloaded {}; listening on {listening}", self.options.source.name());
             Answer::json(200, &json!({ "generation": generation }))
         } else {
             tracing::error!(generation, "reloaded, but these shards have not swapped yet: {late:?}");

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::config::Plan;
-use crate::config::plan::TargetAddress;
+use crate::plan::Plan;
+use crate::plan::TargetAddress;
 use crate::shard::Addresses;
 
 /// A target's host name and port.

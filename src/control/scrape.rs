@@ -54,7 +54,7 @@ impl Control {
             return;
         }
         let (post, snapshots) = crossbeam_channel::unbounded();
-        let expected = self.fleet.tell_all(|_| Command::Scrape(post.clone())).len();
+        let expected = self.supervisor.tell_all(|_| Command::Scrape(post.clone())).len();
         let askers = std::mem::take(&mut self.scrape.asked);
         let until = Instant::now() + WITHIN;
         self.scrape.round = Some(Round { askers, snapshots, got: Vec::new(), expected, until });

@@ -4,12 +4,12 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::config::plan::ScriptFile;
+use crate::plan::ScriptFile;
 
 /// Bytes of one script.
-const MOST_BYTES: u64 = 1024 * 1024;
+const MAX_BYTES: u64 = 1024 * 1024;
 /// Scripts of one directory.
-const MOST_FILES: usize = 1000;
+const MAX_FILES: usize = 1000;
 /// Directories within directories.
 const DEEPEST: usize = 8;
 
@@ -37,8 +37,8 @@ fn read_below(dir: &Path, prefix: &str, depth: usize, files: &mut Vec<ScriptFile
         if about.is_dir() && name != "tests" {
             read_below(&path, &format!("{name}/"), depth + 1, files)?;
         } else if about.is_file() && path.extension().is_some_and(|extension| extension == "rhai") {
-            if about.len() > MOST_BYTES || files.len() >= MOST_FILES {
-                let text = format!("{}: over 1 MiB, or more than {MOST_FILES} scripts", path.display());
+            if about.len() > MAX_BYTES || files.len() >= MAX_FILES {
+                let text = format!("{}: over 1 MiB, or more than {MAX_FILES} scripts", path.display());
                 return Err(io::Error::other(text));
             }
             let text = fs::read_to_string(&path);

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::auth::keys::KeySet;
-use crate::config::plan::{Jwt, Route, ScriptFile, Scripts, Store};
 use crate::config::{self, Loaded, Outside, Problems, ScriptProblem, Shadow};
 use crate::control::{link, scripts};
-use crate::route::shadow::shadowed;
+use crate::plan::{Jwt, Route, ScriptFile, Scripts, Store};
+use crate::route::unreachable::shadowed;
 use crate::script;
 
 /// A configuration's text, or the file it stands in.

@@ -7,17 +7,17 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::config::plan::{Driver, Log as LogPlan, LogTarget, Plan};
 use crate::control::current::Current;
 use crate::control::failure::{Failure, NotStarted};
-use crate::control::fleet::{Fleet, Furnishing};
 use crate::control::jwks::UnknownKeys;
 use crate::control::listen::{self, Listeners};
-use crate::control::recipe::{Prepared, Recipe, Rejected};
+use crate::control::prepare::{Prepared, Rejected, RunOptions};
 use crate::control::reload::Reload;
 use crate::control::scrape::Scrape;
+use crate::control::supervisor::{ShardContext, Supervisor};
 use crate::control::{Control, Event, Log, Store, admin, link as store_link, placement, resolve, signals};
 use crate::log::{diagnostics, writer};
+use crate::plan::{Driver, Log as LogPlan, LogTarget, Plan};
 use crate::shard::DriverKind;
 use crate::store;
 
@@ -29,8 +29,8 @@ impl Control {
     ///
     /// # Errors
     /// A wrong configuration, or a machine that refuses a port, a thread, the log's file or the driver.
-    pub fn start(recipe: Recipe) -> Result<Control, NotStarted> {
-        let prepared = recipe.prepare(&HashSet::new(), None).map_err(refusal)?;
+    pub fn start(options: RunOptions) -> Result<Control, NotStarted> {
+        let prepared = options.prepare(&HashSet::new(), None).map_err(refusal)?;
         let nofile = raise_nofile();
         let log = start_log(&prepared.plan.log)?;
         prepared.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -41,14 +41,14 @@ impl Control {
             // What the log has to say of it comes before the last two lines.
             log.writer.flush(FLUSH_WITHIN);
         })?;
-        let Parts { events, post, current, fleet, admin, store, unknown_keys } = parts;
+        let Parts { events, post, current, supervisor, admin, store, unknown_keys } = parts;
         let mut control = Control {
-            recipe,
+            options,
             started_at: SystemTime::now(),
             events,
             post,
             current,
-            fleet,
+            supervisor,
             reload: Reload::default(),
             scrape: Scrape::default(),
             drain: None,
@@ -66,7 +66,7 @@ impl Control {
 
     /// One line for each listener. A standard output that nobody reads is no reason to fail.
     fn say_where(&self) {
-        let (shards, driver) = (self.fleet.len(), self.fleet.driver());
+        let (shards, driver) = (self.supervisor.len(), self.supervisor.driver());
         let driver = driver.map_or_else(String::new, |driver| format!(", {driver}"));
         let plural = if shards == 1 { "" } else { "s" };
         let mut lines = String::new();
@@ -78,7 +78,8 @@ impl Control {
         }
         let mut stdout = std::io::stdout().lock();
         let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
-        if self.current.plan.server.driver == Driver::Auto && self.fleet.driver() == Some(&DriverKind::Epoll)
+        if self.current.plan.server.driver == Driver::Auto
+            && self.supervisor.driver() == Some(&DriverKind::Epoll)
         {
             tracing::warn!(
                 "io_uring is refused here (by the kernel or a seccomp profile); epoll is used instead"
@@ -92,7 +93,7 @@ struct Parts {
     events: Receiver<Event>,
     post: Sender<Event>,
     current: Current,
-    fleet: Fleet,
+    supervisor: Supervisor,
     admin: Option<SocketAddr>,
     store: Store,
     unknown_keys: UnknownKeys,
@@ -118,14 +119,14 @@ impl Parts {
         }
         let store = Store { link: link.clone(), stop };
         let (unknown_key, unknown_keys) = UnknownKeys::new();
-        let furnishing =
-            Furnishing { driver: plan.server.driver, sink, events: post.clone(), link, unknown_key };
-        let fleet = Fleet::start(furnishing, &cores, &current)?;
+        let context =
+            ShardContext { driver: plan.server.driver, sink, events: post.clone(), link, unknown_key };
+        let supervisor = Supervisor::start(context, &cores, &current)?;
         let admin = admin_socket.as_ref().and_then(|socket| socket.local_addr().ok());
         if let Some(socket) = admin_socket {
             admin::start(socket, post.clone())?;
         }
-        Ok(Parts { events, post, current, fleet, admin, store, unknown_keys })
+        Ok(Parts { events, post, current, supervisor, admin, store, unknown_keys })
     }
 }
 

@@ -8,20 +8,20 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::config::plan::{Action, Balance, HostPattern, Route, Target, TargetAddress, Upstream};
 use crate::control::admin::answer::Answer;
-use crate::control::fleet::{Fleet, ShardFacts};
+use crate::control::supervisor::{ShardFacts, Supervisor};
 use crate::control::{Control, process};
 use crate::metrics::{self, ProcessFacts, Snapshot};
+use crate::plan::{Action, Balance, HostPattern, Route, Target, TargetAddress, Upstream};
 use store::{JwtStatus, StoreStatus};
 
 /// Whether requests may be sent here.
-pub fn ready(fleet: &Fleet) -> Answer {
-    if fleet.all_serve() {
+pub fn ready(supervisor: &Supervisor) -> Answer {
+    if supervisor.all_serve() {
         return Answer::text(200, "ready\n");
     }
     let states: Vec<_> =
-        fleet.facts().iter().map(|shard| format!("shard {} {}", shard.id, shard.state)).collect();
+        supervisor.facts().iter().map(|shard| format!("shard {} {}", shard.id, shard.state)).collect();
     Answer::problem(503, "not_ready", &states.join(", "))
 }
 
@@ -34,7 +34,7 @@ pub fn metrics(control: &Control, snapshots: &[Snapshot]) -> Answer {
         generation: control.current.number,
         reloads_succeeded: control.reload.succeeded,
         reloads_failed: control.reload.failed,
-        shard_restarts: control.fleet.restarts(),
+        shard_restarts: control.supervisor.restarts(),
         access_log_lost: control.log.sink.access_lost(),
         diagnostics_lost: control.log.sink.diagnostics_lost(),
         counters: shared.counters.to_vec(),
@@ -134,7 +134,7 @@ pub fn status(control: &Control, snapshots: &[Snapshot]) -> Answer {
         driver: driver(control),
         state: if control.drain.is_some() { "draining" } else { "serving" },
         uptime_s: control.started_at.elapsed().unwrap_or_default().as_secs(),
-        config: control.recipe.source.name(),
+        config: control.options.source.name(),
         listen: control.addresses().collect(),
         shards: shards(control, snapshots),
         routes: plan.routes.iter().map(|route| route_status(control, route, &requests)).collect(),
@@ -150,7 +150,7 @@ pub fn status(control: &Control, snapshots: &[Snapshot]) -> Answer {
 }
 
 fn driver(control: &Control) -> String {
-    control.fleet.driver().map_or_else(String::new, ToString::to_string)
+    control.supervisor.driver().map_or_else(String::new, ToString::to_string)
 }
 
 fn shards(control: &Control, snapshots: &[Snapshot]) -> Vec<ShardStatus> {
@@ -166,7 +166,7 @@ fn shards(control: &Control, snapshots: &[Snapshot]) -> Vec<ShardStatus> {
             restarts: facts.restarts,
         }
     };
-    control.fleet.facts().into_iter().map(status).collect()
+    control.supervisor.facts().into_iter().map(status).collect()
 }
 
 fn route_status<'a>(

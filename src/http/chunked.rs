@@ -10,13 +10,13 @@ use super::head::HeadError;
 use super::hygiene::{is_forbidden_trailer, is_token_byte, is_value_byte, reads_as};
 
 /// Hex digits of a chunk size, leading zeros included: what fits into 64 bits.
-const MOST_SIZE_DIGITS: u8 = 16;
+const MAX_SIZE_DIGITS: u8 = 16;
 /// Bytes of one chunk's extensions, their semicolons included.
-const MOST_EXTENSION_BYTES: usize = 256;
+const MAX_EXTENSION_BYTES: usize = 256;
 /// Bytes of all extensions of a body.
-const MOST_EXTENSION_BYTES_TOTAL: usize = 16 * 1024;
+const MAX_EXTENSION_BYTES_TOTAL: usize = 16 * 1024;
 /// Fields of a trailer section.
-const MOST_TRAILERS: usize = 64;
+const MAX_TRAILERS: usize = 64;
 /// Bytes of a trailer's name that are kept to compare it: more than any forbidden one has.
 const NAME_BYTES: usize = 24;
 
@@ -204,7 +204,7 @@ impl Chunked {
         let digits = if let State::SizeDigits(digits) = state { digits } else { 0 };
         if let Some(value) = char::from(byte).to_digit(16) {
             self.remaining = if digits == 0 { 0 } else { self.remaining << 4 } | u64::from(value);
-            return if digits < MOST_SIZE_DIGITS {
+            return if digits < MAX_SIZE_DIGITS {
                 Ok(State::SizeDigits(digits + 1))
             } else {
                 Err(Fault::Size)
@@ -241,7 +241,7 @@ impl Chunked {
     fn count_extension_byte(&mut self) -> Result<(), Fault> {
         self.extension += 1;
         self.extension_total += 1;
-        let over = self.extension > MOST_EXTENSION_BYTES || self.extension_total > MOST_EXTENSION_BYTES_TOTAL;
+        let over = self.extension > MAX_EXTENSION_BYTES || self.extension_total > MAX_EXTENSION_BYTES_TOTAL;
         if over { Err(Fault::LongExtensions) } else { Ok(()) }
     }
 
@@ -256,7 +256,7 @@ impl Chunked {
                 self.trailers += 1;
                 self.name_len = 0;
                 self.keep_name_byte(byte);
-                if self.trailers > MOST_TRAILERS { Err(Fault::ManyTrailers) } else { Ok(State::TrailerName) }
+                if self.trailers > MAX_TRAILERS { Err(Fault::ManyTrailers) } else { Ok(State::TrailerName) }
             }
             (State::TrailerName, b':') => {
                 let name = self.name.get(..self.name_len).unwrap_or(&self.name);

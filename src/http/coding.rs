@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use super::fields::{Fields, Name};
 
 /// Codings on top of each other: more is an attack, or a mistake.
-const MOST_LAYERS: usize = 2;
+const MAX_LAYERS: usize = 2;
 
 /// Why a body was not decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub fn decode(fields: &Fields, body: &[u8], limit_bytes: usize) -> Result<Option
         .map(<[u8]>::trim_ascii)
         .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
         .collect();
-    if codings.len() > MOST_LAYERS {
+    if codings.len() > MAX_LAYERS {
         return Err(NotDecoded::Unknown(format!("{} codings on top of each other", codings.len())));
     }
     let mut content: Option<Vec<u8>> = None;

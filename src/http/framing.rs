@@ -53,7 +53,7 @@ fn declared(version: Version, fields: &Fields) -> Result<Option<Body>, HeadError
 
 /// Digits alone. What does not fit into 63 bits is refused: some peers count in signed integers.
 fn content_length(value: &[u8]) -> Result<u64, HeadError> {
-    const MOST_DIGITS: usize = 20;
+    const MAX_DIGITS: usize = 20;
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     if !digits {
         return Err(HeadError::Bad("a Content-Length that is not a number"));
@@ -62,7 +62,7 @@ fn content_length(value: &[u8]) -> Result<u64, HeadError> {
         let add = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
         value.iter().try_fold(0u64, add).filter(|&length| length <= i64::MAX as u64)
     };
-    let length = if value.len() <= MOST_DIGITS { fits(value) } else { None };
+    let length = if value.len() <= MAX_DIGITS { fits(value) } else { None };
     length.ok_or(HeadError::Bad("a Content-Length that is too large to count"))
 }
 

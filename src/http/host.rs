@@ -18,8 +18,8 @@ pub struct Authority<'a> {
 
 /// Reads the one `Host` of a request, in HTTP/1.1 there has to be one. An absolute target must name the same host and
 /// port (RFC 9112, 3.2.2 lets it win silently: a second server that prefers `Host` would then serve another site).
-/// `scratch` holds the lower-cased host.
-pub fn request_host<'a>(head: &RequestHead, scratch: &'a mut Vec<u8>) -> Result<Authority<'a>, HeadError> {
+/// `buffers` holds the lower-cased host.
+pub fn request_host<'a>(head: &RequestHead, buffers: &'a mut Vec<u8>) -> Result<Authority<'a>, HeadError> {
     let mut hosts = head.fields.all(Name::Host);
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -40,9 +40,9 @@ pub fn request_host<'a>(head: &RequestHead, scratch: &'a mut Vec<u8>) -> Result<
         }
     }
     let named = host.or(target.map(|(target, _)| target)).unwrap_or(Authority { host: b"", port: None });
-    scratch.clear();
-    scratch.extend(named.host.iter().map(u8::to_ascii_lowercase));
-    Ok(Authority { host: scratch, port: named.port })
+    buffers.clear();
+    buffers.extend(named.host.iter().map(u8::to_ascii_lowercase));
+    Ok(Authority { host: buffers, port: named.port })
 }
 
 /// Parts `host[:port]`, the host still in the case it is written in. An empty port is none (RFC 3986, 3.2.3).
@@ -119,8 +119,8 @@ mod tests {
     fn read(head: &str) -> Result<(String, Option<u16>), HeadError> {
         let mut request = RequestHead::default();
         parse_request(head.as_bytes(), &HeadLimits { bytes: 16384, count: 96 }, &mut request).unwrap();
-        let mut scratch = b"left over".to_vec();
-        let authority = request_host(&request, &mut scratch)?;
+        let mut buffers = b"left over".to_vec();
+        let authority = request_host(&request, &mut buffers)?;
         Ok((String::from_utf8(authority.host.to_vec()).unwrap(), authority.port))
     }
 

@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Write};
 
-use super::level::Verdict;
+use super::bucket::Verdict;
 use super::rule::{Period, Rule};
-pub use crate::config::plan::Dialect;
+pub use crate::plan::Dialect;
 
 /// The largest integer of a structured field (RFC 9651, 3.3.1).
 const SF_INTEGER_MAX: u64 = 999_999_999_999_999;
@@ -48,19 +48,19 @@ impl Standing<'_> {
 }
 
 impl Dialect {
-    /// Gives each field, name and value, to `put`. The values are written into `scratch`, which a caller may keep for
+    /// Gives each field, name and value, to `put`. The values are written into `buffers`, which a caller may keep for
     /// the next response. Nothing is said of no limits.
     pub fn write(
         self,
         standings: &[Standing<'_>],
-        scratch: &mut String,
+        buffers: &mut String,
         mut put: impl FnMut(&'static str, &str),
     ) {
         let Some(nearest) = Standing::nearest(standings) else { return };
         let mut put = |name, value: &dyn fmt::Display| {
-            scratch.clear();
-            write!(scratch, "{value}").expect("a String takes all that is written");
-            put(name, &*scratch);
+            buffers.clear();
+            write!(buffers, "{value}").expect("a String takes all that is written");
+            put(name, &*buffers);
         };
         match self {
             Dialect::XRateLimit => {

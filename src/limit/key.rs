@@ -7,7 +7,7 @@ use lru::LruCache;
 use sha2::{Digest, Sha256};
 
 /// The longest key that is kept as it is, in bytes.
-pub const KEY_BYTES_MAX: usize = 64;
+pub const MAX_KEY_BYTES: usize = 64;
 
 /// Opens a key that is a digest.
 const DIGEST_MARK: u8 = 0xff;
@@ -19,26 +19,26 @@ const OVERFLOW_MARK: u8 = 0x00;
 #[derive(Clone, Copy)]
 pub struct Key {
     len: u8,
-    bytes: [u8; KEY_BYTES_MAX],
+    bytes: [u8; MAX_KEY_BYTES],
 }
 
 impl Key {
     /// Shared by all keys for which a full table has no room. No [`Key::new`] ever makes it.
-    pub const OVERFLOW: Key = Key { len: 1, bytes: [OVERFLOW_MARK; KEY_BYTES_MAX] };
+    pub const OVERFLOW: Key = Key { len: 1, bytes: [OVERFLOW_MARK; MAX_KEY_BYTES] };
 
-    /// The key that these bytes stand for: themselves, or their SHA-256 if they are longer than [`KEY_BYTES_MAX`] or
+    /// The key that these bytes stand for: themselves, or their SHA-256 if they are longer than [`MAX_KEY_BYTES`] or
     /// could be taken for a digest or the overflow key. The same bytes make the same key on every node.
     pub fn new(raw: &[u8]) -> Key {
         let marked = matches!(raw.first(), Some(&(DIGEST_MARK | OVERFLOW_MARK)));
-        if marked || raw.len() > KEY_BYTES_MAX {
+        if marked || raw.len() > MAX_KEY_BYTES {
             return Key::in_place(&[&[DIGEST_MARK], &Sha256::digest(raw)[..]].concat());
         }
         Key::in_place(raw)
     }
 
-    /// `raw` is at most [`KEY_BYTES_MAX`] long.
+    /// `raw` is at most [`MAX_KEY_BYTES`] long.
     fn in_place(raw: &[u8]) -> Key {
-        let mut bytes = [0; KEY_BYTES_MAX];
+        let mut bytes = [0; MAX_KEY_BYTES];
         bytes[..raw.len()].copy_from_slice(raw);
         Key { len: raw.len() as u8, bytes }
     }

@@ -1,7 +1,7 @@
 //! One key's lease, as the shard that holds it sees it.
 
+use super::bucket::{Terms, Verdict};
 use super::demand::{BEAT_MS, Demand};
-use super::level::{Terms, Verdict};
 use super::messages::Grant;
 use super::rule::Algorithm;
 

@@ -1,7 +1,7 @@
 //! One shard's share of a rule, counted by itself: mode `local`, and what goes on when the store is lost.
 
-use super::bank::Bank;
-use super::level::Terms;
+use super::bucket::Terms;
+use super::bucket_store::Bank;
 use super::rule::Rule;
 
 /// The bank of one of `shards` shards, `index` counted from 0, of which only [`Bank::take`] is to be used.

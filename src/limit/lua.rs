@@ -3,8 +3,8 @@
 //! They read Redis's own clock, and let go of a key when its bucket is full with nothing lent. `KEYS[1]` is a name for
 //! the limit, its rule and the key: another rule's state must not be read with this one's numbers.
 
-use super::bank::AHEAD_SHARE;
-use super::level::Verdict;
+use super::bucket::Verdict;
+use super::bucket_store::AHEAD_SHARE;
 use super::messages::{Ask, Grant, Holder, LEASE_LIFE_MS};
 use super::rule::{Algorithm, Rule};
 

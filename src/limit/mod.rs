@@ -21,26 +21,26 @@
 //!   answer of the bank takes much less time than the bucket takes to fill.
 //! - Keys beyond a table's bound share [`Key::OVERFLOW`].
 
-mod bank;
+mod bucket;
+mod bucket_store;
 mod demand;
 mod headers;
 mod key;
 mod lease;
-mod level;
 mod local;
 pub mod lua;
 mod messages;
 mod rule;
 mod shard;
 
-pub use bank::{AHEAD_SHARE, Bank};
+pub use bucket::Verdict;
+pub use bucket_store::{AHEAD_SHARE, Bank};
 pub use headers::{Dialect, Standing};
-pub use key::{KEY_BYTES_MAX, Key};
+pub use key::{Key, MAX_KEY_BYTES};
 pub use lease::LEASE_SHARE;
-pub use level::Verdict;
 pub use local::local;
 pub use messages::{Ask, Grant, Holder, LEASE_LIFE_MS};
-pub use rule::{Algorithm, Period, Rule, TOKENS_MAX};
+pub use rule::{Algorithm, MAX_TOKENS, Period, Rule};
 pub use shard::{Decision, IDLE_MS, Leases};
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! What a limit allows.
 
-pub use crate::config::plan::{Period, RateAlgorithm as Algorithm};
-use crate::config::plan::{Rate, RateLimit};
+pub use crate::plan::{Period, RateAlgorithm as Algorithm};
+use crate::plan::{Rate, RateLimit};
 
 /// The most tokens a rule may allow in a period, and the largest burst.
-pub const TOKENS_MAX: u64 = Rate::MOST_TOKENS;
+pub const MAX_TOKENS: u64 = Rate::MAX_TOKENS;
 
 /// `tokens` per `period`, and at most `burst` at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,19 +24,19 @@ impl Rule {
         }
     }
 
-    /// A token bucket that begins full. Both numbers are 1 to [`TOKENS_MAX`]; others are brought into that range.
+    /// A token bucket that begins full. Both numbers are 1 to [`MAX_TOKENS`]; others are brought into that range.
     pub fn token_bucket(tokens: u64, period: Period, burst: u64) -> Rule {
         Rule {
             algorithm: Algorithm::TokenBucket,
-            tokens: tokens.clamp(1, TOKENS_MAX),
+            tokens: tokens.clamp(1, MAX_TOKENS),
             period,
-            burst: burst.clamp(1, TOKENS_MAX),
+            burst: burst.clamp(1, MAX_TOKENS),
         }
     }
 
-    /// A fixed window of `tokens`, 1 to [`TOKENS_MAX`]; it has no burst of its own.
+    /// A fixed window of `tokens`, 1 to [`MAX_TOKENS`]; it has no burst of its own.
     pub fn fixed_window(tokens: u64, period: Period) -> Rule {
-        let tokens = tokens.clamp(1, TOKENS_MAX);
+        let tokens = tokens.clamp(1, MAX_TOKENS);
         Rule { algorithm: Algorithm::FixedWindow, tokens, period, burst: tokens }
     }
 

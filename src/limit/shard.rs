@@ -11,9 +11,9 @@
 //!   of `on_store_failure`.
 //! - [`Leases::tick`] some ten times a second.
 
+use super::bucket::{Terms, Verdict};
 use super::key::{Key, Table, table};
 use super::lease::{Habits, Lease, Step, Wish};
-use super::level::{Terms, Verdict};
 use super::messages::{Ask, Grant, Holder};
 use super::rule::Rule;
 
@@ -25,7 +25,7 @@ pub const IDLE_MS: u64 = 250;
 const CROWDED_MS: u64 = 1_000;
 
 /// Idle keys that one tick looks at.
-const IDLE_PER_TICK_MAX: usize = 256;
+const MAX_IDLE_PER_TICK: usize = 256;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl Leases {
 
     /// Takes from idle keys what they hold, some at a time, and lets them go.
     pub fn tick(&mut self, now_ms: u64) {
-        for _ in 0..self.leases.len().min(IDLE_PER_TICK_MAX) {
+        for _ in 0..self.leases.len().min(MAX_IDLE_PER_TICK) {
             let Some((&key, lease)) = self.leases.peek_lru() else { return };
             if !is_idle(lease, now_ms) {
                 return;

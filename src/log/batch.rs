@@ -3,7 +3,7 @@
 use super::access::{Entry, write_common, write_json};
 use super::writer::Sink;
 use crate::base::time;
-use crate::config::plan::AccessFormat;
+use crate::plan::AccessFormat;
 
 /// A batch is handed over once it is longer than this.
 pub const BATCH_BYTES: usize = 32 * 1024;

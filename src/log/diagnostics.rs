@@ -16,7 +16,7 @@ pub use super::quiet::Quiet;
 use super::unix_ms;
 use super::writer::Sink;
 use crate::base::time;
-use crate::config::plan::Level;
+use crate::plan::Level;
 
 /// Bytes of a line; what is beyond is cut and `…` put in its place.
 const MAX_LINE_BYTES: usize = 8 * 1024;

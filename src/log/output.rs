@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use crate::config::plan::LogTarget;
+use crate::plan::LogTarget;
 
 /// How long a pipe opened by path (a FIFO) may stay full before the lines waiting for it are lost.
 const FULL_PIPE_TRIES: u32 = 100;

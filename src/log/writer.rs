@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::batch::BATCH_BYTES;
 use super::output::{self, Output};
 use super::{Quiet, unix_ms};
-use crate::config::plan::LogTarget;
+use crate::plan::LogTarget;
 
 /// Batches that may wait: at about 32 KiB each, 8 MiB.
 const ACCESS_QUEUE: usize = 256;

@@ -111,7 +111,7 @@ impl Socket {
     /// never gives way, and neither the others nor the clock would ever have their turn. (monoio puts a
     /// task that wakes itself in front of all others, so only a timer gives way.)
     async fn fairly<T>(&self, operation: impl Future<Output = T>) -> T {
-        const MOST_IN_A_ROW: u32 = 64;
+        const MAX_IN_A_ROW: u32 = 64;
         const PAUSE: Duration = Duration::from_millis(1);
         let mut operation = pin!(operation);
         let mut at_once = true;
@@ -122,8 +122,8 @@ impl Socket {
         })
         .await;
         let in_a_row = if at_once { self.0.in_a_row.get() + 1 } else { 0 };
-        self.0.in_a_row.set(in_a_row % MOST_IN_A_ROW);
-        if in_a_row == MOST_IN_A_ROW {
+        self.0.in_a_row.set(in_a_row % MAX_IN_A_ROW);
+        if in_a_row == MAX_IN_A_ROW {
             Box::pin(monoio::time::sleep(PAUSE)).await;
         }
         result

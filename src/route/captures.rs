@@ -2,7 +2,7 @@
 //! every request, so that a look-up allocates nothing once they have grown to the table's depth.
 
 use super::trie::{Pending, Step, Steps};
-use crate::config::plan::{PathPattern, Segment, Tail};
+use crate::plan::{PathPattern, Segment, Tail};
 
 /// Spans of the request's path by the name of their capture.
 #[derive(Default)]

@@ -1,8 +1,8 @@
 //! Whether a request holds what a route asks beyond host and path: method, headers, query.
 
 use super::{HeaderLookup, Request};
-use crate::config::plan::{Condition, Route};
 use crate::http::path;
+use crate::plan::{Condition, Route};
 
 /// How a route's conditions hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

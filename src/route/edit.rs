@@ -1,7 +1,7 @@
 //! The path that goes to the upstream, or the place a redirect names, made from the path that came.
 
 use super::Captures;
-use crate::config::plan::{Piece, Template};
+use crate::plan::{Piece, Template};
 
 /// Appends the path without what stands before the pattern's tail. The result always starts with `/`:
 /// `/api/users/*` makes `/42` of `/api/users/42`, and `/` of `/api/users`.

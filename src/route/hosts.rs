@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::trie::Keyed;
-use crate::config::plan::HostPattern;
+use crate::plan::HostPattern;
 
 /// The roots of the hosts' tries.
 #[derive(Clone, Default)]

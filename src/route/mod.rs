@@ -18,8 +18,8 @@ mod captures;
 mod conditions;
 pub mod edit;
 mod hosts;
-pub mod shadow;
 mod trie;
+pub mod unreachable;
 
 #[cfg(test)]
 mod tests;
@@ -27,7 +27,7 @@ mod tests;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use crate::config::plan::{HostPattern, Route};
+use crate::plan::{HostPattern, Route};
 
 pub use captures::Captures;
 use captures::Shape;

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::config::plan::{PathPattern, Segment, Tail};
+use crate::plan::{PathPattern, Segment, Tail};
 
 /// Keys come from the configuration alone and requests are only looked up, so fixed seeds are safe.
 pub(super) type Keyed = HashMap<Box<[u8]>, u32, foldhash::fast::FixedState>;

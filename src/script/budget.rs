@@ -33,7 +33,7 @@ const DEPTH_EVERY_BYTES: u64 = 32 * 1024;
 /// Variables read after that, of which three are looked at.
 const DEPTH_READS: u32 = 10;
 /// Operations without any variable read, after which as much memory means that a value grows out of sight.
-const MOST_UNREAD: u64 = 512;
+const MAX_UNREAD: u64 = 512;
 
 impl Limits {
     /// What a call may hold, in bytes.
@@ -163,7 +163,7 @@ impl Budget {
             return Some(self.full().into());
         }
         let allocated = self.memory.allocated_bytes();
-        if operations.saturating_sub(self.read.get()) > MOST_UNREAD
+        if operations.saturating_sub(self.read.get()) > MAX_UNREAD
             && allocated.wrapping_sub(self.depth_bytes.get()) > DEPTH_EVERY_BYTES
         {
             return Some("it builds a value for long without reading any variable".into());

@@ -8,9 +8,9 @@ use super::fault::Fault;
 use super::objects::{Reply, ReplyBody};
 use super::program::Program;
 use super::stage::{Hook, RouteView};
-use super::transaction::{Content, Transaction};
-use crate::config::plan::{self, Action, OnError};
+use crate::exchange::{Content, Transaction};
 use crate::http::head::ResponseHead;
+use crate::plan::{self, Action, OnError};
 
 /// A route's scripts, ready to run.
 pub struct Chain {
@@ -166,7 +166,7 @@ fn apply(reply: Reply, transaction: &mut Transaction) -> Answer {
 struct Snapshot {
     request: crate::http::fields::Fields,
     response: ResponseHead,
-    edits: super::transaction::Edits,
+    edits: crate::exchange::Edits,
 }
 
 impl Snapshot {

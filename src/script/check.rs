@@ -14,8 +14,8 @@ use super::functions::WITHHELD;
 use super::library::{Library, place_of};
 use super::stage::{Hook, LogLine, World};
 use crate::config::ScriptProblem;
-use crate::config::plan::{ScriptFile, Scripts};
 use crate::metrics::ScriptMetrics;
+use crate::plan::{ScriptFile, Scripts};
 
 /// Everything that is wrong with the scripts of these names and with what they import.
 pub fn check(scripts: &Scripts, used: &[Arc<str>]) -> Vec<ScriptProblem> {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use rhai::{Dynamic, EvalContext, FnPtr};
 
 /// Levels of arrays, maps, closures and captured variables. `parse_json` alone makes 128.
-const MOST_LEVELS: usize = 256;
+const MAX_LEVELS: usize = 256;
 
 /// Whether every variable in sight nests within bounds.
 pub(super) fn is_bounded(context: &EvalContext<'_, '_, '_, '_, '_, '_>) -> bool {
@@ -23,7 +23,7 @@ struct Walk {
 
 impl Walk {
     fn is_bounded(&mut self, value: &Dynamic, level: usize) -> bool {
-        if level > MOST_LEVELS {
+        if level > MAX_LEVELS {
             return false;
         }
         if value.is_shared() {

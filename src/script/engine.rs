@@ -17,8 +17,8 @@ use super::library::{Library, Resolver, VARS};
 use super::objects::{self, Reply};
 use super::program::Program;
 use super::stage::{Hook, Outcome, RouteView, Stage, World, thrown};
-use super::transaction::Transaction;
-use crate::config::plan;
+use crate::exchange::Transaction;
+use crate::plan;
 
 /// One engine; it is of one thread, like everything it holds.
 pub struct Engine {

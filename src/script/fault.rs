@@ -5,7 +5,7 @@ use std::fmt;
 use rhai::{EvalAltResult, ParseError, Position};
 
 /// Longer messages are cut.
-const MOST_MESSAGE_BYTES: usize = 1024;
+const MAX_MESSAGE_BYTES: usize = 1024;
 
 /// An error with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ impl Fault {
     pub(super) fn at(script: &str, place: Position, message: impl Into<String>) -> Fault {
         let mut message = message.into();
         // What a script throws may be as long as a body.
-        if message.len() > MOST_MESSAGE_BYTES {
-            let end = (0..=MOST_MESSAGE_BYTES).rev().find(|at| message.is_char_boundary(*at));
+        if message.len() > MAX_MESSAGE_BYTES {
+            let end = (0..=MAX_MESSAGE_BYTES).rev().find(|at| message.is_char_boundary(*at));
             message.truncate(end.unwrap_or(0));
             message.push('…');
         }

@@ -9,7 +9,7 @@ use rhai::{AST, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, 
 
 use super::captures::Captures;
 use super::stage::{Outcome, Stage};
-use crate::config::plan::ScriptFile;
+use crate::plan::ScriptFile;
 
 /// The name of the route's `vars` in scripts.
 pub(super) const VARS: &str = "vars";

@@ -19,7 +19,6 @@ mod objects;
 mod program;
 mod stage;
 mod suite;
-mod transaction;
 
 #[cfg(test)]
 mod tests;
@@ -30,4 +29,3 @@ pub use engine::Engine;
 pub use fault::Fault;
 pub use stage::{Hook, LogLine, World};
 pub use suite::{Suite, Test};
-pub use transaction::{Content, Edits, Transaction};

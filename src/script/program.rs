@@ -9,8 +9,8 @@ use rhai::{AST, Caches, Dynamic, EvalContext, GlobalRuntimeState, Module, Positi
 use super::library::place_of;
 use super::objects::{Request, Response};
 use super::stage::{Hook, Outcome};
-use crate::config::plan::ScriptFile;
 use crate::metrics::ScriptMetrics;
+use crate::plan::ScriptFile;
 
 /// A script of a route.
 pub struct Program {
@@ -32,7 +32,7 @@ struct State {
 }
 
 /// Functions found and kept; a script that calls functions by names it makes up could find ever more.
-const MOST_FOUND: usize = 4096;
+const MAX_FOUND: usize = 4096;
 
 impl Program {
     pub(super) fn new(
@@ -71,7 +71,7 @@ impl Program {
         let mut context = EvalContext::new(engine, global, caches, scope, None);
         let value = context.call_fn_raw(hook.name(), false, false, arguments)?;
         scope.clear();
-        if caches.fn_resolution_cache_mut().dict.len() <= MOST_FOUND {
+        if caches.fn_resolution_cache_mut().dict.len() <= MAX_FOUND {
             self.state.set(Some(state));
         }
         Ok(value)

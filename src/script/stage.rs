@@ -10,7 +10,7 @@ use rhai::{Dynamic, EvalAltResult, ImmutableString, Position};
 
 use super::budget::Budget;
 use super::captures::Captures;
-use super::transaction::Transaction;
+use crate::exchange::Transaction;
 use crate::metrics::ScriptMetrics;
 
 /// What a native function returns.

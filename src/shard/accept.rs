@@ -12,7 +12,8 @@ use std::time::Duration;
 use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, TcpStream};
 
-use super::{Listener, Shard, answer, connection};
+use super::h1::connection;
+use super::{Listener, Shard, answer};
 use crate::net::Socket;
 use crate::net::deadline::Side;
 

@@ -5,35 +5,36 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, Next};
-use super::record::Record;
-use super::scratch::Scratch;
-use super::{Shard, connection};
+use super::Shard;
+use super::buffers::RequestBuffers;
+use super::h1::connection;
+use super::h1::connection::{Connection, Next};
+use super::request_log::RequestLog;
 use crate::base::error::{Error, Reason, Source};
 use crate::base::time::imf_fixdate;
-use crate::config::plan::{Cors, Redirect, Respond, Route};
+use crate::exchange::Transaction;
 use crate::http::fields::{Fields, Name};
 use crate::http::head::{Method, Version};
 use crate::http::write;
 use crate::net::Socket;
-use crate::policy::hooks::Scripts;
-use crate::policy::{answer, back, cors, scripted};
-use crate::script::Transaction;
+use crate::pipeline::script::Scripts;
+use crate::pipeline::{answer, cors, response_head, scripted};
+use crate::plan::{Cors, Redirect, Respond, Route};
 
 /// How long a client that is refused for lack of room may take to accept that.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many of them are waited for at once. More get their answer and are closed in the same breath: each
 /// holds a descriptor, and a flood of them would take those that `max_connections` leaves to the others.
-const MOST_REFUSING: usize = 128;
+const MAX_REFUSING: usize = 128;
 
 /// Ends a request with an error: a problem document where one can still be sent.
 pub async fn refuse(
     connection: &mut Connection,
-    scratch: &mut Scratch,
-    record: &mut Record,
+    buffers: &mut RequestBuffers,
+    record: &mut RequestLog,
     error: Error,
 ) -> Next {
-    let request_id = String::from_utf8_lossy(&scratch.transaction.id);
+    let request_id = String::from_utf8_lossy(&buffers.transaction.id);
     tracing::debug!(%request_id, %error, "answered by the gateway");
     if let (Source::Upstream, Some(target)) = (error.source, &record.target) {
         target.metrics.failure(error.reason);
@@ -49,14 +50,14 @@ pub async fn refuse(
     if error.reason == Reason::ClientClosed {
         return Next::Close;
     }
-    let Scratch { transaction, onward, told, .. } = &mut *scratch;
+    let RequestBuffers { transaction, onward, told, .. } = &mut *buffers;
     if transaction.id.is_empty() {
         connection.shard.ids.borrow_mut().write(&mut transaction.id);
     }
     let body = answer::problem(transaction, &error, onward);
     if let Some(route) = record.route {
         let Transaction { response, origin, .. } = &mut *transaction;
-        back::tell(origin, &mut response.fields, &record.live.routes[route].plan);
+        response_head::tell(origin, &mut response.fields, &record.live.routes[route].plan);
     }
     told.write_to(&mut transaction.response.fields);
     // After a head or body that made no sense, nothing that follows does.
@@ -69,7 +70,7 @@ pub async fn refuse(
             | Reason::HeadersTooLarge
             | Reason::Overloaded
     );
-    send(connection, scratch, record, &body).await.unwrap_or(Next::Close)
+    send(connection, buffers, record, &body).await.unwrap_or(Next::Close)
 }
 
 /// The answer to a preflight.
@@ -78,14 +79,14 @@ pub async fn refuse(
 /// When the client has gone.
 pub async fn preflight(
     connection: &mut Connection,
-    scratch: &mut Scratch,
-    record: &mut Record,
+    buffers: &mut RequestBuffers,
+    record: &mut RequestLog,
     cors: &Cors,
 ) -> Result<Next, Error> {
-    let Transaction { response, id, origin, .. } = &mut scratch.transaction;
+    let Transaction { response, id, origin, .. } = &mut buffers.transaction;
     cors::answer(cors, origin, response);
     response.fields.put(Name::XRequestId, id);
-    send(connection, scratch, record, b"").await
+    send(connection, buffers, record, b"").await
 }
 
 /// A route's `respond`.
@@ -94,14 +95,14 @@ pub async fn preflight(
 /// When a script fails, or the client has gone.
 pub async fn respond(
     connection: &mut Connection,
-    scratch: &mut Scratch,
-    record: &mut Record,
+    buffers: &mut RequestBuffers,
+    record: &mut RequestLog,
     route: &Route,
     respond: &Respond,
     scripts: Option<Scripts<'_>>,
 ) -> Result<Next, Error> {
-    answer::respond(&mut scratch.transaction, respond);
-    own(connection, scratch, record, route, &respond.body, scripts).await
+    answer::respond(&mut buffers.transaction, respond);
+    own(connection, buffers, record, route, &respond.body, scripts).await
 }
 
 /// A route's `redirect`.
@@ -110,14 +111,14 @@ pub async fn respond(
 /// When a script fails, or the client has gone.
 pub async fn redirect(
     connection: &mut Connection,
-    scratch: &mut Scratch,
-    record: &mut Record,
+    buffers: &mut RequestBuffers,
+    record: &mut RequestLog,
     route: &Route,
     redirect: &Redirect,
     scripts: Option<Scripts<'_>>,
 ) -> Result<Next, Error> {
-    answer::redirect(&mut scratch.transaction, redirect, &mut scratch.onward);
-    own(connection, scratch, record, route, b"", scripts).await
+    answer::redirect(&mut buffers.transaction, redirect, &mut buffers.onward);
+    own(connection, buffers, record, route, b"", scripts).await
 }
 
 /// What a request script has answered.
@@ -126,48 +127,48 @@ pub async fn redirect(
 /// When the client has gone.
 pub async fn scripted(
     connection: &mut Connection,
-    scratch: &mut Scratch,
-    record: &mut Record,
+    buffers: &mut RequestBuffers,
+    record: &mut RequestLog,
     route: &Route,
 ) -> Result<Next, Error> {
-    let Scratch { transaction, told, .. } = &mut *scratch;
+    let RequestBuffers { transaction, told, .. } = &mut *buffers;
     let body = transaction.edits.response_body.take_changed().unwrap_or_default();
     told.write_to(&mut transaction.response.fields);
-    back::prepare(transaction, route);
-    send(connection, scratch, record, &body).await
+    response_head::prepare(transaction, route);
+    send(connection, buffers, record, &body).await
 }
 
 /// A response of the route's own, which its scripts may change.
 async fn own(
     connection: &mut Connection,
-    scratch: &mut Scratch,
-    record: &mut Record,
+    buffers: &mut RequestBuffers,
+    record: &mut RequestLog,
     route: &Route,
     body: &[u8],
     scripts: Option<Scripts<'_>>,
 ) -> Result<Next, Error> {
-    let transaction = &mut scratch.transaction;
+    let transaction = &mut buffers.transaction;
     let changed = match scripts {
         Some(scripts) => scripts.on_own(transaction, body)?,
         None => None,
     };
-    scratch.told.write_to(&mut scratch.transaction.response.fields);
-    back::prepare(&mut scratch.transaction, route);
-    send(connection, scratch, record, changed.as_deref().unwrap_or(body)).await
+    buffers.told.write_to(&mut buffers.transaction.response.fields);
+    response_head::prepare(&mut buffers.transaction, route);
+    send(connection, buffers, record, changed.as_deref().unwrap_or(body)).await
 }
 
 /// Sends the response that stands in the transaction, with this body, and says what becomes of the connection.
 async fn send(
     connection: &mut Connection,
-    scratch: &mut Scratch,
-    record: &mut Record,
+    buffers: &mut RequestBuffers,
+    record: &mut RequestLog,
     body: &[u8],
 ) -> Result<Next, Error> {
     connection.discard_buffered_body();
     let rest_unread = !connection.body.is_done();
     let keep = record.keep_alive && !rest_unread && !connection.shard.draining.get();
     let shard = connection.shard.clone();
-    let Transaction { request, response, .. } = &mut scratch.transaction;
+    let Transaction { request, response, .. } = &mut buffers.transaction;
     add_date(&mut response.fields, &shard);
     let status = response.status();
     let mut out = shard.buffers.small();
@@ -218,14 +219,14 @@ pub fn write_connection(out: &mut Vec<u8>, keep: bool, version: Version) {
 /// Closes a connection that is one too many, with a word.
 pub async fn refuse_connection(shard: Rc<Shard>, socket: Socket, peer: IpAddr) {
     let mut connection = Connection::new(shard.clone(), socket, peer);
-    let mut scratch = shard.take_scratch();
-    let mut record = Record::new(shard.live(), peer.to_canonical());
+    let mut buffers = shard.take_request_buffers();
+    let mut record = RequestLog::new(shard.live(), peer.to_canonical());
     let error = Error::gateway(Reason::Overloaded, "max_connections is reached");
     let turn = Refusing::new(&shard);
-    let refusing = refuse(&mut connection, &mut scratch, &mut record, error);
+    let refusing = refuse(&mut connection, &mut buffers, &mut record, error);
     let refused = monoio::time::timeout(REFUSAL_TIMEOUT, refusing).await;
-    record.finish(&shard, &mut scratch);
-    shard.give_back_scratch(scratch);
+    record.finish(&shard, &mut buffers);
+    shard.give_back_request_buffers(buffers);
     if refused.is_ok() && turn.is_patient {
         connection::linger(&mut connection).await;
     }
@@ -242,7 +243,7 @@ impl<'a> Refusing<'a> {
     fn new(shard: &'a Shard) -> Refusing<'a> {
         let count = &shard.refusing;
         count.set(count.get() + 1);
-        Refusing { count, is_patient: count.get() <= MOST_REFUSING }
+        Refusing { count, is_patient: count.get() <= MAX_REFUSING }
     }
 }
 

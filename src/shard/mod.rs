@@ -7,21 +7,17 @@
 
 mod accept;
 mod answer;
+mod buffers;
 mod clock;
-mod connection;
-mod exchange;
+mod generation;
+mod h1;
 mod limits;
-mod live;
-mod pump;
-mod record;
-mod relay;
+mod proxy;
 mod request;
-mod response;
+mod request_log;
 mod run;
-mod scratch;
 mod scripted;
 mod tick;
-mod tunnel;
 mod world;
 
 use std::cell::{Cell, RefCell};
@@ -35,22 +31,22 @@ use crate::auth::api_keys::DynamicKeys;
 use crate::auth::cache::TokenCache;
 use crate::auth::jwt::Provider;
 use crate::base::id::Ids;
-use crate::config::{Plan, plan};
 use crate::log::batch::AccessLog;
 use crate::log::writer::Sink;
 use crate::metrics::{ShardMetrics, Snapshot};
 use crate::net::doorbell::Mailbox;
 use crate::net::{Buffers, Deadlines, Pipes};
+use crate::plan::{self, Plan};
 use crate::route::Table;
 use crate::store::{Link, Reply, ShardCounters};
 
 pub use crate::upstream::Addresses;
 pub use run::{DriverKind, run};
 
+use buffers::RequestBuffers;
 use clock::Clock;
+use generation::{GenerationContext, LiveGeneration};
 use limits::Limits;
-use live::{Live, Surroundings};
-use scratch::Scratch;
 
 /// A bound listening socket. Control keeps the original; shards get clones of it.
 pub struct Listener {
@@ -89,7 +85,7 @@ pub enum Command {
 }
 
 /// What a shard thread is started with.
-pub struct Seat {
+pub struct ShardSpawn {
     pub id: usize,
     /// How many shards there are.
     pub shards: usize,
@@ -118,17 +114,17 @@ struct Shard {
     link: Link,
     counters: Rc<ShardCounters>,
     limits: Rc<Limits>,
-    surroundings: Surroundings,
+    surroundings: GenerationContext,
     /// API keys that were added and revoked while running.
     dynamic_keys: RefCell<DynamicKeys>,
     /// Tokens that were verified.
     tokens: RefCell<TokenCache>,
-    /// Told of a provider whose key set lacks a token's key.
+    /// LimitReport of a provider whose key set lacks a token's key.
     unknown_key: Box<dyn Fn(usize) + Send>,
-    live: RefCell<Rc<Live>>,
+    live: RefCell<Rc<LiveGeneration>>,
     addresses: RefCell<Arc<Addresses>>,
     #[expect(clippy::vec_box, reason = "moved out and in for every request: a pointer, not 500 bytes")]
-    scratch: RefCell<Vec<Box<Scratch>>>,
+    request_buffers: RefCell<Vec<Box<RequestBuffers>>>,
     /// Client connections, each counted until its task has ended.
     open: Cell<usize>,
     /// Connections beyond `max_connections` that are being told so.
@@ -142,19 +138,19 @@ struct Shard {
 
 impl Shard {
     /// The generation that a request beginning now belongs to.
-    fn live(&self) -> Rc<Live> {
+    fn live(&self) -> Rc<LiveGeneration> {
         self.live.borrow().clone()
     }
 
-    fn take_scratch(&self) -> Box<Scratch> {
-        self.scratch.borrow_mut().pop().unwrap_or_default()
+    fn take_request_buffers(&self) -> Box<RequestBuffers> {
+        self.request_buffers.borrow_mut().pop().unwrap_or_default()
     }
 
-    fn give_back_scratch(&self, mut scratch: Box<Scratch>) {
-        let mut kept = self.scratch.borrow_mut();
-        if kept.len() < scratch::KEPT && scratch.is_ordinary() {
-            scratch.forget();
-            kept.push(scratch);
+    fn give_back_request_buffers(&self, mut buffers: Box<RequestBuffers>) {
+        let mut kept = self.request_buffers.borrow_mut();
+        if kept.len() < buffers::KEPT && buffers.is_ordinary() {
+            buffers.forget();
+            kept.push(buffers);
         }
     }
 }

@@ -2,49 +2,50 @@
 
 use std::time::Instant;
 
-use super::connection::{Connection, Next, refusal};
-use super::live::Live;
-use super::record::Record;
-use super::scratch::Scratch;
+use super::buffers::RequestBuffers;
+use super::generation::LiveGeneration;
+use super::h1::connection::{Connection, Next, refusal};
+use super::proxy::attempt;
+use super::request_log::RequestLog;
 use super::scripted::{self, Outcome, Whole};
-use super::{Shard, answer, exchange, limits};
+use super::{Shard, answer, limits};
 use crate::auth::decide::Gate;
 use crate::base::error::{Error, Reason};
 use crate::base::fault::{self, Fault};
-use crate::config::plan::{self, Action};
+use crate::exchange::Transaction;
 use crate::http::body::BodyReader;
 use crate::http::fields::{Fields, Name};
 use crate::http::framing::{self, Body};
 use crate::http::head::{self, HeadLimits, Method};
 use crate::http::{host, path};
-use crate::policy::client::Client;
-use crate::policy::{access, cors, identity, onward};
+use crate::pipeline::client::Client;
+use crate::pipeline::{cors, identity, ip, request_head};
+use crate::plan::{self, Action};
 use crate::route::{self, Found};
-use crate::script::Transaction;
 
 /// Reads one request and sees to it that it is answered, counted and logged.
 pub async fn serve_one(connection: &mut Connection) -> Next {
     let shard = connection.shard.clone();
-    let mut record = Record::new(shard.live(), connection.peer);
-    let mut scratch = shard.take_scratch();
-    let next = match handle(connection, &mut scratch, &mut record).await {
+    let mut record = RequestLog::new(shard.live(), connection.peer);
+    let mut buffers = shard.take_request_buffers();
+    let next = match handle(connection, &mut buffers, &mut record).await {
         Ok(Some(next)) => next,
         // Nothing was asked, so there is nothing to record.
         Ok(None) => {
-            shard.give_back_scratch(scratch);
+            shard.give_back_request_buffers(buffers);
             return Next::Close;
         }
-        Err(error) => Box::pin(answer::refuse(connection, &mut scratch, &mut record, error)).await,
+        Err(error) => Box::pin(answer::refuse(connection, &mut buffers, &mut record, error)).await,
     };
-    record.finish(&shard, &mut scratch);
-    shard.give_back_scratch(scratch);
+    record.finish(&shard, &mut buffers);
+    shard.give_back_request_buffers(buffers);
     next
 }
 
 async fn handle(
     connection: &mut Connection,
-    scratch: &mut Scratch,
-    record: &mut Record,
+    buffers: &mut RequestBuffers,
+    record: &mut RequestLog,
 ) -> Result<Option<Next>, Error> {
     let live = record.live.clone();
     let server = &live.plan.server;
@@ -53,59 +54,59 @@ async fn handle(
         return Ok(None);
     };
     record.add_in(head_bytes);
-    let request = &mut scratch.transaction.request;
+    let request = &mut buffers.transaction.request;
     let parsed = head::parse_request(&connection.input[..head_bytes], &head_limits, request);
     connection.consume(head_bytes);
     parsed.map_err(refusal)?;
 
-    let mut asked = understand(connection, scratch, record, &server.limits)?;
-    match fault::asked_for(scratch.transaction.path()) {
+    let mut asked = understand(connection, buffers, record, &server.limits)?;
+    match fault::asked_for(buffers.transaction.path()) {
         Some(Fault::Connection) => panic!("a test asked for a panic in this connection"),
         Some(Fault::Shard) => connection.shard.doomed.set(true),
         None => {}
     }
-    let route = find_route(&live, scratch)?;
+    let route = find_route(&live, buffers)?;
     record.route = Some(route);
     let scripts = live.scripts_of(route);
     let limited = live.routes[route].limits.as_ref();
     let route: &plan::Route = &live.routes[route].plan;
 
-    cors::note_origin(route, &mut scratch.transaction);
+    cors::note_origin(route, &mut buffers.transaction);
 
     // The route's steps, in order.
-    access::check(&route.ip, asked.client.ip)?;
+    ip::check(&route.ip, asked.client.ip)?;
     if let Some(cors) = &route.cors
-        && cors::preflight(&scratch.transaction.request).is_some()
+        && cors::preflight(&buffers.transaction.request).is_some()
     {
-        return answer::preflight(connection, scratch, record, cors).await.map(Some);
+        return answer::preflight(connection, buffers, record, cors).await.map(Some);
     }
-    onward::clean(&mut scratch.transaction.request.fields, asked.client, &live.owned);
+    request_head::clean(&mut buffers.transaction.request.fields, asked.client, &live.owned);
     if let Some(limited) = limited {
-        let Scratch { transaction, told, .. } = &mut *scratch;
+        let RequestBuffers { transaction, told, .. } = &mut *buffers;
         limits::before_auth(&connection.shard, limited, transaction, told).await?;
     }
     if !route.auth.is_empty() {
-        identify(&connection.shard, &live, route, &mut scratch.transaction)?;
+        identify(&connection.shard, &live, route, &mut buffers.transaction)?;
     }
     if let Some(limited) = limited {
-        let Scratch { transaction, told, .. } = &mut *scratch;
+        let RequestBuffers { transaction, told, .. } = &mut *buffers;
         limits::after_auth(&connection.shard, limited, transaction, told).await?;
     }
     if let Some(scripts) = scripts
-        && scripted::request(connection, scratch, record, scripts, &mut asked).await? == Outcome::Answered
+        && scripted::request(connection, buffers, record, scripts, &mut asked).await? == Outcome::Answered
     {
-        return answer::scripted(connection, scratch, record, route).await.map(Some);
+        return answer::scripted(connection, buffers, record, route).await.map(Some);
     }
     match &route.action {
         Action::Respond(respond) => {
-            answer::respond(connection, scratch, record, route, respond, scripts).await
+            answer::respond(connection, buffers, record, route, respond, scripts).await
         }
         Action::Redirect(redirect) => {
-            answer::redirect(connection, scratch, record, route, redirect, scripts).await
+            answer::redirect(connection, buffers, record, route, redirect, scripts).await
         }
         Action::Proxy(proxy) => {
-            let request = exchange::Request { asked, route, proxy, scripts };
-            exchange::proxy(connection, scratch, record, request).await
+            let request = attempt::Request { asked, route, proxy, scripts };
+            attempt::proxy(connection, buffers, record, request).await
         }
     }
     .map(Some)
@@ -114,7 +115,7 @@ async fn handle(
 /// `auth`, then `require`.
 fn identify(
     shard: &Shard,
-    live: &Live,
+    live: &LiveGeneration,
     route: &plan::Route,
     transaction: &mut Transaction,
 ) -> Result<(), Error> {
@@ -135,7 +136,7 @@ fn identify(
 }
 
 /// What a request asks for, beyond its fields.
-pub struct Asked {
+pub struct RequestMeta {
     pub client: Client,
     pub body: Body,
     /// The body, where it was read as a whole for scripts.
@@ -149,11 +150,11 @@ pub struct Asked {
 /// Framing, host, path, id: all that is decided before any route looks at the request.
 fn understand(
     connection: &mut Connection,
-    scratch: &mut Scratch,
-    record: &mut Record,
+    buffers: &mut RequestBuffers,
+    record: &mut RequestLog,
     limits: &plan::Limits,
-) -> Result<Asked, Error> {
-    let Scratch { transaction, client_host, .. } = scratch;
+) -> Result<RequestMeta, Error> {
+    let RequestBuffers { transaction, client_host, .. } = buffers;
     let request = &transaction.request;
     let body = framing::request_body(request).map_err(refusal)?;
     connection.body =
@@ -183,7 +184,7 @@ fn understand(
     }
     let expects_continue = framing::expects_continue(request);
     let upgrade = framing::upgrade(request).map(<[u8]>::to_vec);
-    Ok(Asked { client, body, whole_body: None, expects_continue, upgrade })
+    Ok(RequestMeta { client, body, whole_body: None, expects_continue, upgrade })
 }
 
 struct FieldLookup<'a>(&'a Fields);
@@ -195,8 +196,8 @@ impl route::HeaderLookup for FieldLookup<'_> {
 }
 
 /// The route of a request. A preflight goes to the route of what it asks for, if that answers preflights.
-fn find_route(live: &Live, scratch: &mut Scratch) -> Result<usize, Error> {
-    let Scratch { transaction, onward, .. } = scratch;
+fn find_route(live: &LiveGeneration, buffers: &mut RequestBuffers) -> Result<usize, Error> {
+    let RequestBuffers { transaction, onward, .. } = buffers;
     let Transaction { request, host, target, path_bytes, captures, .. } = transaction;
     let mut asked = route::Request {
         host,

@@ -12,17 +12,17 @@ use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
 use super::accept::Acceptors;
 use super::clock::Clock;
+use super::generation::{GenerationContext, LiveGeneration};
 use super::limits::Limits;
-use super::live::{Live, Surroundings};
 use super::world::ShardWorld;
-use super::{Command, Generation, Seat, Shard, tick};
+use super::{Command, Generation, Shard, ShardSpawn, tick};
 use crate::auth::api_keys::DynamicKeys;
 use crate::auth::cache::TokenCache;
 use crate::base::id::Ids;
-use crate::config::plan::{ApiKeyHash, Driver};
 use crate::log::batch::AccessLog;
 use crate::metrics::ShardMetrics;
 use crate::net::{Buffers, Deadlines, Pipes, socket};
+use crate::plan::{ApiKeyHash, Driver};
 use crate::script;
 use crate::store::{Keys, Reply, ShardCounters};
 
@@ -99,7 +99,7 @@ impl EventLoop {
 /// # Panics
 /// When the shard itself (not a mere connection) panicked: its connections are shut down first, and
 /// the caller may start another shard on the same listeners.
-pub fn run(seat: Seat, first: Generation) {
+pub fn run(seat: ShardSpawn, first: Generation) {
     if let Some(core) = seat.core {
         core_affinity::set_for_current(core);
     }
@@ -140,7 +140,7 @@ async fn clear_away(deadlines: &Deadlines, acceptors: &Acceptors) {
 }
 
 async fn serve(
-    mut seat: Seat,
+    mut seat: ShardSpawn,
     mut first: Generation,
     kind: DriverKind,
     deadlines: Rc<Deadlines>,
@@ -190,7 +190,11 @@ async fn serve(
 }
 
 impl Shard {
-    fn new(seat: &mut Seat, first: Generation, deadlines: Rc<Deadlines>) -> Result<Shard, script::Fault> {
+    fn new(
+        seat: &mut ShardSpawn,
+        first: Generation,
+        deadlines: Rc<Deadlines>,
+    ) -> Result<Shard, script::Fault> {
         use std::hash::{BuildHasher, RandomState};
         let seed = RandomState::new().hash_one(seat.id);
         let metrics = Rc::new(ShardMetrics::new(seat.id));
@@ -205,13 +209,13 @@ impl Shard {
         let patience = first.plan.store.as_ref().map_or(EMBEDDED_TIMEOUT, |store| store.timeout);
         let limits = Limits::new(seat.id, seat.shards, seat.link.clone(), world.clock.clone(), patience);
         let limits = Rc::new(limits);
-        let surroundings = Surroundings {
+        let surroundings = GenerationContext {
             metrics: metrics.clone(),
             world: world.clone(),
             limits: limits.clone(),
             seed: seat.id as u64,
         };
-        let live = Live::build(first, None, &surroundings)?;
+        let live = LiveGeneration::build(first, None, &surroundings)?;
         let shard = Shard {
             id: seat.id,
             clock: world.clock.clone(),
@@ -227,10 +231,10 @@ impl Shard {
             surroundings,
             dynamic_keys: RefCell::default(),
             unknown_key: std::mem::replace(&mut seat.unknown_key, Box::new(|_| ())),
-            tokens: RefCell::new(TokenCache::new(TokenCache::MOST_ENTRIES, TokenCache::MOST_BYTES)),
+            tokens: RefCell::new(TokenCache::new(TokenCache::MAX_ENTRIES, TokenCache::MAX_BYTES)),
             live: RefCell::new(Rc::new(live)),
             addresses: RefCell::new(addresses),
-            scratch: RefCell::default(),
+            request_buffers: RefCell::default(),
             open: Cell::new(0),
             refusing: Cell::new(0),
             held_bytes: Rc::default(),
@@ -246,7 +250,7 @@ impl Shard {
         self.addresses.replace(generation.addresses.clone());
         self.log.borrow_mut().set_format(generation.plan.log.access);
         let old = self.live();
-        let live = match Live::build(generation, Some(&old), &self.surroundings) {
+        let live = match LiveGeneration::build(generation, Some(&old), &self.surroundings) {
             Ok(live) => live,
             // It was compiled when the configuration was checked, by the same engine.
             Err(fault) => {

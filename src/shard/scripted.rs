@@ -3,18 +3,18 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::connection::Connection;
-use super::exchange;
-use super::record::Record;
-use super::request::Asked;
-use super::scratch::Scratch;
+use super::buffers::RequestBuffers;
+use super::h1::connection::Connection;
+use super::proxy::attempt;
+use super::request::RequestMeta;
+use super::request_log::RequestLog;
 use crate::base::error::{Error, Reason, Source};
 use crate::http::framing::Body;
-use crate::policy::hooks::{self, AfterHead, Scripts, Told, What};
+use crate::pipeline::script::{self, AfterHead, Scripts, Told, What};
 use crate::script::{Fault, Hook};
 
 /// Bodies held for scripts on one shard, in multiples of `max_body`; beyond, a request that needs another is refused.
-const MOST_BODIES: usize = 256;
+const MAX_BODIES: usize = 256;
 
 /// What request hooks have come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,31 +46,31 @@ pub fn log(told: &Told<'_>) {
 /// A script that failed or denied; a body that is too large, malformed or late.
 pub async fn request(
     connection: &mut Connection,
-    scratch: &mut Scratch,
-    record: &Record,
+    buffers: &mut RequestBuffers,
+    record: &RequestLog,
     scripts: Scripts<'_>,
-    asked: &mut Asked,
+    asked: &mut RequestMeta,
 ) -> Result<Outcome, Error> {
-    match scripts.on_head(&mut scratch.transaction)? {
+    match scripts.on_head(&mut buffers.transaction)? {
         AfterHead::Continue => Ok(Outcome::Continue),
         AfterHead::Answered => Ok(Outcome::Answered),
-        AfterHead::WantsBody => Box::pin(request_body(connection, scratch, record, scripts, asked)).await,
+        AfterHead::WantsBody => Box::pin(request_body(connection, buffers, record, scripts, asked)).await,
     }
 }
 
 async fn request_body(
     connection: &mut Connection,
-    scratch: &mut Scratch,
-    record: &Record,
+    buffers: &mut RequestBuffers,
+    record: &RequestLog,
     scripts: Scripts<'_>,
-    asked: &mut Asked,
+    asked: &mut RequestMeta,
 ) -> Result<Outcome, Error> {
     let is_hooked = scripts.has(Hook::RequestBody);
     if let Body::Length(bytes) = asked.body
         && is_hooked
         && bytes > scripts.plan.max_body as u64
     {
-        return Err(hooks::too_large());
+        return Err(script::too_large());
     }
     let mut wire = Vec::new();
     let mut held = Held::new(&connection.shard.held_bytes, scripts.plan.max_body);
@@ -84,7 +84,7 @@ async fn request_body(
     } else {
         read_body(connection, record, asked, |_| Ok(())).await?;
     }
-    let bytes = scripts.on_body(&mut scratch.transaction, &mut asked.body, wire)?;
+    let bytes = scripts.on_body(&mut buffers.transaction, &mut asked.body, wire)?;
     asked.whole_body = bytes.map(|bytes| Whole { bytes, _held: held });
     Ok(if asked.whole_body.is_some() { Outcome::Continue } else { Outcome::Answered })
 }
@@ -92,8 +92,8 @@ async fn request_body(
 /// Reads the whole request body and hands on its payload, without framing.
 async fn read_body(
     connection: &mut Connection,
-    record: &Record,
-    asked: &Asked,
+    record: &RequestLog,
+    asked: &RequestMeta,
     mut payload: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let limits = &record.live.plan.server.limits;
@@ -107,7 +107,7 @@ async fn read_body(
                     failed = payload(run).err();
                 }
             })
-            .map_err(exchange::body_refusal)?;
+            .map_err(attempt::body_refusal)?;
         if let Some(error) = failed {
             return Err(error);
         }
@@ -120,7 +120,7 @@ async fn read_body(
         if std::mem::take(&mut waits) && connection.input.is_empty() {
             let go_on = b"HTTP/1.1 100 Continue\r\n\r\n".to_vec();
             let written = connection.socket.write_all(go_on, limits.body_timeout).await;
-            written.result.map_err(super::response::client_left)?;
+            written.result.map_err(super::proxy::response::client_left)?;
         }
         connection.read_more(limits.body_timeout).await?;
     }
@@ -154,9 +154,9 @@ impl Held {
         self.own += bytes;
         self.all.set(self.all.get() + bytes);
         if self.own > self.max_body {
-            return Err(hooks::too_large());
+            return Err(script::too_large());
         }
-        if self.all.get() > self.max_body.saturating_mul(MOST_BODIES) {
+        if self.all.get() > self.max_body.saturating_mul(MAX_BODIES) {
             return Err(Error::gateway(Reason::Overloaded, "too many bodies are held for scripts"));
         }
         Ok(())
@@ -168,7 +168,7 @@ impl Held {
     /// As [`Held::add`].
     pub fn add_of_response(&mut self, bytes: usize) -> Result<(), Error> {
         self.add(bytes).map_err(|error| match error.source {
-            Source::Client => hooks::response_too_large(),
+            Source::Client => script::response_too_large(),
             Source::Upstream | Source::Gateway => error,
         })
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::message::{COUNTERS_MAX, CounterSums};
+use super::message::{CounterSums, MAX_COUNTERS};
 
 /// One shard's view: the last sums, and what it has added itself since.
 #[derive(Debug, Default)]
@@ -65,7 +65,7 @@ impl ShardCounters {
             }
             return counts.get(name).map(Count::value);
         }
-        if self.full.get() || counts.len() >= COUNTERS_MAX {
+        if self.full.get() || counts.len() >= MAX_COUNTERS {
             return None;
         }
         let name: Arc<str> = name.into();
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_shard_alone_keeps_to_the_bound_too() {
         let counters = ShardCounters::new();
-        for number in 0..COUNTERS_MAX {
+        for number in 0..MAX_COUNTERS {
             assert!(counters.add(&number.to_string(), 1));
         }
         assert!(!counters.add("one more", 1));

@@ -9,7 +9,7 @@ use crate::base::time::ForwardClock;
 use crate::limit::{Bank, Rule};
 
 /// Keys of one limit that are kept at a time: some 20 MB when all are in use.
-const KEYS_PER_BANK_MAX: usize = 100_000;
+const MAX_KEYS_PER_BANK: usize = 100_000;
 /// How often accounts that are as good as new are forgotten.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -50,7 +50,7 @@ impl Banks {
 
     fn bank(&mut self, limit: Arc<str>, rule: Rule, strict: bool) -> &mut Bank {
         let bank = self.banks.entry(BankId { limit, rule, strict });
-        bank.or_insert_with(|| Bank::new(&rule, KEYS_PER_BANK_MAX))
+        bank.or_insert_with(|| Bank::new(&rule, MAX_KEYS_PER_BANK))
     }
 
     /// When [`Banks::tick`] is next due, if there is anything to forget.

@@ -7,7 +7,7 @@ use super::snapshot::State;
 /// The first wait before connecting again; it doubles with each failure in a row.
 const BACKOFF_MIN: Duration = Duration::from_millis(25);
 /// The longest wait.
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
 /// Begins down, to be tried at once.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Health {
 
     /// Between half of the wait and all of it, at random.
     fn backoff(&mut self) -> Duration {
-        let wait = BACKOFF_MIN.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_MAX);
+        let wait = BACKOFF_MIN.saturating_mul(1 << self.failures.min(16)).min(MAX_BACKOFF);
         // SplitMix64.
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.random;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The most entries that the store takes.
-pub const KEYS_MAX: usize = 10_000;
+pub const MAX_KEYS: usize = 10_000;
 
 /// The SHA-256 of an API key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,13 +7,13 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 
-use super::keeper::{Keeper, Order};
+use super::link_thread::{LinkThread, Order};
 use super::message::{Request, Sink};
 use super::remote::RemoteConfig;
 use super::snapshot::Snapshot;
 
 /// Requests that may wait: some milliseconds' worth of a busy process. What comes on top is refused at once.
-pub(super) const WAITING_MAX: usize = 16 * 1024;
+pub(super) const MAX_WAITING: usize = 16 * 1024;
 
 /// Where the shared view lives.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,12 +49,12 @@ impl Link {
     /// # Errors
     /// When the system has no thread left.
     pub fn start(config: Config) -> io::Result<(Link, Stop)> {
-        let (requests, waiting) = bounded(WAITING_MAX);
+        let (requests, waiting) = bounded(MAX_WAITING);
         let (orders, ordered) = unbounded();
-        let keeper = Keeper::new(config, waiting, ordered);
-        let link = Link { requests, orders, published: keeper.published(), refused: Arc::default() };
+        let link_thread = LinkThread::new(config, waiting, ordered);
+        let link = Link { requests, orders, published: link_thread.published(), refused: Arc::default() };
         let orders = link.orders.clone();
-        let thread = std::thread::Builder::new().name("store".into()).spawn(move || keeper.run())?;
+        let thread = std::thread::Builder::new().name("store".into()).spawn(move || link_thread.run())?;
         Ok((link, Stop { orders, thread }))
     }
 

@@ -6,7 +6,7 @@ use super::keys::Keys;
 use crate::limit::{Ask, Grant, Key, Rule, Verdict};
 
 /// The counter names that one process may use. They are never forgotten, so that what is full stays full.
-pub const COUNTERS_MAX: usize = 1000;
+pub const MAX_COUNTERS: usize = 1000;
 
 /// Where a shard takes its replies: true if it was taken; false if the shard is behind or gone. It must not block.
 pub type Sink = Box<dyn Fn(Reply) -> bool + Send>;

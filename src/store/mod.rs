@@ -7,18 +7,18 @@
 mod counters;
 mod embedded;
 mod health;
-mod keeper;
 mod keys;
 mod link;
+mod link_thread;
 mod message;
 mod remote;
 mod snapshot;
 mod totals;
 
 pub use counters::ShardCounters;
-pub use keys::{Digest, Entry, KEYS_MAX, Keys};
+pub use keys::{Digest, Entry, Keys, MAX_KEYS};
 pub use link::{Config, Link, Stop, Unsent};
-pub use message::{COUNTERS_MAX, CounterSums, Reply, Request, Sink};
+pub use message::{CounterSums, MAX_COUNTERS, Reply, Request, Sink};
 pub use remote::{Address, Failure, KeyRing, RemoteConfig};
 pub use snapshot::{LATENCY_BOUNDS_US, Latency, Snapshot, State, Traffic};
 

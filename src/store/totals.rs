@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::message::COUNTERS_MAX;
+use super::message::MAX_COUNTERS;
 
 /// All counters of this process.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ impl Totals {
     pub fn add(&mut self, deltas: Vec<(Arc<str>, i64)>) {
         for (name, delta) in deltas {
             let new = !self.counts.contains_key(&name);
-            if new && self.counts.len() >= COUNTERS_MAX {
+            if new && self.counts.len() >= MAX_COUNTERS {
                 self.full = true;
                 continue;
             }
@@ -183,12 +183,12 @@ mod tests {
     #[test]
     fn names_over_the_bound_are_refused_and_known_ones_go_on() {
         let mut totals = Totals::default();
-        totals.add(names(0..COUNTERS_MAX));
+        totals.add(names(0..MAX_COUNTERS));
         assert!(!totals.full());
-        totals.add(names(COUNTERS_MAX - 1..COUNTERS_MAX + 1));
+        totals.add(names(MAX_COUNTERS - 1..MAX_COUNTERS + 1));
         assert!(totals.full());
-        assert_eq!(totals.all().len(), COUNTERS_MAX);
-        assert_eq!(totals.all().iter().map(|(_, sum)| sum).sum::<i64>(), COUNTERS_MAX as i64 + 1);
+        assert_eq!(totals.all().len(), MAX_COUNTERS);
+        assert_eq!(totals.all().iter().map(|(_, sum)| sum).sum::<i64>(), MAX_COUNTERS as i64 + 1);
     }
 
     #[test]

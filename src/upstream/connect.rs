@@ -11,9 +11,9 @@ use monoio::net::{TcpStream, UnixStream};
 
 use super::Addresses;
 use crate::base::error::{Error, Reason, Retry};
-use crate::config::plan::TargetAddress;
 use crate::net::deadline::Side;
 use crate::net::{Deadlines, Socket};
+use crate::plan::TargetAddress;
 
 /// Connects within `timeout`, over all addresses that a name has, beginning at `first`.
 pub async fn connect(

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use crate::balance::Balancer;
 use crate::base::error::{Error, Reason};
-use crate::config::plan;
 use crate::metrics::{ShardMetrics, TargetMetrics};
 use crate::net::{Deadlines, Socket};
+use crate::plan;
 
 pub use pool::Pool;
 

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use crate::config::plan;
 use crate::net::Socket;
+use crate::plan;
 
 struct Idle {
     socket: Socket,

@@ -5,7 +5,7 @@ use aws_lc_rs::signature::KeyPair;
 use jsonwebtoken::Algorithm;
 use serde_json::json;
 
-use super::super::jwt::{Failure, MOST_TOKEN_BYTES, Provider};
+use super::super::jwt::{Failure, MAX_TOKEN_BYTES, Provider};
 use super::providers::*;
 use super::sign::*;
 
@@ -231,9 +231,9 @@ fn tokens_are_bounded_in_length_and_depth() {
     let provider = provider(&[Algorithm::HS256]);
     let padded = |bytes: usize| usual(Algorithm::HS256, &json!({ "exp": NOW + 1, "x": "y".repeat(bytes) }));
     let base = padded(0).len();
-    let fits = padded((MOST_TOKEN_BYTES - base) / 4 * 3 - 3);
-    assert!(fits.len() <= MOST_TOKEN_BYTES && verify(&provider, &fits).is_ok());
-    refused(&provider, padded(MOST_TOKEN_BYTES), "too long");
+    let fits = padded((MAX_TOKEN_BYTES - base) / 4 * 3 - 3);
+    assert!(fits.len() <= MAX_TOKEN_BYTES && verify(&provider, &fits).is_ok());
+    refused(&provider, padded(MAX_TOKEN_BYTES), "too long");
     refused(&provider, vec![b'.'; 10_000_000], "too long");
     let deep = format!(r#"{{"exp":{},"x":{}1{}}}"#, NOW + 9, "[".repeat(2000), "]".repeat(2000));
     refused(&provider, token(Algorithm::HS256, r#"{"alg":"HS256"}"#, &deep), "claims");

@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm::{self, *};
 use serde_json::{Value, json};
 
 use super::super::jwt::Failure;
-use super::super::keys::{KeySet, MOST_KEYS};
+use super::super::keys::{KeySet, MAX_KEYS};
 use super::super::plan::{Jwt, JwtKey, Secret};
 use super::providers::*;
 use super::sign::*;
@@ -176,7 +176,7 @@ fn keys_of_no_use_are_passed_over() {
 
 #[test]
 fn sets_without_a_usable_key_or_in_bad_form_are_errors() {
-    let many = vec![jwk(RS256, json!({})); MOST_KEYS + 1];
+    let many = vec![jwk(RS256, json!({})); MAX_KEYS + 1];
     for text in [
         String::new(),
         "<html>".into(),

@@ -4,9 +4,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::plan::*;
 use super::problems::Problems;
 use super::{Loaded, Outside, ScriptProblem, Shadow, parse};
+use crate::plan::*;
 
 mod access;
 mod identity;

@@ -15,9 +15,9 @@ use crate::auth::keys::KeySet;
 /// From the look-up of the name to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a set; 64 keys take a tenth of it.
-const MOST_BYTES: u64 = 1024 * 1024;
+const MAX_BYTES: u64 = 1024 * 1024;
 /// Hops from an `https://` URL to others. From `http://` there are none.
-const MOST_REDIRECTS: u32 = 3;
+const MAX_REDIRECTS: u32 = 3;
 
 /// Fetches a set on a thread, which tells what came of it.
 ///
@@ -62,7 +62,7 @@ fn get(url: &str) -> Result<String, String> {
         .accept("application/jwk-set+json, application/json")
         .user_agent(concat!("ringway/", env!("CARGO_PKG_VERSION")));
     let config = if url.starts_with("https://") {
-        config.https_only(true).max_redirects(MOST_REDIRECTS).tls_config(tls()?)
+        config.https_only(true).max_redirects(MAX_REDIRECTS).tls_config(tls()?)
     } else {
         // This machine's own, which neither a proxy nor a redirect leads away from.
         config.max_redirects(0).proxy(None)
@@ -71,7 +71,7 @@ fn get(url: &str) -> Result<String, String> {
     if answer.status() != 200 {
         return Err(format!("http status: {}", answer.status().as_u16()));
     }
-    let body = answer.body_mut().with_config().limit(MOST_BYTES);
+    let body = answer.body_mut().with_config().limit(MAX_BYTES);
     body.read_to_string().map_err(|error| error.to_string())
 }
 

@@ -21,7 +21,7 @@ pub const WAIT_AT_MOST: Duration = Duration::from_secs(2);
 /// How long no unknown key is heard of after one was: strangers make them up as fast as they like.
 const REST: Duration = Duration::from_secs(1);
 /// Unknown keys that wait; what comes on top is of no use.
-const WAITING_MAX: usize = 64;
+const MAX_WAITING: usize = 64;
 
 /// The providers, by index into the plan's, of which shards have met tokens of unknown keys.
 pub struct UnknownKeys {
@@ -32,7 +32,7 @@ pub struct UnknownKeys {
 impl UnknownKeys {
     /// And where shards post them.
     pub fn new() -> (Sender<usize>, UnknownKeys) {
-        let (post, posted) = bounded(WAITING_MAX);
+        let (post, posted) = bounded(MAX_WAITING);
         (post, UnknownKeys { posted, rest_until: None })
     }
 
@@ -53,7 +53,7 @@ impl Control {
     /// that is fetched too early, and no more harm is done.
     pub(super) fn unknown_key(&mut self, jwt: Result<usize, RecvError>) {
         let now = Instant::now();
-        let waiting: Vec<usize> = self.unknown_keys.posted.try_iter().take(WAITING_MAX).collect();
+        let waiting: Vec<usize> = self.unknown_keys.posted.try_iter().take(MAX_WAITING).collect();
         for jwt in jwt.into_iter().chain(waiting) {
             if let Some(jwt) = self.current.plan.jwts.get(jwt) {
                 self.current.key_sets.unknown_key(jwt, now);
@@ -78,7 +78,7 @@ impl Control {
         if current.key_sets.finish(source, answer, Instant::now()) {
             let providers = current.key_sets.providers(&current.plan, &current.providers);
             current.providers = providers.clone();
-            self.fleet.tell_all(|_| Command::Providers(providers.clone()));
+            self.supervisor.tell_all(|_| Command::Providers(providers.clone()));
         }
     }
 }

@@ -9,8 +9,8 @@ use jsonwebtoken::Algorithm;
 use crate::auth::jwt::Provider;
 use crate::auth::keys::KeySet;
 use crate::auth::refetch::{Fetched, Refetch};
-use crate::config::Plan;
-use crate::config::plan::{Jwt, JwtKey};
+use crate::plan::Plan;
+use crate::plan::{Jwt, JwtKey};
 
 /// What is fetched. Providers that differ in other things alone share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

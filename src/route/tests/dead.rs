@@ -1,7 +1,7 @@
 //! Which routes are reported as dead, and which are not.
 
 use super::*;
-use crate::route::shadow::{Shadow, shadowed};
+use crate::route::unreachable::{Shadow, shadowed};
 
 fn dead(routes: &[Route]) -> Vec<(usize, usize, bool)> {
     let routes: Vec<_> = routes.iter().cloned().map(Arc::new).collect();

@@ -1,7 +1,7 @@
 //! What is captured of a path, and what becomes of it.
 
 use super::*;
-use crate::config::plan::{Piece, Template};
+use crate::plan::{Piece, Template};
 use crate::route::edit::{expand, strip_prefix};
 
 /// The captures of a path under one pattern, the part before the tail, and the path with it stripped.

@@ -9,7 +9,7 @@ mod oracle;
 use std::sync::Arc;
 
 use super::{Captures, Found, Request, Table};
-use crate::config::plan::{
+use crate::plan::{
     Action, Condition, HeaderEdits, HostPattern, IpRules, PathPattern, Require, Respond, Route, Segment, Tail,
 };
 

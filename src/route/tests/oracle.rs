@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::{Asked, hosts, pattern, route};
-use crate::config::plan::{Condition, HostPattern, PathPattern, Route, Segment, Tail};
-use crate::route::shadow::shadowed;
+use crate::plan::{Condition, HostPattern, PathPattern, Route, Segment, Tail};
+use crate::route::unreachable::shadowed;
 use crate::route::{Captures, Found, Table};
 
 /// Priority, host, path, conditions, place in the file: the smallest goes first.

@@ -7,7 +7,7 @@ use rhai::{Engine, ImmutableString};
 use crate::script::stage::{Stage, thrown};
 
 /// Longer names are refused.
-const MOST_NAME_BYTES: usize = 128;
+const MAX_NAME_BYTES: usize = 128;
 
 /// A handle of a counter.
 #[derive(Clone, Debug)]
@@ -16,9 +16,9 @@ struct Counter(ImmutableString);
 pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
     engine.register_type_with_name::<Counter>("Counter");
     engine.register_fn("counter", |name: ImmutableString| {
-        if name.is_empty() || name.len() > MOST_NAME_BYTES || name.contains(|c: char| c.is_control()) {
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(|c: char| c.is_control()) {
             return Err(thrown(format!(
-                "a counter's name has 1 to {MOST_NAME_BYTES} bytes and no control character"
+                "a counter's name has 1 to {MAX_NAME_BYTES} bytes and no control character"
             )));
         }
         Ok(Counter(name))

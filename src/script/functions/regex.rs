@@ -10,11 +10,11 @@ use rhai::Engine;
 use crate::script::stage::{Outcome, thrown};
 
 /// Patterns kept compiled. Scripts have few; where a pattern is made of a request's parts, the keeping starts over.
-const MOST_KEPT: usize = 128;
+const MAX_KEPT: usize = 128;
 /// Longer patterns are refused: what is parsed takes many times its text.
-const MOST_PATTERN_BYTES: usize = 8 * 1024;
+const MAX_PATTERN_BYTES: usize = 8 * 1024;
 /// Bytes that one compiled pattern may take.
-const MOST_BYTES: usize = 256 * 1024;
+const MAX_BYTES: usize = 256 * 1024;
 
 #[derive(Default)]
 struct Patterns(RefCell<HashMap<String, Regex>>);
@@ -25,13 +25,13 @@ impl Patterns {
         if let Some(regex) = kept.get(pattern) {
             return Ok(regex.clone());
         }
-        if pattern.len() > MOST_PATTERN_BYTES {
-            return Err(thrown(format!("a regular expression is longer than {MOST_PATTERN_BYTES} bytes")));
+        if pattern.len() > MAX_PATTERN_BYTES {
+            return Err(thrown(format!("a regular expression is longer than {MAX_PATTERN_BYTES} bytes")));
         }
-        let built = RegexBuilder::new(pattern).size_limit(MOST_BYTES).dfa_size_limit(MOST_BYTES).build();
+        let built = RegexBuilder::new(pattern).size_limit(MAX_BYTES).dfa_size_limit(MAX_BYTES).build();
         let regex =
             built.map_err(|error| thrown(format!("{pattern:?} is no regular expression: {error}")))?;
-        if kept.len() >= MOST_KEPT {
+        if kept.len() >= MAX_KEPT {
             kept.clear();
         }
         kept.insert(pattern.to_owned(), regex.clone());

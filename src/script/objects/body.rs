@@ -2,11 +2,11 @@
 
 use rhai::Dynamic;
 
+use crate::exchange::Content;
 use crate::http::fields::{Fields, Name};
 use crate::script::budget::Budget;
 use crate::script::functions::json;
 use crate::script::stage::{Outcome, bytes_of, text_or_blob, thrown};
-use crate::script::transaction::Content;
 
 /// `()` where there is no body, or none that scripts see.
 pub fn get(content: &Content) -> Dynamic {

@@ -5,15 +5,15 @@ use std::rc::Rc;
 
 use rhai::{Array, Dynamic, Engine};
 
+use crate::exchange::Transaction;
 use crate::http::fields::{Fields, Name};
 use crate::http::hygiene;
 use crate::script::stage::{Outcome, Stage, text, thrown};
-use crate::script::transaction::Transaction;
 
 /// What a head that scripts have worked on may take, replaced values included.
-const MOST_BYTES: usize = 256 * 1024;
+const MAX_BYTES: usize = 256 * 1024;
 /// Fields of such a head.
-const MOST_FIELDS: usize = 256;
+const MAX_FIELDS: usize = 256;
 
 /// The fields of one of the two heads.
 #[derive(Debug)]
@@ -201,9 +201,9 @@ fn change<S: Side>(stage: &Stage, name: &str, edit: impl FnOnce(&mut Fields) -> 
     }
     let mut transaction = stage.transaction.borrow_mut();
     let fields = S::fields_mut(&mut transaction);
-    if fields.stored_bytes() > MOST_BYTES || fields.len() > MOST_FIELDS {
+    if fields.stored_bytes() > MAX_BYTES || fields.len() > MAX_FIELDS {
         return Err(thrown(format!(
-            "more headers than {MOST_FIELDS}, or more than {MOST_BYTES} bytes of them"
+            "more headers than {MAX_FIELDS}, or more than {MAX_BYTES} bytes of them"
         )));
     }
     edit(fields)
@@ -212,7 +212,7 @@ fn change<S: Side>(stage: &Stage, name: &str, edit: impl FnOnce(&mut Fields) -> 
 /// A value as it may stand in a head (RFC 9110, 5.5): without CR, LF, NUL and other control bytes.
 fn checked<'v>(name: &str, value: &'v str) -> Outcome<&'v [u8]> {
     let bytes = value.trim_ascii().as_bytes();
-    if bytes.len() > MOST_BYTES || !hygiene::is_field_value(bytes) {
+    if bytes.len() > MAX_BYTES || !hygiene::is_field_value(bytes) {
         return Err(thrown(format!("the value for header {name:?} has a control character, or is too long")));
     }
     Ok(bytes)

@@ -8,11 +8,11 @@ use rhai::{Dynamic, Engine, ImmutableString, Map};
 
 use super::headers::{Headers, OfRequest};
 use super::{body, query};
-use crate::config::plan::Consumer;
+use crate::exchange::Transaction;
 use crate::http::fields::Name;
 use crate::http::path;
+use crate::plan::Consumer;
 use crate::script::stage::{Outcome, Stage, text, thrown};
-use crate::script::transaction::Transaction;
 
 /// A handle of the request on the stage.
 #[derive(Clone, Copy, Debug)]
@@ -120,8 +120,8 @@ fn register_target(engine: &mut Engine, stage: &Rc<Stage>) {
         }
         let new = query::from_map(old, &value)?;
         on.before_upstream("`req.query`")?;
-        if new.len() > MOST_TARGET_BYTES {
-            return Err(thrown(format!("`req.query` would be longer than {MOST_TARGET_BYTES} bytes")));
+        if new.len() > MAX_TARGET_BYTES {
+            return Err(thrown(format!("`req.query` would be longer than {MAX_TARGET_BYTES} bytes")));
         }
         transaction.edits.query = Some(new);
         Ok(())
@@ -130,7 +130,7 @@ fn register_target(engine: &mut Engine, stage: &Rc<Stage>) {
 }
 
 /// What a path or a query set by a script may be long.
-const MOST_TARGET_BYTES: usize = 64 * 1024;
+const MAX_TARGET_BYTES: usize = 64 * 1024;
 
 /// A path as the upstream may get it: one that begins with a slash, normalised like a client's.
 fn normal_path(path: &str) -> Outcome<Vec<u8>> {
@@ -141,7 +141,7 @@ fn normal_path(path: &str) -> Outcome<Vec<u8>> {
     if path.contains(['?', '#']) {
         return Err(wrong("a query is set by `req.query`, and `#` must be escaped"));
     }
-    if path.len() > MOST_TARGET_BYTES || path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+    if path.len() > MAX_TARGET_BYTES || path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
         return Err(wrong("it is too long, or has a space or a control character; see `url_encode`"));
     }
     let mut normal = Vec::new();

@@ -7,8 +7,8 @@ use rhai::{Dynamic, Engine};
 
 use super::body;
 use super::headers::{Headers, OfResponse};
+use crate::exchange::Transaction;
 use crate::script::stage::{Outcome, Stage, thrown};
-use crate::script::transaction::Transaction;
 
 /// A handle of the response on the stage.
 #[derive(Clone, Copy, Debug)]

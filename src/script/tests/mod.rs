@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::auth::jwt::Claims;
 use crate::base::memory::Gauge;
-use crate::config::plan::{self, Action, HostHeader, OnError, PathEdit, Proxy, Respond, ScriptFile, Scripts};
+pub(super) use crate::exchange::{Content, Transaction};
 use crate::http::head::{self, HeadLimits};
 use crate::http::path;
 use crate::metrics::ScriptMetrics;
+use crate::plan::{self, Action, HostHeader, OnError, PathEdit, Proxy, Respond, ScriptFile, Scripts};
 
 mod fuzz;
 mod limits;

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use super::Limits;
 use super::tickets::Asked;
 use super::wait::{Outcome, Wait};
-use crate::config::plan::LimitMode;
 use crate::limit::{Ask, Bank, Decision, Grant, Holder, Key, Leases, Rule, Verdict, local};
+use crate::plan::LimitMode;
 use crate::store::Request;
 
 /// Keys of one rule that a shard keeps at a time.
-const KEYS_MAX: usize = 65_536;
+const MAX_KEYS: usize = 65_536;
 
 /// What two limits must have in common to be counted together: before and after a reload, or for two consumers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +48,7 @@ impl Meter {
     pub fn new(id: MeterId) -> Meter {
         let leases = || {
             let holder = Holder(RandomState::new().hash_one("holder"));
-            RefCell::new(Leases::new(&id.rule, holder, KEYS_MAX))
+            RefCell::new(Leases::new(&id.rule, holder, MAX_KEYS))
         };
         let leases = (id.mode == LimitMode::Shared).then(leases);
         Meter { id, leases, waits: RefCell::default(), share: RefCell::default() }
@@ -74,7 +74,7 @@ impl Meter {
     pub fn take_of_share(&self, key: &Key, limits: &Limits) -> Verdict {
         let mut share = self.share.borrow_mut();
         let share = share
-            .get_or_insert_with(|| local(&self.id.rule, limits.shards as u64, limits.shard as u64, KEYS_MAX));
+            .get_or_insert_with(|| local(&self.id.rule, limits.shards as u64, limits.shard as u64, MAX_KEYS));
         share.take(key, limits.now_ms())
     }
 

@@ -6,9 +6,9 @@
 //! at most.
 
 mod meter;
+mod report;
 mod route;
 mod tickets;
-mod told;
 mod wait;
 
 use std::cell::{Cell, RefCell};
@@ -16,15 +16,15 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub use report::LimitReport;
 pub use route::RouteLimits;
-pub use told::Told;
 
 use super::Shard;
 use super::clock::Clock;
 use crate::base::error::Error;
+use crate::exchange::Transaction;
 use crate::limit::{Key, Verdict};
 use crate::metrics::LimitResult;
-use crate::script::Transaction;
 use crate::store::{Link, Reply, Request};
 use meter::{Meter, MeterId, Taken};
 use route::Limit;
@@ -39,7 +39,7 @@ pub async fn before_auth(
     shard: &Shard,
     limited: &RouteLimits,
     transaction: &Transaction,
-    told: &mut Told,
+    told: &mut LimitReport,
 ) -> Result<(), Error> {
     pass(&shard.limits, &limited.before_auth, transaction, told).await
 }
@@ -52,7 +52,7 @@ pub async fn after_auth(
     shard: &Shard,
     limited: &RouteLimits,
     transaction: &Transaction,
-    told: &mut Told,
+    told: &mut LimitReport,
 ) -> Result<(), Error> {
     pass(&shard.limits, &limited.after_auth, transaction, told).await
 }
@@ -62,7 +62,7 @@ async fn pass(
     limits: &Limits,
     all: &[Rc<Limit>],
     transaction: &Transaction,
-    told: &mut Told,
+    told: &mut LimitReport,
 ) -> Result<(), Error> {
     for limit in all {
         let meter = limit.meter(transaction.consumer.as_deref(), limits);

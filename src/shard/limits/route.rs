@@ -6,13 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::meter::{Meter, MeterId};
-use super::{Limits, Told};
+use super::{LimitReport, Limits};
 use crate::base::error::Error;
-use crate::config::plan::{Consumer, OnStoreFailure, Rate, RateLimit, Route};
+use crate::exchange::Transaction;
 use crate::limit::{Dialect, Key, Rule, Verdict};
 use crate::metrics::{LimitMetrics, LimitResult, ShardMetrics};
-use crate::policy::limits::{self as policy, ConsumerRates, RatesOfLimit};
-use crate::script::Transaction;
+use crate::pipeline::limits::{self as policy, ConsumerRates, RatesOfLimit};
+use crate::plan::{Consumer, OnStoreFailure, Rate, RateLimit, Route};
 
 /// In file order, those before it is known who is calling and those after.
 pub struct RouteLimits {
@@ -123,7 +123,7 @@ impl Limit {
         self: &Rc<Limit>,
         rule: Rule,
         verdict: Verdict,
-        told: &mut Told,
+        told: &mut LimitReport,
     ) -> Result<LimitResult, Error> {
         told.add(self, rule, verdict);
         match verdict.allowed {

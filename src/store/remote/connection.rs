@@ -10,7 +10,7 @@ use super::op::{Answer, By, Names, Op};
 use super::slots::{Place, Slots, slot};
 
 /// How often the commands of one exchange are sent again: a script that is not known, a key that has moved.
-const ROUNDS_MAX: usize = 4;
+const MAX_ROUNDS: usize = 4;
 
 pub struct Connection {
     /// At least one.
@@ -108,7 +108,7 @@ impl Connection {
             let values = self.round(names, ops, &keys, &jobs, deadline)?;
             let mut again = Vec::new();
             for (job, value) in jobs.into_iter().zip(values) {
-                let retry = if round < ROUNDS_MAX { self.retry(&job, &value) } else { None };
+                let retry = if round < MAX_ROUNDS { self.retry(&job, &value) } else { None };
                 match retry {
                     Some(job) => again.push(job),
                     None => answers[job.op] = Some(answer(value)),

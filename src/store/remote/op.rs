@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ::redis::{Cmd, Script, ServerError, Value, cmd};
 
 use crate::limit::{Algorithm, Ask, Grant, Key, Rule, Verdict, lua};
-use crate::store::keys::{Entry, KEYS_MAX};
+use crate::store::keys::{Entry, MAX_KEYS};
 use crate::store::totals::Batch;
 
 /// One command.
@@ -160,7 +160,7 @@ impl Op<'_> {
             Op::KeysVersion => get(&version_of(names)),
             Op::Keys => eval(&names.keys, by, &[key, version_of(names).as_bytes()], &[] as &[&str]),
             Op::ChangeKey { entry, version } => {
-                let (field, value, most) = (entry.digest.to_string(), entry.value(), KEYS_MAX.to_string());
+                let (field, value, most) = (entry.digest.to_string(), entry.value(), MAX_KEYS.to_string());
                 let args = [field.as_str(), &value, version, &most];
                 eval(&names.change, by, &[key, version_of(names).as_bytes()], &args)
             }
@@ -258,7 +258,7 @@ pub fn keys(answer: &Value) -> Option<(Option<String>, Vec<Entry>)> {
     let Value::Array(parts) = answer else { return None };
     let [at, Value::Array(flat)] = &parts[..] else { return None };
     let entries = flat.chunks_exact(2).filter_map(|pair| Entry::parse(text(&pair[0])?, text(&pair[1])?));
-    Some((version(at), entries.take(KEYS_MAX).collect()))
+    Some((version(at), entries.take(MAX_KEYS).collect()))
 }
 
 /// The text of a bulk string.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::shard::TestShard;
 use crate::limit::{Ask, Holder, Key, Period, Rule};
-use crate::store::{COUNTERS_MAX, Config, Link, Reply, Request, ShardCounters};
+use crate::store::{Config, Link, MAX_COUNTERS, Reply, Request, ShardCounters};
 
 #[test]
 fn every_shard_sees_what_every_shard_adds() {
@@ -77,7 +77,7 @@ fn a_shard_that_could_not_take_a_reply_gets_it_later() {
 fn names_over_the_bound_are_refused_on_every_shard() {
     let (link, stop) = Link::start(Config::Embedded).unwrap();
     let (one, two) = (TestShard::join(&link, 1), TestShard::join(&link, 2));
-    for number in 0..COUNTERS_MAX {
+    for number in 0..MAX_COUNTERS {
         one.counters.add(&number.to_string(), 1);
     }
     two.counters.add("extra", 1);

@@ -1,0 +1,193 @@
+//! `auth` and `require`: who is calling, what they may, and what the upstream is told of them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::auth::decide::{Denied, Gate, Identity, Refusal};
+use crate::auth::jwt::Provider;
+use crate::auth::plan::Place;
+use crate::auth::require::{self, Missing};
+use crate::auth::token::{self, Lookup};
+use crate::auth::{headers, strip};
+use crate::base::error::{Error, Reason};
+use crate::exchange::Transaction;
+use crate::http::fields::{Fields, Name};
+use crate::http::{hygiene, path};
+use crate::plan::{Method, Route};
+
+/// Where credentials may stand in a request.
+pub struct Credentials<'a> {
+    pub fields: &'a Fields,
+    /// Without its `?`.
+    pub query: &'a [u8],
+}
+
+impl Lookup for Credentials<'_> {
+    fn each<'a>(&'a self, place: &Place, see: &mut dyn FnMut(Cow<'a, [u8]>)) {
+        match place {
+            Place::Header(name) => {
+                self.fields.find_all(name.as_bytes()).for_each(|value| see(Cow::Borrowed(value)));
+            }
+            Place::Cookie(name) => {
+                let pairs = self.fields.all(Name::Cookie).flat_map(|line| line.split(|byte| *byte == b';'));
+                let of_name =
+                    |pair: &'a [u8]| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+                pairs.filter_map(of_name).for_each(|value| see(Cow::Borrowed(value)));
+            }
+            Place::Query(name) => {
+                for (raw_name, raw_value) in path::query_pairs(self.query) {
+                    if path::form_decoded(raw_name).eq(name.bytes()) {
+                        let value = percent_encoding::percent_decode(raw_value);
+                        see(Cow::Owned(value.collect()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Finds out who is calling a route that has `auth`, and whether they may.
+///
+/// # Errors
+/// 401 with its challenges, or 403; beside it the provider whose key set lacks the token's key, if that is why.
+pub fn check(
+    gate: &mut Gate<'_>,
+    route: &Route,
+    transaction: &mut Transaction,
+    now_s: u64,
+) -> Result<(), (Error, Option<usize>)> {
+    let credentials = Credentials { fields: &transaction.request.fields, query: transaction.query() };
+    let identity = gate.decide(&route.auth, &credentials, now_s).map_err(unauthorized)?;
+    introduce(&identity, gate.providers, transaction);
+    withhold_tokens(&route.auth, gate.providers, transaction);
+    let Identity { consumer, claims, .. } = identity;
+    let required = require::check(&route.require, consumer.as_deref(), claims.as_deref());
+    // The log and `on_log` know who it was that may not.
+    transaction.consumer = consumer;
+    transaction.claims = claims;
+    required.map_err(|missing| (forbidden(&missing), None))
+}
+
+fn forbidden(missing: &Missing) -> Error {
+    let mut error = Error::client(Reason::Forbidden, missing.to_string());
+    error.fields.extend(missing.challenge().map(|challenge| ("WWW-Authenticate", challenge.to_owned())));
+    error
+}
+
+fn unauthorized(denied: Denied) -> (Error, Option<usize>) {
+    let (reason, detail) = match denied.refusal {
+        Refusal::NoCredentials => (Reason::NoCredentials, "no credentials were sent"),
+        Refusal::InvalidToken(why) => (Reason::InvalidToken, why),
+        Refusal::TokenExpired => (Reason::TokenExpired, "the token has expired"),
+        Refusal::InvalidApiKey(why) => (Reason::InvalidApiKey, why),
+    };
+    // What exactly is wrong with a credential is for the log: a stranger could probe with it.
+    let mut error = Error::gateway(reason, detail);
+    error
+        .fields
+        .extend(denied.challenges.iter().map(|challenge| ("WWW-Authenticate", (*challenge).to_owned())));
+    (error, denied.unknown_key_of)
+}
+
+/// Tells the upstream who is calling.
+fn introduce(identity: &Identity, providers: &[Arc<Provider>], transaction: &mut Transaction) {
+    let Identity { method, consumer, claims } = identity;
+    let fields = &mut transaction.request.fields;
+    if let Some(consumer) = consumer {
+        headers::of_consumer(consumer)
+            .for_each(|(name, value)| fields.set(name.as_bytes(), value.as_bytes()));
+    }
+    if let (Method::Jwt(index), Some(claims)) = (*method, claims) {
+        headers::of_claims(providers[index].plan(), claims)
+            .for_each(|(name, value)| fields.set(name.as_bytes(), value.as_bytes()));
+    }
+}
+
+/// Takes tokens away that the upstream must not see. Also where something else let the request in: a token that was
+/// not even looked at must not reach an upstream that is used to seeing none.
+fn withhold_tokens(methods: &[Method], providers: &[Arc<Provider>], transaction: &mut Transaction) {
+    for method in methods {
+        let Method::Jwt(index) = *method else { continue };
+        let plan = providers[index].plan();
+        if !plan.forward {
+            plan.from.iter().for_each(|place| take_away(place, transaction));
+        }
+    }
+}
+
+fn take_away(place: &Place, transaction: &mut Transaction) {
+    let fields = &mut transaction.request.fields;
+    match place {
+        Place::Header(name) if **name == *"authorization" => {
+            fields.retain(|field| field.id != Name::Authorization || !token::is_bearer(field.value));
+        }
+        Place::Header(name) => fields.remove(name.as_bytes()),
+        Place::Cookie(name) => {
+            let lines: Vec<Vec<u8>> = fields.all(Name::Cookie).map(<[u8]>::to_vec).collect();
+            fields.remove_id(Name::Cookie);
+            for line in lines {
+                let line = strip::without_cookie(&line, name.as_bytes()).unwrap_or(line);
+                if !line.is_empty() {
+                    fields.add(b"Cookie", &line);
+                }
+            }
+        }
+        Place::Query(name) => {
+            let query = transaction.edits.query.as_deref().unwrap_or_else(|| transaction.query());
+            if let Some(query) = strip::without_query(query, name.as_bytes()) {
+                transaction.edits.query = Some(query);
+            }
+        }
+    }
+}
+
+/// The headers in which the gateway tells of claims: no client may say them itself.
+pub fn owned_names<'p>(jwts: impl Iterator<Item = &'p crate::plan::Jwt>) -> Vec<Arc<str>> {
+    let mut names: Vec<Arc<str>> =
+        jwts.flat_map(|jwt| &jwt.headers).map(|(_, header)| header.clone()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Removes the client's own fields of those names, spelled with `_` too.
+pub fn remove_owned(owned: &[Arc<str>], fields: &mut Fields) {
+    if !owned.is_empty() {
+        fields.retain(|field| !owned.iter().any(|name| hygiene::reads_as(field.name, name.as_bytes())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::default();
+        lines.iter().for_each(|(name, value)| fields.add(name.as_bytes(), value.as_bytes()));
+        fields
+    }
+
+    fn found(place: Place, lines: &[(&str, &str)], query: &str) -> Vec<String> {
+        let fields = fields(lines);
+        let credentials = Credentials { fields: &fields, query: query.as_bytes() };
+        let mut all = Vec::new();
+        credentials.each(&place, &mut |value| all.push(String::from_utf8_lossy(&value).into_owned()));
+        all
+    }
+
+    #[test]
+    fn credentials_are_found_in_every_field_cookie_and_parameter_of_a_name() {
+        let cookies = [("Cookie", "a=1; t=x"), ("cookie", "t=y;tt=z")];
+        assert_eq!(found(Place::Cookie("t".into()), &cookies, ""), ["x", "y"]);
+        assert_eq!(found(Place::Query("t".into()), &[], "%74=x%2By&t=z&T=no"), ["x+y", "z"]);
+        assert_eq!(found(Place::Header("x-key".into()), &[("X-Key", "1"), ("x-KEY", "2")], ""), ["1", "2"]);
+    }
+
+    #[test]
+    fn a_client_cannot_say_what_the_gateway_says_of_claims() {
+        let mut head = fields(&[("X-User-Id", "root"), ("x_user_id", "root"), ("X-User", "me")]);
+        remove_owned(&["x-user-id".into()], &mut head);
+        let names: Vec<_> = head.iter().map(|field| field.name.to_vec()).collect();
+        assert_eq!(names, [b"X-User"]);
+    }
+}

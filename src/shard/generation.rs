@@ -1,0 +1,137 @@
+//! A generation as one shard serves by it. A request keeps the `Rc` it began with, so a reload never
+//! changes the rules under it.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::auth::api_keys::Consumers;
+use crate::auth::jwt::Provider;
+use crate::http::chunked::Owned;
+use crate::metrics::{RouteMetrics, ShardMetrics};
+use crate::pipeline::identity;
+use crate::pipeline::limits::ConsumerRates;
+use crate::pipeline::script::Scripts;
+use crate::plan::{self, Plan};
+use crate::route::Table;
+use crate::script::{self, Chain};
+use crate::upstream::Upstream;
+
+use super::Generation;
+use super::limits::{Limits, RouteLimits};
+use super::scripted;
+
+pub struct LiveGeneration {
+    pub number: u64,
+    pub plan: Arc<Plan>,
+    pub table: Table,
+    /// By the plan's indices, both.
+    pub routes: Vec<LiveRoute>,
+    pub upstreams: Vec<Rc<Upstream>>,
+    /// By the plan's indices; replaced when a JWK set was fetched.
+    pub providers: RefCell<Arc<[Arc<Provider>]>>,
+    /// Who may be calling.
+    pub consumers: Consumers,
+    /// Request headers in which the gateway tells of claims.
+    pub owned: Owned,
+    /// Kept over reloads that leave the scripts as they are.
+    scripts: Rc<script::Engine>,
+}
+
+pub struct LiveRoute {
+    pub plan: Arc<plan::Route>,
+    pub metrics: Rc<RouteMetrics>,
+    /// Its rate limits, if it has any.
+    pub limits: Option<RouteLimits>,
+    /// Its scripts, if it has any.
+    chain: Option<Chain>,
+}
+
+/// What a generation is made live with.
+pub struct GenerationContext {
+    pub metrics: Rc<ShardMetrics>,
+    pub world: Rc<dyn script::World>,
+    pub limits: Rc<Limits>,
+    /// Shards begin at different targets.
+    pub seed: u64,
+}
+
+impl LiveGeneration {
+    /// Makes a generation live, taking over from `old` what its configuration leaves as it is.
+    ///
+    /// # Errors
+    /// A script that does not compile here though it did when the configuration was checked.
+    pub fn build(
+        generation: Generation,
+        old: Option<&LiveGeneration>,
+        around: &GenerationContext,
+    ) -> Result<LiveGeneration, script::Fault> {
+        let Generation { number, plan, table, providers, .. } = generation;
+        let old_upstreams = old.map_or(&[][..], |old| &old.upstreams);
+        let upstreams = Upstream::build_all(&plan, old_upstreams, &around.metrics, around.seed);
+        // An engine's programs count for good in the metrics that they began with, and those of scripts which no
+        // route names are forgotten.
+        let same =
+            |old: &&LiveGeneration| old.plan.scripts == plan.scripts && named(&old.plan) == named(&plan);
+        let scripts = match old.filter(same) {
+            Some(old) => old.scripts.clone(),
+            None => Rc::new(script::Engine::new(&plan.scripts, around.world.clone())),
+        };
+        let names: Rc<[Arc<str>]> = plan.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+        let rates = ConsumerRates::of(&plan.consumers);
+        let live_route = |route: &Arc<plan::Route>| {
+            let chain = Chain::build(&scripts, &plan.scripts, route, &names)?;
+            let limits = RouteLimits::build(route, &rates, &around.limits, &around.metrics);
+            Ok(LiveRoute { plan: route.clone(), metrics: around.metrics.route(&route.name), limits, chain })
+        };
+        let routes = plan.routes.iter().map(live_route).collect::<Result<_, script::Fault>>()?;
+        // Names and keys were held against each other when the configuration was checked.
+        let consumers = Consumers::build(&plan.consumers).unwrap_or_default();
+        let owned = identity::owned_names(plan.jwts.iter().map(|jwt| &**jwt)).into();
+        let providers = RefCell::new(providers);
+        Ok(LiveGeneration { number, plan, table, routes, upstreams, providers, consumers, owned, scripts })
+    }
+
+    /// Takes providers with newer keys, if they are those of this generation.
+    pub fn renew_providers(&self, providers: Arc<[Arc<Provider>]>) {
+        let wanted = self.plan.jwts.iter().map(|jwt| &**jwt);
+        if providers.iter().map(|provider| provider.plan()).eq(wanted) {
+            self.providers.replace(providers);
+        }
+    }
+
+    /// The scripts of a route, by its index.
+    pub fn scripts_of(&self, route: usize) -> Option<Scripts<'_>> {
+        let LiveRoute { plan, chain, .. } = &self.routes[route];
+        let chain = chain.as_ref()?;
+        let (engine, scripts) = (&self.scripts, &self.plan.scripts);
+        Some(Scripts { engine, chain, plan: scripts, route: &plan.name, tell: &scripted::log })
+    }
+
+    /// Forgets the counters of routes and targets that are no more, so that reloads do not add up.
+    pub fn retain_metrics(&self, metrics: &ShardMetrics) {
+        let routes: HashSet<&str> = self.routes.iter().map(|route| &*route.plan.name).collect();
+        let of_upstream = |live: &'_ Rc<Upstream>| -> Vec<(Arc<str>, Arc<str>)> {
+            live.targets.iter().map(|target| (live.plan.name.clone(), target.url.clone())).collect()
+        };
+        let targets: HashSet<_> = self.upstreams.iter().flat_map(of_upstream).collect();
+        let scripts = named(&self.plan);
+        let of_route = |route: &'_ LiveRoute| -> Vec<(Arc<str>, Arc<str>)> {
+            let limits = route.plan.rate_limits.iter();
+            limits.map(|limit| (route.plan.name.clone(), limit.name.clone())).collect()
+        };
+        let limits: HashSet<_> = self.routes.iter().flat_map(of_route).collect();
+        metrics.retain_limits(|route, limit| limits.contains(&(route.into(), limit.into())));
+        metrics.retain_scripts(|script| scripts.contains(script));
+        metrics.retain(
+            |route| routes.contains(route),
+            |upstream, target| targets.contains(&(upstream.into(), target.into())),
+        );
+    }
+}
+
+/// The scripts that routes name.
+fn named(plan: &Plan) -> HashSet<&str> {
+    plan.routes.iter().flat_map(|route| &route.scripts).map(|name| &**name).collect()
+}

@@ -1,0 +1,122 @@
+//! After an upgrade: bytes both ways, each direction ending by itself (half-close), an idle tunnel holding no buffer.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::net::deadline::Way;
+use crate::net::{Buffers, Socket};
+use crate::shard::Shard;
+use crate::shard::h1::connection::Connection;
+use crate::shard::request_log::RequestLog;
+
+/// One direction.
+struct Lane<'a> {
+    from: &'a Socket,
+    to: &'a Socket,
+    open: Cell<bool>,
+    bytes: Cell<u64>,
+}
+
+/// Carries bytes until both sides have ended, one of them fails, or neither has sent a byte for `idle_timeout`.
+pub async fn run(
+    shard: &Shard,
+    connection: &mut Connection,
+    upstream: &Socket,
+    first_down: Vec<u8>,
+    idle_timeout: Duration,
+    record: &mut RequestLog,
+) {
+    let _counted = Counted::new(&shard.metrics.tunnels_open);
+    let first_up = std::mem::take(&mut connection.input);
+    let client = &connection.socket;
+    let up = Lane { from: client, to: upstream, open: Cell::new(true), bytes: Cell::new(0) };
+    let down = Lane { from: upstream, to: client, open: Cell::new(true), bytes: Cell::new(0) };
+    let writing = Cell::new(0_u32);
+    // A write has its own deadline, which a slow reader that takes bytes has extended.
+    let stay_awake = |writes: i32| {
+        writing.set(writing.get().saturating_add_signed(writes));
+        for lane in [&up, &down].into_iter().filter(|lane| lane.open.get()) {
+            match writing.get() {
+                0 => lane.from.slot().arm(Way::Read, idle_timeout),
+                _ => lane.from.slot().disarm(Way::Read),
+            }
+        }
+    };
+    stay_awake(0);
+    let mut upward = pin!(up.carry(first_up, &shard.buffers, idle_timeout, &stay_awake));
+    let mut downward = pin!(down.carry(first_down, &shard.buffers, idle_timeout, &stay_awake));
+    poll_fn(|cx| {
+        for (lane, carrying) in
+            [(&up, upward.as_mut() as std::pin::Pin<&mut dyn Future<Output = _>>), (&down, downward.as_mut())]
+        {
+            if lane.open.get()
+                && let Poll::Ready(result) = carrying.poll(cx)
+            {
+                lane.open.set(false);
+                lane.from.slot().disarm(Way::Read);
+                if result.is_err() {
+                    return Poll::Ready(());
+                }
+            }
+        }
+        if up.open.get() || down.open.get() { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    record.add_in(usize::try_from(up.bytes.get()).unwrap_or(usize::MAX));
+    record.bytes_out += down.bytes.get();
+}
+
+/// Counts a tunnel as open, however it ends.
+struct Counted<'a>(&'a Cell<u64>);
+
+impl<'a> Counted<'a> {
+    fn new(open: &'a Cell<u64>) -> Counted<'a> {
+        open.set(open.get() + 1);
+        Counted(open)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl Lane<'_> {
+    async fn carry(
+        &self,
+        mut buffer: Vec<u8>,
+        buffers: &Buffers,
+        timeout: Duration,
+        stay_awake: &impl Fn(i32),
+    ) -> io::Result<()> {
+        loop {
+            if !buffer.is_empty() {
+                stay_awake(1);
+                let written = self.to.write_all(buffer, timeout).await;
+                stay_awake(-1);
+                self.bytes.set(self.bytes.get() + written.sent_bytes as u64);
+                buffer = written.buffer;
+                written.result?;
+                buffer.clear();
+            }
+            // No buffer while nothing comes.
+            buffers.give_back(std::mem::take(&mut buffer));
+            self.from.readable().await?;
+            let (result, back) = self.from.read(buffers.small()).await;
+            buffer = back;
+            if self.from.slot().fired(Way::Read) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            if result? == 0 {
+                buffers.give_back(buffer);
+                self.to.finish_writing();
+                return Ok(());
+            }
+        }
+    }
+}
