@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ringway::plan::{
-    Action, Condition, HeaderEdits, HostPattern, IpRules, PathPattern, Require, Respond, Route, Segment, Tail,
+    Action, Condition, HeaderEdits, HostPattern, IpRules, PathPattern, Require, Respond, RoutePlan, Segment,
+    Tail,
 };
 use ringway::route::unreachable::shadowed;
-use ringway::route::{Captures, Found, Request, Table};
+use ringway::route::{Captures, Found, Request, RouteTable};
 
 const SIZES: [usize; 3] = [10, 100, 10_000];
 
@@ -24,8 +25,8 @@ fn pattern(text: &str) -> PathPattern {
     pattern
 }
 
-fn route(path: &str) -> Route {
-    Route {
+fn route(path: &str) -> RoutePlan {
+    RoutePlan {
         name: path.into(),
         hosts: Vec::new(),
         paths: vec![pattern(path)],
@@ -49,16 +50,19 @@ fn route(path: &str) -> Route {
 }
 
 /// The mix of a real gateway: plain paths, captures, tails, methods, hosts and a header here and there.
-fn routes(count: usize) -> Vec<Arc<Route>> {
+fn routes(count: usize) -> Vec<Arc<RoutePlan>> {
     let mixed = |n: usize| match n % 5 {
         0 => route(&format!("/api/v1/service-{n}/health")),
         1 => route(&format!("/api/v1/service-{n}/items/{{id}}")),
-        2 => Route { methods: vec!["GET".into(), "PUT".into()], ..route(&format!("/api/v1/service-{n}/*")) },
-        3 => Route {
+        2 => RoutePlan {
+            methods: vec!["GET".into(), "PUT".into()],
+            ..route(&format!("/api/v1/service-{n}/*"))
+        },
+        3 => RoutePlan {
             hosts: vec![HostPattern::Exact(format!("tenant-{n}.example.com").into())],
             ..route("/{collection}/{id}")
         },
-        _ => Route {
+        _ => RoutePlan {
             hosts: vec![HostPattern::Wildcard(format!("region-{n}.example.com").into())],
             headers: vec![Condition { name: "x-api-version".into(), value: Some("2".into()) }],
             ..route("/*")
@@ -83,7 +87,7 @@ fn look_up(c: &mut Criterion) {
     for (name, method, host, path, expected) in REQUESTS {
         let mut group = c.benchmark_group(format!("find/{name}"));
         for count in SIZES {
-            let table = Table::build(&routes(count));
+            let table = RouteTable::build(&routes(count));
             let mut captures = Captures::default();
             group.bench_function(BenchmarkId::from_parameter(count), |b| {
                 b.iter(|| {
@@ -105,7 +109,7 @@ fn build(c: &mut Criterion) {
     for count in SIZES {
         let routes = routes(count);
         group.bench_function(BenchmarkId::new("build", count), |b| {
-            b.iter(|| Table::build(black_box(&routes)))
+            b.iter(|| RouteTable::build(black_box(&routes)))
         });
         group
             .bench_function(BenchmarkId::new("shadowed", count), |b| b.iter(|| shadowed(black_box(&routes))));

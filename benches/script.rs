@@ -9,8 +9,8 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ringway::exchange::{Content, Transaction};
 use ringway::http::head::{self, HeadLimits, RESPONSE_LIMITS};
 use ringway::metrics::ScriptMetrics;
-use ringway::plan::{self, Action, HostHeader, OnError, PathEdit, Proxy, ScriptFile, Scripts};
-use ringway::script::{Chain, Engine, Fault, Hook, LogLine, World};
+use ringway::plan::{self, Action, HostHeader, OnError, PathEdit, Proxy, ScriptFile, ScriptSettings};
+use ringway::script::{Chain, Engine, Hook, LogLine, ScriptFault, ScriptHost};
 
 const REQUEST: &[u8] =
     b"GET /users/42?page=2 HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: curl/8.5.0\r\n\
@@ -41,7 +41,7 @@ fn on_response_body(req, res) {
 /// A world that costs nothing.
 struct Still;
 
-impl World for Still {
+impl ScriptHost for Still {
     fn unix_ms(&self) -> u64 {
         1_700_000_000_000
     }
@@ -73,7 +73,7 @@ impl World for Still {
 
 /// A route with one script.
 fn chain(text: &str) -> (Engine, Chain) {
-    let scripts = Scripts {
+    let scripts = ScriptSettings {
         dir: "scripts".into(),
         max_operations: 20_000,
         max_time: Duration::from_millis(50),
@@ -82,7 +82,7 @@ fn chain(text: &str) -> (Engine, Chain) {
         env: Vec::new(),
         files: vec![Arc::new(ScriptFile { name: "bench.rhai".into(), text: text.into() })],
     };
-    let route = plan::Route {
+    let route = plan::RoutePlan {
         name: "bench".into(),
         hosts: Vec::new(),
         paths: Vec::new(),
@@ -121,7 +121,7 @@ fn headers(c: &mut Criterion) {
     group.bench_function("no script", |b| b.iter(|| read_heads(black_box(&mut transaction))));
     for (name, text) in [("empty hook", EMPTY), ("five statements", FIVE_STATEMENTS)] {
         let (engine, chain) = chain(text);
-        let fine = |_: &Transaction, fault: &Fault| panic!("{fault}");
+        let fine = |_: &Transaction, fault: &ScriptFault| panic!("{fault}");
         group.bench_function(name, |b| {
             b.iter(|| {
                 read_heads(&mut transaction);
@@ -145,7 +145,7 @@ fn json(bytes: usize) -> Vec<u8> {
 fn envelope(c: &mut Criterion) {
     let mut group = c.benchmark_group("envelope");
     let (engine, chain) = chain(ENVELOPE);
-    let fine = |_: &Transaction, fault: &Fault| panic!("{fault}");
+    let fine = |_: &Transaction, fault: &ScriptFault| panic!("{fault}");
     for (name, bytes) in [("1 KiB", 1 << 10), ("64 KiB", 64 << 10)] {
         let body = json(bytes);
         group.bench_function(name, |b| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::constant_time;
 use foldhash::fast::RandomState;
 
-use super::plan::{ApiKeyHash, Consumer};
+use crate::plan::{ApiKeyHash, Consumer};
 
 /// The configured consumers. Built once a configuration, then only read.
 #[derive(Debug, Default)]

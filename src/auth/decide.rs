@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::api_keys::{Consumers, DynamicKeys};
 use super::cache::TokenCache;
 use super::jwt::{Claims, Failure, MAX_TOKEN_BYTES, Provider};
-use super::plan::{ApiKeyHash, Consumer, Method, Place};
 use super::token::{Lookup, Taken, take};
+use crate::plan::{ApiKeyHash, AuthMethod, Consumer, CredentialPlace};
 
 /// What a shard decides with.
 pub struct Gate<'a> {
@@ -16,7 +16,7 @@ pub struct Gate<'a> {
     pub consumers: &'a Consumers,
     pub dynamic_keys: &'a DynamicKeys,
     /// Where API keys stand.
-    pub key_places: &'a [Place],
+    pub key_places: &'a [CredentialPlace],
     pub tokens: &'a mut TokenCache,
 }
 
@@ -24,7 +24,7 @@ pub struct Gate<'a> {
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The method that accepted.
-    pub method: Method,
+    pub method: AuthMethod,
     /// `None`: a token that names no configured consumer.
     pub consumer: Option<Arc<Consumer>>,
     /// `None`: an API key.
@@ -70,18 +70,18 @@ impl Gate<'_> {
     /// first credential refused; else that there is none.
     pub fn decide(
         &mut self,
-        methods: &[Method],
+        methods: &[AuthMethod],
         request: &impl Lookup,
         now_s: u64,
     ) -> Result<Identity, Denied> {
         let (mut refused, mut unknown_key_of) = (None, None);
         for &method in methods {
             let refusal = match method {
-                Method::Key => match self.by_key(request) {
+                AuthMethod::Key => match self.by_key(request) {
                     Ok(identity) => return Ok(identity),
                     Err(refusal) => refusal,
                 },
-                Method::Jwt(index) => match self.by_token(index, request, now_s) {
+                AuthMethod::Jwt(index) => match self.by_token(index, request, now_s) {
                     Ok(identity) => return Ok(identity),
                     Err(Rejected { refusal, unknown_key }) => {
                         unknown_key_of = unknown_key_of.or(unknown_key.then_some(index));
@@ -104,7 +104,7 @@ impl Gate<'_> {
             Taken::Token(key) => key,
         };
         let consumer = self.consumers.by_key(&key, self.dynamic_keys).map_err(Refusal::InvalidApiKey)?;
-        Ok(Identity { method: Method::Key, consumer: Some(consumer.clone()), claims: None })
+        Ok(Identity { method: AuthMethod::Key, consumer: Some(consumer.clone()), claims: None })
     }
 
     fn by_token(&mut self, index: usize, request: &impl Lookup, now_s: u64) -> Result<Identity, Rejected> {
@@ -117,7 +117,7 @@ impl Gate<'_> {
         let claims = self.tokens.verify(provider, &token, now_s)?;
         let name = claims.map.get(&*provider.plan().consumer_claim).and_then(|name| name.as_str());
         let consumer = name.and_then(|name| self.consumers.by_name(name)).cloned();
-        Ok(Identity { method: Method::Jwt(index), consumer, claims: Some(claims) })
+        Ok(Identity { method: AuthMethod::Jwt(index), consumer, claims: Some(claims) })
     }
 }
 
@@ -156,7 +156,7 @@ fn weight(refusal: Refusal) -> u8 {
 
 /// What could have been presented (RFC 9110, 11.6.1). Who sent no token hears of no error (RFC 6750, 3.1). API keys
 /// have no registered scheme; `Key` is what Kong says.
-fn challenges(methods: &[Method], refusal: Refusal) -> Vec<&'static str> {
+fn challenges(methods: &[AuthMethod], refusal: Refusal) -> Vec<&'static str> {
     let bearer = match refusal {
         Refusal::InvalidToken(_) => r#"Bearer realm="ringway", error="invalid_token""#,
         Refusal::TokenExpired => {
@@ -167,8 +167,8 @@ fn challenges(methods: &[Method], refusal: Refusal) -> Vec<&'static str> {
     let mut challenges = Vec::new();
     for method in methods {
         let challenge = match method {
-            Method::Jwt(_) => bearer,
-            Method::Key => r#"Key realm="ringway""#,
+            AuthMethod::Jwt(_) => bearer,
+            AuthMethod::Key => r#"Key realm="ringway""#,
         };
         if !challenges.contains(&challenge) {
             challenges.push(challenge);

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::jwt::Claims;
-use super::plan::{Consumer, Jwt};
+use crate::plan::{Consumer, Jwt};
 
 /// The header that carries the consumer's name.
 pub const CONSUMER_NAME: &str = "x-consumer-name";

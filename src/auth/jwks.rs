@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::json::strict_object;
 use super::keys::{Key, MAX_KEYS, Material};
 use super::pem;
-use super::plan;
+use crate::plan;
 
 type Jwk = Map<String, Value>;
 

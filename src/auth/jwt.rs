@@ -12,7 +12,7 @@ use serde_json::{Map, Number, Value};
 
 use super::json::strict_object;
 use super::keys::KeySet;
-use super::plan;
+use crate::plan;
 
 /// Bytes of the longest token that is looked at: what fits into a head's default limit with room to spare.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, crypto};
 
-use super::plan::{self, JwtKey, Secret};
+use crate::plan::{self, JwtKey, Secret};
 
 /// Keys beyond this make a set an error.
 pub const MAX_KEYS: usize = 64;

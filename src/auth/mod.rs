@@ -15,7 +15,6 @@ mod jwks;
 pub mod jwt;
 pub mod keys;
 mod pem;
-pub mod plan;
 pub mod refetch;
 pub mod require;
 pub mod strip;

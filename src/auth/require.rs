@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::jwt::Claims;
-use super::plan::{Consumer, Require};
+use crate::plan::{Consumer, Require};
 
 /// The first thing that a caller lacks; shown, it names it: for the log and the answer's `detail`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::plan::Place;
+use crate::plan::CredentialPlace;
 
 /// A request, as far as credentials may stand in it.
 pub trait Lookup {
     /// Calls `see` with every value that stands in `place`, in order: those of all fields of that name, of all cookies
     /// of that name, or of all query parameters of that name (percent-decoded, `+` as it is).
-    fn each<'a>(&'a self, place: &Place, see: &mut dyn FnMut(Cow<'a, [u8]>));
+    fn each<'a>(&'a self, place: &CredentialPlace, see: &mut dyn FnMut(Cow<'a, [u8]>));
 }
 
 /// What the places hold.
@@ -26,9 +26,9 @@ pub enum Taken<'a> {
 /// A place that holds two is refused: the upstream might read the other one. So is one over `most_bytes`, before any
 /// work is done on it. In `authorization` only the scheme `Bearer` counts (RFC 6750, 2.1; schemes have no case: RFC
 /// 9110, 11.1); another scheme, or nothing behind it, is no credential.
-pub fn take<'a>(places: &[Place], request: &'a impl Lookup, most_bytes: usize) -> Taken<'a> {
+pub fn take<'a>(places: &[CredentialPlace], request: &'a impl Lookup, most_bytes: usize) -> Taken<'a> {
     for place in places {
-        let bearer = matches!(place, Place::Header(name) if &**name == "authorization");
+        let bearer = matches!(place, CredentialPlace::Header(name) if &**name == "authorization");
         let (mut token, mut seen) = (None, 0);
         request.each(place, &mut |value| {
             seen += 1;
@@ -75,7 +75,8 @@ mod tests {
     use super::*;
 
     fn taken(places: &[&str], request: &Request) -> Result<Option<String>, &'static str> {
-        let places: Vec<Place> = places.iter().map(|place| Place::parse(place).unwrap()).collect();
+        let places: Vec<CredentialPlace> =
+            places.iter().map(|place| CredentialPlace::parse(place).unwrap()).collect();
         match take(&places, request, 8) {
             Taken::Nothing => Ok(None),
             Taken::Token(token) => Ok(Some(String::from_utf8(token.into_owned()).unwrap())),

@@ -33,7 +33,7 @@ enum Method {
 impl Balancer {
     /// `seed` should differ from shard to shard (its number will do): it sets where a rotation begins and what is
     /// drawn at random, so that shards do not all begin with the same target. `hash` ignores it.
-    pub fn build(upstream: &plan::Upstream, seed: u64) -> Balancer {
+    pub fn build(upstream: &plan::UpstreamPlan, seed: u64) -> Balancer {
         let targets = &upstream.targets[..];
         let weights: Vec<u32> = targets.iter().map(|target| target.weight.max(1)).collect();
         Balancer(match upstream.balance {

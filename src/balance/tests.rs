@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Balancer, hash_key};
-use crate::plan::{Balance, HashOn, Target, TargetAddress, Upstream};
+use crate::plan::{Balance, HashOn, TargetAddress, TargetPlan, UpstreamPlan};
 
 const METHODS: [Balance; 5] = [
     Balance::RoundRobin,
@@ -17,14 +17,14 @@ const METHODS: [Balance; 5] = [
 ];
 
 /// Targets named a, b, c… of these weights.
-fn upstream(balance: Balance, weights: &[u32]) -> Upstream {
-    let target = |(index, weight): (usize, &u32)| Target {
+fn upstream(balance: Balance, weights: &[u32]) -> UpstreamPlan {
+    let target = |(index, weight): (usize, &u32)| TargetPlan {
         url: format!("http://{}", char::from(b'a' + index as u8)).into(),
         weight: *weight,
         address: TargetAddress::Ip(SocketAddr::from(([127, 0, 0, 1], 1))),
         authority: "a".into(),
     };
-    Upstream {
+    UpstreamPlan {
         name: "u".into(),
         targets: weights.iter().enumerate().map(target).collect(),
         balance,

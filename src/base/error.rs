@@ -118,7 +118,7 @@ impl Reason {
 
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum FaultOrigin {
     Client,
     Upstream,
     Gateway,
@@ -139,7 +139,7 @@ pub enum Retry {
 #[derive(Clone, Debug)]
 pub struct Error {
     pub reason: Reason,
-    pub source: Source,
+    pub source: FaultOrigin,
     pub retry: Retry,
     /// What exactly, for the log and (client errors only) for the answer's `detail`.
     pub detail: Cow<'static, str>,
@@ -152,20 +152,20 @@ pub struct Error {
 impl Error {
     /// A fault of the client's: never retried.
     pub fn client(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
-        Error::new(reason, Source::Client, Retry::Never, detail.into())
+        Error::new(reason, FaultOrigin::Client, Retry::Never, detail.into())
     }
 
     /// A fault of the upstream's.
     pub fn upstream(reason: Reason, retry: Retry, detail: impl Into<Cow<'static, str>>) -> Error {
-        Error::new(reason, Source::Upstream, retry, detail.into())
+        Error::new(reason, FaultOrigin::Upstream, retry, detail.into())
     }
 
     /// A fault of the gateway's own.
     pub fn gateway(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
-        Error::new(reason, Source::Gateway, Retry::Never, detail.into())
+        Error::new(reason, FaultOrigin::Gateway, Retry::Never, detail.into())
     }
 
-    fn new(reason: Reason, source: Source, retry: Retry, detail: Cow<'static, str>) -> Error {
+    fn new(reason: Reason, source: FaultOrigin, retry: Retry, detail: Cow<'static, str>) -> Error {
         Error { reason, source, retry, detail, fields: Vec::new(), retry_after_s: None }
     }
 }

@@ -3,7 +3,7 @@
 
 /// Where a test wants a panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum InjectedFault {
     /// In the connection that asks for it.
     Connection,
     /// In the shard, outside of any connection.
@@ -12,10 +12,10 @@ pub enum Fault {
 
 /// The fault that a request path asks for.
 #[cfg(debug_assertions)]
-pub fn asked_for(path: &[u8]) -> Option<Fault> {
+pub fn asked_for(path: &[u8]) -> Option<InjectedFault> {
     let fault = match path {
-        b"/__fault/panic" => Fault::Connection,
-        b"/__fault/shard" => Fault::Shard,
+        b"/__fault/panic" => InjectedFault::Connection,
+        b"/__fault/shard" => InjectedFault::Shard,
         _ => return None,
     };
     std::env::var_os("RINGWAY_FAULT").is_some_and(|value| value == "panic").then_some(fault)
@@ -23,6 +23,6 @@ pub fn asked_for(path: &[u8]) -> Option<Fault> {
 
 /// Release builds know no faults.
 #[cfg(not(debug_assertions))]
-pub fn asked_for(_path: &[u8]) -> Option<Fault> {
+pub fn asked_for(_path: &[u8]) -> Option<InjectedFault> {
     None
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::{self, Problems};
-use crate::control::source::Source;
+use crate::control::source::ConfigSource;
 
 /// Loads what a run would load and binds nothing. Exit 0: the summary on stdout, warnings on stderr. Exit 1: all
 /// problems on stderr.
 pub fn check(path: &Path) -> ExitCode {
-    let (loaded, problems) = match Source::File(path.to_owned()).load() {
+    let (loaded, problems) = match ConfigSource::File(path.to_owned()).load() {
         Ok(loaded) => (Some(config::summary(&loaded.plan)), loaded.warnings),
         Err(problems) => (None, problems),
     };

@@ -11,9 +11,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::base::time;
 use crate::config::closest;
-use crate::control::failure::{Failure, NotStarted};
+use crate::control::failure::{NotStarted, StartFailure};
 use crate::control::link;
-use crate::control::source::Source;
+use crate::control::source::ConfigSource;
 use crate::plan;
 use crate::plan::{ApiKeyHash, Consumer, Plan};
 use crate::store::{Digest, Entry, KeyRing};
@@ -82,10 +82,10 @@ pub fn list(config: &Path) -> Result<(), NotStarted> {
 }
 
 fn load(config: &Path) -> Result<Plan, NotStarted> {
-    Ok(Source::File(config.to_owned()).load().map_err(NotStarted::Config)?.plan)
+    Ok(ConfigSource::File(config.to_owned()).load().map_err(NotStarted::Config)?.plan)
 }
 
-fn known(consumers: &[Arc<Consumer>], name: &str, config: &Path) -> Result<(), Failure> {
+fn known(consumers: &[Arc<Consumer>], name: &str, config: &Path) -> Result<(), StartFailure> {
     if consumers.iter().any(|consumer| *consumer.name == *name) {
         return Ok(());
     }
@@ -94,20 +94,23 @@ fn known(consumers: &[Arc<Consumer>], name: &str, config: &Path) -> Result<(), F
         Some(close) => format!("did you mean `{close}`?"),
         None => "add it as a [[consumer]], and reload the gateways first".to_owned(),
     };
-    Err(Failure::input(format!("{} has no consumer `{name}`", config.display()), hint))
+    Err(StartFailure::input(format!("{} has no consumer `{name}`", config.display()), hint))
 }
 
 /// Of a key, or as `list` shows it.
-fn hash(key: &str) -> Result<ApiKeyHash, Failure> {
+fn hash(key: &str) -> Result<ApiKeyHash, StartFailure> {
     let hint = "give the key itself, or sha256: and the 64 hex digits of its hash";
-    ApiKeyHash::parse(key).map_err(|why| Failure::input(why, hint))
+    ApiKeyHash::parse(key).map_err(|why| StartFailure::input(why, hint))
 }
 
-fn random_key() -> Result<String, Failure> {
+fn random_key() -> Result<String, StartFailure> {
     loop {
         let mut bytes = [0; RANDOM_BYTES];
         rand::fill(&mut bytes).map_err(|_| {
-            Failure::machine("the system gives no random numbers", "choose a key yourself with --key KEY")
+            StartFailure::machine(
+                "the system gives no random numbers",
+                "choose a key yourself with --key KEY",
+            )
         })?;
         let key = BASE64_URL_SAFE_NO_PAD.encode(bytes);
         // Typed behind a command, it would be taken for an option.
@@ -117,25 +120,25 @@ fn random_key() -> Result<String, Failure> {
     }
 }
 
-fn open(plan: &Plan, config: &Path) -> Result<KeyRing, Failure> {
+fn open(plan: &Plan, config: &Path) -> Result<KeyRing, StartFailure> {
     let Some(store) = &plan.store else { return Err(embedded(config)) };
     KeyRing::open(&remote(store)?).map_err(failed)
 }
 
-fn remote(store: &plan::Store) -> Result<crate::store::RemoteConfig, Failure> {
+fn remote(store: &plan::StoreSettings) -> Result<crate::store::RemoteConfig, StartFailure> {
     link::remote(store)
-        .map_err(|why| Failure::input(format!("[store] url: {why}"), "`ringway check` shows the line"))
+        .map_err(|why| StartFailure::input(format!("[store] url: {why}"), "`ringway check` shows the line"))
 }
 
-fn embedded(config: &Path) -> Failure {
-    Failure::input(
+fn embedded(config: &Path) -> StartFailure {
+    StartFailure::input(
         format!("{} has no [store], through which running gateways would learn of keys", config.display()),
         "write [store] url = \"redis://127.0.0.1:6379\", or put the key into the consumer's `api_keys` and reload",
     )
 }
 
-fn failed(failure: crate::store::Failure) -> Failure {
-    Failure::machine(
+fn failed(failure: crate::store::Failure) -> StartFailure {
+    StartFailure::machine(
         format!("the store failed: {failure}"),
         "see that the Redis of [store] url runs, and that its user may write there",
     )

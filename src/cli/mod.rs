@@ -10,8 +10,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::control::failure::{Failure, NotStarted};
-use crate::control::source::Source;
+use crate::control::failure::{NotStarted, StartFailure};
+use crate::control::source::ConfigSource;
 use crate::control::{self, RunOptions};
 use crate::demo;
 
@@ -106,7 +106,7 @@ fn carry_out(cli: Cli) -> ExitCode {
     let outcome = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Check(ConfigArgs { config }) => return check::check(&config),
         Command::Run(RunArgs { config: ConfigArgs { config }, shards }) => {
-            control::run(RunOptions { source: Source::File(config), shards: shards.map(usize::from) })
+            control::run(RunOptions { source: ConfigSource::File(config), shards: shards.map(usize::from) })
         }
         Command::Test(TestArgs { config: ConfigArgs { config }, paths }) => {
             match test::test(&config, &paths) {
@@ -133,7 +133,7 @@ fn carry_out(cli: Cli) -> ExitCode {
 }
 
 /// clap's error in two lines: its first is the cause; its tip, if it has one, what to do.
-fn misuse(error: &clap::Error) -> Failure {
+fn misuse(error: &clap::Error) -> StartFailure {
     let text = error.render().to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let cause = lines.next().unwrap_or("the command line is wrong").trim_start_matches("error: ");
@@ -141,11 +141,11 @@ fn misuse(error: &clap::Error) -> Failure {
     let rest = if cause.ends_with(':') { lines.next().unwrap_or_default() } else { "" };
     let cause = format!("{cause} {rest}");
     let tip = lines.find_map(|line| line.strip_prefix("tip: "));
-    Failure::input(cause.trim_end(), tip.unwrap_or("`ringway --help` shows what can be typed"))
+    StartFailure::input(cause.trim_end(), tip.unwrap_or("`ringway --help` shows what can be typed"))
 }
 
 /// One line of cause and one of what to do.
-fn fail(Failure { fault, cause, hint }: &Failure) -> ExitCode {
+fn fail(StartFailure { fault, cause, hint }: &StartFailure) -> ExitCode {
     let _ = io::stderr().write_all(format!("ringway: {cause}\nhint: {hint}\n").as_bytes());
     ExitCode::from(*fault as u8)
 }

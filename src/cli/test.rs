@@ -4,8 +4,8 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use super::check;
-use crate::control::failure::{Failure, NotStarted};
-use crate::control::source::Source;
+use crate::control::failure::{NotStarted, StartFailure};
+use crate::control::source::ConfigSource;
 use crate::script_test::{Failed, Report, TestRunner, files};
 
 /// Lines of a failed test's log that are shown: the last ones.
@@ -16,11 +16,11 @@ const MAX_LINES: usize = 10;
 /// # Errors
 /// A configuration with errors, a path that cannot be read, no test at all.
 pub fn test(config: &Path, paths: &[PathBuf]) -> Result<bool, NotStarted> {
-    let loaded = Source::File(config.to_owned()).load().map_err(NotStarted::Config)?;
+    let loaded = ConfigSource::File(config.to_owned()).load().map_err(NotStarted::Config)?;
     check::report(&loaded.warnings);
     let paths = files::find(paths, &loaded.plan.scripts.dir)?;
     let trial = TestRunner::new(loaded.plan).map_err(|fault| {
-        Failure::input(format!("a script does not compile: {fault}"), "`ringway check` shows the line")
+        StartFailure::input(format!("a script does not compile: {fault}"), "`ringway check` shows the line")
     })?;
     let printer = Printer { color: check::is_coloured(&stdout()) };
     let (mut passed, mut failed) = (0, 0);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::problems::{Fault, Problems, quoted};
 use super::schema;
 use super::section::Section;
-use crate::plan::{LimitBy, Method, RateLimit, Require};
+use crate::plan::{AuthMethod, LimitBy, RateLimit, Require};
 
 /// `auth = ["jwt:NAME", "key"]`; `jwts` are the names of all providers.
-pub(super) fn methods(section: &Section<'_>, jwts: &[&str], problems: &mut Problems) -> Vec<Method> {
+pub(super) fn methods(section: &Section<'_>, jwts: &[&str], problems: &mut Problems) -> Vec<AuthMethod> {
     let mut methods = Vec::new();
     for (text, span) in section.texts("auth") {
         match method(text, jwts) {
@@ -21,20 +21,20 @@ pub(super) fn methods(section: &Section<'_>, jwts: &[&str], problems: &mut Probl
                 problems.fault(span, fault);
                 // With an error the plan is never run; a token stands here, so that nothing that needs one is told
                 // that there is none.
-                methods.push(Method::Jwt(usize::MAX));
+                methods.push(AuthMethod::Jwt(usize::MAX));
             }
         }
     }
     methods
 }
 
-fn method(text: &str, jwts: &[&str]) -> Result<Method, Fault> {
+fn method(text: &str, jwts: &[&str]) -> Result<AuthMethod, Fault> {
     if text == "key" {
-        return Ok(Method::Key);
+        return Ok(AuthMethod::Key);
     }
     let named = text.strip_prefix("jwt:");
     if let Some(index) = named.and_then(|name| jwts.iter().position(|known| *known == name)) {
-        return Ok(Method::Jwt(index));
+        return Ok(AuthMethod::Jwt(index));
     }
     let known: Vec<String> =
         jwts.iter().map(|name| format!("jwt:{name}")).chain(["key".to_owned()]).collect();
@@ -76,7 +76,7 @@ pub(super) fn require(table: &Section<'_>, problems: &mut Problems) -> Require {
 /// is; but `auth = []` on a route switches a default `require` off together with the default `auth`.
 pub(super) fn required(
     route: &Section<'_>,
-    auth: &[Method],
+    auth: &[AuthMethod],
     require: Require,
     problems: &mut Problems,
 ) -> Require {
@@ -111,7 +111,7 @@ pub(super) fn required(
 /// A limit of the route's own that counts by a claim is an error where there are no tokens.
 pub(super) fn check_limits(
     route: &Section<'_>,
-    auth: &[Method],
+    auth: &[AuthMethod],
     limits: &[RateLimit],
     problems: &mut Problems,
 ) {
@@ -130,6 +130,6 @@ pub(super) fn check_limits(
     }
 }
 
-fn has_token(auth: &[Method]) -> bool {
-    auth.iter().any(|method| matches!(method, Method::Jwt(_)))
+fn has_token(auth: &[AuthMethod]) -> bool {
+    auth.iter().any(|method| matches!(method, AuthMethod::Jwt(_)))
 }

@@ -7,14 +7,14 @@ use super::problems::{Fault, Problems, Span, quoted};
 use super::secret::secret_text;
 use super::section::{At, Section};
 use super::{Outside, edits, schema, units};
-use crate::plan::{ApiKeyHash, ApiKeys, Consumer, Place, Rate, Route};
+use crate::plan::{ApiKeyHash, ApiKeySettings, Consumer, CredentialPlace, Rate, RoutePlan};
 
 const LONGEST_NAME: usize = 128;
 /// A suggestion looks at this many names at most, so that many wrong ones in a long file stay cheap.
 const SUGGESTED_FROM: usize = 100;
 
 /// `[api_keys]`: the header, then the query parameter if one is named.
-pub(super) fn api_keys(root: &Section<'_>, problems: &mut Problems) -> ApiKeys {
+pub(super) fn api_keys(root: &Section<'_>, problems: &mut Problems) -> ApiKeySettings {
     let section = root.section("api_keys");
     let header = match section.text("header") {
         Some((name, span)) => {
@@ -23,15 +23,15 @@ pub(super) fn api_keys(root: &Section<'_>, problems: &mut Problems) -> ApiKeys {
             }
             name.to_ascii_lowercase()
         }
-        None => ApiKeys::HEADER.to_owned(),
+        None => ApiKeySettings::HEADER.to_owned(),
     };
     let query = section.text("query").map(|(name, span)| {
         if name.is_empty() {
             problems.error(span, "a query parameter without a name").with_hint("write query = \"api_key\"");
         }
-        Place::Query(name.into())
+        CredentialPlace::Query(name.into())
     });
-    ApiKeys { from: [Place::Header(header.into())].into_iter().chain(query).collect() }
+    ApiKeySettings { from: [CredentialPlace::Header(header.into())].into_iter().chain(query).collect() }
 }
 
 /// All consumers in file order, with what replaces the rates of limits for each.
@@ -167,7 +167,7 @@ fn report_unused_groups(root: &Section<'_>, consumers: &[Arc<Consumer>], problem
 }
 
 /// Warns of every rate that replaces that of no limit.
-pub(super) fn report_unknown_limits(root: &Section<'_>, routes: &[Arc<Route>], problems: &mut Problems) {
+pub(super) fn report_unknown_limits(root: &Section<'_>, routes: &[Arc<RoutePlan>], problems: &mut Problems) {
     let known: HashSet<&str> =
         routes.iter().flat_map(|route| &route.rate_limits).map(|limit| &*limit.name).collect();
     // Those of routes that could not be read.

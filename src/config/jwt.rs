@@ -10,7 +10,7 @@ use super::problems::{Fault, Problems, Span, quoted};
 use super::secret::{secret, secret_text};
 use super::section::Section;
 use super::{Outside, address, edits};
-use crate::plan::{Jwt, JwtKey, Place, check_algorithms, parse_algorithm, weak_secret};
+use crate::plan::{CredentialPlace, Jwt, JwtKey, check_algorithms, parse_algorithm, weak_secret};
 
 const SECTION: &str = "jwt.NAME";
 const KEYS: [&str; 3] = ["secret", "public_key", "jwks"];
@@ -204,9 +204,9 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn places(&mut self) -> Vec<Place> {
+    fn places(&mut self) -> Vec<CredentialPlace> {
         if !self.section.has("from") {
-            return vec![Place::parse(Jwt::FROM).expect("the default is a place")];
+            return vec![CredentialPlace::parse(Jwt::FROM).expect("the default is a place")];
         }
         let texts = self.section.texts("from");
         if texts.is_empty() {
@@ -225,7 +225,7 @@ impl Reader<'_, '_> {
     }
 
     /// Claim to request header.
-    fn headers(&mut self, from: &[Place]) -> Vec<(Arc<str>, Arc<str>)> {
+    fn headers(&mut self, from: &[CredentialPlace]) -> Vec<(Arc<str>, Arc<str>)> {
         let mut seen: HashMap<String, Span> = HashMap::new();
         let mut headers = Vec::new();
         for ((claim, _), (name, span)) in self.section.text_map("headers") {
@@ -245,21 +245,22 @@ impl Reader<'_, '_> {
     }
 }
 
-fn place(text: &str) -> Result<Place, Fault> {
+fn place(text: &str) -> Result<CredentialPlace, Fault> {
     let hint = "write \"header:authorization\", \"cookie:NAME\" or \"query:NAME\"";
-    let place = Place::parse(text)
+    let place = CredentialPlace::parse(text)
         .map_err(|_| Fault::new(format!("{} is no place of a token", quoted(text)), hint))?;
     match &place {
-        Place::Header(name) | Place::Cookie(name) if !edits::is_token(name) => {
+        CredentialPlace::Header(name) | CredentialPlace::Cookie(name) if !edits::is_token(name) => {
             Err(Fault::new(format!("{} has a name that none can have", quoted(text)), hint))
         }
         _ => Ok(place),
     }
 }
 
-fn claim_header(name: &str, lower: &str, from: &[Place]) -> Result<(), Fault> {
+fn claim_header(name: &str, lower: &str, from: &[CredentialPlace]) -> Result<(), Fault> {
     edits::editable(name)?;
-    let holds_token = from.iter().any(|place| matches!(place, Place::Header(header) if **header == *lower));
+    let holds_token =
+        from.iter().any(|place| matches!(place, CredentialPlace::Header(header) if **header == *lower));
     if holds_token || TAKEN_FIELDS.contains(&lower) || lower.starts_with("x-forwarded-") {
         return Err(Fault::new(
             format!("no claim can become the header {}: it has another meaning", quoted(name)),

@@ -61,7 +61,7 @@ pub struct Shadow {
 /// What reading a configuration needs to know of the world outside its text, and of the floors above.
 pub trait Outside {
     /// The routes that no request reaches.
-    fn shadowed(&self, routes: &[Arc<plan::Route>]) -> Vec<Shadow>;
+    fn shadowed(&self, routes: &[Arc<plan::RoutePlan>]) -> Vec<Shadow>;
     /// Whether a directory is there.
     fn is_dir(&self, path: &Path) -> bool;
     /// A variable of the environment.
@@ -69,13 +69,13 @@ pub trait Outside {
     /// A file's bytes.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// What is wrong with a store's URL, in words that show nothing of it.
-    fn check_store(&self, store: &plan::Store) -> Result<(), String>;
+    fn check_store(&self, store: &plan::StoreSettings) -> Result<(), String>;
     /// What is wrong with a provider's key, in words that show nothing of it.
     fn check_jwt(&self, jwt: &plan::Jwt) -> Result<(), String>;
     /// All `*.rhai` files below a directory, by rising name; those in its `tests` are no scripts of routes.
     fn scripts(&self, dir: &Path) -> io::Result<Vec<plan::ScriptFile>>;
     /// What is wrong with the scripts that are used, and with what they import.
-    fn check_scripts(&self, scripts: &plan::Scripts, used: &[Arc<str>]) -> Vec<ScriptProblem>;
+    fn check_scripts(&self, scripts: &plan::ScriptSettings, used: &[Arc<str>]) -> Vec<ScriptProblem>;
 }
 
 /// Reads a file, and everything that a run would load.

@@ -10,7 +10,7 @@ use super::problems::{Fault, Problems, quoted};
 use super::section::{At, Section};
 use super::units::Day;
 use super::{address, auth, cors, rate_limit};
-use crate::plan::{Cors, Deprecated, HeaderEdits, HostHeader, IpRules, Method, RateLimit, Require};
+use crate::plan::{AuthMethod, Cors, Deprecated, HeaderEdits, HostHeader, IpRules, RateLimit, Require};
 
 /// The policies of one table. `None`: not said here; a policy that is switched off says its empty value.
 #[derive(Clone, Default)]
@@ -24,7 +24,7 @@ pub(super) struct Policies {
     vars: Option<Vec<(Arc<str>, Arc<str>)>>,
     ip: Option<IpRules>,
     cors: Option<Option<Cors>>,
-    auth: Option<Vec<Method>>,
+    auth: Option<Vec<AuthMethod>>,
     require: Option<Require>,
     rate_limits: Option<Vec<RateLimit>>,
 }
@@ -106,7 +106,7 @@ impl Policies {
         self.cors.clone().flatten()
     }
 
-    pub fn auth(&self) -> Vec<Method> {
+    pub fn auth(&self) -> Vec<AuthMethod> {
         self.auth.clone().unwrap_or_default()
     }
 

@@ -21,7 +21,7 @@ const PROXY_KEYS: [&str; 4] = ["strip_prefix", "rewrite", "host_header", "reques
 const MATCH_KEYS: [&str; 6] = ["host", "path", "method", "headers", "query", "priority"];
 
 /// A route that could be read far enough to be matched, and the place of its name.
-type Placed = At<Arc<Route>>;
+type Placed = At<Arc<RoutePlan>>;
 
 /// All routes in file order, `[defaults]` applied; those that cannot match are reported.
 pub(super) fn routes<'a>(
@@ -30,7 +30,7 @@ pub(super) fn routes<'a>(
     jwts: &[&str],
     outside: &dyn Outside,
     problems: &mut Problems,
-) -> Vec<Arc<Route>> {
+) -> Vec<Arc<RoutePlan>> {
     let defaults = Policies::read(&root.section("defaults"), jwts, problems);
     let mut names = HashMap::new();
     let mut placed: Vec<Placed> = Vec::new();
@@ -39,7 +39,7 @@ pub(super) fn routes<'a>(
         let route = RouteReader { section: &section, upstreams, jwts, problems }.read(name, &defaults);
         placed.extend(route.map(|route| (Arc::new(route), section.span_of("name"))));
     }
-    let routes: Vec<Arc<Route>> = placed.iter().map(|(route, _)| route.clone()).collect();
+    let routes: Vec<Arc<RoutePlan>> = placed.iter().map(|(route, _)| route.clone()).collect();
     for shadow in outside.shadowed(&routes) {
         report_shadow(shadow, &placed, problems);
     }
@@ -99,7 +99,7 @@ struct RouteReader<'r, 'a> {
 
 impl RouteReader<'_, '_> {
     /// `None` where it is not known what the route matches; all problems are reported either way.
-    fn read(mut self, name: Arc<str>, defaults: &Policies) -> Option<Route> {
+    fn read(mut self, name: Arc<str>, defaults: &Policies) -> Option<RoutePlan> {
         let before = self.problems.len();
         let paths = self.paths();
         let hosts = self.hosts();
@@ -112,7 +112,7 @@ impl RouteReader<'_, '_> {
         let action = self.action(&paths, policies.host_header());
         let require = policies.require(self.section, self.problems);
         let rate_limits = policies.rate_limits(self.section, &name, self.problems);
-        known.then_some(Route {
+        known.then_some(RoutePlan {
             name,
             hosts,
             paths,

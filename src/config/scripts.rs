@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::problems::{Fault, Problems, quoted};
 use super::section::{At, Section};
 use super::{Outside, schema};
-use crate::plan::{OnError, Route, ScriptFile, Scripts};
+use crate::plan::{OnError, RoutePlan, ScriptFile, ScriptSettings};
 
 const MIB: u64 = 1 << 20;
 
@@ -27,13 +27,13 @@ pub struct ScriptProblem {
 }
 
 /// `[scripts]` without its files.
-pub(super) fn scripts(root: &Section<'_>, problems: &mut Problems) -> Scripts {
+pub(super) fn scripts(root: &Section<'_>, problems: &mut Problems) -> ScriptSettings {
     let section = root.section("scripts");
     let on_error = [("fail", OnError::Fail), ("ignore", OnError::Ignore)];
     // The range fits both types.
     let max_operations = section.integer("max_operations", 100..=100_000_000, problems).map(|n| n as u64);
     let max_body = section.size("max_body", 1024..=64 * MIB, problems).map(|n| n as usize);
-    Scripts {
+    ScriptSettings {
         dir: PathBuf::from(section.text("dir").map_or("scripts", |(dir, _)| dir)),
         max_operations: max_operations.unwrap_or(20_000),
         max_time: section.duration("max_time", problems).unwrap_or(Duration::from_millis(50)),
@@ -46,12 +46,12 @@ pub(super) fn scripts(root: &Section<'_>, problems: &mut Problems) -> Scripts {
 
 /// Reads the files, if any route has scripts, and has them checked.
 pub(super) fn load_files(
-    mut scripts: Scripts,
+    mut scripts: ScriptSettings,
     root: &Section<'_>,
-    routes: &[Arc<Route>],
+    routes: &[Arc<RoutePlan>],
     outside: &dyn Outside,
     problems: &mut Problems,
-) -> Scripts {
+) -> ScriptSettings {
     let named = named(root);
     if named.is_empty() {
         return scripts;
@@ -88,7 +88,7 @@ fn named<'a>(root: &Section<'a>) -> Vec<At<&'a str>> {
     root.section("defaults").texts("scripts").into_iter().chain(routes).collect()
 }
 
-fn missing_hint(name: &str, scripts: &Scripts) -> String {
+fn missing_hint(name: &str, scripts: &ScriptSettings) -> String {
     let names = || scripts.files.iter().map(|file| &*file.name);
     let dir = scripts.dir.display();
     match schema::closest(name, names()) {
@@ -98,7 +98,7 @@ fn missing_hint(name: &str, scripts: &Scripts) -> String {
     }
 }
 
-fn report(scripts: &Scripts, found: Vec<ScriptProblem>, problems: &mut Problems) {
+fn report(scripts: &ScriptSettings, found: Vec<ScriptProblem>, problems: &mut Problems) {
     let mut by_script: BTreeMap<String, Vec<(usize, usize, Fault)>> = BTreeMap::new();
     for ScriptProblem { script, line, column, message, hint } in found {
         by_script.entry(script).or_default().push((line, column, Fault { message, hint }));

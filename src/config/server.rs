@@ -10,7 +10,7 @@ use super::Outside;
 use super::address;
 use super::problems::{Problems, Span, quoted};
 use super::section::{At, Section};
-use crate::plan::{AccessFormat, Driver, Level, Limits, Log, LogTarget, Server};
+use crate::plan::{AccessFormat, Driver, LogLevel, LogSettings, LogTarget, Server, ServerLimits};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -75,7 +75,7 @@ fn shards(section: &Section<'_>, problems: &mut Problems) -> Option<usize> {
     }
 }
 
-fn limits(section: &Section<'_>, problems: &mut Problems) -> Limits {
+fn limits(section: &Section<'_>, problems: &mut Problems) -> ServerLimits {
     let seconds = Duration::from_secs;
     // The ranges fit `usize` on every machine this builds for.
     let count = |number: Option<i64>, default: usize| number.map_or(default, |n| n as usize);
@@ -85,7 +85,7 @@ fn limits(section: &Section<'_>, problems: &mut Problems) -> Limits {
         Some(bytes) => bytes,
         None => 64 * MIB,
     };
-    Limits {
+    ServerLimits {
         header_bytes,
         header_count: count(section.integer("header_count", 1..=1000, problems), 96),
         body_bytes,
@@ -115,20 +115,20 @@ pub(super) fn admin(
 }
 
 /// `[log]`. The directory of a log file must be there.
-pub(super) fn log(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> Log {
+pub(super) fn log(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> LogSettings {
     let section = root.section("log");
     let access = [("json", AccessFormat::Json), ("common", AccessFormat::Common), ("off", AccessFormat::Off)];
     let level = [
-        ("error", Level::Error),
-        ("warn", Level::Warn),
-        ("info", Level::Info),
-        ("debug", Level::Debug),
-        ("trace", Level::Trace),
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
     ];
-    Log {
+    LogSettings {
         access: section.choice("access", &access, problems).unwrap_or(AccessFormat::Json),
         target: log_target(&section, outside, problems),
-        level: section.choice("level", &level, problems).unwrap_or(Level::Info),
+        level: section.choice("level", &level, problems).unwrap_or(LogLevel::Info),
     }
 }
 

@@ -6,13 +6,17 @@ use super::Outside;
 use super::problems::{Problems, quoted};
 use super::secret::secret;
 use super::section::Section;
-use crate::plan::Store;
+use crate::plan::StoreSettings;
 
 const SECTION: &str = "store";
 const LONGEST_PREFIX: usize = 64;
 
 /// `None`: no section, so the embedded store; or one with an error, which was reported.
-pub(super) fn store(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> Option<Store> {
+pub(super) fn store(
+    root: &Section<'_>,
+    outside: &dyn Outside,
+    problems: &mut Problems,
+) -> Option<StoreSettings> {
     let section = root.section(SECTION);
     let timeout = section.duration("timeout", problems).unwrap_or(Duration::from_millis(100));
     let key_prefix = key_prefix(&section, problems);
@@ -22,7 +26,7 @@ pub(super) fn store(root: &Section<'_>, outside: &dyn Outside, problems: &mut Pr
         );
     }
     let url = secret(section.text("url")?, outside, problems)?;
-    let store = Store { url, timeout, key_prefix: key_prefix.into() };
+    let store = StoreSettings { url, timeout, key_prefix: key_prefix.into() };
     if let Err(why) = outside.check_store(&store) {
         problems.error(section.span_of("url"), why).with_hint(
             "write \"redis://HOST:PORT\", \"rediss://HOST:PORT\" (TLS), \"redis+unix:///PATH\" or \

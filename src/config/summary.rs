@@ -57,7 +57,7 @@ fn shards(server: &Server) -> String {
     format!("{count}, {pinned}, driver {driver}")
 }
 
-fn log(log: &Log) -> String {
+fn log(log: &LogSettings) -> String {
     let target = match &log.target {
         LogTarget::Stdout => "stdout".to_string(),
         LogTarget::File(path) => path.display().to_string(),
@@ -71,7 +71,7 @@ fn log(log: &Log) -> String {
 }
 
 /// The kind alone: the rest may hold a password.
-fn store(store: Option<&Store>) -> String {
+fn store(store: Option<&StoreSettings>) -> String {
     let Some(store) = store else { return "embedded, of this process alone".to_string() };
     let kind = match store.url.text().and_then(|url| url.split_once("://")).map_or("", |(scheme, _)| scheme) {
         "rediss" => "Redis over TLS",
@@ -93,7 +93,7 @@ fn jwt_item(jwt: &Jwt) -> String {
     format!("{} ({} by {key})", jwt.name, algorithms.join(" "))
 }
 
-fn upstream_line(upstream: &Upstream) -> String {
+fn upstream_line(upstream: &UpstreamPlan) -> String {
     const SHOWN_TARGETS: usize = 4;
     let balance = match &upstream.balance {
         Balance::RoundRobin => "round_robin".to_string(),
@@ -107,7 +107,7 @@ fn upstream_line(upstream: &Upstream) -> String {
         Balance::Hash(HashOn::Cookie(name)) => format!("hash on cookie:{name}"),
         Balance::Hash(HashOn::Query(name)) => format!("hash on query:{name}"),
     };
-    let target = |target: &Target| match target.weight {
+    let target = |target: &TargetPlan| match target.weight {
         1 => target.url.to_string(),
         weight => format!("{} (weight {weight})", target.url),
     };
@@ -118,7 +118,7 @@ fn upstream_line(upstream: &Upstream) -> String {
     format!("{:<16} {balance}: {}", upstream.name, targets.join(", "))
 }
 
-fn route_line(route: &Route, plan: &Plan) -> String {
+fn route_line(route: &RoutePlan, plan: &Plan) -> String {
     let methods =
         if route.methods.is_empty() { String::new() } else { format!("{} ", route.methods.join(",")) };
     let host = match route.hosts.first() {
@@ -151,7 +151,7 @@ fn route_line(route: &Route, plan: &Plan) -> String {
 }
 
 /// Who may come in, and how often.
-fn route_policies(route: &Route, plan: &Plan) -> String {
+fn route_policies(route: &RoutePlan, plan: &Plan) -> String {
     let mut parts = Vec::new();
     if route.ip != IpRules::default() {
         parts.push("ip rules".to_string());
@@ -159,9 +159,9 @@ fn route_policies(route: &Route, plan: &Plan) -> String {
     if route.cors.is_some() {
         parts.push("cors".to_string());
     }
-    let method = |method: &Method| match method {
-        Method::Jwt(index) => format!("jwt:{}", plan.jwts.get(*index).map_or("", |jwt| &*jwt.name)),
-        Method::Key => "key".to_string(),
+    let method = |method: &AuthMethod| match method {
+        AuthMethod::Jwt(index) => format!("jwt:{}", plan.jwts.get(*index).map_or("", |jwt| &*jwt.name)),
+        AuthMethod::Key => "key".to_string(),
     };
     if !route.auth.is_empty() {
         parts.push(format!("auth {}", route.auth.iter().map(method).collect::<Vec<_>>().join(" or ")));

@@ -9,7 +9,7 @@ use toml::de::DeValue;
 use super::problems::{Fault, Problems, Span, quoted};
 use super::section::{At, Section, Value, text_of};
 use super::{address, edits, schema};
-use crate::plan::{Balance, HashOn, Target, Upstream};
+use crate::plan::{Balance, HashOn, TargetPlan, UpstreamPlan};
 
 const SECTION: &str = "upstream.NAME";
 const MAX_KEEPALIVE: i64 = 65_535;
@@ -55,7 +55,10 @@ impl Names<'_> {
 }
 
 /// All upstreams in file order. One with problems keeps its place, so that routes still find it.
-pub(super) fn upstreams<'a>(root: &Section<'a>, problems: &mut Problems) -> (Vec<Arc<Upstream>>, Names<'a>) {
+pub(super) fn upstreams<'a>(
+    root: &Section<'a>,
+    problems: &mut Problems,
+) -> (Vec<Arc<UpstreamPlan>>, Names<'a>) {
     let mut names = Names { index: HashMap::new(), all: Vec::new() };
     let mut upstreams = Vec::new();
     for (name, span, value) in root.section("upstream").entries() {
@@ -74,9 +77,9 @@ pub(super) fn upstreams<'a>(root: &Section<'a>, problems: &mut Problems) -> (Vec
     (upstreams, names)
 }
 
-fn upstream(name: &str, section: &Section<'_>, problems: &mut Problems) -> Upstream {
+fn upstream(name: &str, section: &Section<'_>, problems: &mut Problems) -> UpstreamPlan {
     let seconds = Duration::from_secs;
-    Upstream {
+    UpstreamPlan {
         name: name.into(),
         targets: targets(name, section, problems),
         balance: balance(section, problems),
@@ -88,7 +91,7 @@ fn upstream(name: &str, section: &Section<'_>, problems: &mut Problems) -> Upstr
     }
 }
 
-fn targets(name: &str, section: &Section<'_>, problems: &mut Problems) -> Vec<Target> {
+fn targets(name: &str, section: &Section<'_>, problems: &mut Problems) -> Vec<TargetPlan> {
     let Some(value) = section.get("targets") else {
         if section.is_present() && !section.misspells(SECTION, "targets") {
             problems
@@ -104,7 +107,7 @@ fn targets(name: &str, section: &Section<'_>, problems: &mut Problems) -> Vec<Ta
 }
 
 /// A target: a URL, or `{ url = …, weight = … }`.
-fn target(value: &Value<'_>, problems: &mut Problems) -> Option<Target> {
+fn target(value: &Value<'_>, problems: &mut Problems) -> Option<TargetPlan> {
     let (url, weight): (At<&str>, u32) = match (text_of(value), Section::of(value)) {
         (Some(url), _) => (url, 1),
         (None, Some(section)) => {
@@ -122,7 +125,7 @@ fn target(value: &Value<'_>, problems: &mut Problems) -> Option<Target> {
         (None, None) => return None,
     };
     match address::target(url.0) {
-        Ok((address, authority)) => Some(Target { url: url.0.into(), weight, address, authority }),
+        Ok((address, authority)) => Some(TargetPlan { url: url.0.into(), weight, address, authority }),
         Err(fault) => {
             problems.fault(url.1, fault);
             None

@@ -20,7 +20,7 @@ pub struct Current {
     pub number: u64,
     pub plan: Arc<Plan>,
     /// Built once; each shard has a clone.
-    pub table: route::Table,
+    pub table: route::RouteTable,
     /// The names of the plan's targets.
     pub names: HashSet<Name>,
     /// Those of them that have addresses.

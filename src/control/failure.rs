@@ -13,7 +13,7 @@ pub enum Fault {
 
 /// A refusal that ends the process.
 #[derive(Debug)]
-pub struct Failure {
+pub struct StartFailure {
     pub fault: Fault,
     /// What went wrong and where: one line.
     pub cause: String,
@@ -26,29 +26,29 @@ pub struct Failure {
 pub enum NotStarted {
     /// The configuration is wrong.
     Config(Problems),
-    Refused(Failure),
+    Refused(StartFailure),
 }
 
-impl From<Failure> for NotStarted {
-    fn from(failure: Failure) -> NotStarted {
+impl From<StartFailure> for NotStarted {
+    fn from(failure: StartFailure) -> NotStarted {
         NotStarted::Refused(failure)
     }
 }
 
-impl Failure {
+impl StartFailure {
     /// What the user wrote is wrong.
-    pub fn input(cause: impl Into<String>, hint: impl Into<String>) -> Failure {
-        Failure { fault: Fault::Input, cause: cause.into(), hint: hint.into() }
+    pub fn input(cause: impl Into<String>, hint: impl Into<String>) -> StartFailure {
+        StartFailure { fault: Fault::Input, cause: cause.into(), hint: hint.into() }
     }
 
     /// The machine refused.
-    pub fn machine(cause: impl Into<String>, hint: impl Into<String>) -> Failure {
-        Failure { fault: Fault::Machine, cause: cause.into(), hint: hint.into() }
+    pub fn machine(cause: impl Into<String>, hint: impl Into<String>) -> StartFailure {
+        StartFailure { fault: Fault::Machine, cause: cause.into(), hint: hint.into() }
     }
 
     /// A thread could not be started: the one refusal that every part of the start can meet.
-    pub fn thread(name: &str, error: &std::io::Error) -> Failure {
-        Failure::machine(
+    pub fn thread(name: &str, error: &std::io::Error) -> StartFailure {
+        StartFailure::machine(
             format!("cannot start the thread `{name}`: {error}"),
             "raise the limit of threads (`ulimit -u`, the cgroup's pids.max) or ask for fewer shards",
         )

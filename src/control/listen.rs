@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::control::failure::Failure;
+use crate::control::failure::StartFailure;
 use crate::shard::Listener;
 
 /// Connections that the kernel completes before they are accepted; it caps this by `net.core.somaxconn`.
@@ -41,7 +41,7 @@ pub struct Change {
 
 impl Listeners {
     /// Binds what `wanted` has and this set has not. Nothing of this set changes, whatever the outcome.
-    pub fn plan_change(&self, wanted: &[SocketAddr], shards: usize) -> Result<Change, Failure> {
+    pub fn plan_change(&self, wanted: &[SocketAddr], shards: usize) -> Result<Change, StartFailure> {
         let mut free: Vec<usize> = (0..self.groups.len()).collect();
         let mut change = Vec::with_capacity(wanted.len());
         for &address in wanted {
@@ -87,7 +87,7 @@ impl Listeners {
         self.groups.iter().map(|group| group.actual)
     }
 
-    fn bind(&self, configured: SocketAddr, shards: usize) -> Result<Group, Failure> {
+    fn bind(&self, configured: SocketAddr, shards: usize) -> Result<Group, StartFailure> {
         let refused = |error: io::Error| refusal("change [server] listen", configured, &error);
         if !self.addresses().any(|ours| ours.port() == configured.port()) {
             probe(configured).map_err(refused)?;
@@ -132,7 +132,7 @@ fn new_socket(address: SocketAddr) -> io::Result<Socket> {
 
 /// A listening socket that is nobody else's (the admin's, a sample origin's). `instead`: what the user may do if it
 /// is refused.
-pub fn bind_alone(instead: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+pub fn bind_alone(instead: &str, address: SocketAddr) -> Result<TcpListener, StartFailure> {
     let bind = || {
         let socket = new_socket(address)?;
         socket.bind(&address.into())?;
@@ -143,7 +143,7 @@ pub fn bind_alone(instead: &str, address: SocketAddr) -> Result<TcpListener, Fai
 }
 
 /// What to tell the user whose address was refused.
-fn refusal(instead: &str, address: SocketAddr, error: &io::Error) -> Failure {
+fn refusal(instead: &str, address: SocketAddr, error: &io::Error) -> StartFailure {
     let port = address.port();
     let (what, hint) = match error.kind() {
         io::ErrorKind::AddrInUse => (
@@ -160,7 +160,7 @@ fn refusal(instead: &str, address: SocketAddr, error: &io::Error) -> Failure {
         ),
         _ => (error.to_string(), format!("mend that, or {instead}")),
     };
-    Failure::machine(format!("cannot listen on {address}: {what}"), hint)
+    StartFailure::machine(format!("cannot listen on {address}: {what}"), hint)
 }
 
 #[cfg(test)]

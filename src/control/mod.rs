@@ -92,14 +92,14 @@ pub struct Control {
 /// The log's two handles.
 struct Log {
     writer: writer::Writer,
-    sink: writer::Sink,
+    sink: writer::LogSink,
     level: Option<diagnostics::Handle>,
 }
 
 /// The store link's two handles.
 struct Store {
     link: store::Link,
-    stop: store::Stop,
+    stop: store::LinkStop,
 }
 
 /// Starts the gateway and serves until it has drained.

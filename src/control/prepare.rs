@@ -8,19 +8,19 @@ use serde_json::json;
 
 use crate::config::{Loaded, Problems};
 use crate::control::admin::answer::Answer;
-use crate::control::failure::Failure;
+use crate::control::failure::StartFailure;
 use crate::control::resolve::{self, Name};
 use crate::plan::Plan;
 
 use crate::control::jwks;
 use crate::control::placement;
-use crate::control::source::Source;
+use crate::control::source::ConfigSource;
 use crate::route;
 
 /// What a start or a reload is made from.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    pub source: Source,
+    pub source: ConfigSource,
     /// `--shards`: stronger than the file, also on a reload.
     pub shards: Option<usize>,
 }
@@ -28,7 +28,7 @@ pub struct RunOptions {
 /// A generation that only waits for its listeners and its number.
 pub struct Prepared {
     pub plan: Arc<Plan>,
-    pub table: route::Table,
+    pub table: route::RouteTable,
     /// The names of the plan.
     pub names: HashSet<Name>,
     /// What the names that were not known before have given.
@@ -47,7 +47,7 @@ pub enum Rejected {
     /// It changes what only a restart can change.
     NeedsRestart(Vec<String>),
     /// The machine refused a new listener.
-    Machine(Failure),
+    Machine(StartFailure),
     /// The process is about to exit.
     Draining,
     /// A defect of the gateway's own: reading the configuration has panicked.
@@ -67,7 +67,7 @@ impl RunOptions {
         let found = resolve::look_up(names.difference(known).cloned(), resolve::WAIT_AT_MOST);
         let known = running.map(jwks::Source::all_of).unwrap_or_default();
         let keys = jwks::all(&jwks::Source::all_of(&plan) - &known, jwks::WAIT_AT_MOST);
-        let table = route::Table::build(&plan.routes);
+        let table = route::RouteTable::build(&plan.routes);
         let warnings = warnings.lines().collect();
         Ok(Prepared { plan: Arc::new(plan), table, names, found, keys, warnings })
     }
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn load(text: &str) -> Result<Loaded, Problems> {
-        Source::Text { name: "test.toml", text: text.to_owned().into(), scripts: &[] }.load()
+        ConfigSource::Text { name: "test.toml", text: text.to_owned().into(), scripts: &[] }.load()
     }
 
     fn plan(server: &str) -> Plan {
@@ -192,7 +192,7 @@ mod tests {
     fn shards_from_the_command_line_are_stronger_than_the_file() {
         const TEXT: &str = "[server]\nlisten = \"127.0.0.1:0\"\nshards = 4\n\
                             [[route]]\nname = \"r\"\npath = \"/\"\nrespond = { status = 200 }\n";
-        let source = Source::Text { name: "test.toml", text: TEXT.into(), scripts: &[] };
+        let source = ConfigSource::Text { name: "test.toml", text: TEXT.into(), scripts: &[] };
         let prepare = |shards| RunOptions { source: source.clone(), shards }.prepare(&HashSet::new(), None);
         assert_eq!(prepare(Some(3)).expect("good").plan.server.shards, Some(3));
         assert_eq!(prepare(None).expect("good").plan.server.shards, Some(4));

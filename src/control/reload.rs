@@ -11,12 +11,12 @@ use crossbeam_channel::{Receiver, never};
 use serde_json::json;
 
 use crate::control::admin::answer::Answer;
-use crate::control::failure::Failure;
+use crate::control::failure::StartFailure;
 use crate::control::listen::Listeners;
 use crate::control::prepare::{Prepared, Rejected};
 use crate::control::{Control, Done, Event, start};
 use crate::net::doorbell::Post;
-use crate::plan::Log as LogPlan;
+use crate::plan::LogSettings as LogPlan;
 use crate::shard::Command;
 
 /// How long the shards may take. One that is slower is named, not waited for.
@@ -100,7 +100,7 @@ impl Control {
         };
         match thread::Builder::new().name("reload".into()).spawn(body) {
             Ok(_) => self.reload.stage = Stage::Preparing(askers),
-            Err(error) => reject(askers, &Rejected::Machine(Failure::thread("reload", &error))),
+            Err(error) => reject(askers, &Rejected::Machine(StartFailure::thread("reload", &error))),
         }
     }
 
@@ -200,7 +200,7 @@ impl Control {
 }
 
 fn no_descriptors(error: io::Error) -> Rejected {
-    Rejected::Machine(Failure::machine(
+    Rejected::Machine(StartFailure::machine(
         format!("cannot hand the listeners to the shards: {error}"),
         "raise the limit of open files (`ulimit -Hn`, LimitNOFILE=)",
     ))

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvError, never};
 use crate::control::admin::answer::Answer;
 use crate::control::admin::decide::Ask;
 use crate::control::{Control, status};
-use crate::metrics::Snapshot;
+use crate::metrics::MetricsSnapshot;
 use crate::net::doorbell::Post;
 use crate::shard::Command;
 
@@ -26,15 +26,15 @@ pub struct Scrape {
 
 struct Round {
     askers: Vec<Asker>,
-    snapshots: Receiver<Snapshot>,
-    got: Vec<Snapshot>,
+    snapshots: Receiver<MetricsSnapshot>,
+    got: Vec<MetricsSnapshot>,
     expected: usize,
     until: Instant,
 }
 
 impl Scrape {
-    pub fn snapshots(&self) -> &Receiver<Snapshot> {
-        static NEVER: LazyLock<Receiver<Snapshot>> = LazyLock::new(never);
+    pub fn snapshots(&self) -> &Receiver<MetricsSnapshot> {
+        static NEVER: LazyLock<Receiver<MetricsSnapshot>> = LazyLock::new(never);
         self.round.as_ref().map_or(&NEVER, |round| &round.snapshots)
     }
 
@@ -62,7 +62,7 @@ impl Control {
     }
 
     /// A shard has answered; an error means that no other will.
-    pub(super) fn scraped(&mut self, snapshot: Result<Snapshot, RecvError>) {
+    pub(super) fn scraped(&mut self, snapshot: Result<MetricsSnapshot, RecvError>) {
         let Some(round) = &mut self.scrape.round else { return };
         match snapshot {
             Ok(snapshot) => round.got.push(snapshot),

@@ -7,7 +7,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::control::Event;
-use crate::control::failure::Failure;
+use crate::control::failure::StartFailure;
 
 /// What the process is asked to do by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,8 @@ pub enum Signal {
 }
 
 /// From here on signals no longer end the process by themselves. (SIGPIPE is ignored by Rust's own start-up.)
-pub fn listen(events: Sender<Event>) -> Result<(), Failure> {
-    let refused = |error| Failure::thread("signals", &error);
+pub fn listen(events: Sender<Event>) -> Result<(), StartFailure> {
+    let refused = |error| StartFailure::thread("signals", &error);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map_err(refused)?;
     let relay = move || {
         for signal in signals.forever() {

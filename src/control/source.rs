@@ -9,13 +9,13 @@ use std::sync::Arc;
 use crate::auth::keys::KeySet;
 use crate::config::{self, Loaded, Outside, Problems, ScriptProblem, Shadow};
 use crate::control::{link, scripts};
-use crate::plan::{Jwt, Route, ScriptFile, Scripts, Store};
+use crate::plan::{Jwt, RoutePlan, ScriptFile, ScriptSettings, StoreSettings};
 use crate::route::unreachable::shadowed;
 use crate::script;
 
 /// A configuration's text, or the file it stands in.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum ConfigSource {
     File(PathBuf),
     /// Text that is part of the program; `name` stands for it in messages.
     Text {
@@ -26,12 +26,12 @@ pub enum Source {
     },
 }
 
-impl Source {
+impl ConfigSource {
     /// Reads and checks everything that a run would load.
     pub fn load(&self) -> Result<Loaded, Problems> {
         match self {
-            Source::File(path) => config::load(path, &Machine { scripts: None }),
-            Source::Text { name, text, scripts } => {
+            ConfigSource::File(path) => config::load(path, &Machine { scripts: None }),
+            ConfigSource::Text { name, text, scripts } => {
                 config::parse(text, name, &Machine { scripts: Some(scripts) })
             }
         }
@@ -40,8 +40,8 @@ impl Source {
     /// For people.
     pub fn name(&self) -> String {
         match self {
-            Source::File(path) => path.display().to_string(),
-            Source::Text { name, .. } => (*name).to_owned(),
+            ConfigSource::File(path) => path.display().to_string(),
+            ConfigSource::Text { name, .. } => (*name).to_owned(),
         }
     }
 }
@@ -53,7 +53,7 @@ struct Machine {
 }
 
 impl Outside for Machine {
-    fn shadowed(&self, routes: &[Arc<Route>]) -> Vec<Shadow> {
+    fn shadowed(&self, routes: &[Arc<RoutePlan>]) -> Vec<Shadow> {
         dead_routes(routes)
     }
 
@@ -69,7 +69,7 @@ impl Outside for Machine {
         std::fs::read(path)
     }
 
-    fn check_store(&self, store: &Store) -> Result<(), String> {
+    fn check_store(&self, store: &StoreSettings) -> Result<(), String> {
         let address = link::remote(store)?.address;
         match address.ca_file().map(|path| (path, std::fs::read(path))) {
             Some((path, Err(error))) => Err(format!("cannot read {}: {error}", path.display())),
@@ -91,13 +91,13 @@ impl Outside for Machine {
         }
     }
 
-    fn check_scripts(&self, scripts: &Scripts, used: &[Arc<str>]) -> Vec<ScriptProblem> {
+    fn check_scripts(&self, scripts: &ScriptSettings, used: &[Arc<str>]) -> Vec<ScriptProblem> {
         script::check(scripts, used)
     }
 }
 
 /// How routes match is known to `route` alone; `config` is below it and reports what it is told.
-pub fn dead_routes(routes: &[Arc<Route>]) -> Vec<Shadow> {
+pub fn dead_routes(routes: &[Arc<RoutePlan>]) -> Vec<Shadow> {
     shadowed(routes)
         .into_iter()
         .map(|found| Shadow { dead: found.dead, by: found.by, same: found.same })
@@ -112,8 +112,9 @@ mod tests {
     fn the_starter_and_the_demo_load_without_a_word() {
         for file in ["config/gateway.toml", "config/demo.toml"] {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-            let loaded =
-                Source::File(path).load().unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+            let loaded = ConfigSource::File(path)
+                .load()
+                .unwrap_or_else(|problems| panic!("{}", problems.render(false)));
             assert!(loaded.warnings.is_empty(), "{}", loaded.warnings.render(false));
         }
     }

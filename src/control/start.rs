@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::control::current::Current;
-use crate::control::failure::{Failure, NotStarted};
+use crate::control::failure::{NotStarted, StartFailure};
 use crate::control::jwks::UnknownKeys;
 use crate::control::listen::{self, Listeners};
 use crate::control::prepare::{Prepared, Rejected, RunOptions};
@@ -17,7 +17,7 @@ use crate::control::scrape::Scrape;
 use crate::control::supervisor::{ShardContext, Supervisor};
 use crate::control::{Control, Event, Log, Store, admin, link as store_link, placement, resolve, signals};
 use crate::log::{diagnostics, writer};
-use crate::plan::{Driver, Log as LogPlan, LogTarget, Plan};
+use crate::plan::{Driver, LogSettings as LogPlan, LogTarget, Plan};
 use crate::shard::DriverKind;
 use crate::store;
 
@@ -101,7 +101,7 @@ struct Parts {
 
 impl Parts {
     /// Binds all before it seats a shard: a port that is taken is found before anything is served.
-    fn start(prepared: Prepared, sink: writer::Sink) -> Result<Parts, Failure> {
+    fn start(prepared: Prepared, sink: writer::LogSink) -> Result<Parts, StartFailure> {
         let plan = prepared.plan.clone();
         let (post, events) = crossbeam_channel::unbounded();
         signals::listen(post.clone())?;
@@ -113,7 +113,8 @@ impl Parts {
             plan.admin.map(|address| listen::bind_alone("change [admin] listen", address)).transpose()?;
         let current = Current::first(prepared, listeners);
         let config = store_link::config(plan.store.as_ref())?;
-        let (link, stop) = store::Link::start(config).map_err(|error| Failure::thread("store", &error))?;
+        let (link, stop) =
+            store::Link::start(config).map_err(|error| StartFailure::thread("store", &error))?;
         if let Some(store) = &plan.store {
             store_link::await_first_answer(&link, store);
         }
@@ -135,11 +136,11 @@ fn refusal(rejected: Rejected) -> NotStarted {
     match rejected {
         Rejected::Config(problems) => NotStarted::Config(problems),
         Rejected::Machine(failure) => failure.into(),
-        other => Failure::input(other.reason(), "start it again").into(),
+        other => StartFailure::input(other.reason(), "start it again").into(),
     }
 }
 
-fn start_log(plan: &LogPlan) -> Result<Log, Failure> {
+fn start_log(plan: &LogPlan) -> Result<Log, StartFailure> {
     let (sink, writer) = writer::start(&plan.target).map_err(|error| log_refused(&plan.target, &error))?;
     // Refused only where a subscriber is there already, as in a test that is its own host.
     let level = diagnostics::init(plan.level, sink.clone()).ok();
@@ -147,12 +148,12 @@ fn start_log(plan: &LogPlan) -> Result<Log, Failure> {
 }
 
 /// The log's file cannot be opened.
-pub fn log_refused(target: &LogTarget, error: &std::io::Error) -> Failure {
+pub fn log_refused(target: &LogTarget, error: &std::io::Error) -> StartFailure {
     let name = match target {
         LogTarget::Stdout => "standard output".to_owned(),
         LogTarget::File(path) => path.display().to_string(),
     };
-    Failure::machine(
+    StartFailure::machine(
         format!("cannot open the access log {name}: {error}"),
         "give this user the right to write there, or change [log] target",
     )

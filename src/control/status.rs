@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::control::admin::answer::Answer;
 use crate::control::supervisor::{ShardFacts, Supervisor};
 use crate::control::{Control, process};
-use crate::metrics::{self, ProcessFacts, Snapshot};
-use crate::plan::{Action, Balance, HostPattern, Route, Target, TargetAddress, Upstream};
+use crate::metrics::{self, MetricsSnapshot, ProcessFacts};
+use crate::plan::{Action, Balance, HostPattern, RoutePlan, TargetAddress, TargetPlan, UpstreamPlan};
 use store::{JwtStatus, StoreStatus};
 
 /// Whether requests may be sent here.
@@ -26,7 +26,7 @@ pub fn ready(supervisor: &Supervisor) -> Answer {
 }
 
 /// The Prometheus page.
-pub fn metrics(control: &Control, snapshots: &[Snapshot]) -> Answer {
+pub fn metrics(control: &Control, snapshots: &[MetricsSnapshot]) -> Answer {
     let shared = control.store.link.snapshot();
     let facts = ProcessFacts {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -123,11 +123,11 @@ struct LogStatus {
 }
 
 /// The whole page.
-pub fn status(control: &Control, snapshots: &[Snapshot]) -> Answer {
+pub fn status(control: &Control, snapshots: &[MetricsSnapshot]) -> Answer {
     let plan = &control.current.plan;
     let sink = &control.log.sink;
-    let requests = sum(snapshots.iter().flat_map(Snapshot::route_requests));
-    let dropped = snapshots.iter().map(Snapshot::access_log_dropped).sum::<u64>();
+    let requests = sum(snapshots.iter().flat_map(MetricsSnapshot::route_requests));
+    let dropped = snapshots.iter().map(MetricsSnapshot::access_log_dropped).sum::<u64>();
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         generation: control.current.number,
@@ -153,7 +153,7 @@ fn driver(control: &Control) -> String {
     control.supervisor.driver().map_or_else(String::new, ToString::to_string)
 }
 
-fn shards(control: &Control, snapshots: &[Snapshot]) -> Vec<ShardStatus> {
+fn shards(control: &Control, snapshots: &[MetricsSnapshot]) -> Vec<ShardStatus> {
     let status = |facts: ShardFacts| {
         let snapshot = snapshots.iter().find(|snapshot| snapshot.shard() == facts.id);
         ShardStatus {
@@ -162,7 +162,7 @@ fn shards(control: &Control, snapshots: &[Snapshot]) -> Vec<ShardStatus> {
             driver: facts.driver,
             state: facts.state,
             answered: snapshot.is_some(),
-            connections: snapshot.map(Snapshot::connections),
+            connections: snapshot.map(MetricsSnapshot::connections),
             restarts: facts.restarts,
         }
     };
@@ -171,7 +171,7 @@ fn shards(control: &Control, snapshots: &[Snapshot]) -> Vec<ShardStatus> {
 
 fn route_status<'a>(
     control: &'a Control,
-    route: &'a Route,
+    route: &'a RoutePlan,
     requests: &HashMap<&str, u64>,
 ) -> RouteStatus<'a> {
     let upstreams = &control.current.plan.upstreams;
@@ -196,13 +196,13 @@ fn host(pattern: &HostPattern) -> String {
     }
 }
 
-fn upstreams<'a>(control: &'a Control, snapshots: &'a [Snapshot]) -> Vec<UpstreamStatus<'a>> {
-    let targets = || snapshots.iter().flat_map(Snapshot::targets);
+fn upstreams<'a>(control: &'a Control, snapshots: &'a [MetricsSnapshot]) -> Vec<UpstreamStatus<'a>> {
+    let targets = || snapshots.iter().flat_map(MetricsSnapshot::targets);
     let active = sum(targets().map(|(upstream, target, active, _)| ((upstream, target), active.into())));
     let idle = sum(targets().map(|(upstream, target, _, idle)| ((upstream, target), idle.into())));
     let upstreams = control.current.plan.upstreams.iter();
-    let status = |upstream: &'a Arc<Upstream>| {
-        let target = |target: &'a Target| {
+    let status = |upstream: &'a Arc<UpstreamPlan>| {
+        let target = |target: &'a TargetPlan| {
             let key = (&*upstream.name, &*target.url);
             let addresses = addresses(control, target);
             TargetStatus {
@@ -223,7 +223,7 @@ fn upstreams<'a>(control: &'a Control, snapshots: &'a [Snapshot]) -> Vec<Upstrea
     upstreams.map(status).collect()
 }
 
-fn addresses(control: &Control, target: &Target) -> Vec<String> {
+fn addresses(control: &Control, target: &TargetPlan) -> Vec<String> {
     match &target.address {
         TargetAddress::Ip(address) => vec![address.to_string()],
         TargetAddress::Unix(path) => vec![format!("unix:{}", path.display())],

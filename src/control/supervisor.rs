@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
 use crate::control::Event;
 use crate::control::current::Current;
-use crate::control::failure::Failure;
-use crate::log::writer::Sink;
+use crate::control::failure::StartFailure;
+use crate::log::writer::LogSink;
 use crate::net::doorbell::{self, Post};
 use crate::plan::Driver;
 use crate::shard::{self, Command, DriverKind, ShardSpawn};
@@ -28,7 +28,7 @@ const POLL_EVERY: Duration = Duration::from_millis(5);
 /// What all shards are seated with.
 pub struct ShardContext {
     pub driver: Driver,
-    pub sink: Sink,
+    pub sink: LogSink,
     pub events: Sender<Event>,
     pub link: Link,
     /// Where shards post the providers of tokens whose keys they do not know.
@@ -79,11 +79,13 @@ impl Supervisor {
         context: ShardContext,
         cores: &[Option<CoreId>],
         current: &Current,
-    ) -> Result<Supervisor, Failure> {
+    ) -> Result<Supervisor, StartFailure> {
         let mut supervisor = Supervisor { context, slots: Vec::with_capacity(cores.len()), draining: false };
         for (id, &core) in cores.iter().enumerate() {
             let slot = supervisor.seat(id, cores.len(), core, 0, current);
-            supervisor.slots.push(slot.map_err(|error| Failure::thread(&format!("shard-{id}"), &error))?);
+            supervisor
+                .slots
+                .push(slot.map_err(|error| StartFailure::thread(&format!("shard-{id}"), &error))?);
         }
         for (id, slot) in supervisor.slots.iter_mut().enumerate() {
             slot.await_start(id, supervisor.context.driver)?;
@@ -228,7 +230,7 @@ impl Supervisor {
 }
 
 impl Slot {
-    fn await_start(&mut self, id: usize, driver: Driver) -> Result<(), Failure> {
+    fn await_start(&mut self, id: usize, driver: Driver) -> Result<(), StartFailure> {
         let State::Starting(starting) = &self.state else { return Ok(()) };
         match starting.recv_timeout(START_WITHIN) {
             Ok(Ok(driver)) => {
@@ -236,7 +238,7 @@ impl Slot {
                 self.state = State::Serving;
                 Ok(())
             }
-            Ok(Err(refusal)) => Err(Failure::machine(
+            Ok(Err(refusal)) => Err(StartFailure::machine(
                 format!("shard {id} cannot start: {refusal}"),
                 match driver {
                     Driver::IoUring => {
@@ -247,7 +249,7 @@ impl Slot {
                     }
                 },
             )),
-            Err(_) => Err(Failure::machine(
+            Err(_) => Err(StartFailure::machine(
                 format!("shard {id} does not start"),
                 "the log above may say why; `[server] driver = \"epoll\"` is the plainest set-up",
             )),

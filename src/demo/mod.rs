@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::control::failure::NotStarted;
-use crate::control::source::Source;
+use crate::control::source::ConfigSource;
 use crate::control::{Control, RunOptions, listen};
 
 /// The file that the demo serves when it is started in the repository, so that it can be edited and reloaded.
@@ -50,11 +50,11 @@ pub fn run() -> Result<(), NotStarted> {
     Ok(())
 }
 
-fn source() -> Source {
+fn source() -> ConfigSource {
     if Path::new(FILE).is_file() {
-        Source::File(FILE.into())
+        ConfigSource::File(FILE.into())
     } else {
-        Source::Text { name: "the demo's own configuration", text: TEXT.into(), scripts: scripts::ALL }
+        ConfigSource::Text { name: "the demo's own configuration", text: TEXT.into(), scripts: scripts::ALL }
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_built_in_configuration_is_good_and_its_targets_are_the_origins() {
-        let loaded = Source::Text { name: "demo.toml", text: TEXT.into(), scripts: scripts::ALL }
+        let loaded = ConfigSource::Text { name: "demo.toml", text: TEXT.into(), scripts: scripts::ALL }
             .load()
             .expect("a good configuration");
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);

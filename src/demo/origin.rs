@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::control::failure::Failure;
+use crate::control::failure::StartFailure;
 use crate::demo::websocket;
 
 /// A head: this server is met by the gateway, which bounds what it sends; this bounds anybody else.
@@ -18,7 +18,7 @@ const HEADERS: usize = 128;
 const SLOWEST: Duration = Duration::from_secs(60);
 
 /// Serves `listener` for the process's life and calls itself `name`.
-pub fn start(name: &'static str, listener: TcpListener) -> Result<(), Failure> {
+pub fn start(name: &'static str, listener: TcpListener) -> Result<(), StartFailure> {
     let body = move || {
         for stream in listener.incoming().flatten() {
             let serve = move || _ = serve(name, stream);
@@ -27,7 +27,7 @@ pub fn start(name: &'static str, listener: TcpListener) -> Result<(), Failure> {
         }
     };
     let spawned = thread::Builder::new().name(format!("origin-{name}")).spawn(body);
-    spawned.map_err(|error| Failure::thread("origin", &error))?;
+    spawned.map_err(|error| StartFailure::thread("origin", &error))?;
     Ok(())
 }
 

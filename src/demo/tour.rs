@@ -343,11 +343,11 @@ mod tests {
     use super::*;
     use crate::auth::jwt::Provider;
     use crate::auth::keys::KeySet;
-    use crate::control::source::Source;
+    use crate::control::source::ConfigSource;
 
     #[test]
     fn every_route_of_the_demo_is_shown_and_nothing_that_is_not_there() {
-        let source = Source::Text {
+        let source = ConfigSource::Text {
             name: "demo.toml",
             text: super::super::TEXT.into(),
             scripts: super::super::scripts::ALL,
@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn the_token_is_one_that_the_demo_accepts_for_a_day() {
         const NOW_S: u64 = 1_795_521_600;
-        let source = Source::Text {
+        let source = ConfigSource::Text {
             name: "demo.toml",
             text: super::super::TEXT.into(),
             scripts: super::super::scripts::ALL,

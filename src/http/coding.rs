@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Read};
 
-use super::fields::{Fields, Name};
+use super::fields::{FieldName, Fields};
 
 /// Codings on top of each other: more is an attack, or a mistake.
 const MAX_LAYERS: usize = 2;
@@ -34,7 +34,7 @@ impl fmt::Display for NotDecoded {
 /// # Errors
 /// [`NotDecoded`]; the body itself is left as it is.
 pub fn decode(fields: &Fields, body: &[u8], limit_bytes: usize) -> Result<Option<Vec<u8>>, NotDecoded> {
-    let lines = fields.all(Name::ContentEncoding);
+    let lines = fields.all(FieldName::ContentEncoding);
     let codings: Vec<&[u8]> = lines
         .flat_map(|line| line.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)

@@ -1,6 +1,6 @@
 //! A head's fields: a flat list in the order and spelling they came in, over one arena of bytes.
 
-pub use super::name::Name;
+pub use super::name::FieldName;
 
 /// A run of bytes in a head's arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -11,7 +11,7 @@ pub struct Span {
 
 #[derive(Clone, Copy, Debug)]
 struct Field {
-    id: Name,
+    id: FieldName,
     name: Span,
     value: Span,
 }
@@ -19,7 +19,7 @@ struct Field {
 /// One field as it stands in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldRef<'a> {
-    pub id: Name,
+    pub id: FieldName,
     /// As spelled by whoever sent it.
     pub name: &'a [u8],
     /// Without the whitespace around it.
@@ -27,8 +27,8 @@ pub struct FieldRef<'a> {
 }
 
 impl FieldRef<'_> {
-    fn is(&self, id: Name, name: &[u8]) -> bool {
-        self.id == id && (id != Name::Other || self.name.eq_ignore_ascii_case(name))
+    fn is(&self, id: FieldName, name: &[u8]) -> bool {
+        self.id == id && (id != FieldName::Other || self.name.eq_ignore_ascii_case(name))
     }
 }
 
@@ -71,12 +71,12 @@ impl Fields {
     }
 
     /// The first value of a known name. `Name::Other` has none: see [`Fields::find`].
-    pub fn get(&self, id: Name) -> Option<&[u8]> {
+    pub fn get(&self, id: FieldName) -> Option<&[u8]> {
         self.all(id).next()
     }
 
     /// Every value of a known name, in order.
-    pub fn all(&self, id: Name) -> impl Iterator<Item = &[u8]> {
+    pub fn all(&self, id: FieldName) -> impl Iterator<Item = &[u8]> {
         let list = if self.may_have(id) { self.list.as_slice() } else { &[] };
         list.iter().filter(move |field| field.id == id).map(|field| self.bytes(field.value))
     }
@@ -88,8 +88,8 @@ impl Fields {
 
     /// Every value of any name, in order.
     pub fn find_all(&self, name: &[u8]) -> impl Iterator<Item = &[u8]> {
-        let id = Name::of(name);
-        let list = if id == Name::Other || self.may_have(id) { self.list.as_slice() } else { &[] };
+        let id = FieldName::of(name);
+        let list = if id == FieldName::Other || self.may_have(id) { self.list.as_slice() } else { &[] };
         list.iter()
             .map(|field| self.field(field))
             .filter(move |field| field.is(id, name))
@@ -98,20 +98,20 @@ impl Fields {
 
     /// The value of a cookie (RFC 6265, 4.2), over all `Cookie` lines.
     pub fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
-        let pairs = self.all(Name::Cookie).flat_map(|line| line.split(|byte| *byte == b';'));
+        let pairs = self.all(FieldName::Cookie).flat_map(|line| line.split(|byte| *byte == b';'));
         pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"=")).next()
     }
 
     /// Makes `value` the only value of `name`: in the place (and spelling) of the first, or at the end.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
         debug_assert!(super::hygiene::is_field_value(value), "not a field value");
-        if !self.replace(Name::of(name), name, value) {
+        if !self.replace(FieldName::of(name), name, value) {
             self.add(name, value);
         }
     }
 
     /// Like [`set`](Self::set) for a known name, in its usual spelling where it is new.
-    pub fn put(&mut self, id: Name, value: &[u8]) {
+    pub fn put(&mut self, id: FieldName, value: &[u8]) {
         debug_assert!(super::hygiene::is_field_value(value), "not a field value");
         if self.may_have(id) && self.replace(id, b"", value) {
             return;
@@ -124,7 +124,7 @@ impl Fields {
     }
 
     /// Gives the first field of that name the value and removes the others; false where there is none.
-    fn replace(&mut self, id: Name, name: &[u8], value: &[u8]) -> bool {
+    fn replace(&mut self, id: FieldName, name: &[u8], value: &[u8]) -> bool {
         let Some(first) = self.list.iter().position(|field| self.field(field).is(id, name)) else {
             return false;
         };
@@ -145,15 +145,15 @@ impl Fields {
 
     /// Removes every field of that name.
     pub fn remove(&mut self, name: &[u8]) {
-        let id = Name::of(name);
-        if id != Name::Other {
+        let id = FieldName::of(name);
+        if id != FieldName::Other {
             return self.remove_id(id);
         }
         self.retain(|field| !field.is(id, name));
     }
 
     /// Removes every field of a known name; nothing for `Name::Other`.
-    pub fn remove_id(&mut self, id: Name) {
+    pub fn remove_id(&mut self, id: FieldName) {
         if self.may_have(id) {
             self.list.retain(|field| field.id != id);
             self.seen &= !id.bit();
@@ -184,7 +184,7 @@ impl Fields {
 
     /// Appends a field whose bytes are in the arena already.
     pub(super) fn push(&mut self, name: Span, value: Span) {
-        let id = Name::of(self.bytes(name));
+        let id = FieldName::of(self.bytes(name));
         self.seen |= id.bit();
         self.list.push(Field { id, name, value });
     }
@@ -212,7 +212,7 @@ impl Fields {
         FieldRef { id: field.id, name: self.bytes(field.name), value: self.bytes(field.value) }
     }
 
-    fn may_have(&self, id: Name) -> bool {
+    fn may_have(&self, id: FieldName) -> bool {
         self.seen & id.bit() != 0
     }
 
@@ -241,13 +241,13 @@ mod tests {
     #[test]
     fn a_known_name_is_put_once_in_its_usual_spelling() {
         let mut fields = Fields::default();
-        fields.put(Name::XRequestId, b"1");
+        fields.put(FieldName::XRequestId, b"1");
         fields.add(b"via", b"a");
-        fields.put(Name::Via, b"b");
+        fields.put(FieldName::Via, b"b");
         let mut out = Vec::new();
         fields.write_to(&mut out);
         assert_eq!(out, b"X-Request-Id: 1\r\nvia: b\r\n");
-        assert_eq!(fields.get(Name::XRequestId), Some(&b"1"[..]));
+        assert_eq!(fields.get(FieldName::XRequestId), Some(&b"1"[..]));
     }
 
     fn fields(list: &[(&str, &str)]) -> Fields {
@@ -267,10 +267,10 @@ mod tests {
         let list = fields(&[("hOsT", "a"), ("X-B", "1"), ("Cookie", "c"), ("x-b", "2")]);
         assert_eq!(list.len(), 4);
         assert_eq!(text(&list), "hOsT: a\r\nX-B: 1\r\nCookie: c\r\nx-b: 2\r\n");
-        assert_eq!(list.get(Name::Host), Some(&b"a"[..]));
+        assert_eq!(list.get(FieldName::Host), Some(&b"a"[..]));
         assert_eq!(list.find(b"HOST"), Some(&b"a"[..]));
         assert_eq!(list.find_all(b"X-b").collect::<Vec<_>>(), [b"1", b"2"]);
-        assert_eq!(list.get(Name::Via), None);
+        assert_eq!(list.get(FieldName::Via), None);
         assert_eq!(list.find(b"x-c"), None);
     }
 
@@ -287,25 +287,25 @@ mod tests {
     fn a_removed_known_name_can_come_back() {
         let mut list = fields(&[("Te", "trailers"), ("x", "1"), ("TE", "gzip"), ("X", "2")]);
         list.remove(b"tE");
-        assert_eq!(list.get(Name::Te), None);
+        assert_eq!(list.get(FieldName::Te), None);
         list.remove(b"x");
         assert!(list.is_empty());
         list.add(b"te", b"again");
-        assert_eq!(list.get(Name::Te), Some(&b"again"[..]));
+        assert_eq!(list.get(FieldName::Te), Some(&b"again"[..]));
     }
 
     #[test]
     fn other_is_not_a_name() {
         let mut list = fields(&[("x-a", "1"), ("x-b", "2")]);
-        assert_eq!(list.get(Name::Other), None);
-        list.remove_id(Name::Other);
+        assert_eq!(list.get(FieldName::Other), None);
+        list.remove_id(FieldName::Other);
         assert_eq!(list.len(), 2);
     }
 
     #[test]
     fn retain_keeps_what_it_is_told_to_in_order() {
         let mut list = fields(&[("a", "1"), ("via", "2"), ("b", "3")]);
-        list.retain(|field| field.id != Name::Via && field.value != b"3");
+        list.retain(|field| field.id != FieldName::Via && field.value != b"3");
         assert_eq!(text(&list), "a: 1\r\n");
     }
 
@@ -314,7 +314,7 @@ mod tests {
         let mut list = fields(&[("host", "a"), ("x", "y")]);
         let capacity = (list.arena.capacity(), list.list.capacity());
         list.clear();
-        assert_eq!((list.len(), list.get(Name::Host), list.find(b"x")), (0, None, None));
+        assert_eq!((list.len(), list.get(FieldName::Host), list.find(b"x")), (0, None, None));
         assert_eq!((list.arena.capacity(), list.list.capacity()), capacity);
     }
 }

@@ -1,6 +1,6 @@
 //! How a message's body is delimited and what becomes of the connection after it (RFC 9112, 6 and 9).
 
-use super::fields::{Fields, Name};
+use super::fields::{FieldName, Fields};
 use super::head::{HeadError, Method, RequestHead, ResponseHead, Version};
 
 /// How a body arrives.
@@ -18,7 +18,7 @@ pub enum Body {
 /// How a request's body arrives. Also refuses an `Expect` that is not `100-continue`: it asks for a way of taking the
 /// body that we do not have (a 417 in RFC 9110, 10.1.1, which nobody handles better than a 400).
 pub fn request_body(head: &RequestHead) -> Result<Body, HeadError> {
-    if head.fields.all(Name::Expect).any(|value| !is_continue(value)) {
+    if head.fields.all(FieldName::Expect).any(|value| !is_continue(value)) {
         return Err(HeadError::Bad("an Expect that is not 100-continue"));
     }
     Ok(declared(head.version(), &head.fields)?.unwrap_or(Body::None))
@@ -34,8 +34,8 @@ pub fn response_body(head: &ResponseHead, method: Method) -> Result<Body, HeadEr
 
 /// What `Transfer-Encoding` and `Content-Length` say, if anything.
 fn declared(version: Version, fields: &Fields) -> Result<Option<Body>, HeadError> {
-    let mut codings = fields.all(Name::TransferEncoding);
-    let mut lengths = fields.all(Name::ContentLength);
+    let mut codings = fields.all(FieldName::TransferEncoding);
+    let mut lengths = fields.all(FieldName::ContentLength);
     match (codings.next(), lengths.next()) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(HeadError::Bad("both Transfer-Encoding and Content-Length")),
@@ -81,7 +81,7 @@ pub fn wants_keep_alive(version: Version, fields: &Fields) -> bool {
 /// The elements of `Connection`, `close` and `keep-alive` among them, over all its field lines. A field that they
 /// name goes no further, where [`super::hygiene::may_drop_as_connection_option`] agrees.
 pub fn connection_names(fields: &Fields) -> impl Iterator<Item = &[u8]> {
-    fields.all(Name::Connection).flat_map(elements)
+    fields.all(FieldName::Connection).flat_map(elements)
 }
 
 /// The non-empty elements of a list of tokens (RFC 9110, 5.6.1).
@@ -92,7 +92,7 @@ pub fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The protocols a request asks to change to. `None` where it asks for `h2c`: a tunnel of HTTP/2 requests would pass
 /// every route and policy by (RFC 9113, 3.1 has obsoleted it), and an unheeded `Upgrade` is always allowed.
 pub fn upgrade(head: &RequestHead) -> Option<&[u8]> {
-    let mut values = head.fields.all(Name::Upgrade);
+    let mut values = head.fields.all(FieldName::Upgrade);
     let (value, None) = (values.next()?, values.next()) else { return None };
     let asked = head.version() == Version::Http11
         && connection_names(&head.fields).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
@@ -102,7 +102,7 @@ pub fn upgrade(head: &RequestHead) -> Option<&[u8]> {
 
 /// Whether the client waits for a 100 (Continue) before it sends its body. HTTP/1.0 clients do not.
 pub fn expects_continue(head: &RequestHead) -> bool {
-    head.version() == Version::Http11 && head.fields.get(Name::Expect).is_some_and(is_continue)
+    head.version() == Version::Http11 && head.fields.get(FieldName::Expect).is_some_and(is_continue)
 }
 
 fn is_continue(value: &[u8]) -> bool {

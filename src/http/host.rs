@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::fields::Name;
+use super::fields::FieldName;
 use super::head::{HeadError, RequestHead, Version};
 use super::path::absolute_form;
 
@@ -20,7 +20,7 @@ pub struct Authority<'a> {
 /// port (RFC 9112, 3.2.2 lets it win silently: a second server that prefers `Host` would then serve another site).
 /// `buffers` holds the lower-cased host.
 pub fn request_host<'a>(head: &RequestHead, buffers: &'a mut Vec<u8>) -> Result<Authority<'a>, HeadError> {
-    let mut hosts = head.fields.all(Name::Host);
+    let mut hosts = head.fields.all(FieldName::Host);
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err(HeadError::Bad("more than one Host"));

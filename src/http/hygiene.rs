@@ -1,6 +1,6 @@
 //! Which bytes make a field, and which fields are not passed on.
 
-use super::fields::Name;
+use super::fields::FieldName;
 
 /// Fields that the gateway owns: it alone tells the upstream what they say.
 const OWNED: [&[u8]; 6] = [
@@ -14,15 +14,15 @@ const OWNED: [&[u8]; 6] = [
 const FORWARDED: &[u8] = b"x-forwarded-";
 
 /// A field that speaks of one connection alone. `Trailer` is not among them: trailers are passed on.
-pub fn is_hop_by_hop(id: Name) -> bool {
+pub fn is_hop_by_hop(id: FieldName) -> bool {
     matches!(
         id,
-        Name::Connection
-            | Name::KeepAlive
-            | Name::ProxyConnection
-            | Name::Te
-            | Name::TransferEncoding
-            | Name::Upgrade
+        FieldName::Connection
+            | FieldName::KeepAlive
+            | FieldName::ProxyConnection
+            | FieldName::Te
+            | FieldName::TransferEncoding
+            | FieldName::Upgrade
     )
 }
 
@@ -49,22 +49,22 @@ pub fn reads_as(name: &[u8], owned: &[u8]) -> bool {
 /// how long it is, or who sends it, are for every recipient (RFC 9110, 7.6.1): naming them is an attack.
 pub fn may_drop_as_connection_option(name: &[u8]) -> bool {
     let kept = matches!(
-        Name::of(name),
-        Name::Host
-            | Name::ContentLength
-            | Name::ContentType
-            | Name::ContentEncoding
-            | Name::CacheControl
-            | Name::Authorization
-            | Name::Cookie
-            | Name::SetCookie
-            | Name::Forwarded
-            | Name::XRealIp
-            | Name::XRequestId
-            | Name::XConsumerName
-            | Name::XConsumerGroups
-            | Name::Via
-            | Name::Date
+        FieldName::of(name),
+        FieldName::Host
+            | FieldName::ContentLength
+            | FieldName::ContentType
+            | FieldName::ContentEncoding
+            | FieldName::CacheControl
+            | FieldName::Authorization
+            | FieldName::Cookie
+            | FieldName::SetCookie
+            | FieldName::Forwarded
+            | FieldName::XRealIp
+            | FieldName::XRequestId
+            | FieldName::XConsumerName
+            | FieldName::XConsumerGroups
+            | FieldName::Via
+            | FieldName::Date
     );
     !kept && !is_forwarded(name)
 }
@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn hop_by_hop_fields_are_six_and_trailer_is_not_one() {
-        let hop: Vec<_> = Name::ALL.iter().filter(|&&id| is_hop_by_hop(id)).map(|id| id.as_str()).collect();
+        let hop: Vec<_> =
+            FieldName::ALL.iter().filter(|&&id| is_hop_by_hop(id)).map(|id| id.as_str()).collect();
         assert_eq!(
             hop,
             ["connection", "transfer-encoding", "te", "upgrade", "keep-alive", "proxy-connection"]

@@ -5,21 +5,21 @@ macro_rules! names {
         /// A field name that is known here; every other one is `Other`.
         #[repr(u8)]
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-        pub enum Name {
+        pub enum FieldName {
             #[default]
             Other = 0,
             $($variant),+
         }
 
-        impl Name {
+        impl FieldName {
             /// Every known name; `Other` is none.
-            pub const ALL: &'static [Name] = &[$(Name::$variant),+];
+            pub const ALL: &'static [FieldName] = &[$(FieldName::$variant),+];
 
             /// Lower case; empty for `Other`.
             pub const fn as_str(self) -> &'static str {
                 match self {
-                    Name::Other => "",
-                    $(Name::$variant => $text),+
+                    FieldName::Other => "",
+                    $(FieldName::$variant => $text),+
                 }
             }
         }
@@ -88,15 +88,18 @@ names! {
 
 /// One slot a name, no two names in one: built, and checked, by the compiler. The texts stand beside the names, so
 /// that a look-up touches one place.
-static SLOTS: [(&str, Name); 256] = slots();
+static SLOTS: [(&str, FieldName); 256] = slots();
 
-const fn slots() -> [(&'static str, Name); 256] {
-    let mut slots = [("", Name::Other); 256];
+const fn slots() -> [(&'static str, FieldName); 256] {
+    let mut slots = [("", FieldName::Other); 256];
     let mut i = 0;
-    while i < Name::ALL.len() {
-        let (text, name) = (Name::ALL[i].as_str(), Name::ALL[i]);
+    while i < FieldName::ALL.len() {
+        let (text, name) = (FieldName::ALL[i].as_str(), FieldName::ALL[i]);
         let at = slot(text.as_bytes());
-        assert!(matches!(slots[at].1, Name::Other), "two names share a slot: choose other factors in slot()");
+        assert!(
+            matches!(slots[at].1, FieldName::Other),
+            "two names share a slot: choose other factors in slot()"
+        );
         slots[at] = (text, name);
         i += 1;
     }
@@ -115,20 +118,20 @@ const fn slot(name: &[u8]) -> usize {
     (9 * (len & 0xff) + 21 * first + inner + 9 * last) % 256
 }
 
-impl Name {
+impl FieldName {
     /// The name that `name` is, in whatever case it is written.
-    pub fn of(name: &[u8]) -> Name {
+    pub fn of(name: &[u8]) -> FieldName {
         let (text, known) = SLOTS[slot(name)];
-        if text.as_bytes().eq_ignore_ascii_case(name) { known } else { Name::Other }
+        if text.as_bytes().eq_ignore_ascii_case(name) { known } else { FieldName::Other }
     }
 
     /// The bit of this name in a set of names; `Other` has none.
     pub(super) const fn bit(self) -> u64 {
-        if matches!(self, Name::Other) { 0 } else { 1 << (self as u8) }
+        if matches!(self, FieldName::Other) { 0 } else { 1 << (self as u8) }
     }
 }
 
-const _: () = assert!(Name::ALL.len() < 64, "a set of names is a u64");
+const _: () = assert!(FieldName::ALL.len() < 64, "a set of names is a u64");
 
 #[cfg(test)]
 mod tests {
@@ -136,29 +139,29 @@ mod tests {
 
     #[test]
     fn every_known_name_is_recognised_in_any_case() {
-        for &name in Name::ALL {
+        for &name in FieldName::ALL {
             let text = name.as_str();
-            assert_eq!(Name::of(text.as_bytes()), name);
-            assert_eq!(Name::of(text.to_ascii_uppercase().as_bytes()), name);
+            assert_eq!(FieldName::of(text.as_bytes()), name);
+            assert_eq!(FieldName::of(text.to_ascii_uppercase().as_bytes()), name);
             let mixed: String = text
                 .char_indices()
                 .map(|(i, c)| if i % 2 == 0 { c.to_ascii_uppercase() } else { c })
                 .collect();
-            assert_eq!(Name::of(mixed.as_bytes()), name);
+            assert_eq!(FieldName::of(mixed.as_bytes()), name);
         }
     }
 
     #[test]
     fn a_name_that_differs_in_one_byte_is_another_one() {
-        for &name in Name::ALL {
+        for &name in FieldName::ALL {
             for at in 0..name.as_str().len() {
                 let mut other = name.as_str().as_bytes().to_vec();
                 other[at] = if other[at] == b'-' { b'_' } else { b'~' };
-                assert_eq!(Name::of(&other), Name::Other, "{}", String::from_utf8_lossy(&other));
+                assert_eq!(FieldName::of(&other), FieldName::Other, "{}", String::from_utf8_lossy(&other));
             }
-            assert_eq!(Name::of(format!("{}s", name.as_str()).as_bytes()), Name::Other);
+            assert_eq!(FieldName::of(format!("{}s", name.as_str()).as_bytes()), FieldName::Other);
         }
-        assert_eq!(Name::of(b""), Name::Other);
-        assert_eq!(Name::of(&[0xff; 300]), Name::Other);
+        assert_eq!(FieldName::of(b""), FieldName::Other);
+        assert_eq!(FieldName::of(&[0xff; 300]), FieldName::Other);
     }
 }

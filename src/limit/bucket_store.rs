@@ -9,14 +9,14 @@
 
 use super::bucket::{Level, Terms, Verdict};
 use super::key::{Key, Table, table};
-use super::messages::{Ask, Grant, Holder, LEASE_LIFE_MS};
+use super::messages::{LEASE_LIFE_MS, LeaseGrant, LeaseRequest, Leaseholder};
 use super::rule::{Algorithm, Rule};
 
 /// All leases together hold at most this part of the bucket beyond what requests were waiting for when they asked. So
 /// at most this part is out of reach of the others.
 pub const AHEAD_SHARE: u64 = 4;
 
-/// Accounts that one [`Bank::tick`] looks at.
+/// Accounts that one [`BucketStore::tick`] looks at.
 const MAX_FORGOTTEN_PER_TICK: usize = 256;
 
 /// The accounts of one limit.
@@ -26,7 +26,7 @@ const MAX_FORGOTTEN_PER_TICK: usize = 256;
 /// until there is room. Strangers then share one bucket, and a single key may get, beside its own bucket before and
 /// after, its part of that one.
 #[derive(Debug)]
-pub struct Bank {
+pub struct BucketStore {
     terms: Terms,
     keys_max: usize,
     accounts: Table<Account>,
@@ -42,19 +42,19 @@ struct Account {
 /// What a holder has. Its own `seq` guards it from asks that were overtaken.
 #[derive(Clone, Copy, Debug)]
 struct Lease {
-    holder: Holder,
+    holder: Leaseholder,
     seq: u64,
     tokens: u64,
     ends_ms: u64,
 }
 
-impl Bank {
-    pub fn new(rule: &Rule, keys_max: usize) -> Bank {
-        Bank::with_terms(Terms::of(rule), keys_max)
+impl BucketStore {
+    pub fn new(rule: &Rule, keys_max: usize) -> BucketStore {
+        BucketStore::with_terms(Terms::of(rule), keys_max)
     }
 
-    pub(super) fn with_terms(terms: Terms, keys_max: usize) -> Bank {
-        Bank { terms, keys_max, accounts: table() }
+    pub(super) fn with_terms(terms: Terms, keys_max: usize) -> BucketStore {
+        BucketStore { terms, keys_max, accounts: table() }
     }
 
     /// Accounts kept.
@@ -69,9 +69,9 @@ impl Bank {
     /// Books what a holder says, and lends it what there is.
     ///
     /// `now_ms` here and below is Unix time, from a clock that should not go back.
-    pub fn lease(&mut self, ask: &Ask, now_ms: u64) -> Grant {
+    pub fn lease(&mut self, ask: &LeaseRequest, now_ms: u64) -> LeaseGrant {
         if !self.has_room_for(&ask.key, now_ms) {
-            return Grant::full(ask);
+            return LeaseGrant::full(ask);
         }
         let terms = self.terms;
         let account = self.accounts.get_or_insert_mut(ask.key, || Account::new(&terms, now_ms));
@@ -99,7 +99,7 @@ impl Bank {
 
     /// The level and what is lent to whom, as it stands.
     #[cfg(test)]
-    pub(super) fn audit(&self, key: &Key, now_ms: u64) -> Option<(u64, Vec<(Holder, u64)>)> {
+    pub(super) fn audit(&self, key: &Key, now_ms: u64) -> Option<(u64, Vec<(Leaseholder, u64)>)> {
         let account = self.accounts.peek(key)?;
         let live = account.leases.iter().filter(|lease| lease.ends_ms > now_ms);
         Some((account.level.tokens, live.map(|lease| (lease.holder, lease.tokens)).collect()))
@@ -141,7 +141,7 @@ impl Account {
         self.leases.retain(|lease| lease.ends_ms > now_ms);
     }
 
-    fn lease(&mut self, terms: &Terms, ask: &Ask, now_ms: u64) -> Grant {
+    fn lease(&mut self, terms: &Terms, ask: &LeaseRequest, now_ms: u64) -> LeaseGrant {
         let index = self.leases.iter().position(|lease| lease.holder == ask.holder);
         let booked = index.map_or(0, |index| self.leases[index].tokens);
         if let Some(seq) = index.map(|index| self.leases[index].seq)
@@ -177,9 +177,9 @@ impl Account {
         }
     }
 
-    fn grant(&self, terms: &Terms, ask: &Ask, tokens: u64, now_ms: u64) -> Grant {
+    fn grant(&self, terms: &Terms, ask: &LeaseRequest, tokens: u64, now_ms: u64) -> LeaseGrant {
         let others = self.leases.iter().filter(|lease| lease.holder != ask.holder);
-        Grant {
+        LeaseGrant {
             key: ask.key,
             seq: ask.seq,
             tokens,
@@ -193,10 +193,10 @@ impl Account {
     }
 }
 
-impl Grant {
+impl LeaseGrant {
     /// Nothing, for want of an account.
-    fn full(ask: &Ask) -> Grant {
-        Grant {
+    fn full(ask: &LeaseRequest) -> LeaseGrant {
+        LeaseGrant {
             key: ask.key,
             seq: ask.seq,
             tokens: 0,

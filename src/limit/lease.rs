@@ -2,7 +2,7 @@
 
 use super::bucket::{Terms, Verdict};
 use super::demand::{BEAT_MS, Demand};
-use super::messages::Grant;
+use super::messages::LeaseGrant;
 use super::rule::Algorithm;
 
 /// A shard takes at most this part of the bucket ahead of its requests. A bucket of fewer tokens is lent one by one.
@@ -133,7 +133,7 @@ impl Lease {
 
     /// The bank's answer. Returns what must be asked for right away: those who wait, and found too little though there
     /// is more.
-    pub(super) fn granted(&mut self, habits: &Habits, grant: &Grant, now_ms: u64) -> Option<Wish> {
+    pub(super) fn granted(&mut self, habits: &Habits, grant: &LeaseGrant, now_ms: u64) -> Option<Wish> {
         let ask = self.under_way.take()?;
         self.booked = grant.tokens > 0;
         self.tokens = grant.tokens.saturating_sub(ask.spent);
@@ -257,7 +257,7 @@ fn usable_ms(expires_in_ms: u64) -> u64 {
 }
 
 /// How long there is no use in asking after this answer.
-fn quiet_ms(habits: &Habits, grant: &Grant) -> u64 {
+fn quiet_ms(habits: &Habits, grant: &LeaseGrant) -> u64 {
     match grant.retry_after_ms {
         0 => 0,
         wait_ms if grant.lent > 0 => wait_ms.min(RECHECK_MS).max(habits.pause_ms),

@@ -1,16 +1,16 @@
 //! One shard's share of a rule, counted by itself: mode `local`, and what goes on when the store is lost.
 
 use super::bucket::Terms;
-use super::bucket_store::Bank;
+use super::bucket_store::BucketStore;
 use super::rule::Rule;
 
-/// The bank of one of `shards` shards, `index` counted from 0, of which only [`Bank::take`] is to be used.
+/// The bank of one of `shards` shards, `index` counted from 0, of which only [`BucketStore::take`] is to be used.
 ///
 /// Over all shards it admits no more than the rule. A shard sees its own share alone: a client whose connections all
 /// end at one shard gets that shard's share only. Where the burst is less than the number of shards, the last shards
 /// refuse everything.
-pub fn local(rule: &Rule, shards: u64, index: u64, keys_max: usize) -> Bank {
-    Bank::with_terms(Terms::share(rule, shards, index), keys_max)
+pub fn local(rule: &Rule, shards: u64, index: u64, keys_max: usize) -> BucketStore {
+    BucketStore::with_terms(Terms::share(rule, shards, index), keys_max)
 }
 
 #[cfg(test)]
@@ -20,7 +20,7 @@ mod tests {
 
     /// What all shards admit of an endless demand in that time.
     fn admitted(rule: &Rule, shards: u64, ms: u64) -> u64 {
-        let mut banks: Vec<Bank> = (0..shards).map(|index| local(rule, shards, index, 10)).collect();
+        let mut banks: Vec<BucketStore> = (0..shards).map(|index| local(rule, shards, index, 10)).collect();
         let mut count = 0;
         for now_ms in (0..=ms).step_by(50) {
             for bank in &mut banks {

@@ -5,7 +5,7 @@
 
 use super::bucket::Verdict;
 use super::bucket_store::AHEAD_SHARE;
-use super::messages::{Ask, Grant, Holder, LEASE_LIFE_MS};
+use super::messages::{LEASE_LIFE_MS, LeaseGrant, LeaseRequest, Leaseholder};
 use super::rule::{Algorithm, Rule};
 
 /// [`Bank::lease`](super::Bank::lease); takes [`lease_args`].
@@ -21,9 +21,9 @@ pub fn strict_args(rule: &Rule) -> [u64; 4] {
 }
 
 /// `ARGV` of [`LEASE`].
-pub fn lease_args(rule: &Rule, ask: &Ask) -> [u64; 12] {
+pub fn lease_args(rule: &Rule, ask: &LeaseRequest) -> [u64; 12] {
     let [tokens, period_ms, burst, window] = strict_args(rule);
-    let Ask { holder: Holder(holder), seq, held, returned, need, ahead, .. } = *ask;
+    let LeaseRequest { holder: Leaseholder(holder), seq, held, returned, need, ahead, .. } = *ask;
     let (share, life_ms) = (AHEAD_SHARE, LEASE_LIFE_MS);
     [tokens, period_ms, burst, window, share, life_ms, holder, seq, held, returned, need, ahead]
 }
@@ -34,8 +34,8 @@ pub fn verdict([allowed, remaining, reset_ms, retry_after_ms]: [u64; 4]) -> Verd
 }
 
 /// What [`LEASE`] answered to this ask. Redis's tables have no cap of ours, so none is ever `full`.
-pub fn grant(ask: &Ask, reply: [u64; 6]) -> Grant {
+pub fn grant(ask: &LeaseRequest, reply: [u64; 6]) -> LeaseGrant {
     let [tokens, level, lent, expires_in_ms, retry_after_ms, reset_ms] = reply;
     let (key, seq) = (ask.key, ask.seq);
-    Grant { key, seq, tokens, level, lent, expires_in_ms, retry_after_ms, reset_ms, full: false }
+    LeaseGrant { key, seq, tokens, level, lent, expires_in_ms, retry_after_ms, reset_ms, full: false }
 }

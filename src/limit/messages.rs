@@ -1,6 +1,6 @@
 //! What a shard and the bank of one limit say to each other about leases.
 //!
-//! A shard sends an [`Ask`] and gets a [`Grant`]; a give-back is an ask that wants nothing, and its grant may be thrown
+//! A shard sends an [`LeaseRequest`] and gets a [`LeaseGrant`]; a give-back is an ask that wants nothing, and its grant may be thrown
 //! away. Both count in absolute numbers, never in differences, and asks are numbered. So a message that is lost,
 //! comes twice, or comes late costs tokens at worst; it never makes one. The limit itself is named by the envelope that
 //! carries these.
@@ -16,13 +16,13 @@ pub const LEASE_LIFE_MS: u64 = 4_000;
 /// Drawn at random whenever one is made: a number is never used for a limit again, not by the same shard after a
 /// restart either, since its asks would be numbered from 1 again and taken for late ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Holder(pub u64);
+pub struct Leaseholder(pub u64);
 
 /// A shard tells the bank what it still holds of a key and how much more it wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct LeaseRequest {
     pub key: Key,
-    pub holder: Holder,
+    pub holder: Leaseholder,
     /// Counts up over all keys of the holder; at least 1.
     pub seq: u64,
     /// Unspent tokens that the holder keeps. What the bank has booked for it beyond these is spent or lost.
@@ -37,7 +37,7 @@ pub struct Ask {
 
 /// The bank's answer to the ask of the same `seq`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grant {
+pub struct LeaseGrant {
     pub key: Key,
     pub seq: u64,
     /// All that the holder holds now, as the bank has booked it: at most the ask's `held + need + ahead`. The holder

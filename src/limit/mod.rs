@@ -3,12 +3,12 @@
 //! A [`Rule`] gives each [`Key`] a bucket (or a window) of tokens; a request takes one. Where the bucket is kept is the
 //! limit's mode:
 //!
-//! - `shared`: in the limit's [`Bank`], one for all shards and nodes. Shards spend from [`Leases`] on it, which
-//!   they trade in [`Ask`]s and [`Grant`]s.
-//! - `strict`: in the bank too, which is asked for each request ([`Bank::take`]).
+//! - `shared`: in the limit's [`BucketStore`], one for all shards and nodes. Shards spend from [`Leases`] on it, which
+//!   they trade in [`LeaseRequest`]s and [`LeaseGrant`]s.
+//! - `strict`: in the bank too, which is asked for each request ([`BucketStore::take`]).
 //! - `local`: in each shard, a share of it ([`local`]).
 //!
-//! The bank is a [`Bank`] in the embedded store, and the scripts of [`lua`] in Redis; both do the same, token by token.
+//! The bank is a [`BucketStore`] in the embedded store, and the scripts of [`lua`] in Redis; both do the same, token by token.
 //!
 //! The bounds of `shared`, which the simulation holds the code to:
 //! - In no span of time, by the bank's clock, are more requests admitted than the burst and what came in that span; in
@@ -34,12 +34,12 @@ mod rule;
 mod shard;
 
 pub use bucket::Verdict;
-pub use bucket_store::{AHEAD_SHARE, Bank};
+pub use bucket_store::{AHEAD_SHARE, BucketStore};
 pub use headers::{Dialect, Standing};
 pub use key::{Key, MAX_KEY_BYTES};
 pub use lease::LEASE_SHARE;
 pub use local::local;
-pub use messages::{Ask, Grant, Holder, LEASE_LIFE_MS};
+pub use messages::{LEASE_LIFE_MS, LeaseGrant, LeaseRequest, Leaseholder};
 pub use rule::{Algorithm, MAX_TOKENS, Period, Rule};
 pub use shard::{Decision, IDLE_MS, Leases};
 

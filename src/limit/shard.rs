@@ -14,7 +14,7 @@
 use super::bucket::{Terms, Verdict};
 use super::key::{Key, Table, table};
 use super::lease::{Habits, Lease, Step, Wish};
-use super::messages::{Ask, Grant, Holder};
+use super::messages::{LeaseGrant, LeaseRequest, Leaseholder};
 use super::rule::Rule;
 
 /// A key unused for so long gives back what it holds, and leaves unless the bank is known to be empty. Until then the
@@ -43,19 +43,19 @@ pub enum Decision {
 #[derive(Debug)]
 pub struct Leases {
     habits: Habits,
-    holder: Holder,
+    holder: Leaseholder,
     seq: u64,
     keys_max: usize,
     leases: Table<Lease>,
     /// Until then the bank has no room for new keys.
     crowded_until_ms: u64,
     /// Asks to be sent. Empty it after each call: it holds one per call, and some from a tick.
-    pub outbox: Vec<Ask>,
+    pub outbox: Vec<LeaseRequest>,
 }
 
 impl Leases {
     /// `holder` has not been used for this limit before.
-    pub fn new(rule: &Rule, holder: Holder, keys_max: usize) -> Leases {
+    pub fn new(rule: &Rule, holder: Leaseholder, keys_max: usize) -> Leases {
         Leases {
             habits: Habits::new(Terms::of(rule)),
             holder,
@@ -93,7 +93,7 @@ impl Leases {
     }
 
     /// The answer to an ask; one that is not awaited any more is let pass.
-    pub fn granted(&mut self, grant: &Grant, now_ms: u64) {
+    pub fn granted(&mut self, grant: &LeaseGrant, now_ms: u64) {
         let Some(lease) = self.leases.peek_mut(&grant.key) else { return };
         let Some(sent_ms) = lease.sent_at(grant.seq) else { return };
         self.habits.answered_in(now_ms.saturating_sub(sent_ms));
@@ -192,7 +192,15 @@ impl Leases {
     fn push(&mut self, key: &Key, wish: Wish) -> u64 {
         self.seq += 1;
         let Wish { held, returned, need, ahead } = wish;
-        self.outbox.push(Ask { key: *key, holder: self.holder, seq: self.seq, held, returned, need, ahead });
+        self.outbox.push(LeaseRequest {
+            key: *key,
+            holder: self.holder,
+            seq: self.seq,
+            held,
+            returned,
+            need,
+            ahead,
+        });
         self.seq
     }
 }

@@ -11,7 +11,7 @@ use crate::base::error::Reason;
 
 /// A finished request, as the access log tells it.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub struct AccessEntry<'a> {
     pub request_id: &'a [u8],
     /// The client behind trusted proxies. An IPv4 address mapped into IPv6 is written as IPv4.
     pub client_ip: IpAddr,
@@ -45,7 +45,7 @@ pub struct Entry<'a> {
 
 /// Appends one JSON object and a line feed. `time` is RFC 3339; what is absent is `null`, times are milliseconds with
 /// three decimals. Bytes that are not UTF-8 become the four characters `\xHH`, as nginx writes them.
-pub fn write_json(entry: &Entry, time: &[u8], out: &mut Vec<u8>) {
+pub fn write_json(entry: &AccessEntry, time: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"time\":\"");
     out.extend_from_slice(time);
     out.extend_from_slice(b"\",\"request_id\":");
@@ -88,7 +88,7 @@ pub fn write_json(entry: &Entry, time: &[u8], out: &mut Vec<u8>) {
 
 /// Appends a line of the Common Log Format: `client - consumer [time] "METHOD path HTTP/1.x" status bytes`, with
 /// `time` as `base::time::common_log` writes it. What is not printable ASCII, and `"` and `\`, become `\xHH`.
-pub fn write_common(entry: &Entry, time: &[u8], out: &mut Vec<u8>) {
+pub fn write_common(entry: &AccessEntry, time: &[u8], out: &mut Vec<u8>) {
     push_ip(entry.client_ip, out);
     out.extend_from_slice(b" - ");
     match entry.consumer {
@@ -250,8 +250,8 @@ pub(super) mod tests {
         "generation",
     ];
 
-    pub(in crate::log) fn sample() -> Entry<'static> {
-        Entry {
+    pub(in crate::log) fn sample() -> AccessEntry<'static> {
+        AccessEntry {
             request_id: b"0192f0c1",
             client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
             method: b"GET",
@@ -275,13 +275,13 @@ pub(super) mod tests {
         }
     }
 
-    fn json(entry: &Entry) -> String {
+    fn json(entry: &AccessEntry) -> String {
         let mut out = Vec::new();
         write_json(entry, TIME, &mut out);
         String::from_utf8(out).expect("a line is UTF-8")
     }
 
-    fn common(entry: &Entry) -> String {
+    fn common(entry: &AccessEntry) -> String {
         let mut out = Vec::new();
         write_common(entry, b"24/Nov/2026:10:00:00 +0000", &mut out);
         String::from_utf8(out).expect("a line is ASCII")
@@ -304,7 +304,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_request_that_could_not_be_read_has_null_for_what_it_lacks() {
-        let entry = Entry {
+        let entry = AccessEntry {
             method: b"",
             host: b"",
             path: b"",
@@ -326,7 +326,7 @@ pub(super) mod tests {
 
     #[test]
     fn an_attacker_cannot_forge_a_line_or_reach_the_terminal() {
-        let entry = Entry { path: b"/\r\n\"\\\x1b[2J\x7f\xff\xc2\x9b\xe2\x80\xa8\xc3\xa9", ..sample() };
+        let entry = AccessEntry { path: b"/\r\n\"\\\x1b[2J\x7f\xff\xc2\x9b\xe2\x80\xa8\xc3\xa9", ..sample() };
         assert!(
             json(&entry).contains(concat!(
                 r#""path":"/\u000d\u000a\"\\\u001b[2J\u007f\\xff\u009b\u2028"#,
@@ -341,7 +341,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_common_line_has_seven_columns() {
-        let entry = Entry { consumer: Some("alice b"), version_minor: 0, bytes_out: 0, ..sample() };
+        let entry = AccessEntry { consumer: Some("alice b"), version_minor: 0, bytes_out: 0, ..sample() };
         assert_eq!(
             common(&entry),
             "192.0.2.7 - alice\\x20b [24/Nov/2026:10:00:00 +0000] \"GET /users/42 HTTP/1.0\" 200 0\n"
@@ -371,7 +371,7 @@ pub(super) mod tests {
             status in any::<u16>(),
             ip in any::<u128>(),
         ) {
-            let entry = Entry {
+            let entry = AccessEntry {
                 request_id: &bytes, method: &bytes, host: &bytes, path: &bytes,
                 route: Some(&name), upstream: Some(&name), target: Some(&name), consumer: Some(&name), cache: Some(&name),
                 status, client_ip: IpAddr::V6(ip.into()), duration: Duration::from_micros(us),
@@ -400,7 +400,7 @@ pub(super) mod tests {
             bytes in prop::collection::vec(any::<u8>(), 1..200),
             name in "\\PC+",
         ) {
-            let line = common(&Entry { method: &bytes, path: &bytes, consumer: Some(&name), ..sample() });
+            let line = common(&AccessEntry { method: &bytes, path: &bytes, consumer: Some(&name), ..sample() });
             prop_assert!(line.trim_end_matches('\n').bytes().all(|b| matches!(b, b' '..=b'~')));
             prop_assert_eq!(line.split(' ').count(), 10);
             prop_assert_eq!(line.matches('"').count(), 2);

@@ -1,7 +1,7 @@
 //! The shard's side of the access log: lines gathered into batches, handed over without ever waiting.
 
-use super::access::{Entry, write_common, write_json};
-use super::writer::Sink;
+use super::access::{AccessEntry, write_common, write_json};
+use super::writer::LogSink;
 use crate::base::time;
 use crate::plan::AccessFormat;
 
@@ -11,7 +11,7 @@ pub const BATCH_BYTES: usize = 32 * 1024;
 /// One shard's access log. In steady state it allocates nothing: buffers go to the writer and come back.
 pub struct AccessLog {
     format: AccessFormat,
-    sink: Sink,
+    sink: LogSink,
     batch: Vec<u8>,
     /// In `batch`.
     lines: u64,
@@ -20,7 +20,7 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    pub fn new(format: AccessFormat, sink: Sink) -> AccessLog {
+    pub fn new(format: AccessFormat, sink: LogSink) -> AccessLog {
         AccessLog { format, sink, batch: Vec::new(), lines: 0, dropped: 0, clock: Clock::new() }
     }
 
@@ -35,7 +35,7 @@ impl AccessLog {
     }
 
     /// Adds the line of a request that ended `now_unix_ms` after 1970.
-    pub fn record(&mut self, now_unix_ms: u64, entry: &Entry) {
+    pub fn record(&mut self, now_unix_ms: u64, entry: &AccessEntry) {
         if self.format == AccessFormat::Off {
             return;
         }

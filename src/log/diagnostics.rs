@@ -14,22 +14,22 @@ use tracing_subscriber::{Registry, registry, reload};
 
 pub use super::quiet::Quiet;
 use super::unix_ms;
-use super::writer::Sink;
+use super::writer::LogSink;
 use crate::base::time;
-use crate::plan::Level;
+use crate::plan::LogLevel;
 
 /// Bytes of a line; what is beyond is cut and `…` put in its place.
 const MAX_LINE_BYTES: usize = 8 * 1024;
 
 /// Makes `sink` the destination of the whole process's `tracing` events. Fails when one was set before.
-pub fn init(level: Level, sink: Sink) -> Result<Handle, SetGlobalDefaultError> {
+pub fn init(level: LogLevel, sink: LogSink) -> Result<Handle, SetGlobalDefaultError> {
     let (subscriber, handle) = subscriber(level, sink);
     tracing::subscriber::set_global_default(subscriber)?;
     Ok(handle)
 }
 
 /// What `init` installs, for a caller who wants it for one thread only.
-pub fn subscriber(level: Level, sink: Sink) -> (impl Subscriber + Send + Sync, Handle) {
+pub fn subscriber(level: LogLevel, sink: LogSink) -> (impl Subscriber + Send + Sync, Handle) {
     let (filter, handle) = reload::Layer::new(filter(level));
     (registry().with(filter).with(Lines { sink }), Handle { filter: handle })
 }
@@ -41,25 +41,25 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub fn set_level(&self, level: Level) {
+    pub fn set_level(&self, level: LogLevel) {
         // It fails only when the subscriber is gone, and then nothing is written at any level.
         let _ = self.filter.reload(filter(level));
     }
 }
 
-fn filter(level: Level) -> LevelFilter {
+fn filter(level: LogLevel) -> LevelFilter {
     match level {
-        Level::Error => LevelFilter::ERROR,
-        Level::Warn => LevelFilter::WARN,
-        Level::Info => LevelFilter::INFO,
-        Level::Debug => LevelFilter::DEBUG,
-        Level::Trace => LevelFilter::TRACE,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     }
 }
 
 /// Turns each event into a line.
 struct Lines {
-    sink: Sink,
+    sink: LogSink,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -146,7 +146,7 @@ mod tests {
     use std::io;
 
     /// The lines that `work` causes at `level`, without their times.
-    fn lines(level: Level, work: impl FnOnce(&Handle)) -> Vec<String> {
+    fn lines(level: LogLevel, work: impl FnOnce(&Handle)) -> Vec<String> {
         let (sink, writer, _access, diagnostics) = piped();
         let (subscriber, handle) = subscriber(level, sink);
         tracing::subscriber::with_default(subscriber, || work(&handle));
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_line_has_level_target_message_and_fields() {
-        let lines = lines(Level::Info, |_| {
+        let lines = lines(LogLevel::Info, |_| {
             tracing::warn!(target: "here", shard = 3, error = %"no route to host", name = ?"a b", "cannot {}", "connect");
             tracing::info!(target: "here", reason = "reset", empty = "");
         });
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn the_time_is_rfc_3339_in_utc() {
         let (sink, writer, _access, diagnostics) = piped();
-        let (subscriber, _handle) = subscriber(Level::Info, sink);
+        let (subscriber, _handle) = subscriber(LogLevel::Info, sink);
         tracing::subscriber::with_default(subscriber, || tracing::info!("hello"));
         assert!(writer.finish(LIMIT));
         let text = io::read_to_string(diagnostics).unwrap();
@@ -183,16 +183,16 @@ mod tests {
 
     #[test]
     fn the_level_can_be_changed_while_running() {
-        let lines = lines(Level::Warn, |handle| {
+        let lines = lines(LogLevel::Warn, |handle| {
             let speak = |when| {
                 tracing::error!(target: "t", "error {when}");
                 tracing::info!(target: "t", "info {when}");
                 tracing::trace!(target: "t", "trace {when}");
             };
             speak("first");
-            handle.set_level(Level::Trace);
+            handle.set_level(LogLevel::Trace);
             speak("then");
-            handle.set_level(Level::Error);
+            handle.set_level(LogLevel::Error);
             speak("last");
         });
         let texts: Vec<_> = lines.iter().map(|line| line.split_at(15).1).collect();
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_a_client_sent_can_neither_forge_a_line_nor_flood_one() {
-        let lines = lines(Level::Info, |_| {
+        let lines = lines(LogLevel::Info, |_| {
             let hostile = "x\r\n\u{1b}[2J \"quoted\"\u{2028}";
             tracing::info!(target: "t", sent = hostile, "got {hostile}");
             tracing::info!(target: "t", "{}", "é".repeat(MAX_LINE_BYTES));
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_flood_ends_with_how_many_more_there_were() {
-        let lines = lines(Level::Info, |_| {
+        let lines = lines(LogLevel::Info, |_| {
             let quiet = Quiet::new("bad request", 2);
             for number in 0..5 {
                 if quiet.allow(1_000) {

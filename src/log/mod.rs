@@ -10,10 +10,10 @@ mod output;
 mod quiet;
 pub mod writer;
 
-pub use access::Entry;
+pub use access::AccessEntry;
 pub use batch::AccessLog;
 pub use quiet::Quiet;
-pub use writer::{Sink, Writer};
+pub use writer::{LogSink, Writer};
 
 /// Milliseconds since 1970; 0 if the clock stands before that.
 fn unix_ms() -> u64 {

@@ -32,13 +32,13 @@ const SPARE_BYTES: usize = 4 * BATCH_BYTES;
 ///
 /// Call it before pinning: the threads inherit the CPUs of their maker. Fails where the file cannot be opened or a
 /// thread not started.
-pub fn start(target: &LogTarget) -> io::Result<(Sink, Writer)> {
+pub fn start(target: &LogTarget) -> io::Result<(LogSink, Writer)> {
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     start_with(output::open(target)?, stderr)
 }
 
-fn start_with(access: File, diagnostics: File) -> io::Result<(Sink, Writer)> {
-    let sink = Sink {
+fn start_with(access: File, diagnostics: File) -> io::Result<(LogSink, Writer)> {
+    let sink = LogSink {
         access: Lane::start(Kind::Access, access)?,
         diagnostics: Lane::start(Kind::Diagnostics, diagnostics)?,
     };
@@ -47,12 +47,12 @@ fn start_with(access: File, diagnostics: File) -> io::Result<(Sink, Writer)> {
 
 /// Takes lines and never blocks. Cheap to clone, one for each shard.
 #[derive(Clone)]
-pub struct Sink {
+pub struct LogSink {
     access: Lane,
     diagnostics: Lane,
 }
 
-impl Sink {
+impl LogSink {
     /// Queues a batch of access-log lines, or gives it back because the queue is full.
     pub fn try_send(&self, batch: Vec<u8>) -> Result<(), Vec<u8>> {
         self.access.try_send(batch)
@@ -89,7 +89,7 @@ impl Sink {
 
 /// The control side of the two threads.
 pub struct Writer {
-    sink: Sink,
+    sink: LogSink,
 }
 
 impl Writer {
@@ -237,7 +237,7 @@ pub(super) mod tests {
 
     pub(in crate::log) const LIMIT: Duration = Duration::from_secs(20);
 
-    pub(in crate::log) fn piped() -> (Sink, Writer, PipeReader, PipeReader) {
+    pub(in crate::log) fn piped() -> (LogSink, Writer, PipeReader, PipeReader) {
         let (access_out, access_in) = io::pipe().unwrap();
         let (diagnostics_out, diagnostics_in) = io::pipe().unwrap();
         let file = |pipe| File::from(OwnedFd::from(pipe));
@@ -247,7 +247,7 @@ pub(super) mod tests {
 
     /// Sends empty lines until the thread hangs in a write that nobody reads and the queue behind it is full; answers
     /// how many lines were taken.
-    pub(in crate::log) fn stuff(sink: &Sink) -> usize {
+    pub(in crate::log) fn stuff(sink: &LogSink) -> usize {
         let more_than_a_pipe_holds = vec![b'\n'; 1 << 20];
         sink.try_send(more_than_a_pipe_holds).unwrap();
         while !sink.access.queue.is_empty() {

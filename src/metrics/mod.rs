@@ -16,5 +16,5 @@ pub use histogram::Histogram;
 pub use limits::{LimitMetrics, LimitResult};
 pub use render::{CONTENT_TYPE, ProcessFacts, render};
 pub use scripts::{HOOKS, ScriptMetrics};
-pub use shard::{NO_ROUTE, RouteMetrics, ShardMetrics, Snapshot, TargetMetrics};
+pub use shard::{MetricsSnapshot, NO_ROUTE, RouteMetrics, ShardMetrics, TargetMetrics};
 pub use store::{KeySetFacts, StoreFacts};

@@ -8,7 +8,7 @@ use super::histogram::{Histogram, Scale};
 use super::limits::{LimitMetrics, RESULTS};
 use super::names::{self, Family, Kind};
 use super::scripts::{HOOKS, ScriptMetrics};
-use super::shard::{OTHER_STATUS, RouteMetrics, Snapshot, TargetMetrics};
+use super::shard::{MetricsSnapshot, OTHER_STATUS, RouteMetrics, TargetMetrics};
 use super::store::{KeySetFacts, StoreFacts};
 use crate::base::error::Reason;
 
@@ -43,7 +43,7 @@ pub struct ProcessFacts {
 }
 
 /// The whole page. Counters are sums over the shards; only the shards' own gauges have a `shard` label.
-pub fn render(snapshots: &[Snapshot], process: &ProcessFacts) -> String {
+pub fn render(snapshots: &[MetricsSnapshot], process: &ProcessFacts) -> String {
     let mut page = Page { text: String::with_capacity(16 * 1024) };
     routes(&mut page, snapshots);
     targets(&mut page, snapshots);
@@ -56,7 +56,7 @@ pub fn render(snapshots: &[Snapshot], process: &ProcessFacts) -> String {
     page.text
 }
 
-fn routes(page: &mut Page, snapshots: &[Snapshot]) {
+fn routes(page: &mut Page, snapshots: &[MetricsSnapshot]) {
     let mut routes = BTreeMap::<&str, RouteMetrics>::new();
     for (name, metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.routes) {
         routes.entry(name).or_default().absorb(metrics);
@@ -88,7 +88,7 @@ fn routes(page: &mut Page, snapshots: &[Snapshot]) {
     }
 }
 
-fn targets(page: &mut Page, snapshots: &[Snapshot]) {
+fn targets(page: &mut Page, snapshots: &[MetricsSnapshot]) {
     let mut targets = BTreeMap::<(&str, &str), TargetMetrics>::new();
     for ((upstream, target), metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.targets) {
         targets.entry((upstream, target)).or_default().absorb(metrics);
@@ -133,7 +133,7 @@ fn targets(page: &mut Page, snapshots: &[Snapshot]) {
     }
 }
 
-fn scripts(page: &mut Page, snapshots: &[Snapshot], process: &ProcessFacts) {
+fn scripts(page: &mut Page, snapshots: &[MetricsSnapshot], process: &ProcessFacts) {
     let mut scripts = BTreeMap::<&str, ScriptMetrics>::new();
     for (name, metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.scripts) {
         scripts.entry(name).or_default().absorb(metrics);
@@ -161,7 +161,7 @@ fn scripts(page: &mut Page, snapshots: &[Snapshot], process: &ProcessFacts) {
     }
 }
 
-fn limits(page: &mut Page, snapshots: &[Snapshot]) {
+fn limits(page: &mut Page, snapshots: &[MetricsSnapshot]) {
     let mut limits = BTreeMap::<(&str, &str), LimitMetrics>::new();
     for ((route, limit), metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.limits) {
         limits.entry((route, limit)).or_default().absorb(metrics);
@@ -181,7 +181,7 @@ fn limits(page: &mut Page, snapshots: &[Snapshot]) {
 }
 
 /// What the shards count of themselves: all have the same values in the same order.
-fn shards(page: &mut Page, snapshots: &[Snapshot], process: &ProcessFacts) {
+fn shards(page: &mut Page, snapshots: &[MetricsSnapshot], process: &ProcessFacts) {
     let mut snapshots: Vec<_> = snapshots.iter().collect();
     snapshots.sort_by_key(|snapshot| snapshot.shard);
     let families = snapshots.first().map_or(&[][..], |snapshot| &snapshot.values);

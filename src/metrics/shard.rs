@@ -121,13 +121,13 @@ impl ShardMetrics {
 
     /// A copy for another thread. Routes that have served nothing yet are left out: ten thousand of them must neither
     /// hold up the shard nor fill the page.
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> MetricsSnapshot {
         let routes = self.routes.borrow();
         let used = routes.iter().filter(|(_, metrics)| !metrics.requests.is_empty());
         let mut routes: Vec<_> = used.map(|(name, metrics)| (name.clone(), (**metrics).clone())).collect();
         routes.push((NO_ROUTE.into(), (*self.unrouted).clone()));
         let targets = self.targets.borrow();
-        Snapshot {
+        MetricsSnapshot {
             shard: self.shard,
             values: self.values(),
             routes,
@@ -153,7 +153,7 @@ impl ShardMetrics {
 
 /// What a shard had counted at one moment; plain data that may go to another thread.
 #[derive(Clone)]
-pub struct Snapshot {
+pub struct MetricsSnapshot {
     pub(super) shard: usize,
     pub(super) values: Vec<(&'static Family, u64)>,
     pub(super) routes: Vec<(Arc<str>, RouteMetrics)>,
@@ -162,7 +162,7 @@ pub struct Snapshot {
     pub(super) limits: Vec<(LimitKey, LimitMetrics)>,
 }
 
-impl Snapshot {
+impl MetricsSnapshot {
     /// Which shard it is of.
     pub fn shard(&self) -> usize {
         self.shard

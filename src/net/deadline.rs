@@ -19,14 +19,14 @@ const NONE: u32 = u32::MAX;
 
 /// Which side of the gateway a socket is on. A client whose read deadline passed can still be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum SocketSide {
     Client,
     Upstream,
 }
 
 /// A direction of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     Read,
     Write,
 }
@@ -36,13 +36,13 @@ pub enum Way {
 pub struct Fired {
     pub slot: u32,
     pub fd: RawFd,
-    pub side: Side,
-    pub way: Way,
+    pub side: SocketSide,
+    pub way: Direction,
 }
 
 struct Entry {
     fd: RawFd,
-    side: Side,
+    side: SocketSide,
     fired: [bool; 2],
     /// The write timeout, and the bytes that the peer had not taken when the deadline last passed.
     write_timeout_ms: u64,
@@ -80,7 +80,7 @@ impl Deadlines {
     }
 
     /// A slot for a socket that was just opened.
-    pub fn slot(self: &Rc<Self>, fd: RawFd, side: Side) -> Slot {
+    pub fn slot(self: &Rc<Self>, fd: RawFd, side: SocketSide) -> Slot {
         let entry = Entry {
             fd,
             side,
@@ -119,11 +119,11 @@ impl Deadlines {
                 continue;
             }
             let entry = &mut table.entries[slot];
-            for (way, at_ms) in [Way::Read, Way::Write].into_iter().zip(at_ms) {
+            for (way, at_ms) in [Direction::Read, Direction::Write].into_iter().zip(at_ms) {
                 if *at_ms > now_ms {
                     continue;
                 }
-                if way == Way::Write {
+                if way == Direction::Write {
                     let unsent_bytes = unsent(entry.fd);
                     if unsent_bytes < entry.unsent_bytes {
                         entry.unsent_bytes = unsent_bytes;
@@ -184,10 +184,10 @@ pub struct Slot {
 
 impl Slot {
     /// Arms a deadline `timeout` from now, never early: the clock may be a tick behind.
-    pub fn arm(&self, way: Way, timeout: Duration) {
+    pub fn arm(&self, way: Direction, timeout: Duration) {
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(NEVER / 2).max(1);
         self.arm_at(way, self.deadlines.now_ms() + timeout_ms + TICK_MS);
-        if way == Way::Write {
+        if way == Direction::Write {
             self.entry(|entry| {
                 entry.write_timeout_ms = timeout_ms;
                 entry.unsent_bytes = NEVER;
@@ -196,17 +196,17 @@ impl Slot {
     }
 
     /// Arms a deadline at a time of the coarse clock.
-    pub fn arm_at(&self, way: Way, at_ms: u64) {
+    pub fn arm_at(&self, way: Direction, at_ms: u64) {
         self.deadlines.table.borrow_mut().at_ms[self.index as usize][way as usize] = at_ms;
     }
 
     /// Takes a deadline back.
-    pub fn disarm(&self, way: Way) {
+    pub fn disarm(&self, way: Direction) {
         self.arm_at(way, NEVER);
     }
 
     /// Whether a deadline of this direction has passed since the socket was opened.
-    pub fn fired(&self, way: Way) -> bool {
+    pub fn fired(&self, way: Direction) -> bool {
         self.entry(|entry| entry.fired[way as usize])
     }
 
@@ -257,35 +257,36 @@ mod tests {
     #[test]
     fn a_deadline_fires_once_and_never_early() {
         let deadlines = Rc::new(Deadlines::default());
-        let slot = deadlines.slot(7, Side::Client);
-        slot.arm(Way::Read, Duration::from_millis(100));
+        let slot = deadlines.slot(7, SocketSide::Client);
+        slot.arm(Direction::Read, Duration::from_millis(100));
         assert_eq!(ticked(&deadlines, 100, 0), []);
-        assert!(!slot.fired(Way::Read));
-        let fired = Fired { slot: 0, fd: 7, side: Side::Client, way: Way::Read };
+        assert!(!slot.fired(Direction::Read));
+        let fired = Fired { slot: 0, fd: 7, side: SocketSide::Client, way: Direction::Read };
         assert_eq!(ticked(&deadlines, 100 + TICK_MS, 0), [fired]);
-        assert!(slot.fired(Way::Read) && !slot.fired(Way::Write));
+        assert!(slot.fired(Direction::Read) && !slot.fired(Direction::Write));
         assert_eq!(ticked(&deadlines, 10_000, 0), []);
     }
 
     #[test]
     fn a_disarmed_or_dropped_slot_does_not_fire_and_its_place_is_used_again() {
         let deadlines = Rc::new(Deadlines::default());
-        let (first, second) = (deadlines.slot(1, Side::Client), deadlines.slot(2, Side::Upstream));
-        first.arm(Way::Read, Duration::from_millis(1));
-        first.disarm(Way::Read);
-        second.arm(Way::Write, Duration::from_millis(1));
+        let (first, second) =
+            (deadlines.slot(1, SocketSide::Client), deadlines.slot(2, SocketSide::Upstream));
+        first.arm(Direction::Read, Duration::from_millis(1));
+        first.disarm(Direction::Read);
+        second.arm(Direction::Write, Duration::from_millis(1));
         drop(second);
         assert_eq!(ticked(&deadlines, 1_000, 0), []);
-        let third = deadlines.slot(3, Side::Client);
+        let third = deadlines.slot(3, SocketSide::Client);
         assert_eq!(third.index, 1);
-        assert!(!third.fired(Way::Write));
+        assert!(!third.fired(Direction::Write));
     }
 
     #[test]
     fn a_slow_reader_is_spared_as_long_as_it_takes_bytes() {
         let deadlines = Rc::new(Deadlines::default());
-        let slot = deadlines.slot(1, Side::Client);
-        slot.arm(Way::Write, Duration::from_millis(100));
+        let slot = deadlines.slot(1, SocketSide::Client);
+        slot.arm(Direction::Write, Duration::from_millis(100));
         assert_eq!(ticked(&deadlines, 200, 5_000), []);
         assert_eq!(ticked(&deadlines, 301, 4_000), []);
         assert_eq!(ticked(&deadlines, 402, 4_000).len(), 1);
@@ -294,7 +295,8 @@ mod tests {
     #[test]
     fn a_client_that_left_names_the_upstream_it_waited_on() {
         let deadlines = Rc::new(Deadlines::default());
-        let (client, upstream) = (deadlines.slot(1, Side::Client), deadlines.slot(2, Side::Upstream));
+        let (client, upstream) =
+            (deadlines.slot(1, SocketSide::Client), deadlines.slot(2, SocketSide::Upstream));
         client.wait_on(&upstream);
         let mut waiting = Vec::new();
         deadlines.waiting_since(0, &mut waiting);
@@ -306,7 +308,8 @@ mod tests {
     #[test]
     fn a_client_that_got_its_head_is_no_longer_looked_at() {
         let deadlines = Rc::new(Deadlines::default());
-        let (client, upstream) = (deadlines.slot(1, Side::Client), deadlines.slot(2, Side::Upstream));
+        let (client, upstream) =
+            (deadlines.slot(1, SocketSide::Client), deadlines.slot(2, SocketSide::Upstream));
         client.wait_on(&upstream);
         assert!(!client.stop_waiting());
         let mut waiting = Vec::new();
@@ -317,7 +320,7 @@ mod tests {
     #[test]
     fn idle_clients_are_known() {
         let deadlines = Rc::new(Deadlines::default());
-        let slot = deadlines.slot(9, Side::Client);
+        let slot = deadlines.slot(9, SocketSide::Client);
         assert!(deadlines.silence_idle_clients().is_empty());
         slot.set_idle(true);
         assert_eq!(deadlines.silence_idle_clients(), [9]);
@@ -328,7 +331,8 @@ mod tests {
     #[test]
     fn a_client_whose_reading_we_ended_is_not_taken_for_one_that_left() {
         let deadlines = Rc::new(Deadlines::default());
-        let (client, upstream) = (deadlines.slot(1, Side::Client), deadlines.slot(2, Side::Upstream));
+        let (client, upstream) =
+            (deadlines.slot(1, SocketSide::Client), deadlines.slot(2, SocketSide::Upstream));
         client.set_idle(true);
         assert_eq!(deadlines.silence_idle_clients(), [1]);
         client.set_idle(false);

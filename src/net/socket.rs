@@ -16,7 +16,7 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
 use socket2::SockRef;
 
-use super::deadline::{Deadlines, Side, Slot, Way};
+use super::deadline::{Deadlines, Direction, Slot, SocketSide};
 
 enum Stream {
     Tcp(TcpStream),
@@ -65,16 +65,16 @@ impl Drop for NonBlocking<'_> {
 
 impl Socket {
     /// A TCP stream of this shard.
-    pub fn tcp(stream: TcpStream, side: Side, deadlines: &Rc<Deadlines>) -> Socket {
+    pub fn tcp(stream: TcpStream, side: SocketSide, deadlines: &Rc<Deadlines>) -> Socket {
         Self::new(stream.as_raw_fd(), Stream::Tcp(stream), side, deadlines)
     }
 
     /// A Unix stream of this shard.
-    pub fn unix(stream: UnixStream, side: Side, deadlines: &Rc<Deadlines>) -> Socket {
+    pub fn unix(stream: UnixStream, side: SocketSide, deadlines: &Rc<Deadlines>) -> Socket {
         Self::new(stream.as_raw_fd(), Stream::Unix(stream), side, deadlines)
     }
 
-    fn new(fd: RawFd, stream: Stream, side: Side, deadlines: &Rc<Deadlines>) -> Socket {
+    fn new(fd: RawFd, stream: Stream, side: SocketSide, deadlines: &Rc<Deadlines>) -> Socket {
         let slot = deadlines.slot(fd, side);
         Socket(Rc::new(Inner {
             slot,
@@ -131,21 +131,21 @@ impl Socket {
 
     /// Like [`readable`](Self::readable), ended by `timeout`: then `ErrorKind::TimedOut`.
     pub async fn readable_within(&self, timeout: Duration) -> io::Result<()> {
-        self.0.slot.arm(Way::Read, timeout);
+        self.0.slot.arm(Direction::Read, timeout);
         let result = self.readable().await;
-        self.0.slot.disarm(Way::Read);
-        if self.0.slot.fired(Way::Read) { Err(io::ErrorKind::TimedOut.into()) } else { result }
+        self.0.slot.disarm(Direction::Read);
+        if self.0.slot.fired(Direction::Read) { Err(io::ErrorKind::TimedOut.into()) } else { result }
     }
 
     /// Waits until the peer takes more; nothing for `timeout` (to twice it) is `ErrorKind::TimedOut`.
     pub async fn writable_within(&self, timeout: Duration) -> io::Result<()> {
-        self.0.slot.arm(Way::Write, timeout);
+        self.0.slot.arm(Direction::Write, timeout);
         let result = match self.stream() {
             Stream::Tcp(stream) => self.fairly(stream.writable(false)).await,
             Stream::Unix(stream) => self.fairly(stream.writable(false)).await,
         };
-        self.0.slot.disarm(Way::Write);
-        if self.0.slot.fired(Way::Write) { Err(io::ErrorKind::TimedOut.into()) } else { result }
+        self.0.slot.disarm(Direction::Write);
+        if self.0.slot.fired(Direction::Write) { Err(io::ErrorKind::TimedOut.into()) } else { result }
     }
 
     /// Reads once, behind what `buffer` holds and within its capacity (which must not be used up).
@@ -164,9 +164,10 @@ impl Socket {
     /// The deadline is disarmed afterwards.
     pub async fn read_until_deadline(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         let (result, buffer) = self.read(buffer).await;
-        self.0.slot.disarm(Way::Read);
+        self.0.slot.disarm(Direction::Read);
         // Even when bytes came after all: a shut-down socket may go on giving what it had queued.
-        let result = if self.0.slot.fired(Way::Read) { Err(io::ErrorKind::TimedOut.into()) } else { result };
+        let result =
+            if self.0.slot.fired(Direction::Read) { Err(io::ErrorKind::TimedOut.into()) } else { result };
         (result, buffer)
     }
 
@@ -176,7 +177,7 @@ impl Socket {
         if timeout.is_zero() {
             return (Err(io::ErrorKind::TimedOut.into()), buffer);
         }
-        self.0.slot.arm(Way::Read, timeout);
+        self.0.slot.arm(Direction::Read, timeout);
         self.read_until_deadline(buffer).await
     }
 
@@ -185,13 +186,13 @@ impl Socket {
     pub async fn write(&self, mut buffer: Vec<u8>, to: usize, timeout: Duration) -> Written {
         let mut sent_bytes = 0;
         while sent_bytes < to {
-            self.0.slot.arm(Way::Write, timeout);
+            self.0.slot.arm(Direction::Write, timeout);
             let part = buffer.slice(sent_bytes..to);
             let (result, part) = match self.stream() {
                 Stream::Tcp(stream) => self.fairly(stream.write(part)).await,
                 Stream::Unix(stream) => self.fairly(stream.write(part)).await,
             };
-            self.0.slot.disarm(Way::Write);
+            self.0.slot.disarm(Direction::Write);
             buffer = part.into_inner();
             let error = match result {
                 Ok(0) => io::ErrorKind::WriteZero.into(),
@@ -199,7 +200,7 @@ impl Socket {
                     sent_bytes += sent;
                     continue;
                 }
-                Err(_) if self.0.slot.fired(Way::Write) => io::ErrorKind::TimedOut.into(),
+                Err(_) if self.0.slot.fired(Direction::Write) => io::ErrorKind::TimedOut.into(),
                 Err(error) => error,
             };
             return Written { result: Err(error), sent_bytes, buffer };
@@ -282,8 +283,9 @@ impl AsFd for Socket {
 }
 
 /// Ends the operations in flight whose deadline passed: a client's read (it can still be answered), or all of a socket.
-pub fn expire(fd: RawFd, side: Side, way: Way) {
-    let how = if side == Side::Client && way == Way::Read { libc::SHUT_RD } else { libc::SHUT_RDWR };
+pub fn expire(fd: RawFd, side: SocketSide, way: Direction) {
+    let how =
+        if side == SocketSide::Client && way == Direction::Read { libc::SHUT_RD } else { libc::SHUT_RDWR };
     shut_down(fd, how);
 }
 

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::base::error::{Error, Reason, Retry, Source};
+use crate::base::error::{Error, FaultOrigin, Reason, Retry};
 use crate::exchange::Transaction;
 use crate::http::fields::Fields;
 use crate::http::head::ResponseHead;
@@ -33,7 +33,7 @@ pub fn problem(transaction: &mut Transaction, error: &Error, allow: &[u8]) -> Ve
     let Transaction { response, id, .. } = transaction;
     let fields = begin(response, error.reason.status());
     fields.add(b"Content-Type", b"application/problem+json");
-    if error.source == Source::Upstream || error.reason == Reason::NoTarget {
+    if error.source == FaultOrigin::Upstream || error.reason == Reason::NoTarget {
         fields.add(b"Proxy-Status", proxy_status(error).as_bytes());
     }
     if error.reason == Reason::MethodNotAllowed {
@@ -81,7 +81,7 @@ fn document(error: &Error, request_id: &[u8]) -> Vec<u8> {
         request_id: String::from_utf8_lossy(request_id),
         retry_after: error.retry_after_s,
         // What an upstream did is for the log; what the client did is for the client.
-        detail: (error.source == Source::Client)
+        detail: (error.source == FaultOrigin::Client)
             .then_some(&*error.detail)
             .filter(|detail| !detail.is_empty()),
     };

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use crate::http::fields::{Fields, Name};
+use crate::http::fields::{FieldName, Fields};
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Client {
             return Client { trusted: false, ip: peer };
         }
         let mut ip = peer;
-        let lines: Vec<&[u8]> = fields.all(Name::XForwardedFor).collect();
+        let lines: Vec<&[u8]> = fields.all(FieldName::XForwardedFor).collect();
         for element in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
             // Whatever stands left of something unreadable is nobody's word.
             let Some(said) = address(element) else { break };
@@ -39,7 +39,7 @@ impl Client {
     /// The request's id, where a trusted proxy has given it one.
     pub fn request_id(self, fields: &Fields) -> Option<&[u8]> {
         const MAX_BYTES: usize = 128;
-        fields.get(Name::XRequestId).filter(|id| self.trusted && (1..=MAX_BYTES).contains(&id.len()))
+        fields.get(FieldName::XRequestId).filter(|id| self.trusted && (1..=MAX_BYTES).contains(&id.len()))
     }
 }
 

@@ -2,10 +2,10 @@
 //! what the upstream says of it is replaced.
 
 use crate::exchange::Transaction;
-use crate::http::fields::{Fields, Name};
+use crate::http::fields::{FieldName, Fields};
 use crate::http::framing;
 use crate::http::head::{Method, RequestHead, ResponseHead};
-use crate::plan::{Cors, Origin, Route};
+use crate::plan::{Cors, Origin, RoutePlan};
 
 const ALLOW_ORIGIN: &[u8] = b"Access-Control-Allow-Origin";
 const ALLOW_CREDENTIALS: &[u8] = b"Access-Control-Allow-Credentials";
@@ -16,15 +16,15 @@ const MAX_AGE: &[u8] = b"Access-Control-Max-Age";
 
 /// The method that a preflight asks for; `None`: the request is none (Fetch, 3.2.2).
 pub fn preflight(request: &RequestHead) -> Option<&[u8]> {
-    let is_one = request.method() == Method::Options && request.fields.get(Name::Origin).is_some();
-    is_one.then(|| request.fields.get(Name::AccessControlRequestMethod)).flatten()
+    let is_one = request.method() == Method::Options && request.fields.get(FieldName::Origin).is_some();
+    is_one.then(|| request.fields.get(FieldName::AccessControlRequestMethod)).flatten()
 }
 
 /// Notes who asks, before anything can edit the field.
-pub fn note_origin(route: &Route, transaction: &mut Transaction) {
+pub fn note_origin(route: &RoutePlan, transaction: &mut Transaction) {
     if route.cors.is_some() {
         let Transaction { request, origin, .. } = transaction;
-        origin.extend_from_slice(request.fields.get(Name::Origin).unwrap_or_default());
+        origin.extend_from_slice(request.fields.get(FieldName::Origin).unwrap_or_default());
     }
 }
 
@@ -79,7 +79,7 @@ fn is_for_any(cors: &Cors) -> bool {
 /// A cache must not give one origin what was said to another (Fetch, 3.2.5).
 fn vary_by_origin(response: &mut Fields) {
     let is_origin = |name: &[u8]| name == b"*" || name.eq_ignore_ascii_case(b"origin");
-    let is_there = response.all(Name::Vary).flat_map(framing::elements).any(is_origin);
+    let is_there = response.all(FieldName::Vary).flat_map(framing::elements).any(is_origin);
     if !is_there {
         response.add(b"Vary", b"Origin");
     }

@@ -4,9 +4,9 @@ use super::client::Client;
 use super::edits;
 use super::request_head::{self, Onward};
 use crate::exchange::Transaction;
-use crate::http::fields::Name;
+use crate::http::fields::FieldName;
 use crate::http::framing::Body;
-use crate::plan::{HostHeader, PathEdit, Proxy, Route};
+use crate::plan::{HostHeader, PathEdit, Proxy, RoutePlan};
 use crate::route::edit;
 
 /// What is known of a request beyond its transaction.
@@ -26,7 +26,7 @@ pub struct Forward<'a> {
 /// Makes the client's head the upstream's, and appends the target that it is asked for to `out`.
 pub fn prepare(
     transaction: &mut Transaction,
-    route: &Route,
+    route: &RoutePlan,
     proxy: &Proxy,
     forward: &Forward<'_>,
     out: &mut Vec<u8>,
@@ -52,8 +52,8 @@ pub fn prepare(
     );
     edits::apply(&route.request_headers, &mut head.fields);
     match &proxy.host {
-        HostHeader::Client if !client_host.is_empty() => head.fields.put(Name::Host, client_host),
-        HostHeader::Literal(host) => head.fields.put(Name::Host, host.as_bytes()),
-        HostHeader::Upstream | HostHeader::Client => head.fields.put(Name::Host, authority.as_bytes()),
+        HostHeader::Client if !client_host.is_empty() => head.fields.put(FieldName::Host, client_host),
+        HostHeader::Literal(host) => head.fields.put(FieldName::Host, host.as_bytes()),
+        HostHeader::Upstream | HostHeader::Client => head.fields.put(FieldName::Host, authority.as_bytes()),
     }
 }

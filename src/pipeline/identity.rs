@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use crate::auth::decide::{Denied, Gate, Identity, Refusal};
 use crate::auth::jwt::Provider;
-use crate::auth::plan::Place;
 use crate::auth::require::{self, Missing};
 use crate::auth::token::{self, Lookup};
 use crate::auth::{headers, strip};
 use crate::base::error::{Error, Reason};
 use crate::exchange::Transaction;
-use crate::http::fields::{Fields, Name};
+use crate::http::fields::{FieldName, Fields};
 use crate::http::{hygiene, path};
-use crate::plan::{Method, Route};
+use crate::plan::CredentialPlace;
+use crate::plan::{AuthMethod, RoutePlan};
 
 /// Where credentials may stand in a request.
 pub struct Credentials<'a> {
@@ -23,18 +23,19 @@ pub struct Credentials<'a> {
 }
 
 impl Lookup for Credentials<'_> {
-    fn each<'a>(&'a self, place: &Place, see: &mut dyn FnMut(Cow<'a, [u8]>)) {
+    fn each<'a>(&'a self, place: &CredentialPlace, see: &mut dyn FnMut(Cow<'a, [u8]>)) {
         match place {
-            Place::Header(name) => {
+            CredentialPlace::Header(name) => {
                 self.fields.find_all(name.as_bytes()).for_each(|value| see(Cow::Borrowed(value)));
             }
-            Place::Cookie(name) => {
-                let pairs = self.fields.all(Name::Cookie).flat_map(|line| line.split(|byte| *byte == b';'));
+            CredentialPlace::Cookie(name) => {
+                let pairs =
+                    self.fields.all(FieldName::Cookie).flat_map(|line| line.split(|byte| *byte == b';'));
                 let of_name =
                     |pair: &'a [u8]| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=");
                 pairs.filter_map(of_name).for_each(|value| see(Cow::Borrowed(value)));
             }
-            Place::Query(name) => {
+            CredentialPlace::Query(name) => {
                 for (raw_name, raw_value) in path::query_pairs(self.query) {
                     if path::form_decoded(raw_name).eq(name.bytes()) {
                         let value = percent_encoding::percent_decode(raw_value);
@@ -52,7 +53,7 @@ impl Lookup for Credentials<'_> {
 /// 401 with its challenges, or 403; beside it the provider whose key set lacks the token's key, if that is why.
 pub fn check(
     gate: &mut Gate<'_>,
-    route: &Route,
+    route: &RoutePlan,
     transaction: &mut Transaction,
     now_s: u64,
 ) -> Result<(), (Error, Option<usize>)> {
@@ -97,7 +98,7 @@ fn introduce(identity: &Identity, providers: &[Arc<Provider>], transaction: &mut
         headers::of_consumer(consumer)
             .for_each(|(name, value)| fields.set(name.as_bytes(), value.as_bytes()));
     }
-    if let (Method::Jwt(index), Some(claims)) = (*method, claims) {
+    if let (AuthMethod::Jwt(index), Some(claims)) = (*method, claims) {
         headers::of_claims(providers[index].plan(), claims)
             .for_each(|(name, value)| fields.set(name.as_bytes(), value.as_bytes()));
     }
@@ -105,9 +106,9 @@ fn introduce(identity: &Identity, providers: &[Arc<Provider>], transaction: &mut
 
 /// Takes tokens away that the upstream must not see. Also where something else let the request in: a token that was
 /// not even looked at must not reach an upstream that is used to seeing none.
-fn withhold_tokens(methods: &[Method], providers: &[Arc<Provider>], transaction: &mut Transaction) {
+fn withhold_tokens(methods: &[AuthMethod], providers: &[Arc<Provider>], transaction: &mut Transaction) {
     for method in methods {
-        let Method::Jwt(index) = *method else { continue };
+        let AuthMethod::Jwt(index) = *method else { continue };
         let plan = providers[index].plan();
         if !plan.forward {
             plan.from.iter().for_each(|place| take_away(place, transaction));
@@ -115,16 +116,16 @@ fn withhold_tokens(methods: &[Method], providers: &[Arc<Provider>], transaction:
     }
 }
 
-fn take_away(place: &Place, transaction: &mut Transaction) {
+fn take_away(place: &CredentialPlace, transaction: &mut Transaction) {
     let fields = &mut transaction.request.fields;
     match place {
-        Place::Header(name) if **name == *"authorization" => {
-            fields.retain(|field| field.id != Name::Authorization || !token::is_bearer(field.value));
+        CredentialPlace::Header(name) if **name == *"authorization" => {
+            fields.retain(|field| field.id != FieldName::Authorization || !token::is_bearer(field.value));
         }
-        Place::Header(name) => fields.remove(name.as_bytes()),
-        Place::Cookie(name) => {
-            let lines: Vec<Vec<u8>> = fields.all(Name::Cookie).map(<[u8]>::to_vec).collect();
-            fields.remove_id(Name::Cookie);
+        CredentialPlace::Header(name) => fields.remove(name.as_bytes()),
+        CredentialPlace::Cookie(name) => {
+            let lines: Vec<Vec<u8>> = fields.all(FieldName::Cookie).map(<[u8]>::to_vec).collect();
+            fields.remove_id(FieldName::Cookie);
             for line in lines {
                 let line = strip::without_cookie(&line, name.as_bytes()).unwrap_or(line);
                 if !line.is_empty() {
@@ -132,7 +133,7 @@ fn take_away(place: &Place, transaction: &mut Transaction) {
                 }
             }
         }
-        Place::Query(name) => {
+        CredentialPlace::Query(name) => {
             let query = transaction.edits.query.as_deref().unwrap_or_else(|| transaction.query());
             if let Some(query) = strip::without_query(query, name.as_bytes()) {
                 transaction.edits.query = Some(query);
@@ -167,7 +168,7 @@ mod tests {
         fields
     }
 
-    fn found(place: Place, lines: &[(&str, &str)], query: &str) -> Vec<String> {
+    fn found(place: CredentialPlace, lines: &[(&str, &str)], query: &str) -> Vec<String> {
         let fields = fields(lines);
         let credentials = Credentials { fields: &fields, query: query.as_bytes() };
         let mut all = Vec::new();
@@ -178,9 +179,12 @@ mod tests {
     #[test]
     fn credentials_are_found_in_every_field_cookie_and_parameter_of_a_name() {
         let cookies = [("Cookie", "a=1; t=x"), ("cookie", "t=y;tt=z")];
-        assert_eq!(found(Place::Cookie("t".into()), &cookies, ""), ["x", "y"]);
-        assert_eq!(found(Place::Query("t".into()), &[], "%74=x%2By&t=z&T=no"), ["x+y", "z"]);
-        assert_eq!(found(Place::Header("x-key".into()), &[("X-Key", "1"), ("x-KEY", "2")], ""), ["1", "2"]);
+        assert_eq!(found(CredentialPlace::Cookie("t".into()), &cookies, ""), ["x", "y"]);
+        assert_eq!(found(CredentialPlace::Query("t".into()), &[], "%74=x%2By&t=z&T=no"), ["x+y", "z"]);
+        assert_eq!(
+            found(CredentialPlace::Header("x-key".into()), &[("X-Key", "1"), ("x-KEY", "2")], ""),
+            ["1", "2"]
+        );
     }
 
     #[test]

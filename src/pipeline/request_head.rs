@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::client::Client;
-use crate::http::fields::{FieldRef, Fields, Name};
+use crate::http::fields::{FieldName, FieldRef, Fields};
 use crate::http::framing::{self, Body};
 use crate::http::hygiene;
 
@@ -35,17 +35,17 @@ pub fn clean(fields: &mut Fields, client: Client, owned: &[Arc<str>]) {
 pub fn prepare(fields: &mut Fields, onward: &Onward<'_>) {
     let trusted = onward.client.trusted;
     forwarded_for(fields, onward.peer);
-    if !(trusted && fields.get(Name::XForwardedProto).is_some()) {
-        fields.put(Name::XForwardedProto, b"http");
+    if !(trusted && fields.get(FieldName::XForwardedProto).is_some()) {
+        fields.put(FieldName::XForwardedProto, b"http");
     }
-    let host_is_told = trusted && fields.get(Name::XForwardedHost).is_some();
+    let host_is_told = trusted && fields.get(FieldName::XForwardedHost).is_some();
     if !host_is_told && !onward.client_host.is_empty() {
-        fields.put(Name::XForwardedHost, onward.client_host);
+        fields.put(FieldName::XForwardedHost, onward.client_host);
     }
     if let Some(prefix) = onward.prefix {
-        fields.put(Name::XForwardedPrefix, prefix);
+        fields.put(FieldName::XForwardedPrefix, prefix);
     }
-    fields.put(Name::XRequestId, onward.request_id);
+    fields.put(FieldName::XRequestId, onward.request_id);
     fields.add(b"Via", b"1.1 ringway");
     if matches!(onward.body, Body::Chunked) {
         fields.add(b"Transfer-Encoding", b"chunked");
@@ -58,9 +58,9 @@ pub fn prepare(fields: &mut Fields, onward: &Onward<'_>) {
 
 fn keeps(field: &FieldRef<'_>, trusted: bool) -> bool {
     match field.id {
-        Name::XConsumerName | Name::XConsumerGroups => false,
-        Name::XForwardedFor => true,
-        Name::XRealIp | Name::Forwarded => trusted,
+        FieldName::XConsumerName | FieldName::XConsumerGroups => false,
+        FieldName::XForwardedFor => true,
+        FieldName::XRealIp | FieldName::Forwarded => trusted,
         _ if hygiene::is_forwarded(field.name) => trusted,
         id => !hygiene::is_hop_by_hop(id) && !hygiene::is_spoofable(field.name),
     }
@@ -69,15 +69,15 @@ fn keeps(field: &FieldRef<'_>, trusted: bool) -> bool {
 /// Appends the peer to `X-Forwarded-For`, in one field.
 fn forwarded_for(fields: &mut Fields, peer: &str) {
     let mut chain = Vec::new();
-    for line in fields.all(Name::XForwardedFor) {
+    for line in fields.all(FieldName::XForwardedFor) {
         chain.extend_from_slice(line);
         chain.extend_from_slice(b", ");
     }
     if chain.is_empty() {
-        return fields.put(Name::XForwardedFor, peer.as_bytes());
+        return fields.put(FieldName::XForwardedFor, peer.as_bytes());
     }
     chain.extend_from_slice(peer.as_bytes());
-    fields.put(Name::XForwardedFor, &chain);
+    fields.put(FieldName::XForwardedFor, &chain);
 }
 
 /// The fields that `Connection` declares hop-by-hop. Almost always none, so nothing is allocated.

@@ -2,17 +2,17 @@
 
 use super::{cors, edits};
 use crate::exchange::Transaction;
-use crate::http::fields::{Fields, Name};
-use crate::plan::Route;
+use crate::http::fields::{FieldName, Fields};
+use crate::plan::RoutePlan;
 
 pub use super::request_head::remove_hop_by_hop as clean;
 
 /// Rewrites the fields of a response that are [`clean`]: the request's id set, `deprecated` and `response_headers`
 /// applied.
-pub fn prepare(transaction: &mut Transaction, route: &Route) {
+pub fn prepare(transaction: &mut Transaction, route: &RoutePlan) {
     let Transaction { response, id, origin, .. } = transaction;
     let fields = &mut response.fields;
-    fields.put(Name::XRequestId, id);
+    fields.put(FieldName::XRequestId, id);
     tell(origin, fields, route);
     if let Some(deprecated) = &route.deprecated {
         fields.set(b"Deprecation", deprecated.deprecation.as_bytes());
@@ -27,7 +27,7 @@ pub fn prepare(transaction: &mut Transaction, route: &Route) {
 }
 
 /// What every response of a route says, the gateway's problems too.
-pub fn tell(origin: &[u8], response: &mut Fields, route: &Route) {
+pub fn tell(origin: &[u8], response: &mut Fields, route: &RoutePlan) {
     if let Some(cors) = &route.cors {
         cors::tell(cors, origin, response);
     }

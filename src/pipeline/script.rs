@@ -1,41 +1,41 @@
 //! A route's scripts at work on messages: their hooks run, and what they made of a head or a body is put in order, so
 //! that what is sent is framed right and says nothing of bytes that are gone.
 //!
-//! A request's way: [`Scripts::on_head`], then, where the body is wanted, [`Scripts::on_body`]. A response's:
-//! [`Scripts::on_response_head`], then, where it has to be sent as a whole, [`Scripts::on_response_body`]; or
-//! [`Scripts::on_own`] for what the route itself answers. At the end, always: [`Scripts::on_log`].
+//! A request's way: [`RouteScripts::on_head`], then, where the body is wanted, [`RouteScripts::on_body`]. A response's:
+//! [`RouteScripts::on_response_head`], then, where it has to be sent as a whole, [`RouteScripts::on_response_body`]; or
+//! [`RouteScripts::on_own`] for what the route itself answers. At the end, always: [`RouteScripts::on_log`].
 
 use super::scripted;
 use crate::base::error::{Error, Reason, Retry};
 use crate::exchange::{Content, Transaction};
 use crate::http::coding::{self, NotDecoded};
-use crate::http::fields::Name;
+use crate::http::fields::FieldName;
 use crate::http::framing::Body;
 use crate::http::head::Method;
 use crate::plan;
-use crate::script::{Answer, Chain, Engine, Fault, Hook, Verdict};
+use crate::script::{Chain, Engine, Hook, HookOutcome, ScriptAnswer, ScriptFault};
 
 /// The scripts of a route, and what they run in.
 #[derive(Clone, Copy)]
-pub struct Scripts<'a> {
+pub struct RouteScripts<'a> {
     pub engine: &'a Engine,
     pub chain: &'a Chain,
-    pub plan: &'a plan::Scripts,
+    pub plan: &'a plan::ScriptSettings,
     pub route: &'a str,
     /// Told what belongs into the log.
-    pub tell: &'a dyn Fn(&Told<'_>),
+    pub tell: &'a dyn Fn(&ScriptNotice<'_>),
 }
 
 /// Something that the script's author should know of a request.
-pub struct Told<'a> {
+pub struct ScriptNotice<'a> {
     pub route: &'a str,
     pub request_id: &'a [u8],
-    pub what: What<'a>,
+    pub what: NoticeKind<'a>,
 }
 
-pub enum What<'a> {
+pub enum NoticeKind<'a> {
     /// A script failed.
-    Failed(&'a Fault),
+    Failed(&'a ScriptFault),
     /// A hook did not run, for this reason, which is no fault of anybody's.
     PassedBy(&'a str),
     /// `on_response_body` did not run, because nobody here can read the body.
@@ -47,13 +47,13 @@ pub enum What<'a> {
 pub enum AfterHead {
     /// The request goes on.
     Continue,
-    /// It goes on once its body is here and [`Scripts::on_body`] has seen it.
+    /// It goes on once its body is here and [`RouteScripts::on_body`] has seen it.
     WantsBody,
     /// The answer stands in the transaction.
     Answered,
 }
 
-impl Scripts<'_> {
+impl RouteScripts<'_> {
     pub fn has(&self, hook: Hook) -> bool {
         self.chain.has(hook)
     }
@@ -119,7 +119,7 @@ impl Scripts<'_> {
                 coded.or(content).unwrap_or_default()
             }
         };
-        fields.remove_id(Name::Expect);
+        fields.remove_id(FieldName::Expect);
         if *framing != Body::None || !whole.is_empty() {
             scripted::frame(fields, whole.len());
             *framing = Body::Length(whole.len() as u64);
@@ -151,11 +151,11 @@ impl Scripts<'_> {
         }
         let wanted = self.has(Hook::ResponseBody);
         if wanted && after == 206 {
-            self.tell(&transaction.id, What::PassedBy("the response is a part of a body"));
+            self.tell(&transaction.id, NoticeKind::PassedBy("the response is a part of a body"));
         }
         if wanted && scripted::may_be_whole(after) && method == Method::Head {
             // How long the body would be that GET gets from the hook, nobody knows (RFC 9110, 8.6).
-            transaction.response.fields.remove_id(Name::ContentLength);
+            transaction.response.fields.remove_id(FieldName::ContentLength);
         }
         Ok(wanted && scripted::may_be_whole(after) && framing != Body::None)
     }
@@ -179,7 +179,7 @@ impl Scripts<'_> {
                 Err(NotDecoded::TooLarge) => return Err(response_too_large()),
                 Err(why) => {
                     hooked = false;
-                    self.tell(&transaction.id, What::Unreadable(why));
+                    self.tell(&transaction.id, NoticeKind::Unreadable(why));
                     wire
                 }
             };
@@ -202,7 +202,7 @@ impl Scripts<'_> {
             }
         };
         if scripted::is_bodiless(response.status()) {
-            response.fields.remove_id(Name::ContentLength);
+            response.fields.remove_id(FieldName::ContentLength);
             return Ok(Vec::new());
         }
         scripted::frame(&mut response.fields, body.len());
@@ -233,31 +233,34 @@ impl Scripts<'_> {
 
     /// Runs every `on_log`.
     pub fn on_log(&self, transaction: &mut Transaction) {
-        self.chain.on_log(self.engine, transaction, &|at, fault| self.tell(&at.id, What::Failed(fault)));
+        self.chain
+            .on_log(self.engine, transaction, &|at, fault| self.tell(&at.id, NoticeKind::Failed(fault)));
     }
 
     /// Runs a request hook of all scripts; says whether one answers.
     fn answers(&self, hook: Hook, transaction: &mut Transaction) -> Result<bool, Error> {
-        let on_fault = |at: &Transaction, fault: &Fault| self.tell(&at.id, What::Failed(fault));
+        let on_fault = |at: &Transaction, fault: &ScriptFault| self.tell(&at.id, NoticeKind::Failed(fault));
         outcome(self.chain.on_request(self.engine, hook, transaction, &on_fault))
     }
 
     /// Runs a response hook of all scripts. One that answers has replaced the response.
     fn replaces(&self, hook: Hook, transaction: &mut Transaction) -> Result<(), Error> {
-        let on_fault = |at: &Transaction, fault: &Fault| self.tell(&at.id, What::Failed(fault));
+        let on_fault = |at: &Transaction, fault: &ScriptFault| self.tell(&at.id, NoticeKind::Failed(fault));
         outcome(self.chain.on_response(self.engine, hook, transaction, &on_fault)).map(|_| ())
     }
 
-    fn tell(&self, request_id: &[u8], what: What<'_>) {
-        (self.tell)(&Told { route: self.route, request_id, what });
+    fn tell(&self, request_id: &[u8], what: NoticeKind<'_>) {
+        (self.tell)(&ScriptNotice { route: self.route, request_id, what });
     }
 }
 
-fn outcome(run: Result<Verdict, Fault>) -> Result<bool, Error> {
+fn outcome(run: Result<HookOutcome, ScriptFault>) -> Result<bool, Error> {
     match run {
-        Ok(Verdict::Continue) => Ok(false),
-        Ok(Verdict::Answer(Answer::Own)) => Ok(true),
-        Ok(Verdict::Answer(Answer::Denied(detail))) => Err(Error::client(Reason::ScriptDenied, detail)),
+        Ok(HookOutcome::Continue) => Ok(false),
+        Ok(HookOutcome::Answer(ScriptAnswer::Own)) => Ok(true),
+        Ok(HookOutcome::Answer(ScriptAnswer::Denied(detail))) => {
+            Err(Error::client(Reason::ScriptDenied, detail))
+        }
         Err(fault) => Err(Error::gateway(Reason::ScriptError, fault.to_string())),
     }
 }

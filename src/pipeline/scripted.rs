@@ -1,6 +1,6 @@
 //! What becomes of heads when scripts look at bodies or change them.
 
-use crate::http::fields::{Fields, Name};
+use crate::http::fields::{FieldName, Fields};
 
 /// Fields that speak of the very bytes of a body (RFC 9110, 8.3 to 8.8 and 14; RFC 9530; RFC 1864).
 const OF_THE_BYTES: [&[u8]; 8] = [
@@ -16,7 +16,7 @@ const OF_THE_BYTES: [&[u8]; 8] = [
 
 /// Has the upstream send the whole body without a coding, so that a hook can read it.
 pub fn ask_for_plain(request: &mut Fields) {
-    request.remove_id(Name::AcceptEncoding);
+    request.remove_id(FieldName::AcceptEncoding);
     request.remove(b"range");
     request.remove(b"if-range");
 }
@@ -28,11 +28,11 @@ pub fn forget_bytes(fields: &mut Fields) {
 
 /// A head whose body is all here now: its length replaces every other framing.
 pub fn frame(fields: &mut Fields, body_bytes: usize) {
-    fields.remove_id(Name::TransferEncoding);
-    fields.remove_id(Name::Trailer);
+    fields.remove_id(FieldName::TransferEncoding);
+    fields.remove_id(FieldName::Trailer);
     let mut length = Vec::new();
     crate::http::write::decimal(&mut length, body_bytes as u64);
-    fields.put(Name::ContentLength, &length);
+    fields.put(FieldName::ContentLength, &length);
 }
 
 /// Whether responses with this status have no body (RFC 9110, 6.4.1).

@@ -23,7 +23,7 @@ pub struct Jwt {
     /// How far the clocks of issuer and gateway may differ, for `exp` and `nbf`. Whole seconds count.
     pub leeway: Duration,
     /// Where a token may stand, in the order they are looked at.
-    pub from: Vec<Place>,
+    pub from: Vec<CredentialPlace>,
     /// The claim that names the consumer.
     pub consumer_claim: Arc<str>,
     /// Whether the upstream sees the token.
@@ -55,21 +55,21 @@ pub enum JwtKey {
 
 /// Where in a request a credential may stand.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum CredentialPlace {
     /// Lower case. In `authorization` the token follows the scheme `Bearer`; in others it is the whole value.
     Header(Arc<str>),
     Cookie(Arc<str>),
     Query(Arc<str>),
 }
 
-impl Place {
+impl CredentialPlace {
     /// Reads `header:NAME`, `cookie:NAME` or `query:NAME`.
-    pub fn parse(text: &str) -> Result<Place, String> {
+    pub fn parse(text: &str) -> Result<CredentialPlace, String> {
         match text.split_once(':') {
             Some((_, "")) => Err(format!("`{text}` names nothing behind the colon")),
-            Some(("header", name)) => Ok(Place::Header(name.to_ascii_lowercase().into())),
-            Some(("cookie", name)) => Ok(Place::Cookie(name.into())),
-            Some(("query", name)) => Ok(Place::Query(name.into())),
+            Some(("header", name)) => Ok(CredentialPlace::Header(name.to_ascii_lowercase().into())),
+            Some(("cookie", name)) => Ok(CredentialPlace::Cookie(name.into())),
+            Some(("query", name)) => Ok(CredentialPlace::Query(name.into())),
             _ => Err(format!("`{text}` is none of `header:NAME`, `cookie:NAME`, `query:NAME`")),
         }
     }
@@ -77,12 +77,12 @@ impl Place {
 
 /// `[api_keys]`: where keys stand.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ApiKeys {
-    /// In the order they are looked at; [`ApiKeys::HEADER`] where nothing is written.
-    pub from: Vec<Place>,
+pub struct ApiKeySettings {
+    /// In the order they are looked at; [`ApiKeySettings::HEADER`] where nothing is written.
+    pub from: Vec<CredentialPlace>,
 }
 
-impl ApiKeys {
+impl ApiKeySettings {
     /// The header where none is written.
     pub const HEADER: &str = "x-api-key";
 }
@@ -168,7 +168,7 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 
 /// One entry of a route's `auth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
+pub enum AuthMethod {
     /// `jwt:NAME`, as an index into the providers.
     Jwt(usize),
     /// `key`.
@@ -232,11 +232,17 @@ mod tests {
 
     #[test]
     fn places_are_read_and_header_names_folded() {
-        assert_eq!(Place::parse("header:Authorization"), Ok(Place::Header("authorization".into())));
-        assert_eq!(Place::parse("cookie:Sid"), Ok(Place::Cookie("Sid".into())));
-        assert_eq!(Place::parse("query:access_token"), Ok(Place::Query("access_token".into())));
+        assert_eq!(
+            CredentialPlace::parse("header:Authorization"),
+            Ok(CredentialPlace::Header("authorization".into()))
+        );
+        assert_eq!(CredentialPlace::parse("cookie:Sid"), Ok(CredentialPlace::Cookie("Sid".into())));
+        assert_eq!(
+            CredentialPlace::parse("query:access_token"),
+            Ok(CredentialPlace::Query("access_token".into()))
+        );
         for wrong in ["", "header", "header:", "Header:x", "body:x"] {
-            assert!(Place::parse(wrong).is_err(), "{wrong}");
+            assert!(CredentialPlace::parse(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -21,19 +21,19 @@ pub struct Plan {
     pub server: Server,
     /// The admin listener's address; `None`: no admin listener.
     pub admin: Option<SocketAddr>,
-    pub log: Log,
-    pub scripts: Scripts,
+    pub log: LogSettings,
+    pub scripts: ScriptSettings,
     /// `None`: the embedded store.
-    pub store: Option<Store>,
-    /// In file order; a route's [`Method::Jwt`] names one by index.
+    pub store: Option<StoreSettings>,
+    /// In file order; a route's [`AuthMethod::Jwt`] names one by index.
     pub jwts: Vec<Arc<Jwt>>,
-    pub api_keys: ApiKeys,
+    pub api_keys: ApiKeySettings,
     /// In file order; no two of one name, and no key that two have.
     pub consumers: Vec<Arc<Consumer>>,
     /// In file order; a route names its upstream by index.
-    pub upstreams: Vec<Arc<Upstream>>,
+    pub upstreams: Vec<Arc<UpstreamPlan>>,
     /// In file order, `[defaults]` already applied.
-    pub routes: Vec<Arc<Route>>,
+    pub routes: Vec<Arc<RoutePlan>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +46,7 @@ pub struct Server {
     pub driver: Driver,
     pub trusted_proxies: Vec<IpNet>,
     pub drain_timeout: Duration,
-    pub limits: Limits,
+    pub limits: ServerLimits,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub enum Driver {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Bytes of a request head, request line included.
     pub header_bytes: usize,
     /// Fields of a request head.
@@ -75,10 +75,10 @@ pub struct Limits {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Log {
+pub struct LogSettings {
     pub access: AccessFormat,
     pub target: LogTarget,
-    pub level: Level,
+    pub level: LogLevel,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub enum LogTarget {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub enum LogLevel {
     Error,
     Warn,
     Info,
@@ -105,7 +105,7 @@ pub enum Level {
 
 /// `[store]`: the view that all gateways of the same Redis share.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Store {
+pub struct StoreSettings {
     /// As written; it may hold a password.
     pub url: Secret,
     /// Of one exchange.
@@ -116,7 +116,7 @@ pub struct Store {
 
 /// `[scripts]`, and the files it is about.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scripts {
+pub struct ScriptSettings {
     pub dir: PathBuf,
     /// Operations of one call.
     pub max_operations: u64,
@@ -149,10 +149,10 @@ pub struct ScriptFile {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Upstream {
+pub struct UpstreamPlan {
     pub name: Arc<str>,
     /// At least one.
-    pub targets: Vec<Target>,
+    pub targets: Vec<TargetPlan>,
     pub balance: Balance,
     pub connect_timeout: Duration,
     /// From the last byte of the request sent to the last of the response head.
@@ -166,7 +166,7 @@ pub struct Upstream {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Target {
+pub struct TargetPlan {
     /// As written, for logs and `/status`.
     pub url: Arc<str>,
     /// 1 to 65535.
@@ -211,7 +211,7 @@ pub enum HashOn {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Route {
+pub struct RoutePlan {
     pub name: Arc<str>,
     /// Empty: any host.
     pub hosts: Vec<HostPattern>,
@@ -226,7 +226,7 @@ pub struct Route {
     pub ip: IpRules,
     pub cors: Option<Cors>,
     /// Any of them lets a request in; empty: all come in.
-    pub auth: Vec<Method>,
+    pub auth: Vec<AuthMethod>,
     pub require: Require,
     /// In file order; no two of one name.
     pub rate_limits: Vec<RateLimit>,

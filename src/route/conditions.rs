@@ -2,7 +2,7 @@
 
 use super::{HeaderLookup, Request};
 use crate::http::path;
-use crate::plan::{Condition, Route};
+use crate::plan::{Condition, RoutePlan};
 
 /// How a route's conditions hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +14,11 @@ pub(super) enum Fit {
 }
 
 /// How many conditions a route has: one for its methods, one for each header, one for each query parameter.
-pub(super) fn count(route: &Route) -> u32 {
+pub(super) fn count(route: &RoutePlan) -> u32 {
     (usize::from(!route.methods.is_empty()) + route.headers.len() + route.query.len()) as u32
 }
 
-pub(super) fn fit<H: HeaderLookup + ?Sized>(route: &Route, request: &Request<'_, H>) -> Fit {
+pub(super) fn fit<H: HeaderLookup + ?Sized>(route: &RoutePlan, request: &Request<'_, H>) -> Fit {
     let holds = route.headers.iter().all(|condition| header_holds(request.header, condition))
         && route.query.iter().all(|condition| query_holds(request.query, condition));
     match holds {
@@ -29,13 +29,13 @@ pub(super) fn fit<H: HeaderLookup + ?Sized>(route: &Route, request: &Request<'_,
 }
 
 /// Whether a route takes this method. `GET` takes `HEAD` too (RFC 9110, 9.3.2).
-pub(super) fn method_fits(route: &Route, method: &[u8]) -> bool {
+pub(super) fn method_fits(route: &RoutePlan, method: &[u8]) -> bool {
     let named = |name: &[u8]| route.methods.iter().any(|known| known.as_bytes() == name);
     route.methods.is_empty() || named(method) || (method == b"HEAD" && named(b"GET"))
 }
 
 /// Whether every request that holds `narrow`'s conditions holds those of `wide`, as far as can be proved.
-pub(super) fn implied(wide: &Route, narrow: &Route) -> bool {
+pub(super) fn implied(wide: &RoutePlan, narrow: &RoutePlan) -> bool {
     let methods = match &narrow.methods[..] {
         [] => wide.methods.is_empty(),
         methods => methods.iter().all(|method| method_fits(wide, method.as_bytes())),

@@ -27,7 +27,7 @@ mod tests;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use crate::plan::{HostPattern, Route};
+use crate::plan::{HostPattern, RoutePlan};
 
 pub use captures::Captures;
 use captures::Shape;
@@ -69,7 +69,7 @@ where
 pub enum Found {
     /// The index of the route among those the table was built of.
     Route(usize),
-    /// Routes match by host, path, headers and query, but none by method: 405, with [`Table::allowed`].
+    /// Routes match by host, path, headers and query, but none by method: 405, with [`RouteTable::allowed`].
     MethodNotAllowed,
     /// 404.
     None,
@@ -77,14 +77,14 @@ pub enum Found {
 
 /// All routes, ready for look-ups. Immutable; each shard has its own clone.
 #[derive(Clone)]
-pub struct Table {
+pub struct RouteTable {
     hosts: Hosts,
     trie: Trie,
     /// By terminal of the trie: the entries of one host and path, in the order in which they are asked.
     terminals: Vec<Vec<Entry>>,
     /// By [`Entry::shape`].
     shapes: Vec<Shape>,
-    routes: Vec<Arc<Route>>,
+    routes: Vec<Arc<RoutePlan>>,
 }
 
 /// One path of one route under one host.
@@ -97,10 +97,10 @@ struct Entry {
     shape: u32,
 }
 
-impl Table {
+impl RouteTable {
     /// Builds the table; a route's index here is its index in [`Found::Route`].
-    pub fn build(routes: &[Arc<Route>]) -> Table {
-        let mut table = Table {
+    pub fn build(routes: &[Arc<RoutePlan>]) -> RouteTable {
+        let mut table = RouteTable {
             hosts: Hosts::default(),
             trie: Trie::default(),
             terminals: Vec::new(),
@@ -116,7 +116,7 @@ impl Table {
         table
     }
 
-    fn insert(&mut self, index: u32, route: &Route) {
+    fn insert(&mut self, index: u32, route: &RoutePlan) {
         let first_shape = self.shapes.len() as u32;
         self.shapes.extend(route.paths.iter().map(Shape::of));
         for_each_pair(route, &mut self.hosts, &mut self.trie, |shape, terminal| {
@@ -213,7 +213,7 @@ impl Table {
 
 /// Inserts every (host, path) of a route; `each` gets the path's index and the terminal of the pair,
 /// host by host and in the order of the paths.
-fn for_each_pair(route: &Route, hosts: &mut Hosts, trie: &mut Trie, mut each: impl FnMut(usize, u32)) {
+fn for_each_pair(route: &RoutePlan, hosts: &mut Hosts, trie: &mut Trie, mut each: impl FnMut(usize, u32)) {
     let under = |host: Option<&HostPattern>| {
         let root = hosts.root(host, || trie.add_root());
         for (index, path) in route.paths.iter().enumerate() {
@@ -224,6 +224,6 @@ fn for_each_pair(route: &Route, hosts: &mut Hosts, trie: &mut Trie, mut each: im
 }
 
 /// The hosts of a route, `None` standing for any.
-fn hosts_of(route: &Route) -> impl Iterator<Item = Option<&HostPattern>> {
+fn hosts_of(route: &RoutePlan) -> impl Iterator<Item = Option<&HostPattern>> {
     route.hosts.iter().map(Some).chain(route.hosts.is_empty().then_some(None))
 }

@@ -13,7 +13,7 @@ use foldhash::fast::FixedState;
 use super::hosts::Hosts;
 use super::trie::{Step, Steps, Trie};
 use super::{conditions, for_each_pair, hosts_of};
-use crate::plan::{HostPattern, PathPattern, Route, Segment, Tail};
+use crate::plan::{HostPattern, PathPattern, RoutePlan, Segment, Tail};
 
 /// A route that can never be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Shadow {
 }
 
 /// The dead routes in file order, each with one route that takes all it could get.
-pub fn shadowed(routes: &[Arc<Route>]) -> Vec<Shadow> {
+pub fn shadowed(routes: &[Arc<RoutePlan>]) -> Vec<Shadow> {
     let index = Index::build(routes);
     let shadow = |dead: usize| {
         let by = index.taker(dead)?;
@@ -41,7 +41,7 @@ type Demand<'r> = (bool, &'r str, Option<&'r str>);
 
 /// Finds the routes that may take another's requests.
 struct Index<'r> {
-    routes: &'r [Arc<Route>],
+    routes: &'r [Arc<RoutePlan>],
     hosts: Hosts,
     trie: Trie,
     /// By route: the terminals of its pairs, host by host and in the order of its paths.
@@ -54,7 +54,7 @@ struct Index<'r> {
 }
 
 impl<'r> Index<'r> {
-    fn build(routes: &'r [Arc<Route>]) -> Index<'r> {
+    fn build(routes: &'r [Arc<RoutePlan>]) -> Index<'r> {
         let (hosts, trie) = Default::default();
         let mut index = Index {
             routes,
@@ -115,7 +115,7 @@ impl<'r> Index<'r> {
     }
 }
 
-fn demands(route: &Route) -> impl Iterator<Item = Demand<'_>> {
+fn demands(route: &RoutePlan) -> impl Iterator<Item = Demand<'_>> {
     let both = [(false, &route.headers), (true, &route.query)];
     both.into_iter().flat_map(|(query, conditions)| {
         conditions.iter().map(move |condition| (query, &*condition.name, condition.value.as_deref()))
@@ -126,7 +126,7 @@ fn demands(route: &Route) -> impl Iterator<Item = Demand<'_>> {
 ///
 /// Above `dead`'s priority it is enough to match more. At the same priority the more specific host and path come
 /// first, so there `by` must have those of `dead` itself, and more conditions or an earlier place.
-fn takes(routes: &[Arc<Route>], by: usize, dead: usize) -> bool {
+fn takes(routes: &[Arc<RoutePlan>], by: usize, dead: usize) -> bool {
     let (wide, narrow) = (&routes[by], &routes[dead]);
     if by == dead || wide.priority < narrow.priority || !conditions::implied(wide, narrow) {
         return false;
@@ -141,8 +141,8 @@ fn takes(routes: &[Arc<Route>], by: usize, dead: usize) -> bool {
 }
 
 /// Whether both routes ask for the same: hosts, paths, methods, headers, query and priority, in whatever order.
-fn same(a: &Route, b: &Route) -> bool {
-    let within = |a: &Route, b: &Route| {
+fn same(a: &RoutePlan, b: &RoutePlan) -> bool {
+    let within = |a: &RoutePlan, b: &RoutePlan| {
         hosts_within(a, b, |a, b| a == b)
             && paths_within(a, b, path_equals)
             && b.methods.iter().all(|method| a.methods.contains(method))
@@ -156,12 +156,16 @@ fn same(a: &Route, b: &Route) -> bool {
 type Host<'r> = Option<&'r HostPattern>;
 
 /// Whether each host of `narrow` relates to one of `wide`.
-fn hosts_within(wide: &Route, narrow: &Route, relates: impl Fn(Host<'_>, Host<'_>) -> bool) -> bool {
+fn hosts_within(wide: &RoutePlan, narrow: &RoutePlan, relates: impl Fn(Host<'_>, Host<'_>) -> bool) -> bool {
     hosts_of(narrow).all(|host| hosts_of(wide).any(|other| relates(other, host)))
 }
 
 /// Whether each path of `narrow` relates to one of `wide`.
-fn paths_within(wide: &Route, narrow: &Route, relates: impl Fn(&PathPattern, &PathPattern) -> bool) -> bool {
+fn paths_within(
+    wide: &RoutePlan,
+    narrow: &RoutePlan,
+    relates: impl Fn(&PathPattern, &PathPattern) -> bool,
+) -> bool {
     narrow.paths.iter().all(|path| wide.paths.iter().any(|other| relates(other, path)))
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rhai::{Dynamic, Engine};
 
-use super::stage::{Outcome, World, thrown};
+use super::stage::{Outcome, ScriptHost, thrown};
 use crate::base::memory::Gauge;
 
 /// The limits of one call.
@@ -57,11 +57,11 @@ pub(super) struct Budget {
     depth_looks: Cell<(u32, u32)>,
     /// The operation at which a variable was read last.
     read: Cell<u64>,
-    clock: Rc<dyn World>,
+    clock: Rc<dyn ScriptHost>,
 }
 
 impl Budget {
-    pub fn new(limits: Limits, clock: Rc<dyn World>) -> Budget {
+    pub fn new(limits: Limits, clock: Rc<dyn ScriptHost>) -> Budget {
         Budget {
             limits,
             memory: Gauge::of_this_thread(),

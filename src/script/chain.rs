@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::engine::{Engine, vars_map};
-use super::fault::Fault;
+use super::fault::ScriptFault;
 use super::objects::{Reply, ReplyBody};
 use super::program::Program;
 use super::stage::{Hook, RouteView};
@@ -21,15 +21,15 @@ pub struct Chain {
 }
 
 /// What a chain of request hooks has come to.
-pub enum Verdict {
+pub enum HookOutcome {
     /// The request goes on.
     Continue,
     /// A script answers.
-    Answer(Answer),
+    Answer(ScriptAnswer),
 }
 
 /// An answer in a script's own words, or by the gateway in its name.
-pub enum Answer {
+pub enum ScriptAnswer {
     /// The response stands in the transaction, its body in `edits.response_body`.
     Own,
     /// 403 `script_denied`, with this detail for the client; empty: none.
@@ -37,7 +37,7 @@ pub enum Answer {
 }
 
 /// Told of each error as it happens.
-pub type OnFault<'a> = &'a dyn Fn(&Transaction, &Fault);
+pub type OnFault<'a> = &'a dyn Fn(&Transaction, &ScriptFault);
 
 impl Chain {
     /// Compiles what the route names; `None` where it names nothing.
@@ -46,10 +46,10 @@ impl Chain {
     /// The first script that does not compile; a checked configuration has none.
     pub fn build(
         engine: &Engine,
-        scripts: &plan::Scripts,
-        route: &plan::Route,
+        scripts: &plan::ScriptSettings,
+        route: &plan::RoutePlan,
         upstreams: &Rc<[Arc<str>]>,
-    ) -> Result<Option<Chain>, Fault> {
+    ) -> Result<Option<Chain>, ScriptFault> {
         if route.scripts.is_empty() {
             return Ok(None);
         }
@@ -83,13 +83,13 @@ impl Chain {
         hook: Hook,
         transaction: &mut Transaction,
         on_fault: OnFault<'_>,
-    ) -> Result<Verdict, Fault> {
+    ) -> Result<HookOutcome, ScriptFault> {
         for program in self.with(hook) {
             if let Some(reply) = self.run(engine, program, hook, transaction, on_fault)? {
-                return Ok(Verdict::Answer(apply(reply, transaction)));
+                return Ok(HookOutcome::Answer(apply(reply, transaction)));
             }
         }
-        Ok(Verdict::Continue)
+        Ok(HookOutcome::Continue)
     }
 
     /// Runs `on_response` or `on_response_body`, the last script's first. An answer takes the response's place and
@@ -103,15 +103,15 @@ impl Chain {
         hook: Hook,
         transaction: &mut Transaction,
         on_fault: OnFault<'_>,
-    ) -> Result<Verdict, Fault> {
+    ) -> Result<HookOutcome, ScriptFault> {
         for program in self.with(hook).rev() {
             if let Some(reply) = self.run(engine, program, hook, transaction, on_fault)?
-                && let denied @ Answer::Denied(_) = apply(reply, transaction)
+                && let denied @ ScriptAnswer::Denied(_) = apply(reply, transaction)
             {
-                return Ok(Verdict::Answer(denied));
+                return Ok(HookOutcome::Answer(denied));
             }
         }
-        Ok(Verdict::Continue)
+        Ok(HookOutcome::Continue)
     }
 
     /// Runs every `on_log`. Its errors are told and change nothing.
@@ -134,7 +134,7 @@ impl Chain {
         hook: Hook,
         transaction: &mut Transaction,
         on_fault: OnFault<'_>,
-    ) -> Result<Option<Reply>, Fault> {
+    ) -> Result<Option<Reply>, ScriptFault> {
         let before = (self.on_error == OnError::Ignore).then(|| Snapshot::of(transaction));
         let result = engine.run(program, hook, &self.route, transaction);
         if let Err(fault) = &result {
@@ -149,15 +149,15 @@ impl Chain {
 }
 
 /// Puts a reply into the transaction.
-fn apply(reply: Reply, transaction: &mut Transaction) -> Answer {
+fn apply(reply: Reply, transaction: &mut Transaction) -> ScriptAnswer {
     match Rc::unwrap_or_clone(reply.0) {
-        ReplyBody::Denied { detail } => Answer::Denied(detail),
+        ReplyBody::Denied { detail } => ScriptAnswer::Denied(detail),
         ReplyBody::Own { status, fields, body } => {
             transaction.response.clear();
             transaction.response.set_status(status);
             transaction.response.fields = fields;
             transaction.edits.response_body = Content { bytes: Some(body), changed: true };
-            Answer::Own
+            ScriptAnswer::Own
         }
     }
 }

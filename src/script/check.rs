@@ -9,16 +9,16 @@ use std::time::Instant;
 use rhai::{AST, ASTNode, Dynamic, Engine as Rhai, Expr, FnCallExpr, Position, Stmt};
 
 use super::engine::Engine;
-use super::fault::Fault;
+use super::fault::ScriptFault;
 use super::functions::WITHHELD;
 use super::library::{Library, place_of};
-use super::stage::{Hook, LogLine, World};
+use super::stage::{Hook, LogLine, ScriptHost};
 use crate::config::ScriptProblem;
 use crate::metrics::ScriptMetrics;
-use crate::plan::{ScriptFile, Scripts};
+use crate::plan::{ScriptFile, ScriptSettings};
 
 /// Everything that is wrong with the scripts of these names and with what they import.
-pub fn check(scripts: &Scripts, used: &[Arc<str>]) -> Vec<ScriptProblem> {
+pub fn check(scripts: &ScriptSettings, used: &[Arc<str>]) -> Vec<ScriptProblem> {
     let engine = Engine::new(scripts, Rc::new(Nowhere));
     let mut checker =
         Checker { engine: &engine, native: native(engine.rhai()), seen: HashMap::new(), found: Vec::new() };
@@ -75,7 +75,7 @@ impl Checker<'_> {
         self.seen.insert(file.name.clone(), Seen::default());
         let ast = match Library::compile(self.engine.rhai(), file) {
             Ok(ast) => ast,
-            Err(error) => return self.found.push(problem(Fault::of_parser(&file.name, &error), "")),
+            Err(error) => return self.found.push(problem(ScriptFault::of_parser(&file.name, &error), "")),
         };
         if is_policy {
             self.hooks(file, &ast);
@@ -121,7 +121,8 @@ impl Checker<'_> {
             let text = self.engine.library().file(&file).map_or("", |file| &*file.text);
             let message =
                 format!("`{function}` is defined in {other} too, and a call could take one for the other");
-            let problem = problem(Fault::at(&file, place_of(text, &function), message), "rename one of them");
+            let problem =
+                problem(ScriptFault::at(&file, place_of(text, &function), message), "rename one of them");
             if !self.found.contains(&problem) {
                 self.found.push(problem);
             }
@@ -145,14 +146,14 @@ impl Checker<'_> {
                     function.params.len()
                 );
                 let hint = format!("write fn {}({})", function.name, wanted.join(", "));
-                self.found.push(problem(Fault::at(&file.name, place, message), &hint));
+                self.found.push(problem(ScriptFault::at(&file.name, place, message), &hint));
             }
         }
         if !has_one {
             let names: Vec<&str> = Hook::ALL.iter().map(|hook| hook.name()).collect();
             let message = "this script defines no hook, so it would never run";
             let hint = format!("define one of {}", names.join(", "));
-            self.found.push(problem(Fault::at(&file.name, Position::NONE, message), &hint));
+            self.found.push(problem(ScriptFault::at(&file.name, Position::NONE, message), &hint));
         }
     }
 
@@ -164,14 +165,16 @@ impl Checker<'_> {
                 let Expr::StringConstant(name, _) = what else {
                     let message = "`import` takes a file's name, written out";
                     return self.found.push(problem(
-                        Fault::at(&file.name, *place, message),
+                        ScriptFault::at(&file.name, *place, message),
                         "write import \"lib/name\" as name;",
                     ));
                 };
                 let Some(imported) = self.engine.library().file(name).cloned() else {
                     let message = format!("there is no script {name:?} to import");
                     let hint = "imports are of files in `[scripts] dir`, with or without .rhai";
-                    return self.found.push(problem(Fault::at(&file.name, what.position(), message), hint));
+                    return self
+                        .found
+                        .push(problem(ScriptFault::at(&file.name, what.position(), message), hint));
                 };
                 self.see(file, |seen| seen.imports.push(imported.name.clone()));
                 self.file(&imported, false);
@@ -201,7 +204,7 @@ impl Checker<'_> {
             _ => return,
         };
         if let Some((message, hint)) = self.wrong_call(call, is_method, own) {
-            self.found.push(problem(Fault::at(&file.name, place, message), &hint));
+            self.found.push(problem(ScriptFault::at(&file.name, place, message), &hint));
         }
     }
 
@@ -303,15 +306,15 @@ fn named(ast: &AST) -> Vec<(String, usize)> {
         .collect()
 }
 
-fn problem(fault: Fault, hint: &str) -> ScriptProblem {
-    let Fault { script, line, column, message } = fault;
+fn problem(fault: ScriptFault, hint: &str) -> ScriptProblem {
+    let ScriptFault { script, line, column, message } = fault;
     ScriptProblem { script, line, column, message, hint: hint.to_owned() }
 }
 
 /// The world of scripts that are only looked at.
 struct Nowhere;
 
-impl World for Nowhere {
+impl ScriptHost for Nowhere {
     fn unix_ms(&self) -> u64 {
         0
     }

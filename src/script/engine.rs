@@ -11,12 +11,12 @@ use rhai::{Dynamic, EvalAltResult, Module, OptimizationLevel, Position, Scope, S
 
 use super::budget::{Budget, Limits};
 use super::depth;
-use super::fault::Fault;
+use super::fault::ScriptFault;
 use super::functions;
 use super::library::{Library, Resolver, VARS};
 use super::objects::{self, Reply};
 use super::program::Program;
-use super::stage::{Hook, Outcome, RouteView, Stage, World, thrown};
+use super::stage::{Hook, Outcome, RouteView, ScriptHost, Stage, thrown};
 use crate::exchange::Transaction;
 use crate::plan;
 
@@ -30,7 +30,7 @@ pub struct Engine {
 
 impl Engine {
     /// An engine for a configuration's scripts; nothing is compiled yet.
-    pub fn new(scripts: &plan::Scripts, world: Rc<dyn World>) -> Engine {
+    pub fn new(scripts: &plan::ScriptSettings, world: Rc<dyn ScriptHost>) -> Engine {
         let limits = Limits {
             operations: scripts.max_operations,
             time: scripts.max_time,
@@ -52,22 +52,22 @@ impl Engine {
     ///
     /// # Errors
     /// The first thing that is wrong with it; [`super::check`] finds all.
-    pub fn program(&self, name: &Arc<str>) -> Result<Rc<Program>, Fault> {
+    pub fn program(&self, name: &Arc<str>) -> Result<Rc<Program>, ScriptFault> {
         if let Some(program) = self.programs.borrow().get(name) {
             return Ok(program.clone());
         }
-        let file = self.library.file(name).ok_or_else(|| Fault {
+        let file = self.library.file(name).ok_or_else(|| ScriptFault {
             script: name.to_string(),
             line: 0,
             column: 0,
             message: "there is no such file".to_owned(),
         })?;
-        let ast = Library::compile(&self.rhai, file).map_err(|error| Fault::of_parser(name, &error))?;
+        let ast = Library::compile(&self.rhai, file).map_err(|error| ScriptFault::of_parser(name, &error))?;
         self.stage.captures.expect(&ast);
         // By no clock: a shard that waits for its turn must not refuse what `check` has accepted.
         self.stage.budget.begin(None);
         let module = Module::eval_ast_as_new(Scope::new(), &ast, &self.rhai);
-        let module = module.map_err(|error| Fault::of_run(name, error))?;
+        let module = module.map_err(|error| ScriptFault::of_run(name, error))?;
         let metrics = self.stage.world.metrics(name);
         let program = Rc::new(Program::new(file, &ast, module.into(), metrics));
         self.programs.borrow_mut().insert(name.clone(), program.clone());
@@ -84,7 +84,7 @@ impl Engine {
         hook: Hook,
         route: &Rc<RouteView>,
         transaction: &mut Transaction,
-    ) -> Result<Option<Reply>, Fault> {
+    ) -> Result<Option<Reply>, ScriptFault> {
         let stage = &*self.stage;
         let began = stage.world.instant();
         std::mem::swap(&mut *stage.transaction.borrow_mut(), transaction);
@@ -105,7 +105,7 @@ impl Engine {
             Ok(value) => Ok(value.try_cast::<Reply>()),
             Err(error) => {
                 program.metrics.failed(&route.name);
-                Err(Fault::of_run(&program.name, error).or_at(&program.name, program.place(hook)))
+                Err(ScriptFault::of_run(&program.name, error).or_at(&program.name, program.place(hook)))
             }
         }
     }

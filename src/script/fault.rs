@@ -9,7 +9,7 @@ const MAX_MESSAGE_BYTES: usize = 1024;
 
 /// An error with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ScriptFault {
     /// The script's name, relative to `[scripts] dir`; the imported one where the error is in there.
     pub script: String,
     /// From 1; 0: not known.
@@ -19,8 +19,8 @@ pub struct Fault {
     pub message: String,
 }
 
-impl Fault {
-    pub(super) fn at(script: &str, place: Position, message: impl Into<String>) -> Fault {
+impl ScriptFault {
+    pub(super) fn at(script: &str, place: Position, message: impl Into<String>) -> ScriptFault {
         let mut message = message.into();
         // What a script throws may be as long as a body.
         if message.len() > MAX_MESSAGE_BYTES {
@@ -28,7 +28,7 @@ impl Fault {
             message.truncate(end.unwrap_or(0));
             message.push('…');
         }
-        Fault {
+        ScriptFault {
             script: script.to_owned(),
             line: place.line().unwrap_or(0),
             column: place.position().unwrap_or(0),
@@ -37,7 +37,7 @@ impl Fault {
     }
 
     /// The language forgets where a call's limits were met: then it was in the hook.
-    pub(super) fn or_at(mut self, script: &str, place: Position) -> Fault {
+    pub(super) fn or_at(mut self, script: &str, place: Position) -> ScriptFault {
         if self.line == 0 && self.script == script {
             self.line = place.line().unwrap_or(0);
             self.column = place.position().unwrap_or(0);
@@ -45,13 +45,13 @@ impl Fault {
         self
     }
 
-    pub(super) fn of_parser(script: &str, error: &ParseError) -> Fault {
-        Fault::at(script, error.1, error.0.to_string())
+    pub(super) fn of_parser(script: &str, error: &ParseError) -> ScriptFault {
+        ScriptFault::at(script, error.1, error.0.to_string())
     }
 
     /// The innermost error: where it happened, not where the function was called that it happened in.
     #[expect(clippy::boxed_local, reason = "the language's errors are boxed, and unwrapped box by box")]
-    pub(super) fn of_run(script: &str, mut error: Box<EvalAltResult>) -> Fault {
+    pub(super) fn of_run(script: &str, mut error: Box<EvalAltResult>) -> ScriptFault {
         let mut script = script.to_owned();
         loop {
             match *error {
@@ -77,14 +77,14 @@ impl Fault {
             EvalAltResult::ErrorTerminated(why, _) => format!("the script was ended: {why}"),
             other => other.to_string(),
         };
-        Fault::at(&script, place, message)
+        ScriptFault::at(&script, place, message)
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ScriptFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: {}", self.script, self.line, self.column, self.message)
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for ScriptFault {}

@@ -23,9 +23,9 @@ mod suite;
 #[cfg(test)]
 mod tests;
 
-pub use chain::{Answer, Chain, OnFault, Verdict};
+pub use chain::{Chain, HookOutcome, OnFault, ScriptAnswer};
 pub use check::check;
 pub use engine::Engine;
-pub use fault::Fault;
-pub use stage::{Hook, LogLine, World};
+pub use fault::ScriptFault;
+pub use stage::{Hook, LogLine, ScriptHost};
 pub use suite::{Suite, Test};

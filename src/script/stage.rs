@@ -56,7 +56,7 @@ impl Hook {
 }
 
 /// What scripts ask of the world around them. The gateway and the offline tests each have their own.
-pub trait World {
+pub trait ScriptHost {
     /// Unix time in milliseconds.
     fn unix_ms(&self) -> u64;
     /// For the deadline of a call.
@@ -95,7 +95,7 @@ pub struct RouteView {
 
 /// The hook that runs, and what it runs on.
 pub(super) struct Stage {
-    pub world: Rc<dyn World>,
+    pub world: Rc<dyn ScriptHost>,
     pub budget: Rc<Budget>,
     pub captures: Captures,
     pub transaction: RefCell<Transaction>,
@@ -107,7 +107,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub fn new(world: Rc<dyn World>, budget: Rc<Budget>, env: Vec<Arc<str>>) -> Stage {
+    pub fn new(world: Rc<dyn ScriptHost>, budget: Rc<Budget>, env: Vec<Arc<str>>) -> Stage {
         Stage {
             world,
             budget,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rhai::{AST, Dynamic, EvalAltResult, Scope};
 
 use super::engine::Engine;
-use super::fault::Fault;
+use super::fault::ScriptFault;
 use super::library::place_of;
 
 /// What the name of a test function begins with.
@@ -34,8 +34,8 @@ impl Engine {
     ///
     /// # Errors
     /// Text that is no script.
-    pub fn suite(&self, name: &str, text: &str) -> Result<Suite, Fault> {
-        let mut ast = self.rhai().compile(text).map_err(|error| Fault::of_parser(name, &error))?;
+    pub fn suite(&self, name: &str, text: &str) -> Result<Suite, ScriptFault> {
+        let mut ast = self.rhai().compile(text).map_err(|error| ScriptFault::of_parser(name, &error))?;
         ast.set_source(name);
         let is_test = |function: &rhai::ScriptFnMetadata<'_>| function.name.starts_with(PREFIX);
         let mut tests: Vec<Test> = ast
@@ -55,9 +55,13 @@ impl Engine {
     ///
     /// # Errors
     /// What ended the test.
-    pub fn run_test(&self, suite: &Suite, test: &Test) -> Result<(), Fault> {
-        let at_test =
-            |message: String| Fault { script: suite.name.to_string(), line: test.line, column: 0, message };
+    pub fn run_test(&self, suite: &Suite, test: &Test) -> Result<(), ScriptFault> {
+        let at_test = |message: String| ScriptFault {
+            script: suite.name.to_string(),
+            line: test.line,
+            column: 0,
+            message,
+        };
         if test.parameters != 0 {
             return Err(at_test(format!("a test takes no parameters: write fn {}()", test.name)));
         }
@@ -70,8 +74,8 @@ impl Engine {
                     "the test was ended: it needs too many operations, too long, or too much memory"
                         .to_owned(),
                 ),
-                _ => match Fault::of_run(&suite.name, error) {
-                    Fault { line: 0, message, .. } => at_test(message),
+                _ => match ScriptFault::of_run(&suite.name, error) {
+                    ScriptFault { line: 0, message, .. } => at_test(message),
                     fault => fault,
                 },
             }),

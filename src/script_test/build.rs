@@ -2,16 +2,16 @@
 
 use super::case::{Answer, TestCase};
 use crate::base::error::{Error, Reason, Retry};
-use crate::http::fields::Name;
+use crate::http::fields::FieldName;
 use crate::http::{hygiene, write};
 use crate::pipeline::scripted;
-use crate::plan::{HostPattern, Route};
+use crate::plan::{HostPattern, RoutePlan};
 
 /// The head that a client would send.
 ///
 /// # Errors
 /// What no client can say.
-pub fn of_request(asked: &TestCase, route: &Route) -> Result<Vec<u8>, String> {
+pub fn of_request(asked: &TestCase, route: &RoutePlan) -> Result<Vec<u8>, String> {
     if !hygiene::is_token(asked.method.as_bytes()) {
         return Err(format!("`method` cannot be {:?}", asked.method));
     }
@@ -46,8 +46,9 @@ fn write_fields(
     headers: &[(String, String)],
     length: Option<usize>,
 ) -> Result<(), String> {
-    let framing =
-        |name: &str| matches!(Name::of(name.as_bytes()), Name::ContentLength | Name::TransferEncoding);
+    let framing = |name: &str| {
+        matches!(FieldName::of(name.as_bytes()), FieldName::ContentLength | FieldName::TransferEncoding)
+    };
     for (name, value) in headers {
         if !hygiene::is_token(name.as_bytes()) || !hygiene::is_field_value(value.as_bytes()) {
             return Err(format!("there can be no header {name:?} with the value {value:?}"));
@@ -63,7 +64,7 @@ fn write_fields(
 }
 
 /// Whom a client asks that names nobody: the route's first host.
-fn usual_host(route: &Route) -> &str {
+fn usual_host(route: &RoutePlan) -> &str {
     let exact = route.hosts.iter().find_map(|host| match host {
         HostPattern::Exact(host) => Some(&**host),
         HostPattern::Wildcard(_) => None,

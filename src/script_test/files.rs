@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::control::failure::Failure;
+use crate::control::failure::StartFailure;
 
 const EXTENSION: &str = "rhai";
 
@@ -13,7 +13,7 @@ const EXTENSION: &str = "rhai";
 ///
 /// # Errors
 /// A path that is not there or cannot be read; no file at all.
-pub fn find(paths: &[PathBuf], scripts_dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub fn find(paths: &[PathBuf], scripts_dir: &Path) -> Result<Vec<PathBuf>, StartFailure> {
     let usual = [scripts_dir.join("tests")];
     let (paths, is_usual) = if paths.is_empty() { (&usual[..], true) } else { (paths, false) };
     let mut found = Vec::new();
@@ -35,14 +35,14 @@ pub fn find(paths: &[PathBuf], scripts_dir: &Path) -> Result<Vec<PathBuf>, Failu
 ///
 /// # Errors
 /// A file that cannot be read, or is no UTF-8.
-pub fn read(path: &Path) -> Result<String, Failure> {
+pub fn read(path: &Path) -> Result<String, StartFailure> {
     fs::read_to_string(path).map_err(|error| unreadable(path, &error))
 }
 
 /// That nothing was there to be run.
-pub fn none_in(places: &str) -> Failure {
+pub fn none_in(places: &str) -> StartFailure {
     let hint = "write functions `fn test_NAME()` into a .rhai file there; docs/scripting.md shows how";
-    Failure::input(format!("there are no tests in {places}"), hint)
+    StartFailure::input(format!("there are no tests in {places}"), hint)
 }
 
 fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
@@ -61,7 +61,7 @@ fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
+fn unreadable(path: &Path, error: &io::Error) -> StartFailure {
     let hint = "PATH is a file of tests or a directory of them, relative to the working directory";
-    Failure::input(format!("cannot read the tests in {}: {error}", path.display()), hint)
+    StartFailure::input(format!("cannot read the tests in {}: {error}", path.display()), hint)
 }

@@ -14,17 +14,17 @@ use crate::base::error::{Error, Reason, Retry};
 use crate::base::time::imf_fixdate;
 use crate::config::closest;
 use crate::exchange::Transaction;
-use crate::http::fields::Name;
+use crate::http::fields::FieldName;
 use crate::http::framing::{self, Body};
 use crate::http::head::{self, HeadLimits, Method};
 use crate::http::{host, path};
 use crate::pipeline::client::Client;
 use crate::pipeline::forward::{self, Forward};
-use crate::pipeline::script::{self, AfterHead, Scripts, Told, What};
+use crate::pipeline::script::{self, AfterHead, NoticeKind, RouteScripts, ScriptNotice};
 use crate::pipeline::{answer, cors, identity, request_head, response_head, scripted};
-use crate::plan::{Action, Plan, Proxy, Route};
-use crate::route::{self, Found, Table};
-use crate::script::{Chain, Engine, Fault, Hook};
+use crate::plan::{Action, Plan, Proxy, RoutePlan};
+use crate::route::{self, Found, RouteTable};
+use crate::script::{Chain, Engine, Hook, ScriptFault};
 
 /// A configuration's routes and their scripts.
 pub struct Gateway {
@@ -37,8 +37,8 @@ pub struct Gateway {
 /// One request on its way.
 struct Exchange<'a> {
     plan: &'a Plan,
-    route: &'a Route,
-    scripts: Option<Scripts<'a>>,
+    route: &'a RoutePlan,
+    scripts: Option<RouteScripts<'a>>,
     asked: &'a TestCase,
     client: Client,
     client_host: Vec<u8>,
@@ -49,7 +49,7 @@ struct Exchange<'a> {
 impl Gateway {
     /// # Errors
     /// A script that does not compile.
-    pub fn new(plan: Plan, world: Rc<World>) -> Result<Gateway, Fault> {
+    pub fn new(plan: Plan, world: Rc<World>) -> Result<Gateway, ScriptFault> {
         let state = world.state.clone();
         let engine = Engine::new(&plan.scripts, world);
         for name in plan.routes.iter().flat_map(|route| &route.scripts) {
@@ -68,13 +68,13 @@ impl Gateway {
         let chain = Chain::build(&self.engine, &self.plan.scripts, &route, &self.upstreams);
         let chain = chain.map_err(|fault| fault.to_string())?;
         let (first_line, faults) = (self.state.lines(), RefCell::new(Vec::new()));
-        let tell = |told: &Told<'_>| {
-            if let What::Failed(fault) = told.what {
+        let tell = |told: &ScriptNotice<'_>| {
+            if let NoticeKind::Failed(fault) = told.what {
                 faults.borrow_mut().push(fault.to_string());
             }
             self.state.tell(told);
         };
-        let scripts = chain.as_ref().map(|chain| Scripts {
+        let scripts = chain.as_ref().map(|chain| RouteScripts {
             engine: &self.engine,
             chain,
             plan: &self.plan.scripts,
@@ -91,13 +91,13 @@ impl Gateway {
     }
 
     /// The route of this name, with the test's `vars`.
-    fn route(&self, name: &str, asked: &TestCase) -> Result<Route, String> {
+    fn route(&self, name: &str, asked: &TestCase) -> Result<RoutePlan, String> {
         let names = || self.plan.routes.iter().map(|route| &*route.name);
         let Some(route) = self.plan.routes.iter().find(|route| *route.name == *name) else {
             let hint = closest(name, names()).map(|near| format!(": did you mean {near:?}?"));
             return Err(format!("there is no route {name:?}{}", hint.unwrap_or_default()));
         };
-        let mut route = Route::clone(route);
+        let mut route = RoutePlan::clone(route);
         for (name, value) in &asked.vars {
             route.vars.retain(|(known, _)| **known != **name);
             route.vars.push((name.as_str().into(), value.as_str().into()));
@@ -110,8 +110,8 @@ impl<'a> Exchange<'a> {
     /// Framing, host, path, captures: all that is known before any script runs.
     fn begin(
         plan: &'a Plan,
-        route: &'a Route,
-        scripts: Option<Scripts<'a>>,
+        route: &'a RoutePlan,
+        scripts: Option<RouteScripts<'a>>,
         asked: &'a TestCase,
     ) -> Result<Exchange<'a>, String> {
         let mut transaction = Transaction::default();
@@ -123,7 +123,7 @@ impl<'a> Exchange<'a> {
         let fields = &transaction.request.fields;
         let client = Client::of(asked.client_ip, fields, &plan.server.trusted_proxies);
         transaction.id.extend_from_slice(client.request_id(fields).unwrap_or_default());
-        let client_host = fields.get(Name::Host).unwrap_or_default().to_vec();
+        let client_host = fields.get(FieldName::Host).unwrap_or_default().to_vec();
         host::request_host(&transaction.request, &mut transaction.host).map_err(wrong)?;
         let method = transaction.request.method();
         let target = asked.target.as_bytes();
@@ -261,7 +261,7 @@ impl<'a> Exchange<'a> {
         response_head::prepare(&mut self.transaction, self.route);
         let response = &mut self.transaction.response;
         if response.status() == 204 {
-            response.fields.remove_id(Name::ContentLength);
+            response.fields.remove_id(FieldName::ContentLength);
         }
         Ok(body)
     }
@@ -269,7 +269,7 @@ impl<'a> Exchange<'a> {
 
 /// Runs `on_request` and `on_request_body`. Returns the body as it goes on; `None`: a script has answered.
 fn request_hooks(
-    scripts: Scripts<'_>,
+    scripts: RouteScripts<'_>,
     transaction: &mut Transaction,
     framing: &mut Body,
     body: Vec<u8>,
@@ -286,10 +286,10 @@ fn request_hooks(
 
 /// Has the route's own paths capture what they do of the request's. The test names the route, so that its other
 /// conditions are taken to hold.
-fn capture(route: &Route, transaction: &mut Transaction) -> Result<(), String> {
+fn capture(route: &RoutePlan, transaction: &mut Transaction) -> Result<(), String> {
     let by_path_alone =
-        Route { hosts: vec![], methods: vec![], headers: vec![], query: vec![], ..route.clone() };
-    let table = Table::build(&[Arc::new(by_path_alone)]);
+        RoutePlan { hosts: vec![], methods: vec![], headers: vec![], query: vec![], ..route.clone() };
+    let table = RouteTable::build(&[Arc::new(by_path_alone)]);
     let Transaction { target, path_bytes, captures, .. } = transaction;
     let path = &target[..*path_bytes];
     let no_field = |_: &[u8], _: &mut dyn FnMut(&[u8]) -> bool| false;

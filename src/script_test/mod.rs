@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::plan::Plan;
-use crate::script::{Engine, Fault};
+use crate::script::{Engine, ScriptFault};
 use gateway::Gateway;
 use world::{State, World};
 
@@ -44,7 +44,7 @@ pub struct Failed {
     /// The function's name; empty: the file as a whole.
     pub test: String,
     /// Where and why.
-    pub fault: Fault,
+    pub fault: ScriptFault,
     /// What scripts and the test itself have logged, in order; the errors of scripts, too.
     pub lines: Vec<String>,
 }
@@ -52,7 +52,7 @@ pub struct Failed {
 impl TestRunner {
     /// # Errors
     /// A script that does not compile; a checked configuration has none.
-    pub fn new(plan: Plan) -> Result<TestRunner, Fault> {
+    pub fn new(plan: Plan) -> Result<TestRunner, ScriptFault> {
         let state = Rc::new(State::default());
         let mut limits = plan.scripts.clone();
         limits.max_operations = MAX_OPERATIONS;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::metrics::ScriptMetrics;
-use crate::pipeline::script::{Told, What};
+use crate::pipeline::script::{NoticeKind, ScriptNotice};
 use crate::script::{self, LogLine};
 use crate::store::ShardCounters;
 
@@ -85,11 +85,11 @@ impl State {
     }
 
     /// Logs as the gateway would.
-    pub fn tell(&self, told: &Told<'_>) {
+    pub fn tell(&self, told: &ScriptNotice<'_>) {
         let line = match &told.what {
-            What::Failed(fault) => fault.to_string(),
-            What::PassedBy(why) => format!("on_response_body is passed by: {why}"),
-            What::Unreadable(why) => format!("on_response_body is passed by: content coding {why}"),
+            NoticeKind::Failed(fault) => fault.to_string(),
+            NoticeKind::PassedBy(why) => format!("on_response_body is passed by: {why}"),
+            NoticeKind::Unreadable(why) => format!("on_response_body is passed by: content coding {why}"),
         };
         self.lines.borrow_mut().push(line);
     }
@@ -102,7 +102,7 @@ pub struct World {
     pub stands_at: Option<Instant>,
 }
 
-impl script::World for World {
+impl script::ScriptHost for World {
     fn unix_ms(&self) -> u64 {
         self.state.unix_ms.get()
     }

@@ -15,7 +15,7 @@ use monoio::net::{TcpListener, TcpStream};
 use super::h1::connection;
 use super::{Listener, Shard, answer};
 use crate::net::Socket;
-use crate::net::deadline::Side;
+use crate::net::deadline::SocketSide;
 
 /// How long to wait when there is no descriptor left for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
@@ -110,7 +110,7 @@ async fn accept_all(
 
 /// Gives a connection its task, or refuses it when there are too many.
 fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: IpAddr) {
-    let socket = Socket::tcp(stream, Side::Client, &shard.deadlines);
+    let socket = Socket::tcp(stream, SocketSide::Client, &shard.deadlines);
     let metrics = &shard.metrics;
     metrics.connections_total.set(metrics.connections_total.get() + 1);
     if shard.open.get() >= shard.live().plan.server.limits.max_connections {

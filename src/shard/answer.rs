@@ -10,16 +10,16 @@ use super::buffers::RequestBuffers;
 use super::h1::connection;
 use super::h1::connection::{Connection, Next};
 use super::request_log::RequestLog;
-use crate::base::error::{Error, Reason, Source};
+use crate::base::error::{Error, FaultOrigin, Reason};
 use crate::base::time::imf_fixdate;
 use crate::exchange::Transaction;
-use crate::http::fields::{Fields, Name};
+use crate::http::fields::{FieldName, Fields};
 use crate::http::head::{Method, Version};
 use crate::http::write;
 use crate::net::Socket;
-use crate::pipeline::script::Scripts;
+use crate::pipeline::script::RouteScripts;
 use crate::pipeline::{answer, cors, response_head, scripted};
-use crate::plan::{Cors, Redirect, Respond, Route};
+use crate::plan::{Cors, Redirect, Respond, RoutePlan};
 
 /// How long a client that is refused for lack of room may take to accept that.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub async fn refuse(
 ) -> Next {
     let request_id = String::from_utf8_lossy(&buffers.transaction.id);
     tracing::debug!(%request_id, %error, "answered by the gateway");
-    if let (Source::Upstream, Some(target)) = (error.source, &record.target) {
+    if let (FaultOrigin::Upstream, Some(target)) = (error.source, &record.target) {
         target.metrics.failure(error.reason);
     }
     record.reason = Some(error.reason);
@@ -85,7 +85,7 @@ pub async fn preflight(
 ) -> Result<Next, Error> {
     let Transaction { response, id, origin, .. } = &mut buffers.transaction;
     cors::answer(cors, origin, response);
-    response.fields.put(Name::XRequestId, id);
+    response.fields.put(FieldName::XRequestId, id);
     send(connection, buffers, record, b"").await
 }
 
@@ -97,9 +97,9 @@ pub async fn respond(
     connection: &mut Connection,
     buffers: &mut RequestBuffers,
     record: &mut RequestLog,
-    route: &Route,
+    route: &RoutePlan,
     respond: &Respond,
-    scripts: Option<Scripts<'_>>,
+    scripts: Option<RouteScripts<'_>>,
 ) -> Result<Next, Error> {
     answer::respond(&mut buffers.transaction, respond);
     own(connection, buffers, record, route, &respond.body, scripts).await
@@ -113,9 +113,9 @@ pub async fn redirect(
     connection: &mut Connection,
     buffers: &mut RequestBuffers,
     record: &mut RequestLog,
-    route: &Route,
+    route: &RoutePlan,
     redirect: &Redirect,
-    scripts: Option<Scripts<'_>>,
+    scripts: Option<RouteScripts<'_>>,
 ) -> Result<Next, Error> {
     answer::redirect(&mut buffers.transaction, redirect, &mut buffers.onward);
     own(connection, buffers, record, route, b"", scripts).await
@@ -129,7 +129,7 @@ pub async fn scripted(
     connection: &mut Connection,
     buffers: &mut RequestBuffers,
     record: &mut RequestLog,
-    route: &Route,
+    route: &RoutePlan,
 ) -> Result<Next, Error> {
     let RequestBuffers { transaction, told, .. } = &mut *buffers;
     let body = transaction.edits.response_body.take_changed().unwrap_or_default();
@@ -143,9 +143,9 @@ async fn own(
     connection: &mut Connection,
     buffers: &mut RequestBuffers,
     record: &mut RequestLog,
-    route: &Route,
+    route: &RoutePlan,
     body: &[u8],
-    scripts: Option<Scripts<'_>>,
+    scripts: Option<RouteScripts<'_>>,
 ) -> Result<Next, Error> {
     let transaction = &mut buffers.transaction;
     let changed = match scripts {
@@ -201,7 +201,7 @@ async fn send(
 
 /// Adds `Date` where a response has none (RFC 9110, 6.6.1).
 pub fn add_date(fields: &mut Fields, shard: &Shard) {
-    if fields.get(Name::Date).is_none() {
+    if fields.get(FieldName::Date).is_none() {
         let now_s = shard.clock.unix_ms(Instant::now()) / 1000;
         fields.add(b"Date", &imf_fixdate(now_s));
     }

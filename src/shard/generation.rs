@@ -12,9 +12,9 @@ use crate::http::chunked::Owned;
 use crate::metrics::{RouteMetrics, ShardMetrics};
 use crate::pipeline::identity;
 use crate::pipeline::limits::ConsumerRates;
-use crate::pipeline::script::Scripts;
+use crate::pipeline::script::RouteScripts;
 use crate::plan::{self, Plan};
-use crate::route::Table;
+use crate::route::RouteTable;
 use crate::script::{self, Chain};
 use crate::upstream::Upstream;
 
@@ -25,7 +25,7 @@ use super::scripted;
 pub struct LiveGeneration {
     pub number: u64,
     pub plan: Arc<Plan>,
-    pub table: Table,
+    pub table: RouteTable,
     /// By the plan's indices, both.
     pub routes: Vec<LiveRoute>,
     pub upstreams: Vec<Rc<Upstream>>,
@@ -40,7 +40,7 @@ pub struct LiveGeneration {
 }
 
 pub struct LiveRoute {
-    pub plan: Arc<plan::Route>,
+    pub plan: Arc<plan::RoutePlan>,
     pub metrics: Rc<RouteMetrics>,
     /// Its rate limits, if it has any.
     pub limits: Option<RouteLimits>,
@@ -51,7 +51,7 @@ pub struct LiveRoute {
 /// What a generation is made live with.
 pub struct GenerationContext {
     pub metrics: Rc<ShardMetrics>,
-    pub world: Rc<dyn script::World>,
+    pub world: Rc<dyn script::ScriptHost>,
     pub limits: Rc<Limits>,
     /// Shards begin at different targets.
     pub seed: u64,
@@ -66,7 +66,7 @@ impl LiveGeneration {
         generation: Generation,
         old: Option<&LiveGeneration>,
         around: &GenerationContext,
-    ) -> Result<LiveGeneration, script::Fault> {
+    ) -> Result<LiveGeneration, script::ScriptFault> {
         let Generation { number, plan, table, providers, .. } = generation;
         let old_upstreams = old.map_or(&[][..], |old| &old.upstreams);
         let upstreams = Upstream::build_all(&plan, old_upstreams, &around.metrics, around.seed);
@@ -80,12 +80,12 @@ impl LiveGeneration {
         };
         let names: Rc<[Arc<str>]> = plan.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
         let rates = ConsumerRates::of(&plan.consumers);
-        let live_route = |route: &Arc<plan::Route>| {
+        let live_route = |route: &Arc<plan::RoutePlan>| {
             let chain = Chain::build(&scripts, &plan.scripts, route, &names)?;
             let limits = RouteLimits::build(route, &rates, &around.limits, &around.metrics);
             Ok(LiveRoute { plan: route.clone(), metrics: around.metrics.route(&route.name), limits, chain })
         };
-        let routes = plan.routes.iter().map(live_route).collect::<Result<_, script::Fault>>()?;
+        let routes = plan.routes.iter().map(live_route).collect::<Result<_, script::ScriptFault>>()?;
         // Names and keys were held against each other when the configuration was checked.
         let consumers = Consumers::build(&plan.consumers).unwrap_or_default();
         let owned = identity::owned_names(plan.jwts.iter().map(|jwt| &**jwt)).into();
@@ -102,11 +102,11 @@ impl LiveGeneration {
     }
 
     /// The scripts of a route, by its index.
-    pub fn scripts_of(&self, route: usize) -> Option<Scripts<'_>> {
+    pub fn scripts_of(&self, route: usize) -> Option<RouteScripts<'_>> {
         let LiveRoute { plan, chain, .. } = &self.routes[route];
         let chain = chain.as_ref()?;
         let (engine, scripts) = (&self.scripts, &self.plan.scripts);
-        Some(Scripts { engine, chain, plan: scripts, route: &plan.name, tell: &scripted::log })
+        Some(RouteScripts { engine, chain, plan: scripts, route: &plan.name, tell: &scripted::log })
     }
 
     /// Forgets the counters of routes and targets that are no more, so that reloads do not add up.

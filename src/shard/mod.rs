@@ -32,13 +32,13 @@ use crate::auth::cache::TokenCache;
 use crate::auth::jwt::Provider;
 use crate::base::id::Ids;
 use crate::log::batch::AccessLog;
-use crate::log::writer::Sink;
-use crate::metrics::{ShardMetrics, Snapshot};
+use crate::log::writer::LogSink;
+use crate::metrics::{MetricsSnapshot, ShardMetrics};
 use crate::net::doorbell::Mailbox;
 use crate::net::{Buffers, Deadlines, Pipes};
 use crate::plan::{self, Plan};
-use crate::route::Table;
-use crate::store::{Link, Reply, ShardCounters};
+use crate::route::RouteTable;
+use crate::store::{Link, ShardCounters, StoreReply};
 
 pub use crate::upstream::Addresses;
 pub use run::{DriverKind, run};
@@ -60,7 +60,7 @@ pub struct Generation {
     pub number: u64,
     pub plan: Arc<Plan>,
     /// This shard's private copy.
-    pub table: Table,
+    pub table: RouteTable,
     pub addresses: Arc<Addresses>,
     /// Who signs tokens, by the plan's indices.
     pub providers: Arc<[Arc<Provider>]>,
@@ -77,9 +77,9 @@ pub enum Command {
     /// A JWK set was fetched: all providers of the generation sent last, in the plan's order.
     Providers(Arc<[Arc<Provider>]>),
     /// The store has news.
-    Store(Reply),
+    Store(StoreReply),
     /// Send a copy of all counters.
-    Scrape(Sender<Snapshot>),
+    Scrape(Sender<MetricsSnapshot>),
     /// Stop accepting, finish what is in flight, then return from [`run`]; `done` gets the shard's id.
     Drain { done: Sender<usize> },
 }
@@ -93,7 +93,7 @@ pub struct ShardSpawn {
     pub core: Option<core_affinity::CoreId>,
     pub driver: plan::Driver,
     pub mailbox: Mailbox<Command>,
-    pub sink: Sink,
+    pub sink: LogSink,
     pub link: Link,
     /// Says that a token's key is not in the set of a provider, told by its index. Never blocks.
     pub unknown_key: Box<dyn Fn(usize) + Send>,

@@ -11,10 +11,10 @@ use super::scripted::{self, Outcome, Whole};
 use super::{Shard, answer, limits};
 use crate::auth::decide::Gate;
 use crate::base::error::{Error, Reason};
-use crate::base::fault::{self, Fault};
+use crate::base::fault::{self, InjectedFault};
 use crate::exchange::Transaction;
 use crate::http::body::BodyReader;
-use crate::http::fields::{Fields, Name};
+use crate::http::fields::{FieldName, Fields};
 use crate::http::framing::{self, Body};
 use crate::http::head::{self, HeadLimits, Method};
 use crate::http::{host, path};
@@ -61,15 +61,15 @@ async fn handle(
 
     let mut asked = understand(connection, buffers, record, &server.limits)?;
     match fault::asked_for(buffers.transaction.path()) {
-        Some(Fault::Connection) => panic!("a test asked for a panic in this connection"),
-        Some(Fault::Shard) => connection.shard.doomed.set(true),
+        Some(InjectedFault::Connection) => panic!("a test asked for a panic in this connection"),
+        Some(InjectedFault::Shard) => connection.shard.doomed.set(true),
         None => {}
     }
     let route = find_route(&live, buffers)?;
     record.route = Some(route);
     let scripts = live.scripts_of(route);
     let limited = live.routes[route].limits.as_ref();
-    let route: &plan::Route = &live.routes[route].plan;
+    let route: &plan::RoutePlan = &live.routes[route].plan;
 
     cors::note_origin(route, &mut buffers.transaction);
 
@@ -116,7 +116,7 @@ async fn handle(
 fn identify(
     shard: &Shard,
     live: &LiveGeneration,
-    route: &plan::Route,
+    route: &plan::RoutePlan,
     transaction: &mut Transaction,
 ) -> Result<(), Error> {
     let mut gate = Gate {
@@ -152,7 +152,7 @@ fn understand(
     connection: &mut Connection,
     buffers: &mut RequestBuffers,
     record: &mut RequestLog,
-    limits: &plan::Limits,
+    limits: &plan::ServerLimits,
 ) -> Result<RequestMeta, Error> {
     let RequestBuffers { transaction, client_host, .. } = buffers;
     let request = &transaction.request;
@@ -176,7 +176,7 @@ fn understand(
         return Err(Error::client(Reason::MethodNotAllowed, "CONNECT is not for a gateway"));
     }
     host::request_host(request, &mut transaction.host).map_err(refusal)?;
-    client_host.extend_from_slice(request.fields.get(Name::Host).unwrap_or_default());
+    client_host.extend_from_slice(request.fields.get(FieldName::Host).unwrap_or_default());
     let normal = path::normalise(request.target(), method, &mut transaction.target).map_err(refusal)?;
     transaction.path_bytes = normal.path_len;
     if matches!(body, Body::Length(bytes) if bytes > limits.body_bytes) {

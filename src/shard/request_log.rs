@@ -11,7 +11,7 @@ use super::generation::LiveGeneration;
 use crate::base::error::Reason;
 use crate::exchange::Transaction;
 use crate::http::head::Version;
-use crate::log::access::Entry;
+use crate::log::access::AccessEntry;
 use crate::script::Hook;
 use crate::upstream::{Target, Upstream};
 
@@ -87,7 +87,7 @@ impl RequestLog {
             return;
         }
         let Transaction { request, id, .. } = &buffers.transaction;
-        let entry = Entry {
+        let entry = AccessEntry {
             request_id: id,
             client_ip: self.client_ip,
             method: request.method_bytes(),

@@ -24,7 +24,7 @@ use crate::metrics::ShardMetrics;
 use crate::net::{Buffers, Deadlines, Pipes, socket};
 use crate::plan::{ApiKeyHash, Driver};
 use crate::script;
-use crate::store::{Keys, Reply, ShardCounters};
+use crate::store::{KeyList, ShardCounters, StoreReply};
 
 /// Submission queue entries: more than one burst of work ever fills.
 const RING_ENTRIES: u32 = 4096;
@@ -194,7 +194,7 @@ impl Shard {
         seat: &mut ShardSpawn,
         first: Generation,
         deadlines: Rc<Deadlines>,
-    ) -> Result<Shard, script::Fault> {
+    ) -> Result<Shard, script::ScriptFault> {
         use std::hash::{BuildHasher, RandomState};
         let seed = RandomState::new().hash_one(seat.id);
         let metrics = Rc::new(ShardMetrics::new(seat.id));
@@ -265,17 +265,20 @@ impl Shard {
     }
 
     /// Takes what the store has said.
-    fn hear(&self, reply: Reply) {
+    fn hear(&self, reply: StoreReply) {
         match reply {
-            Reply::Counters(news) => self.counters.apply(&news),
-            Reply::Keys(keys) => drop(self.dynamic_keys.replace(dynamic_keys(&keys))),
-            Reply::Lease { .. } | Reply::Strict { .. } | Reply::Failed { .. } | Reply::Reachable(_) => {
+            StoreReply::Counters(news) => self.counters.apply(&news),
+            StoreReply::Keys(keys) => drop(self.dynamic_keys.replace(dynamic_keys(&keys))),
+            StoreReply::Lease { .. }
+            | StoreReply::Strict { .. }
+            | StoreReply::Failed { .. }
+            | StoreReply::Reachable(_) => {
                 self.limits.hear(reply);
             }
         }
     }
 
-    fn scrape(&self) -> crate::metrics::Snapshot {
+    fn scrape(&self) -> crate::metrics::MetricsSnapshot {
         self.metrics.limit_keys.set(self.limits.keys() as u64);
         self.metrics.connections_open.set(self.open.get() as u64);
         self.metrics.access_log_dropped.set(self.log.borrow().dropped());
@@ -289,7 +292,7 @@ impl Shard {
 }
 
 /// The keys that were added and revoked while running.
-fn dynamic_keys(keys: &Keys) -> DynamicKeys {
+fn dynamic_keys(keys: &KeyList) -> DynamicKeys {
     let mut dynamic = DynamicKeys::default();
     for (digest, consumer) in &keys.added {
         dynamic.add(ApiKeyHash(digest.0), consumer.clone());

@@ -8,10 +8,10 @@ use super::h1::connection::Connection;
 use super::proxy::attempt;
 use super::request::RequestMeta;
 use super::request_log::RequestLog;
-use crate::base::error::{Error, Reason, Source};
+use crate::base::error::{Error, FaultOrigin, Reason};
 use crate::http::framing::Body;
-use crate::pipeline::script::{self, AfterHead, Scripts, Told, What};
-use crate::script::{Fault, Hook};
+use crate::pipeline::script::{self, AfterHead, NoticeKind, RouteScripts, ScriptNotice};
+use crate::script::{Hook, ScriptFault};
 
 /// Bodies held for scripts on one shard, in multiples of `max_body`; beyond, a request that needs another is refused.
 const MAX_BODIES: usize = 256;
@@ -25,16 +25,16 @@ pub enum Outcome {
 }
 
 /// Writes what a script's author should know into the log.
-pub fn log(told: &Told<'_>) {
+pub fn log(told: &ScriptNotice<'_>) {
     let (route, request_id) = (told.route, String::from_utf8_lossy(told.request_id));
     match told.what {
-        What::Failed(Fault { script, line, column, message }) => {
+        NoticeKind::Failed(ScriptFault { script, line, column, message }) => {
             tracing::error!(script, line, column, %request_id, route, "{message}");
         }
-        What::PassedBy(why) => {
+        NoticeKind::PassedBy(why) => {
             tracing::debug!(%request_id, route, "on_response_body is passed by: {why}");
         }
-        What::Unreadable(ref why) => {
+        NoticeKind::Unreadable(ref why) => {
             tracing::warn!(%request_id, route, "on_response_body is passed by: content coding {why}");
         }
     }
@@ -48,7 +48,7 @@ pub async fn request(
     connection: &mut Connection,
     buffers: &mut RequestBuffers,
     record: &RequestLog,
-    scripts: Scripts<'_>,
+    scripts: RouteScripts<'_>,
     asked: &mut RequestMeta,
 ) -> Result<Outcome, Error> {
     match scripts.on_head(&mut buffers.transaction)? {
@@ -62,7 +62,7 @@ async fn request_body(
     connection: &mut Connection,
     buffers: &mut RequestBuffers,
     record: &RequestLog,
-    scripts: Scripts<'_>,
+    scripts: RouteScripts<'_>,
     asked: &mut RequestMeta,
 ) -> Result<Outcome, Error> {
     let is_hooked = scripts.has(Hook::RequestBody);
@@ -168,8 +168,8 @@ impl Held {
     /// As [`Held::add`].
     pub fn add_of_response(&mut self, bytes: usize) -> Result<(), Error> {
         self.add(bytes).map_err(|error| match error.source {
-            Source::Client => script::response_too_large(),
-            Source::Upstream | Source::Gateway => error,
+            FaultOrigin::Client => script::response_too_large(),
+            FaultOrigin::Upstream | FaultOrigin::Gateway => error,
         })
     }
 }

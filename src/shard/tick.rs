@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Shard;
 use crate::net::deadline::TICK_MS;
 use crate::net::socket;
-use crate::store::Request;
+use crate::store::StoreRequest;
 
 /// How often clients that wait for a slow upstream are looked at.
 const LEFT_TICKS: u64 = 5;
@@ -54,7 +54,7 @@ pub async fn until_drained(shard: &Rc<Shard>, no_listener: impl Fn() -> bool) {
 /// What scripts have added since the last tick goes to the other shards.
 fn send_counters(shard: &Shard) {
     let deltas = shard.counters.take_deltas();
-    if !deltas.is_empty() && shard.link.send(Request::Counters { shard: shard.id, deltas }).is_err() {
+    if !deltas.is_empty() && shard.link.send(StoreRequest::Counters { shard: shard.id, deltas }).is_err() {
         shard.counters.put_back();
     }
 }
@@ -78,7 +78,11 @@ fn cancel_left(shard: &Shard) {
     let gone = socket::closed_by_peer(waiting.iter().map(|(_, fd)| *fd));
     for ((slot, _), gone) in waiting.into_iter().zip(gone) {
         if gone && let Some(upstream) = shard.deadlines.mark_left(slot) {
-            socket::expire(upstream, crate::net::deadline::Side::Upstream, crate::net::deadline::Way::Read);
+            socket::expire(
+                upstream,
+                crate::net::deadline::SocketSide::Upstream,
+                crate::net::deadline::Direction::Read,
+            );
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::clock::Clock;
 use crate::base::id::Ids;
 use crate::metrics::{ScriptMetrics, ShardMetrics};
-use crate::script::{LogLine, World};
+use crate::script::{LogLine, ScriptHost};
 use crate::store::ShardCounters;
 
 pub struct ShardWorld {
@@ -17,7 +17,7 @@ pub struct ShardWorld {
     pub metrics: Rc<ShardMetrics>,
 }
 
-impl World for ShardWorld {
+impl ScriptHost for ShardWorld {
     fn unix_ms(&self) -> u64 {
         self.clock.unix_ms(Instant::now())
     }

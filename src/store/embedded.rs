@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::message::{Reply, Request};
+use super::message::{StoreReply, StoreRequest};
 use crate::base::time::ForwardClock;
-use crate::limit::{Bank, Rule};
+use crate::limit::{BucketStore, Rule};
 
 /// Keys of one limit that are kept at a time: some 20 MB when all are in use.
 const MAX_KEYS_PER_BANK: usize = 100_000;
@@ -14,7 +14,7 @@ const MAX_KEYS_PER_BANK: usize = 100_000;
 const TICK: Duration = Duration::from_millis(100);
 
 pub struct Banks {
-    banks: HashMap<BankId, Bank>,
+    banks: HashMap<BankId, BucketStore>,
     clock: ForwardClock,
     next_tick: Instant,
 }
@@ -33,24 +33,24 @@ impl Banks {
     }
 
     /// The shard and its reply. `None` for what is not about limits.
-    pub fn answer(&mut self, request: Request, now: Instant) -> Option<(usize, Reply)> {
+    pub fn answer(&mut self, request: StoreRequest, now: Instant) -> Option<(usize, StoreReply)> {
         let now_ms = self.clock.unix_ms(now);
         match request {
-            Request::Lease { shard, ticket, limit, rule, ask } => {
+            StoreRequest::Lease { shard, ticket, limit, rule, ask } => {
                 let grant = self.bank(limit, rule, false).lease(&ask, now_ms);
-                Some((shard, Reply::Lease { ticket, grant }))
+                Some((shard, StoreReply::Lease { ticket, grant }))
             }
-            Request::Strict { shard, ticket, limit, rule, key } => {
+            StoreRequest::Strict { shard, ticket, limit, rule, key } => {
                 let verdict = self.bank(limit, rule, true).take(&key, now_ms);
-                Some((shard, Reply::Strict { ticket, verdict }))
+                Some((shard, StoreReply::Strict { ticket, verdict }))
             }
-            Request::Counters { .. } => None,
+            StoreRequest::Counters { .. } => None,
         }
     }
 
-    fn bank(&mut self, limit: Arc<str>, rule: Rule, strict: bool) -> &mut Bank {
+    fn bank(&mut self, limit: Arc<str>, rule: Rule, strict: bool) -> &mut BucketStore {
         let bank = self.banks.entry(BankId { limit, rule, strict });
-        bank.or_insert_with(|| Bank::new(&rule, MAX_KEYS_PER_BANK))
+        bank.or_insert_with(|| BucketStore::new(&rule, MAX_KEYS_PER_BANK))
     }
 
     /// When [`Banks::tick`] is next due, if there is anything to forget.
@@ -83,13 +83,13 @@ mod tests {
     use super::*;
     use crate::limit::{Key, Period};
 
-    fn strict(limit: &str, tokens: u64) -> Request {
+    fn strict(limit: &str, tokens: u64) -> StoreRequest {
         let rule = Rule::token_bucket(tokens, Period::Hour, tokens);
-        Request::Strict { shard: 0, ticket: 0, limit: limit.into(), rule, key: Key::new(b"k") }
+        StoreRequest::Strict { shard: 0, ticket: 0, limit: limit.into(), rule, key: Key::new(b"k") }
     }
 
-    fn allowed(banks: &mut Banks, request: Request, now: Instant) -> bool {
-        let Some((0, Reply::Strict { verdict, .. })) = banks.answer(request, now) else {
+    fn allowed(banks: &mut Banks, request: StoreRequest, now: Instant) -> bool {
+        let Some((0, StoreReply::Strict { verdict, .. })) = banks.answer(request, now) else {
             panic!("no verdict")
         };
         verdict.allowed

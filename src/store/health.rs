@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::snapshot::State;
+use super::snapshot::StoreState;
 
 /// The first wait before connecting again; it doubles with each failure in a row.
 const BACKOFF_MIN: Duration = Duration::from_millis(25);
@@ -12,7 +12,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(2);
 /// Begins down, to be tried at once.
 #[derive(Debug)]
 pub struct Health {
-    state: State,
+    state: StoreState,
     /// An exchange slower than this makes the store slow.
     slow: Duration,
     next_try: Instant,
@@ -26,7 +26,7 @@ impl Health {
     /// `seed` should differ between processes, so that they do not all come back at the same moment.
     pub fn new(now: Instant, timeout: Duration, seed: u64) -> Health {
         Health {
-            state: State::Down { since: now },
+            state: StoreState::Down { since: now },
             slow: timeout / 2,
             next_try: now,
             failures: 0,
@@ -34,12 +34,12 @@ impl Health {
         }
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> StoreState {
         self.state
     }
 
     pub fn is_down(&self) -> bool {
-        matches!(self.state, State::Down { .. })
+        matches!(self.state, StoreState::Down { .. })
     }
 
     /// When to connect, if the store is down.
@@ -49,14 +49,14 @@ impl Health {
 
     /// A connection is there and has passed its probe.
     pub fn connected(&mut self) {
-        self.state = State::Up;
+        self.state = StoreState::Up;
     }
 
     /// An exchange, or an attempt to connect, has failed. Says whether the store was up until now.
     pub fn failed(&mut self, now: Instant) -> bool {
         let was_up = !self.is_down();
         if was_up {
-            self.state = State::Down { since: now };
+            self.state = StoreState::Down { since: now };
         }
         self.next_try = now + self.backoff();
         self.failures = self.failures.saturating_add(1);
@@ -66,7 +66,7 @@ impl Health {
     /// An exchange has succeeded. `crowded`: meanwhile more requests came than may wait.
     pub fn exchanged(&mut self, took: Duration, crowded: bool) {
         self.failures = 0;
-        self.state = if crowded || took > self.slow { State::Slow } else { State::Up };
+        self.state = if crowded || took > self.slow { StoreState::Slow } else { StoreState::Up };
     }
 
     /// Between half of the wait and all of it, at random.
@@ -101,7 +101,7 @@ mod tests {
     fn it_begins_down_and_is_tried_at_once() {
         let now = Instant::now();
         let health = Health::new(now, TIMEOUT, 1);
-        assert_eq!(health.state(), State::Down { since: now });
+        assert_eq!(health.state(), StoreState::Down { since: now });
         assert_eq!(health.next_try(), now);
     }
 
@@ -141,15 +141,18 @@ mod tests {
         health.connected();
         assert!(health.failed(now));
         assert!(!health.failed(now + TIMEOUT));
-        assert_eq!(health.state(), State::Down { since: now });
+        assert_eq!(health.state(), StoreState::Down { since: now });
     }
 
     #[test]
     fn slow_is_more_than_half_the_timeout_or_a_full_queue() {
         let mut health = Health::new(Instant::now(), TIMEOUT, 1);
-        for (took_ms, crowded, state) in
-            [(50, false, State::Up), (51, false, State::Slow), (1, false, State::Up), (1, true, State::Slow)]
-        {
+        for (took_ms, crowded, state) in [
+            (50, false, StoreState::Up),
+            (51, false, StoreState::Slow),
+            (1, false, StoreState::Up),
+            (1, true, StoreState::Slow),
+        ] {
             health.exchanged(Duration::from_millis(took_ms), crowded);
             assert_eq!(health.state(), state);
             assert!(!health.is_down());

@@ -42,16 +42,16 @@ impl fmt::Debug for Digest {
 
 /// What shards need to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Keys {
+pub struct KeyList {
     /// Key to consumer.
     pub added: HashMap<Digest, Arc<str>>,
     /// Not valid any more, the configuration's own included.
     pub revoked: HashSet<Digest>,
 }
 
-impl Keys {
-    pub fn of(entries: impl IntoIterator<Item = Entry>) -> Keys {
-        let mut keys = Keys::default();
+impl KeyList {
+    pub fn of(entries: impl IntoIterator<Item = Entry>) -> KeyList {
+        let mut keys = KeyList::default();
         for entry in entries {
             if entry.revoked {
                 keys.revoked.insert(entry.digest);
@@ -135,7 +135,7 @@ mod tests {
         let digest = |byte| Digest([byte; 32]);
         let entry =
             |byte, revoked| Entry { digest: digest(byte), changed_s: 1, consumer: "alice".into(), revoked };
-        let keys = Keys::of([entry(1, false), entry(2, true)]);
+        let keys = KeyList::of([entry(1, false), entry(2, true)]);
         assert_eq!(keys.added, HashMap::from([(digest(1), "alice".into())]));
         assert_eq!(keys.revoked, HashSet::from([digest(2)]));
     }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, TryRecvError};
 
 use super::embedded::Banks;
-use super::keys::Keys;
-use super::link::{Config, MAX_WAITING};
-use super::message::{CounterSums, Reply, Request, Sink};
+use super::keys::KeyList;
+use super::link::{MAX_WAITING, StoreConfig};
+use super::message::{CounterSums, ReplySink, StoreReply, StoreRequest};
 use super::remote::Remote;
-use super::snapshot::{Snapshot, State, Traffic};
+use super::snapshot::{StoreSnapshot, StoreState, Traffic};
 use super::totals::Totals;
 
 /// Requests that are answered together.
@@ -22,15 +22,15 @@ const IDLE: Duration = Duration::from_secs(3600);
 
 /// From the control side. There are few, and they must not be lost.
 pub enum Order {
-    Join { shard: usize, sink: Sink },
+    Join { shard: usize, sink: ReplySink },
     Stop,
 }
 
 /// What the thread owns.
 pub struct LinkThread {
-    waiting: Receiver<Request>,
+    waiting: Receiver<StoreRequest>,
     ordered: Receiver<Order>,
-    published: Arc<Mutex<Snapshot>>,
+    published: Arc<Mutex<StoreSnapshot>>,
     backend: Backend,
     members: Vec<Member>,
     totals: Totals,
@@ -46,7 +46,7 @@ enum Backend {
 /// A shard that has joined.
 struct Member {
     shard: usize,
-    sink: Sink,
+    sink: ReplySink,
     /// It has sent counters that it was not told the sums of.
     unacknowledged: bool,
     /// It could not take a reply: it is told everything when it can again.
@@ -58,21 +58,21 @@ struct Member {
 struct Told {
     full: bool,
     reachable: Option<bool>,
-    keys: Option<Arc<Keys>>,
+    keys: Option<Arc<KeyList>>,
 }
 
 impl LinkThread {
-    pub fn new(config: Config, waiting: Receiver<Request>, ordered: Receiver<Order>) -> LinkThread {
+    pub fn new(config: StoreConfig, waiting: Receiver<StoreRequest>, ordered: Receiver<Order>) -> LinkThread {
         let now = Instant::now();
         let backend = match config {
-            Config::Embedded => Backend::Embedded(Banks::new(now)),
-            Config::Remote(config) => Backend::Remote(Box::new(Remote::new(config, now))),
+            StoreConfig::Embedded => Backend::Embedded(Banks::new(now)),
+            StoreConfig::Remote(config) => Backend::Remote(Box::new(Remote::new(config, now))),
         };
         let (name, state) = match &backend {
-            Backend::Embedded(_) => ("embedded", State::Up),
+            Backend::Embedded(_) => ("embedded", StoreState::Up),
             Backend::Remote(remote) => ("redis", remote.state()),
         };
-        let published = Snapshot {
+        let published = StoreSnapshot {
             backend: name,
             state,
             last_error: None,
@@ -96,7 +96,7 @@ impl LinkThread {
     }
 
     /// Kept up to date while the thread runs.
-    pub fn published(&self) -> Arc<Mutex<Snapshot>> {
+    pub fn published(&self) -> Arc<Mutex<StoreSnapshot>> {
         self.published.clone()
     }
 
@@ -153,7 +153,7 @@ impl LinkThread {
         }
     }
 
-    fn gather(&mut self, batch: &mut Vec<Request>) {
+    fn gather(&mut self, batch: &mut Vec<StoreRequest>) {
         while batch.len() < MAX_BATCH {
             match self.waiting.try_recv() {
                 Ok(request) => batch.push(request),
@@ -177,10 +177,10 @@ impl LinkThread {
     }
 
     /// Has the batch answered, and does what else is due.
-    fn handle(&mut self, batch: &mut Vec<Request>, crowded: bool) {
+    fn handle(&mut self, batch: &mut Vec<StoreRequest>, crowded: bool) {
         let LinkThread { backend, members, totals, .. } = self;
         batch.retain_mut(|request| match request {
-            Request::Counters { shard, deltas } => {
+            StoreRequest::Counters { shard, deltas } => {
                 totals.add(std::mem::take(deltas));
                 members
                     .iter_mut()
@@ -190,7 +190,7 @@ impl LinkThread {
             }
             _ => true,
         });
-        let mut reply = |shard: usize, reply: Reply| {
+        let mut reply = |shard: usize, reply: StoreReply| {
             if let Some(member) = members.iter().find(|member| member.shard == shard) {
                 // One whose mailbox is full has long stopped waiting.
                 (member.sink)(reply);
@@ -262,16 +262,16 @@ struct News {
     full: bool,
     filled: bool,
     reachable: Option<bool>,
-    keys: Option<Arc<Keys>>,
+    keys: Option<Arc<KeyList>>,
 }
 
 impl Member {
     fn tell(&mut self, news: &News) {
         if let Some(reachable) = news.reachable {
-            self.send(Reply::Reachable(reachable));
+            self.send(StoreReply::Reachable(reachable));
         }
         if let Some(keys) = &news.keys {
-            self.send(Reply::Keys(keys.clone()));
+            self.send(StoreReply::Keys(keys.clone()));
         }
         if !news.changed.is_empty() || news.filled || self.unacknowledged {
             self.send_sums(news.changed.clone(), news.full);
@@ -281,23 +281,23 @@ impl Member {
     fn tell_all(&mut self, totals: &Totals, told: &Told) {
         self.behind = false;
         if let Some(reachable) = told.reachable {
-            self.send(Reply::Reachable(reachable));
+            self.send(StoreReply::Reachable(reachable));
         }
         if let Some(keys) = &told.keys {
-            self.send(Reply::Keys(keys.clone()));
+            self.send(StoreReply::Keys(keys.clone()));
         }
         self.send_sums(totals.all(), told.full);
     }
 
     fn send_sums(&mut self, sums: Arc<[(Arc<str>, i64)]>, full: bool) {
         let acknowledges = self.unacknowledged;
-        if self.send(Reply::Counters(CounterSums { sums, acknowledges, full })) {
+        if self.send(StoreReply::Counters(CounterSums { sums, acknowledges, full })) {
             self.unacknowledged = false;
         }
     }
 
     /// Nothing more is sent to a shard that is behind, until it is told everything.
-    fn send(&mut self, reply: Reply) -> bool {
+    fn send(&mut self, reply: StoreReply) -> bool {
         self.behind = self.behind || !(self.sink)(reply);
         !self.behind
     }

@@ -2,34 +2,34 @@
 
 use std::sync::Arc;
 
-use super::keys::Keys;
-use crate::limit::{Ask, Grant, Key, Rule, Verdict};
+use super::keys::KeyList;
+use crate::limit::{Key, LeaseGrant, LeaseRequest, Rule, Verdict};
 
 /// The counter names that one process may use. They are never forgotten, so that what is full stays full.
 pub const MAX_COUNTERS: usize = 1000;
 
 /// Where a shard takes its replies: true if it was taken; false if the shard is behind or gone. It must not block.
-pub type Sink = Box<dyn Fn(Reply) -> bool + Send>;
+pub type ReplySink = Box<dyn Fn(StoreReply) -> bool + Send>;
 
 /// From a shard. Those with a ticket get one reply with that ticket, unless the shard's mailbox is full then.
 #[derive(Debug)]
-pub enum Request {
+pub enum StoreRequest {
     /// What a shard's scripts have added up since its last request, and (with 0) the names they mention first.
     /// The answer is a [`CounterSums`] that acknowledges it; until then the shard sends no other.
     Counters { shard: usize, deltas: Vec<(Arc<str>, i64)> },
     /// For a limit with leases. `limit` and `rule` together name the bank.
-    Lease { shard: usize, ticket: u64, limit: Arc<str>, rule: Rule, ask: Ask },
+    Lease { shard: usize, ticket: u64, limit: Arc<str>, rule: Rule, ask: LeaseRequest },
     /// For one request under a strict limit.
     Strict { shard: usize, ticket: u64, limit: Arc<str>, rule: Rule, key: Key },
 }
 
 /// To a shard.
 #[derive(Clone, Debug)]
-pub enum Reply {
+pub enum StoreReply {
     Counters(CounterSums),
     Lease {
         ticket: u64,
-        grant: Grant,
+        grant: LeaseGrant,
     },
     Strict {
         ticket: u64,
@@ -40,7 +40,7 @@ pub enum Reply {
         ticket: u64,
     },
     /// All keys that were added and revoked while running.
-    Keys(Arc<Keys>),
+    Keys(Arc<KeyList>),
     /// Whether the store answers. While it does not, requests are better not sent: they fail.
     Reachable(bool),
 }

@@ -9,7 +9,7 @@ pub const LATENCY_BOUNDS_US: [u64; 12] =
 
 /// Whether the store answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum StoreState {
     Up,
     /// It answers, but the last exchange took more than half the timeout, or more requests came than may wait.
     Slow,
@@ -19,23 +19,23 @@ pub enum State {
     },
 }
 
-impl State {
+impl StoreState {
     /// As the status page has it.
     pub fn name(self) -> &'static str {
         match self {
-            State::Up => "up",
-            State::Slow => "slow",
-            State::Down { .. } => "down",
+            StoreState::Up => "up",
+            StoreState::Slow => "slow",
+            StoreState::Down { .. } => "down",
         }
     }
 }
 
 /// Taken at one moment.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub struct StoreSnapshot {
     /// `embedded` or `redis`.
     pub backend: &'static str,
-    pub state: State,
+    pub state: StoreState,
     /// What went wrong last, whether or not it is over. Without secrets.
     pub last_error: Option<Arc<str>>,
     /// Requests that wait for the link.

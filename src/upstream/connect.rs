@@ -11,7 +11,7 @@ use monoio::net::{TcpStream, UnixStream};
 
 use super::Addresses;
 use crate::base::error::{Error, Reason, Retry};
-use crate::net::deadline::Side;
+use crate::net::deadline::SocketSide;
 use crate::net::{Deadlines, Socket};
 use crate::plan::TargetAddress;
 
@@ -63,11 +63,11 @@ async fn tcp(
             break;
         }
     }
-    let socket = Socket::tcp(result?, Side::Upstream, deadlines);
+    let socket = Socket::tcp(result?, SocketSide::Upstream, deadlines);
     socket.set_nodelay();
     Ok(socket)
 }
 
 async fn unix(path: &Path, deadlines: &Rc<Deadlines>) -> io::Result<Socket> {
-    Ok(Socket::unix(UnixStream::connect(path).await?, Side::Upstream, deadlines))
+    Ok(Socket::unix(UnixStream::connect(path).await?, SocketSide::Upstream, deadlines))
 }

@@ -23,7 +23,7 @@ pub type Addresses = HashMap<(Arc<str>, u16), Arc<[SocketAddr]>>;
 
 /// One upstream of a generation, on this shard.
 pub struct Upstream {
-    pub plan: Arc<plan::Upstream>,
+    pub plan: Arc<plan::UpstreamPlan>,
     pub targets: Vec<Rc<Target>>,
     balancer: RefCell<Balancer>,
 }
@@ -55,7 +55,7 @@ impl Upstream {
         seed: u64,
     ) -> Vec<Rc<Upstream>> {
         let old: HashMap<&str, &Rc<Upstream>> = old.iter().map(|up| (&*up.plan.name, up)).collect();
-        let build = |plan: &Arc<plan::Upstream>| {
+        let build = |plan: &Arc<plan::UpstreamPlan>| {
             let before = old.get(&*plan.name).copied();
             match before {
                 // Unchanged as a whole: the balancer's position survives too.
@@ -67,12 +67,12 @@ impl Upstream {
     }
 
     fn build(
-        plan: &Arc<plan::Upstream>,
+        plan: &Arc<plan::UpstreamPlan>,
         before: Option<&Upstream>,
         metrics: &ShardMetrics,
         seed: u64,
     ) -> Upstream {
-        let build_target = |target: &plan::Target| {
+        let build_target = |target: &plan::TargetPlan| {
             let same = |old: &&Rc<Target>| old.url == target.url && old.pool.has_settings(plan);
             match before.and_then(|before| before.targets.iter().find(same)) {
                 Some(kept) => kept.clone(),

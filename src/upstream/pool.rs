@@ -19,12 +19,12 @@ pub struct Pool {
 
 impl Pool {
     /// A pool with an upstream's `keepalive` settings.
-    pub fn new(plan: &plan::Upstream) -> Pool {
+    pub fn new(plan: &plan::UpstreamPlan) -> Pool {
         Pool { idle: RefCell::default(), capacity: plan.keepalive, idle_ms: idle_ms(plan) }
     }
 
     /// Whether a pool made for `plan` would be like this one.
-    pub fn has_settings(&self, plan: &plan::Upstream) -> bool {
+    pub fn has_settings(&self, plan: &plan::UpstreamPlan) -> bool {
         (self.capacity, self.idle_ms) == (plan.keepalive, idle_ms(plan))
     }
 
@@ -65,6 +65,6 @@ impl Pool {
     }
 }
 
-fn idle_ms(plan: &plan::Upstream) -> u64 {
+fn idle_ms(plan: &plan::UpstreamPlan) -> u64 {
     u64::try_from(plan.keepalive_idle.as_millis()).unwrap_or(u64::MAX)
 }

@@ -13,7 +13,7 @@ fn outcome(provider: &Provider, claims: &Value) -> Result<(), Failure> {
     verify(provider, &usual(Algorithm::HS256, claims)).map(drop)
 }
 
-fn with(change: impl FnOnce(&mut super::super::plan::Jwt)) -> Provider {
+fn with(change: impl FnOnce(&mut crate::plan::Jwt)) -> Provider {
     let provider = provider(&[Algorithm::HS256]);
     let mut plan = provider.plan().clone();
     change(&mut plan);

@@ -10,25 +10,29 @@ use super::super::cache::TokenCache;
 use super::super::decide::{Denied, Gate, Identity, Refusal};
 use super::super::jwt::Provider;
 use super::super::keys::KeySet;
-use super::super::plan::{ApiKeyHash, Consumer, Method, Place};
 use super::providers::*;
 use super::request::Request;
 use super::sign::*;
+use crate::plan::{ApiKeyHash, AuthMethod, Consumer, CredentialPlace};
 
 const BEARER: &str = r#"Bearer realm="ringway""#;
 const BAD_BEARER: &str = r#"Bearer realm="ringway", error="invalid_token""#;
 const OLD_BEARER: &str =
     r#"Bearer realm="ringway", error="invalid_token", error_description="The token expired""#;
 const KEY: &str = r#"Key realm="ringway""#;
-const BOTH: [Method; 2] = [Method::Jwt(0), Method::Key];
+const BOTH: [AuthMethod; 2] = [AuthMethod::Jwt(0), AuthMethod::Key];
 
 /// Provider 0 signs with HS256, provider 1 with ES256; both read `authorization`. Alice has the key `k-alice`.
-fn decide(methods: &[Method], request: &Request) -> Result<Identity, Denied> {
+fn decide(methods: &[AuthMethod], request: &Request) -> Result<Identity, Denied> {
     let providers = [Arc::new(provider(&[HS256])), Arc::new(provider(&[ES256]))];
     decide_by(&providers, methods, request)
 }
 
-fn decide_by(providers: &[Arc<Provider>], methods: &[Method], request: &Request) -> Result<Identity, Denied> {
+fn decide_by(
+    providers: &[Arc<Provider>],
+    methods: &[AuthMethod],
+    request: &Request,
+) -> Result<Identity, Denied> {
     let api_keys = vec![ApiKeyHash::of(b"k-alice").unwrap()];
     let alice =
         Consumer { name: "alice".into(), groups: vec![], permissions: vec![], api_keys, limits: vec![] };
@@ -36,13 +40,16 @@ fn decide_by(providers: &[Arc<Provider>], methods: &[Method], request: &Request)
         providers,
         consumers: &Consumers::build(&[Arc::new(alice)]).unwrap(),
         dynamic_keys: &DynamicKeys::default(),
-        key_places: &[Place::parse("header:x-api-key").unwrap(), Place::parse("query:apikey").unwrap()],
+        key_places: &[
+            CredentialPlace::parse("header:x-api-key").unwrap(),
+            CredentialPlace::parse("query:apikey").unwrap(),
+        ],
         tokens: &mut TokenCache::new(10, 10_000),
     }
     .decide(methods, request, NOW)
 }
 
-fn denied(methods: &[Method], request: &Request, reason: &str, challenges: &[&str]) {
+fn denied(methods: &[AuthMethod], request: &Request, reason: &str, challenges: &[&str]) {
     let denied = decide(methods, request).unwrap_err();
     assert_eq!(denied.refusal.reason(), reason, "{denied:?}");
     assert_eq!(denied.challenges, challenges);
@@ -71,35 +78,38 @@ fn a_key_makes_its_consumer_wherever_it_stands() {
     for place in ["header:x-api-key", "query:apikey"] {
         let identity = decide(&BOTH, &Request::new().with(place, "k-alice")).unwrap();
         assert_eq!(identity.consumer.unwrap().name, Arc::<str>::from("alice"));
-        assert_eq!((identity.method, identity.claims), (Method::Key, None));
+        assert_eq!((identity.method, identity.claims), (AuthMethod::Key, None));
     }
 }
 
 #[test]
 fn any_method_that_accepts_is_enough() {
     let bad_token = bearer(b"a.b.c").with("header:x-api-key", "k-alice");
-    assert_eq!(decide(&BOTH, &bad_token).unwrap().method, Method::Key);
+    assert_eq!(decide(&BOTH, &bad_token).unwrap().method, AuthMethod::Key);
     let bad_key = bearer(&usual(HS256, &good_claims())).with("header:x-api-key", "wrong");
-    assert_eq!(decide(&[Method::Key, Method::Jwt(0)], &bad_key).unwrap().method, Method::Jwt(0));
+    assert_eq!(decide(&[AuthMethod::Key, AuthMethod::Jwt(0)], &bad_key).unwrap().method, AuthMethod::Jwt(0));
     let second = bearer(&usual(ES256, &good_claims()));
-    assert_eq!(decide(&[Method::Jwt(0), Method::Jwt(1)], &second).unwrap().method, Method::Jwt(1));
+    assert_eq!(
+        decide(&[AuthMethod::Jwt(0), AuthMethod::Jwt(1)], &second).unwrap().method,
+        AuthMethod::Jwt(1)
+    );
     let both = bearer(&usual(HS256, &good_claims())).with("header:x-api-key", "k-alice");
-    assert_eq!(decide(&BOTH, &both).unwrap().method, Method::Jwt(0), "the first in the route's order");
+    assert_eq!(decide(&BOTH, &both).unwrap().method, AuthMethod::Jwt(0), "the first in the route's order");
 }
 
 #[test]
 fn without_credentials_the_client_hears_what_could_be_presented() {
     denied(&BOTH, &Request::new(), "no_credentials", &[BEARER, KEY]);
-    denied(&[Method::Key], &Request::new(), "no_credentials", &[KEY]);
-    denied(&[Method::Jwt(0), Method::Jwt(1)], &Request::new(), "no_credentials", &[BEARER]);
+    denied(&[AuthMethod::Key], &Request::new(), "no_credentials", &[KEY]);
+    denied(&[AuthMethod::Jwt(0), AuthMethod::Jwt(1)], &Request::new(), "no_credentials", &[BEARER]);
     // What the route does not ask for is not looked at.
     denied(
-        &[Method::Jwt(0)],
+        &[AuthMethod::Jwt(0)],
         &Request::new().with("header:x-api-key", "k-alice"),
         "no_credentials",
         &[BEARER],
     );
-    denied(&[Method::Key], &bearer(&usual(HS256, &good_claims())), "no_credentials", &[KEY]);
+    denied(&[AuthMethod::Key], &bearer(&usual(HS256, &good_claims())), "no_credentials", &[KEY]);
     let basic = Request::new().with("header:authorization", "Basic YTpi");
     denied(&BOTH, &basic, "no_credentials", &[BEARER, KEY]);
 }
@@ -119,26 +129,30 @@ fn a_refused_credential_is_named_with_its_reason() {
 #[test]
 fn of_several_refusals_an_expired_token_is_told_else_the_first() {
     let expired = usual(ES256, &json!({ "exp": 1 }));
-    denied(&[Method::Jwt(0), Method::Jwt(1)], &bearer(&expired), "token_expired", &[OLD_BEARER]);
+    denied(&[AuthMethod::Jwt(0), AuthMethod::Jwt(1)], &bearer(&expired), "token_expired", &[OLD_BEARER]);
     let with_key = bearer(&expired).with("header:x-api-key", "wrong");
-    denied(&[Method::Key, Method::Jwt(1)], &with_key, "token_expired", &[KEY, OLD_BEARER]);
+    denied(&[AuthMethod::Key, AuthMethod::Jwt(1)], &with_key, "token_expired", &[KEY, OLD_BEARER]);
     let both = bearer(b"a.b.c").with("header:x-api-key", "wrong");
     denied(&BOTH, &both, "invalid_token", &[BAD_BEARER, KEY]);
-    denied(&[Method::Key, Method::Jwt(0)], &both, "invalid_api_key", &[KEY, BEARER]);
+    denied(&[AuthMethod::Key, AuthMethod::Jwt(0)], &both, "invalid_api_key", &[KEY, BEARER]);
 }
 
 #[test]
 fn an_unknown_key_names_the_provider_to_fetch_for() {
     let empty = Provider::new(Arc::new(jwt_plan(&[ES256])), Arc::new(KeySet::empty()));
     let providers = [Arc::new(provider(&[HS256])), Arc::new(empty)];
-    let methods = [Method::Jwt(0), Method::Jwt(1), Method::Key];
+    let methods = [AuthMethod::Jwt(0), AuthMethod::Jwt(1), AuthMethod::Key];
     let request = bearer(&usual(ES256, &good_claims()));
     let denied = decide_by(&providers, &methods, &request).unwrap_err();
     assert_eq!(denied.unknown_key_of, Some(1));
     assert!(matches!(denied.refusal, Refusal::InvalidToken(_)));
 
     let fetched = [providers[0].clone(), Arc::new(provider(&[ES256]))];
-    assert_eq!(decide_by(&fetched, &methods, &request).unwrap().method, Method::Jwt(1));
+    assert_eq!(decide_by(&fetched, &methods, &request).unwrap().method, AuthMethod::Jwt(1));
     let with_key = request.with("header:x-api-key", "k-alice");
-    assert_eq!(decide_by(&providers, &methods, &with_key).unwrap().method, Method::Key, "no fetch is needed");
+    assert_eq!(
+        decide_by(&providers, &methods, &with_key).unwrap().method,
+        AuthMethod::Key,
+        "no fetch is needed"
+    );
 }

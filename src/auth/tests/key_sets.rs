@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::super::jwt::Failure;
 use super::super::keys::{KeySet, MAX_KEYS};
-use super::super::plan::{Jwt, JwtKey, Secret};
 use super::providers::*;
 use super::sign::*;
+use crate::plan::{Jwt, JwtKey, Secret};
 
 fn set(keys: Value) -> Value {
     json!({ "keys": keys })

@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::super::jwt::Provider;
 use super::super::keys::KeySet;
-use super::super::plan::Place;
 use super::super::{strip, token};
 use super::providers::{self, *};
 use super::request::Request;
 use super::sign::{self, *};
+use crate::plan::CredentialPlace;
 
 /// One of each kind with its good token.
 static GOOD: LazyLock<Vec<(Provider, Vec<u8>)>> = LazyLock::new(|| {
@@ -91,7 +91,7 @@ proptest! {
         prop_assert!(KeySet::from_pem(&pem("PUBLIC KEY", &bytes), &[EdDSA]).is_err());
         let _ = (strip::without_cookie(&bytes, b"a"), strip::without_query(&bytes, b"a"));
         let request = Request::new().with("header:authorization", &bytes);
-        let _ = token::take(&[Place::Header("authorization".into())], &request, 100);
+        let _ = token::take(&[CredentialPlace::Header("authorization".into())], &request, 100);
     }
 
     #[test]

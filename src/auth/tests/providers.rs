@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::super::jwt::{Claims, Failure, Provider};
 use super::super::keys::KeySet;
-use super::super::plan;
 use super::sign::{SECRET, pem, spki};
+use crate::plan;
 
 /// The time of the tests.
 pub const NOW: u64 = 1_800_000_000;
@@ -26,7 +26,7 @@ pub fn jwt_plan(algorithms: &[Algorithm]) -> plan::Jwt {
         issuer: None,
         audience: vec![],
         leeway: plan::Jwt::LEEWAY,
-        from: vec![plan::Place::parse(plan::Jwt::FROM).unwrap()],
+        from: vec![plan::CredentialPlace::parse(plan::Jwt::FROM).unwrap()],
         consumer_claim: plan::Jwt::CONSUMER_CLAIM.into(),
         forward: true,
         headers: vec![],

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::super::plan::Place;
 use super::super::token::Lookup;
+use crate::plan::CredentialPlace;
 
 #[derive(Clone, Default)]
-pub struct Request(Vec<(Place, Vec<u8>)>);
+pub struct Request(Vec<(CredentialPlace, Vec<u8>)>);
 
 impl Request {
     pub fn new() -> Request {
@@ -14,7 +14,7 @@ impl Request {
     }
 
     pub fn with(mut self, place: &str, value: impl AsRef<[u8]>) -> Request {
-        self.0.push((Place::parse(place).unwrap(), value.as_ref().to_vec()));
+        self.0.push((CredentialPlace::parse(place).unwrap(), value.as_ref().to_vec()));
         self
     }
 
@@ -24,7 +24,7 @@ impl Request {
 }
 
 impl Lookup for Request {
-    fn each<'a>(&'a self, place: &Place, see: &mut dyn FnMut(Cow<'a, [u8]>)) {
+    fn each<'a>(&'a self, place: &CredentialPlace, see: &mut dyn FnMut(Cow<'a, [u8]>)) {
         for (_, value) in self.0.iter().filter(|(at, _)| at == place) {
             see(Cow::Borrowed(value));
         }

@@ -8,7 +8,7 @@ const HEAD: &str = "jwt.main = { algorithms = [\"HS256\"], secret = \"env:SECRET
                     jwt.next = { algorithms = [\"HS256\"], secret = \"env:SECRET\" }\n";
 
 /// A route that answers by itself and has these lines, where two providers of tokens are.
-fn route_with(lines: &str) -> Route {
+fn route_with(lines: &str) -> RoutePlan {
     plan(&format!("{HEAD}[[route]]\nname = \"r\"\npath = \"/\"\nrespond = {{}}\n{lines}")).routes[0]
         .as_ref()
         .clone()
@@ -113,7 +113,7 @@ fn cors_that_no_browser_would_follow_is_refused() {
 fn auth_names_providers_and_keys_in_their_order() {
     assert_eq!(
         route_with("auth = [\"jwt:next\", \"key\", \"jwt:main\"]").auth,
-        [Method::Jwt(1), Method::Key, Method::Jwt(0)]
+        [AuthMethod::Jwt(1), AuthMethod::Key, AuthMethod::Jwt(0)]
     );
     each_has_one(&[
         ("auth = \"key\"", "1:8", "must be a list of strings"),
@@ -303,7 +303,7 @@ fn a_route_replaces_each_default_and_can_switch_it_off() {
     assert_eq!((kept.require.scopes.len(), &*kept.rate_limits[0].name), (1, "kept-1"));
     assert_eq!((replaced.ip.deny.len(), replaced.ip.allow.len()), (0, 1), "replaced, not merged");
     assert_eq!(replaced.cors.as_ref().unwrap().origins, [Origin::Exact("https://a".into())]);
-    assert_eq!((&replaced.auth, &replaced.require.scopes), (&vec![Method::Key], &vec![]));
+    assert_eq!((&replaced.auth, &replaced.require.scopes), (&vec![AuthMethod::Key], &vec![]));
     assert_eq!(&*replaced.rate_limits[0].name, "mine");
     assert_eq!((&off.ip, &off.cors, &off.auth), (&IpRules::default(), &None, &vec![]));
     assert_eq!((&off.require, &off.rate_limits), (&Require::default(), &vec![]));

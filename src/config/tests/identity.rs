@@ -194,7 +194,10 @@ fn a_rate_that_replaces_that_of_no_limit_is_warned_of() {
 #[test]
 fn api_keys_stand_in_a_header_and_in_a_query_parameter_if_one_is_named() {
     let found = plan_of("[api_keys]\nheader = \"X-Token\"\nquery = \"apiKey\"").api_keys;
-    assert_eq!(found.from, [Place::Header("x-token".into()), Place::Query("apiKey".into())]);
+    assert_eq!(
+        found.from,
+        [CredentialPlace::Header("x-token".into()), CredentialPlace::Query("apiKey".into())]
+    );
     each_has_one(&[
         ("[api_keys]\nheader = \"a b\"", "3:10", "is not a field name"),
         ("[api_keys]\nheader = \"Content-Length\"", "3:10", "cannot be edited"),
@@ -212,7 +215,7 @@ fn a_token_has_the_defaults_of_the_contract() {
         issuer: None,
         audience: vec![],
         leeway: Duration::from_secs(60),
-        from: vec![Place::Header("authorization".into())],
+        from: vec![CredentialPlace::Header("authorization".into())],
         consumer_claim: "sub".into(),
         forward: true,
         headers: vec![],
@@ -255,9 +258,9 @@ fn every_key_of_a_token_is_taken() {
         audience: vec!["api".into(), "web".into()],
         leeway: Duration::ZERO,
         from: vec![
-            Place::Header("x-token".into()),
-            Place::Cookie("Sid".into()),
-            Place::Query("access_token".into()),
+            CredentialPlace::Header("x-token".into()),
+            CredentialPlace::Cookie("Sid".into()),
+            CredentialPlace::Query("access_token".into()),
         ],
         consumer_claim: "client_id".into(),
         forward: false,

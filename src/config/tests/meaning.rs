@@ -18,7 +18,7 @@ fn an_empty_file_has_exactly_the_defaults_of_the_contract() {
             driver: Driver::Auto,
             trusted_proxies: vec![],
             drain_timeout: seconds(30),
-            limits: Limits {
+            limits: ServerLimits {
                 header_bytes: 16 * 1024,
                 header_count: 96,
                 body_bytes: 64 * 1024 * 1024,
@@ -29,8 +29,8 @@ fn an_empty_file_has_exactly_the_defaults_of_the_contract() {
             },
         },
         admin: None,
-        log: Log { access: AccessFormat::Json, target: LogTarget::Stdout, level: Level::Info },
-        scripts: Scripts {
+        log: LogSettings { access: AccessFormat::Json, target: LogTarget::Stdout, level: LogLevel::Info },
+        scripts: ScriptSettings {
             dir: "scripts".into(),
             max_operations: 20_000,
             max_time: Duration::from_millis(50),
@@ -41,7 +41,7 @@ fn an_empty_file_has_exactly_the_defaults_of_the_contract() {
         },
         store: None,
         jwts: vec![],
-        api_keys: ApiKeys { from: vec![Place::Header("x-api-key".into())] },
+        api_keys: ApiKeySettings { from: vec![CredentialPlace::Header("x-api-key".into())] },
         consumers: vec![],
         upstreams: vec![],
         routes: vec![],
@@ -56,9 +56,9 @@ fn upstreams_and_routes_have_the_defaults_of_the_contract() {
         "[upstream.users]\ntargets = [\"http://127.0.0.1:3001\"]\n[[route]]\npath = \"/x\"\nupstream = \"users\"",
     );
     let seconds = Duration::from_secs;
-    let upstream = Upstream {
+    let upstream = UpstreamPlan {
         name: "users".into(),
-        targets: vec![Target {
+        targets: vec![TargetPlan {
             url: "http://127.0.0.1:3001".into(),
             weight: 1,
             address: TargetAddress::Ip("127.0.0.1:3001".parse().unwrap()),
@@ -71,7 +71,7 @@ fn upstreams_and_routes_have_the_defaults_of_the_contract() {
         keepalive: 256,
         keepalive_idle: seconds(60),
     };
-    let route = Route {
+    let route = RoutePlan {
         name: "route-1".into(),
         hosts: vec![],
         paths: vec![PathPattern {
@@ -136,7 +136,7 @@ fn every_value_of_server_admin_and_log_is_taken() {
     let proxies: Vec<_> = found.server.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(proxies, ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]);
     assert_eq!(found.server.drain_timeout, Duration::from_secs(60));
-    let limits = Limits {
+    let limits = ServerLimits {
         header_bytes: 1024,
         header_count: 1000,
         body_bytes: u64::MAX,
@@ -148,7 +148,7 @@ fn every_value_of_server_admin_and_log_is_taken() {
     assert_eq!(found.server.limits, limits);
     assert_eq!(found.admin, Some("127.0.0.1:4".parse().unwrap()));
     let target = LogTarget::File("/var/log/ringway.log".into());
-    assert_eq!(found.log, Log { access: AccessFormat::Off, target, level: Level::Trace });
+    assert_eq!(found.log, LogSettings { access: AccessFormat::Off, target, level: LogLevel::Trace });
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn a_routes_own_policy_replaces_the_default_and_can_switch_it_off() {
         targets = "http://a"
     "#;
     let routes = plan(text).routes;
-    let host = |route: &Route| match &route.action {
+    let host = |route: &RoutePlan| match &route.action {
         Action::Proxy(proxy) => proxy.host.clone(),
         _ => panic!("a proxy"),
     };

@@ -20,13 +20,13 @@ const HUSH: &str = "hush-hush";
 /// A world of two directories, two scripts, of which `bad.rhai` has a problem, some variables, and some files.
 /// Stores are those of Redis, and a public key is one that says so.
 struct World<'a> {
-    shadowed: &'a dyn Fn(&[Arc<Route>]) -> Vec<Shadow>,
+    shadowed: &'a dyn Fn(&[Arc<RoutePlan>]) -> Vec<Shadow>,
 }
 
 const WORLD: World<'static> = World { shadowed: &|_| Vec::new() };
 
 impl Outside for World<'_> {
-    fn shadowed(&self, routes: &[Arc<Route>]) -> Vec<Shadow> {
+    fn shadowed(&self, routes: &[Arc<RoutePlan>]) -> Vec<Shadow> {
         (self.shadowed)(routes)
     }
 
@@ -57,7 +57,7 @@ impl Outside for World<'_> {
         }
     }
 
-    fn check_store(&self, store: &Store) -> Result<(), String> {
+    fn check_store(&self, store: &StoreSettings) -> Result<(), String> {
         let is_redis = store.url.text().is_some_and(|url| url.starts_with("redis") && url.contains("://"));
         is_redis.then_some(()).ok_or_else(|| "that is no store".to_owned())
     }
@@ -77,7 +77,7 @@ impl Outside for World<'_> {
         Ok(vec![file("bad.rhai", "fn on_request(req) {\n    oops();\n}\n"), file("tag.rhai", "")])
     }
 
-    fn check_scripts(&self, _: &Scripts, used: &[Arc<str>]) -> Vec<ScriptProblem> {
+    fn check_scripts(&self, _: &ScriptSettings, used: &[Arc<str>]) -> Vec<ScriptProblem> {
         let oops = |script: &Arc<str>| ScriptProblem {
             script: script.to_string(),
             line: 2,
@@ -98,7 +98,7 @@ fn plan(text: &str) -> Plan {
 }
 
 /// A route of these lines, where `up` is an upstream.
-fn route(lines: &str) -> Route {
+fn route(lines: &str) -> RoutePlan {
     let text = format!("upstream.up.targets = \"http://127.0.0.1\"\n[[route]]\n{lines}");
     plan(&text).routes[0].as_ref().clone()
 }

@@ -296,7 +296,7 @@ fn a_route_whose_matching_is_wrong_is_not_held_against_others() {
         let text = format!(
             "[[route]]\npath = \"/*\"\nrespond = {{}}\n{line}\n[[route]]\npath = \"/*\"\nrespond = {{}}"
         );
-        let shadowed = |routes: &[Arc<Route>]| {
+        let shadowed = |routes: &[Arc<RoutePlan>]| {
             assert_eq!(routes.len(), 1, "{line}");
             vec![]
         };
@@ -311,7 +311,7 @@ fn routes_that_can_never_match_are_errors_that_show_both() {
                 [[route]]\nname = \"c\"\npath = \"/x\"\nupstream = \"none\"\n\
                 [[route]]\nname = \"d\"\npath = \"/*\"\nrespond = {}\n";
     // The first route has no path that could be compared, the third no action; the others keep their places.
-    let shadowed = |routes: &[Arc<Route>]| {
+    let shadowed = |routes: &[Arc<RoutePlan>]| {
         assert_eq!(routes.iter().map(|route| &*route.name).collect::<Vec<_>>(), ["b", "c", "d"]);
         vec![Shadow { dead: 1, by: 0, same: false }, Shadow { dead: 2, by: 0, same: true }]
     };

@@ -19,7 +19,7 @@ use monoio::{LegacyDriver, RuntimeBuilder};
 use monoio_http::common::request::RequestHead;
 
 use crate::control::Event;
-use crate::control::failure::Failure;
+use crate::control::failure::StartFailure;
 use crate::net::doorbell::{self, Post};
 use answer::Answer;
 use decide::{Ask, Decision};
@@ -41,8 +41,8 @@ pub struct Question {
 }
 
 /// Serves `listener` on a thread of its own for the process's life.
-pub fn start(listener: TcpListener, events: Sender<Event>) -> Result<(), Failure> {
-    listener.set_nonblocking(true).map_err(|error| Failure::thread("admin", &error))?;
+pub fn start(listener: TcpListener, events: Sender<Event>) -> Result<(), StartFailure> {
+    listener.set_nonblocking(true).map_err(|error| StartFailure::thread("admin", &error))?;
     let body = move || {
         // A panic would be a defect in one answer; the next request finds the listener up again.
         while catch_unwind(AssertUnwindSafe(|| serve(&listener, &events))).is_err() {
@@ -52,7 +52,7 @@ pub fn start(listener: TcpListener, events: Sender<Event>) -> Result<(), Failure
     thread::Builder::new()
         .name("admin".into())
         .spawn(body)
-        .map_err(|error| Failure::thread("admin", &error))?;
+        .map_err(|error| StartFailure::thread("admin", &error))?;
     Ok(())
 }
 

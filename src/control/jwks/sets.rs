@@ -165,7 +165,7 @@ fn configured(jwt: &Jwt) -> KeySet {
 mod tests {
     use super::*;
     use crate::auth::refetch::{BACK_OFF_MS, REFRESH_MS, UNKNOWN_KEY_MS};
-    use crate::control::source::Source as ConfigSource;
+    use crate::control::source::ConfigSource;
 
     const URL: &str = "https://id.example.com/jwks.json";
 

@@ -9,7 +9,7 @@ use crate::auth::jwt::Provider;
 use crate::base::time;
 use crate::control::Control;
 use crate::metrics::{KeySetFacts, StoreFacts};
-use crate::store::{LATENCY_BOUNDS_US, Snapshot, State};
+use crate::store::{LATENCY_BOUNDS_US, StoreSnapshot, StoreState};
 
 #[derive(Serialize)]
 pub struct StoreStatus {
@@ -42,7 +42,7 @@ struct ApiKeys {
 }
 
 impl StoreStatus {
-    pub fn of(store: &Snapshot) -> StoreStatus {
+    pub fn of(store: &StoreSnapshot) -> StoreStatus {
         let traffic = &store.traffic;
         let latency_ms = traffic.latency.sum_us as f64 / 1e3 / traffic.exchanges as f64;
         let (added, revoked) = store.keys;
@@ -63,8 +63,8 @@ impl StoreStatus {
     }
 }
 
-fn down_since(state: State) -> Option<String> {
-    let State::Down { since } = state else { return None };
+fn down_since(state: StoreState) -> Option<String> {
+    let StoreState::Down { since } = state else { return None };
     let since = SystemTime::now().checked_sub(since.elapsed())?;
     let unix_ms = since.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis();
     let text = time::rfc3339_ms(u64::try_from(unix_ms).ok()?);
@@ -72,7 +72,7 @@ fn down_since(state: State) -> Option<String> {
 }
 
 /// The same for a scrape.
-pub fn facts(store: &Snapshot) -> StoreFacts {
+pub fn facts(store: &StoreSnapshot) -> StoreFacts {
     let traffic = &store.traffic;
     let bounds = LATENCY_BOUNDS_US.iter().copied().map(Some).chain([None]);
     let counts = traffic.latency.buckets.iter().scan(0, |sum, count| {
@@ -80,7 +80,7 @@ pub fn facts(store: &Snapshot) -> StoreFacts {
         Some(*sum)
     });
     StoreFacts {
-        up: !matches!(store.state, State::Down { .. }),
+        up: !matches!(store.state, StoreState::Down { .. }),
         exchanges: traffic.exchanges,
         failures: traffic.failures,
         unanswered: traffic.unanswered,

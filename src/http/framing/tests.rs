@@ -202,8 +202,8 @@ mod properties {
             old in any::<bool>(),
         ) {
             let head = request(if old { "1.0" } else { "1.1" }, &fields.concat());
-            let lengths: Vec<_> = head.fields.all(Name::ContentLength).collect();
-            let codings: Vec<_> = head.fields.all(Name::TransferEncoding).collect();
+            let lengths: Vec<_> = head.fields.all(FieldName::ContentLength).collect();
+            let codings: Vec<_> = head.fields.all(FieldName::TransferEncoding).collect();
             match request_body(&head) {
                 Ok(Body::None) => prop_assert!(lengths.is_empty() && codings.is_empty()),
                 Ok(Body::Length(length)) => {

@@ -42,7 +42,7 @@ fn a_response_head_is_read_as_it_stands() {
     let head = response(b"HTTP/1.1 404 Nicht da, \xe4tsch\r\nServer: x\r\nserver:y\r\n\r\n").unwrap();
     assert_eq!((head.status(), head.version()), (404, Version::Http11));
     assert_eq!(head.reason(), b"Nicht da, \xe4tsch");
-    assert_eq!(head.fields.all(super::super::fields::Name::Server).collect::<Vec<_>>(), [b"x", b"y"]);
+    assert_eq!(head.fields.all(super::super::fields::FieldName::Server).collect::<Vec<_>>(), [b"x", b"y"]);
     for (head, reason) in
         [("HTTP/1.0 200\r\n\r\n", ""), ("HTTP/1.0 200 \r\n\r\n", ""), ("HTTP/1.0 200 A B\r\n\r\n", "A B")]
     {

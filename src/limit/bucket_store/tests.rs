@@ -1,21 +1,21 @@
 use super::*;
 use crate::limit::Period;
 
-const A: Holder = Holder(1);
-const B: Holder = Holder(2);
+const A: Leaseholder = Leaseholder(1);
+const B: Leaseholder = Leaseholder(2);
 
 fn key(number: u32) -> Key {
     Key::new(&number.to_be_bytes())
 }
 
 /// An ask of this holder for the first key, that needs so much and wants so much ahead.
-fn ask(holder: Holder, seq: u64, held: u64, need: u64, ahead: u64) -> Ask {
-    Ask { key: key(0), holder, seq, held, returned: 0, need, ahead }
+fn ask(holder: Leaseholder, seq: u64, held: u64, need: u64, ahead: u64) -> LeaseRequest {
+    LeaseRequest { key: key(0), holder, seq, held, returned: 0, need, ahead }
 }
 
 /// One token a second, up to 40.
-fn bank() -> Bank {
-    Bank::new(&Rule::token_bucket(1, Period::Second, 40), 3)
+fn bank() -> BucketStore {
+    BucketStore::new(&Rule::token_bucket(1, Period::Second, 40), 3)
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn what_comes_back_can_be_lent_again_and_what_was_spent_comes_back_with_time() {
     let mut bank = bank();
     bank.lease(&ask(A, 1, 0, 40, 0), 0);
     // 30 come back, 10 were spent.
-    let back = Ask { returned: 30, ..ask(A, 2, 0, 0, 0) };
+    let back = LeaseRequest { returned: 30, ..ask(A, 2, 0, 0, 0) };
     assert_eq!(bank.lease(&back, 0).level, 30);
     assert_eq!(bank.lease(&ask(B, 1, 0, 0, 0), 5_000).level, 35);
     assert_eq!(bank.lease(&ask(B, 2, 0, 0, 0), 60_000).level, 40);
@@ -78,7 +78,7 @@ fn an_ask_that_comes_twice_is_answered_twice_and_lends_once() {
 fn an_ask_that_was_overtaken_changes_nothing() {
     let mut bank = bank();
     bank.lease(&ask(A, 7, 0, 3, 0), 0);
-    let late = Ask { returned: 3, ..ask(A, 6, 0, 5, 0) };
+    let late = LeaseRequest { returned: 3, ..ask(A, 6, 0, 5, 0) };
     assert_eq!(bank.lease(&late, 0).tokens, 0);
     assert_eq!(bank.lease(&ask(A, 8, 3, 0, 0), 0).tokens, 3);
 }
@@ -86,14 +86,14 @@ fn an_ask_that_was_overtaken_changes_nothing() {
 #[test]
 fn what_the_bank_does_not_know_of_is_not_believed() {
     let mut bank = bank();
-    let claims = Ask { returned: 20, ..ask(A, 1, 20, 0, 0) };
+    let claims = LeaseRequest { returned: 20, ..ask(A, 1, 20, 0, 0) };
     let grant = bank.lease(&claims, 0);
     assert_eq!((grant.tokens, grant.level), (0, 40));
 }
 
 #[test]
 fn the_tokens_of_a_window_end_with_it() {
-    let mut bank = Bank::new(&Rule::fixed_window(8, Period::Second), 3);
+    let mut bank = BucketStore::new(&Rule::fixed_window(8, Period::Second), 3);
     let grant = bank.lease(&ask(A, 1, 0, 8, 0), 10_700);
     assert_eq!((grant.tokens, grant.expires_in_ms, grant.reset_ms), (8, 300, 300));
     assert_eq!(bank.lease(&ask(B, 1, 0, 1, 0), 10_999).retry_after_ms, 1);
@@ -103,7 +103,7 @@ fn the_tokens_of_a_window_end_with_it() {
 
 #[test]
 fn a_full_table_shares_one_bucket_among_new_keys_until_an_old_one_is_full_again() {
-    let mut bank = Bank::new(&Rule::token_bucket(1, Period::Second, 2), 3);
+    let mut bank = BucketStore::new(&Rule::token_bucket(1, Period::Second, 2), 3);
     for number in 0..3 {
         assert_eq!(bank.take(&key(number), 0).remaining, 1);
     }
@@ -118,11 +118,11 @@ fn a_full_table_shares_one_bucket_among_new_keys_until_an_old_one_is_full_again(
 
 #[test]
 fn a_full_table_refuses_leases_to_new_keys_but_not_to_the_overflow_key() {
-    let mut bank = Bank::new(&Rule::token_bucket(1, Period::Hour, 2), 1);
+    let mut bank = BucketStore::new(&Rule::token_bucket(1, Period::Hour, 2), 1);
     assert_eq!(bank.lease(&ask(A, 1, 0, 1, 0), 0).tokens, 1);
-    let grant = bank.lease(&Ask { key: key(1), ..ask(B, 1, 0, 1, 0) }, 0);
+    let grant = bank.lease(&LeaseRequest { key: key(1), ..ask(B, 1, 0, 1, 0) }, 0);
     assert_eq!((grant.full, grant.tokens), (true, 0));
-    assert_eq!(bank.lease(&Ask { key: Key::OVERFLOW, ..ask(B, 2, 0, 1, 0) }, 0).tokens, 1);
+    assert_eq!(bank.lease(&LeaseRequest { key: Key::OVERFLOW, ..ask(B, 2, 0, 1, 0) }, 0).tokens, 1);
 }
 
 #[test]

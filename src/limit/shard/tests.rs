@@ -1,12 +1,12 @@
 use super::*;
-use crate::limit::{Bank, LEASE_LIFE_MS, LEASE_SHARE, Period};
+use crate::limit::{BucketStore, LEASE_LIFE_MS, LEASE_SHARE, Period};
 
 fn key(number: u32) -> Key {
     Key::new(&number.to_be_bytes())
 }
 
 fn leases(rule: &Rule, keys_max: usize) -> Leases {
-    Leases::new(rule, Holder(1), keys_max)
+    Leases::new(rule, Leaseholder(1), keys_max)
 }
 
 fn minutely(tokens: u64) -> Rule {
@@ -18,7 +18,7 @@ fn allowed(decision: Decision) -> bool {
 }
 
 /// Carries all asks to the bank and the answers back, at once. Returns how many there were.
-fn exchange(leases: &mut Leases, bank: &mut Bank, now_ms: u64) -> usize {
+fn exchange(leases: &mut Leases, bank: &mut BucketStore, now_ms: u64) -> usize {
     let mut count = 0;
     while !leases.outbox.is_empty() {
         for ask in std::mem::take(&mut leases.outbox) {
@@ -30,7 +30,7 @@ fn exchange(leases: &mut Leases, bank: &mut Bank, now_ms: u64) -> usize {
 }
 
 /// One request, which waits for the bank if it must.
-fn request(leases: &mut Leases, bank: &mut Bank, key: &Key, now_ms: u64) -> bool {
+fn request(leases: &mut Leases, bank: &mut BucketStore, key: &Key, now_ms: u64) -> bool {
     for _ in 0..3 {
         let decision = leases.try_take(key, now_ms);
         exchange(leases, bank, now_ms);
@@ -45,7 +45,7 @@ fn request(leases: &mut Leases, bank: &mut Bank, key: &Key, now_ms: u64) -> bool
 fn the_first_request_waits_and_those_of_its_key_wait_for_the_same_answer() {
     let rule = minutely(5);
     let mut leases = leases(&rule, 10);
-    let mut bank = Bank::new(&rule, 10);
+    let mut bank = BucketStore::new(&rule, 10);
     assert_eq!(leases.try_take(&key(0), 0), Decision::Wait(1));
     assert_eq!(leases.try_take(&key(0), 0), Decision::Wait(1));
     assert_eq!(leases.try_take(&key(1), 0), Decision::Wait(2));
@@ -59,7 +59,7 @@ fn the_first_request_waits_and_those_of_its_key_wait_for_the_same_answer() {
 fn a_small_limit_is_lent_token_by_token_and_admits_exactly_its_burst() {
     let rule = minutely(5);
     let mut leases = leases(&rule, 10);
-    let mut bank = Bank::new(&rule, 10);
+    let mut bank = BucketStore::new(&rule, 10);
     let admitted = (0..50).filter(|_| request(&mut leases, &mut bank, &key(0), 0)).count();
     assert_eq!(admitted, 5);
     assert_eq!(leases.held(&key(0), 0), Some(0));
@@ -69,7 +69,7 @@ fn a_small_limit_is_lent_token_by_token_and_admits_exactly_its_burst() {
 fn who_knows_that_the_bank_is_empty_refuses_without_a_message_until_it_is_not() {
     let rule = minutely(5);
     let mut leases = leases(&rule, 10);
-    let mut bank = Bank::new(&rule, 10);
+    let mut bank = BucketStore::new(&rule, 10);
     for _ in 0..6 {
         request(&mut leases, &mut bank, &key(0), 0);
     }
@@ -87,7 +87,7 @@ fn who_knows_that_the_bank_is_empty_refuses_without_a_message_until_it_is_not() 
 fn a_hot_key_never_waits_and_asks_seldom() {
     let rule = Rule::token_bucket(10_000, Period::Second, 10_000);
     let mut leases = leases(&rule, 10);
-    let mut bank = Bank::new(&rule, 10);
+    let mut bank = BucketStore::new(&rule, 10);
     let mut asks = 0;
     for now_ms in 0..3_000 {
         for _ in 0..5 {
@@ -104,7 +104,7 @@ fn a_hot_key_never_waits_and_asks_seldom() {
 fn a_lease_is_never_larger_than_its_share_of_the_bucket() {
     let rule = Rule::token_bucket(800, Period::Second, 800);
     let mut leases = leases(&rule, 10);
-    let mut bank = Bank::new(&rule, 10);
+    let mut bank = BucketStore::new(&rule, 10);
     for now_ms in 0..500 {
         request(&mut leases, &mut bank, &key(0), now_ms);
         let held = leases.held(&key(0), now_ms).unwrap();
@@ -117,7 +117,7 @@ fn a_lease_is_never_larger_than_its_share_of_the_bucket() {
 fn an_idle_key_gives_back_and_leaves() {
     let rule = Rule::token_bucket(1_000, Period::Hour, 1_000);
     let mut leases = leases(&rule, 10);
-    let mut bank = Bank::new(&rule, 10);
+    let mut bank = BucketStore::new(&rule, 10);
     for now_ms in 0..100 {
         assert!(request(&mut leases, &mut bank, &key(0), now_ms));
     }
@@ -134,7 +134,7 @@ fn an_idle_key_gives_back_and_leaves() {
 fn a_lease_whose_demand_fell_shrinks_at_its_renewal() {
     let rule = Rule::token_bucket(10_000, Period::Hour, 10_000);
     let mut leases = leases(&rule, 10);
-    let mut bank = Bank::new(&rule, 10);
+    let mut bank = BucketStore::new(&rule, 10);
     for now_ms in 0..500 {
         request(&mut leases, &mut bank, &key(0), now_ms);
     }
@@ -150,7 +150,7 @@ fn a_lease_whose_demand_fell_shrinks_at_its_renewal() {
 fn a_lease_ends_here_before_it_ends_at_the_bank() {
     let rule = Rule::token_bucket(1_000, Period::Second, 1_000);
     let mut leases = leases(&rule, 10);
-    let mut bank = Bank::new(&rule, 10);
+    let mut bank = BucketStore::new(&rule, 10);
     for now_ms in 0..100 {
         request(&mut leases, &mut bank, &key(0), now_ms);
     }
@@ -163,7 +163,7 @@ fn a_lease_ends_here_before_it_ends_at_the_bank() {
 fn an_answer_that_was_given_up_is_let_pass() {
     let rule = minutely(5);
     let mut leases = leases(&rule, 10);
-    let mut bank = Bank::new(&rule, 10);
+    let mut bank = BucketStore::new(&rule, 10);
     assert_eq!(leases.try_take(&key(0), 0), Decision::Wait(1));
     let late = bank.lease(&leases.outbox.remove(0), 0);
     leases.failed(&key(0), 1);
@@ -178,7 +178,7 @@ fn an_answer_that_was_given_up_is_let_pass() {
 fn a_flood_of_keys_fills_the_table_and_then_shares_one_bucket() {
     let rule = minutely(5);
     let mut leases = leases(&rule, 3);
-    let mut bank = Bank::new(&rule, 1_000);
+    let mut bank = BucketStore::new(&rule, 1_000);
     for number in 0..3 {
         assert!(request(&mut leases, &mut bank, &key(number), 0));
     }
@@ -194,7 +194,7 @@ fn a_flood_of_keys_fills_the_table_and_then_shares_one_bucket() {
 fn keys_for_which_the_bank_has_no_room_share_one_bucket_for_a_while() {
     let rule = minutely(5);
     let mut leases = leases(&rule, 100);
-    let mut bank = Bank::new(&rule, 1);
+    let mut bank = BucketStore::new(&rule, 1);
     assert!(request(&mut leases, &mut bank, &key(0), 0));
     let strangers = (1..50).filter(|number| request(&mut leases, &mut bank, &key(*number), 0)).count();
     assert_eq!((strangers, leases.len(), bank.len()), (5, 2, 2));
@@ -205,7 +205,7 @@ fn keys_for_which_the_bank_has_no_room_share_one_bucket_for_a_while() {
 fn what_remains_and_when_it_resets_is_the_banks_and_the_shards_together() {
     let rule = minutely(100);
     let mut leases = leases(&rule, 10);
-    let mut bank = Bank::new(&rule, 10);
+    let mut bank = BucketStore::new(&rule, 10);
     for _ in 0..40 {
         assert!(request(&mut leases, &mut bank, &key(0), 0));
     }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::oracle::Oracle;
-use crate::limit::{Ask, Bank, Decision, Grant, Holder, Key, Leases, Rule};
+use crate::limit::{BucketStore, Decision, Key, LeaseGrant, LeaseRequest, Leaseholder, Leases, Rule};
 
 /// What may happen in a run. Times are in microseconds of the world's own time.
 #[derive(Clone, Debug)]
@@ -41,14 +41,14 @@ enum Event {
     Request { shard: usize },
     Tick { shard: usize },
     BankTick,
-    AtBank { shard: usize, life: u64, ask: Ask },
-    AtShard { shard: usize, life: u64, grant: Grant },
+    AtBank { shard: usize, life: u64, ask: LeaseRequest },
+    AtShard { shard: usize, life: u64, grant: LeaseGrant },
     TimedOut { shard: usize, life: u64, key: Key, seq: u64 },
 }
 
 struct Shard {
     leases: Leases,
-    holder: Holder,
+    holder: Leaseholder,
     /// Counts its restarts; what was sent to an earlier life does not arrive.
     life: u64,
     waiting: Vec<(Key, u64)>,
@@ -64,7 +64,7 @@ pub(super) struct World {
     now_us: u64,
     queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
     events: Vec<Event>,
-    bank: Bank,
+    bank: BucketStore,
     bank_offset_ms: u64,
     shards: Vec<Shard>,
     oracles: HashMap<Key, Oracle>,
@@ -82,7 +82,7 @@ impl World {
             now_us: 0,
             queue: BinaryHeap::new(),
             events: Vec::new(),
-            bank: Bank::new(&course.rule, course.bank_keys_max),
+            bank: BucketStore::new(&course.rule, course.bank_keys_max),
             bank_offset_ms: 1_700_000_000_000 + random.below(100_000_000),
             shards: Vec::new(),
             oracles: HashMap::new(),
@@ -105,7 +105,7 @@ impl World {
     }
 
     fn new_shard(&mut self, life: u64) -> Shard {
-        let holder = Holder(self.random.next());
+        let holder = Leaseholder(self.random.next());
         let skew = self.course.skew;
         Shard {
             leases: Leases::new(&self.course.rule, holder, self.course.shard_keys_max),

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The nodes that a search for this URL looks at.
-fn steps(table: &Table, url: &str) -> usize {
+fn steps(table: &RouteTable, url: &str) -> usize {
     let asked = get(url);
     table.search(asked.host.as_bytes(), asked.path.as_bytes(), &mut Captures::default(), |_| None)
 }
@@ -22,11 +22,11 @@ fn a_path_of_slashes_costs_no_more_than_the_deepest_route() {
 #[test]
 fn going_back_looks_at_each_node_once_at_most() {
     // Every mix of literal and capture over twelve segments: 2^12 ways to fail at the thirteenth.
-    let mixes: Vec<Arc<Route>> = (0..1_u32 << 12)
+    let mixes: Vec<Arc<RoutePlan>> = (0..1_u32 << 12)
         .map(|mix| (0..12).map(|at| if mix >> at & 1 == 1 { "/a" } else { "/{x}" }).collect::<String>())
         .map(|path| Arc::new(route(&(path + "/end"))))
         .collect();
-    let table = Table::build(&mixes);
+    let table = RouteTable::build(&mixes);
     let nodes = (1 << 13) - 1;
     assert_eq!(steps(&table, &("/a".repeat(12) + "/miss")), nodes);
     assert_eq!(steps(&table, &"/a".repeat(4000)), nodes);
@@ -42,8 +42,8 @@ fn a_host_of_many_labels_is_cut_only_at_the_lengths_of_the_wildcards() {
     assert_eq!(found(&table, &get(&(host + "/"))), Found::Route(1));
 }
 
-fn table_of(paths: impl Iterator<Item = String>) -> Table {
-    Table::build(&paths.map(|path| Arc::new(route(&path))).collect::<Vec<_>>())
+fn table_of(paths: impl Iterator<Item = String>) -> RouteTable {
+    RouteTable::build(&paths.map(|path| Arc::new(route(&path))).collect::<Vec<_>>())
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn the_steps_of_a_search_do_not_grow_with_the_number_of_routes() {
     for url in ["/api/service-7/items/1", "/api/service-7/none", "/none"] {
         assert_eq!(steps(&routes(10), url), steps(&routes(2000), url), "{url}");
     }
-    let every_priority: Vec<Arc<Route>> =
+    let every_priority: Vec<Arc<RoutePlan>> =
         (0..2000).map(|n| Arc::new(route(&format!("/{n}/{{x}}")).priority(n))).collect();
-    assert_eq!(steps(&Table::build(&every_priority), "/7/a"), 3);
+    assert_eq!(steps(&RouteTable::build(&every_priority), "/7/a"), 3);
 }

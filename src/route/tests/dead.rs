@@ -3,7 +3,7 @@
 use super::*;
 use crate::route::unreachable::{Shadow, shadowed};
 
-fn dead(routes: &[Route]) -> Vec<(usize, usize, bool)> {
+fn dead(routes: &[RoutePlan]) -> Vec<(usize, usize, bool)> {
     let routes: Vec<_> = routes.iter().cloned().map(Arc::new).collect();
     shadowed(&routes).into_iter().map(|Shadow { dead, by, same }| (dead, by, same)).collect()
 }

@@ -8,9 +8,10 @@ mod oracle;
 
 use std::sync::Arc;
 
-use super::{Captures, Found, Request, Table};
+use super::{Captures, Found, Request, RouteTable};
 use crate::plan::{
-    Action, Condition, HeaderEdits, HostPattern, IpRules, PathPattern, Require, Respond, Route, Segment, Tail,
+    Action, Condition, HeaderEdits, HostPattern, IpRules, PathPattern, Require, Respond, RoutePlan, Segment,
+    Tail,
 };
 
 /// A request in owned parts.
@@ -24,11 +25,11 @@ struct Asked {
 }
 
 impl Asked {
-    fn find(&self, table: &Table, captures: &mut Captures) -> Found {
+    fn find(&self, table: &RouteTable, captures: &mut Captures) -> Found {
         self.with_request(|request| table.find(request, captures))
     }
 
-    fn allowed(&self, table: &Table) -> String {
+    fn allowed(&self, table: &RouteTable) -> String {
         let mut out = Vec::new();
         self.with_request(|request| table.allowed(request, &mut out));
         String::from_utf8(out).expect("methods are text")
@@ -81,8 +82,8 @@ fn hosts(given: &str) -> Vec<HostPattern> {
 }
 
 /// A route of these paths (separated by spaces) that asks for nothing else.
-fn route(paths: &str) -> Route {
-    Route {
+fn route(paths: &str) -> RoutePlan {
+    RoutePlan {
         name: paths.into(),
         hosts: Vec::new(),
         paths: paths.split(' ').map(pattern).collect(),
@@ -105,27 +106,27 @@ fn route(paths: &str) -> Route {
     }
 }
 
-impl Route {
-    fn on(self, given: &str) -> Route {
-        Route { hosts: hosts(given), ..self }
+impl RoutePlan {
+    fn on(self, given: &str) -> RoutePlan {
+        RoutePlan { hosts: hosts(given), ..self }
     }
 
-    fn method(self, methods: &str) -> Route {
-        Route { methods: methods.split(' ').map(Into::into).collect(), ..self }
+    fn method(self, methods: &str) -> RoutePlan {
+        RoutePlan { methods: methods.split(' ').map(Into::into).collect(), ..self }
     }
 
-    fn header(mut self, name: &str, value: &str) -> Route {
+    fn header(mut self, name: &str, value: &str) -> RoutePlan {
         self.headers.push(condition(name, value));
         self
     }
 
-    fn query(mut self, name: &str, value: &str) -> Route {
+    fn query(mut self, name: &str, value: &str) -> RoutePlan {
         self.query.push(condition(name, value));
         self
     }
 
-    fn priority(self, priority: i64) -> Route {
-        Route { priority, ..self }
+    fn priority(self, priority: i64) -> RoutePlan {
+        RoutePlan { priority, ..self }
     }
 }
 
@@ -133,16 +134,16 @@ fn condition(name: &str, value: &str) -> Condition {
     Condition { name: name.into(), value: (value != "*").then(|| value.into()) }
 }
 
-fn table<const N: usize>(routes: [Route; N]) -> Table {
-    Table::build(&routes.map(Arc::new))
+fn table<const N: usize>(routes: [RoutePlan; N]) -> RouteTable {
+    RouteTable::build(&routes.map(Arc::new))
 }
 
-fn found(table: &Table, asked: &Asked) -> Found {
+fn found(table: &RouteTable, asked: &Asked) -> Found {
     asked.find(table, &mut Captures::default())
 }
 
 /// Which route each URL finds.
-fn assert_finds(table: &Table, expected: &[(&str, Option<usize>)]) {
+fn assert_finds(table: &RouteTable, expected: &[(&str, Option<usize>)]) {
     for (url, route) in expected {
         assert_eq!(found(table, &get(url)), route.map_or(Found::None, Found::Route), "{url}");
     }

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::{Asked, hosts, pattern, route};
-use crate::plan::{Condition, HostPattern, PathPattern, Route, Segment, Tail};
+use crate::plan::{Condition, HostPattern, PathPattern, RoutePlan, Segment, Tail};
 use crate::route::unreachable::shadowed;
-use crate::route::{Captures, Found, Table};
+use crate::route::{Captures, Found, RouteTable};
 
 /// Priority, host, path, conditions, place in the file: the smallest goes first.
 type Rank = (Reverse<i64>, (u8, Reverse<usize>), Vec<u8>, Reverse<usize>, usize);
@@ -22,7 +22,7 @@ struct Candidate<'r> {
     method_fits: bool,
 }
 
-fn candidates<'r>(routes: &'r [Arc<Route>], asked: &Asked) -> Vec<Candidate<'r>> {
+fn candidates<'r>(routes: &'r [Arc<RoutePlan>], asked: &Asked) -> Vec<Candidate<'r>> {
     let mut candidates = Vec::new();
     for (index, route) in routes.iter().enumerate().filter(|(_, route)| conditions_hold(route, asked)) {
         let conditions = usize::from(!route.methods.is_empty()) + route.headers.len() + route.query.len();
@@ -40,7 +40,7 @@ fn candidates<'r>(routes: &'r [Arc<Route>], asked: &Asked) -> Vec<Candidate<'r>>
     candidates
 }
 
-fn host_ranks(route: &Route, host: &str) -> Vec<(u8, Reverse<usize>)> {
+fn host_ranks(route: &RoutePlan, host: &str) -> Vec<(u8, Reverse<usize>)> {
     let rank = |pattern: &HostPattern| match pattern {
         HostPattern::Exact(name) => (**name == *host).then_some((0, Reverse(0))),
         HostPattern::Wildcard(suffix) => {
@@ -86,12 +86,12 @@ fn captured(pattern: &PathPattern, path: &str) -> Vec<(String, String)> {
     captured
 }
 
-fn method_fits(route: &Route, method: &str) -> bool {
+fn method_fits(route: &RoutePlan, method: &str) -> bool {
     route.methods.is_empty()
         || route.methods.iter().any(|known| **known == *method || (&**known, method) == ("GET", "HEAD"))
 }
 
-fn conditions_hold(route: &Route, asked: &Asked) -> bool {
+fn conditions_hold(route: &RoutePlan, asked: &Asked) -> bool {
     let holds = |given: &[(String, String)], condition: &Condition| {
         let value_fits = |value: &str| condition.value.as_ref().is_none_or(|wanted| **wanted == *value);
         given.iter().any(|(name, value)| *name == *condition.name && value_fits(value))
@@ -101,7 +101,7 @@ fn conditions_hold(route: &Route, asked: &Asked) -> bool {
 }
 
 /// The route with its pattern, or whether a method was missing.
-fn find<'r>(routes: &'r [Arc<Route>], asked: &Asked) -> (Found, Option<&'r PathPattern>) {
+fn find<'r>(routes: &'r [Arc<RoutePlan>], asked: &Asked) -> (Found, Option<&'r PathPattern>) {
     let candidates = candidates(routes, asked);
     match candidates.iter().find(|candidate| candidate.method_fits) {
         Some(candidate) => (Found::Route(candidate.rank.4), Some(candidate.path)),
@@ -110,7 +110,7 @@ fn find<'r>(routes: &'r [Arc<Route>], asked: &Asked) -> (Found, Option<&'r PathP
     }
 }
 
-fn allowed(routes: &[Arc<Route>], asked: &Asked) -> String {
+fn allowed(routes: &[Arc<RoutePlan>], asked: &Asked) -> String {
     let mut methods = BTreeSet::new();
     for candidate in candidates(routes, asked) {
         for method in &routes[candidate.rank.4].methods {
@@ -144,7 +144,7 @@ fn any_conditions() -> impl Strategy<Value = Vec<Condition>> {
     (condition("v"), condition("w")).prop_map(|(v, w)| v.into_iter().chain(w).collect())
 }
 
-fn any_route() -> impl Strategy<Value = Arc<Route>> {
+fn any_route() -> impl Strategy<Value = Arc<RoutePlan>> {
     let hosts_given =
         select(vec!["", "", "", "b.c", "a.b.c", "*.c", "*.b.c", "b.c *.b.c", "*.c *.b.c", "a.b.c b.c"]);
     let paths = prop::collection::vec(any_path(), 1..3);
@@ -152,7 +152,7 @@ fn any_route() -> impl Strategy<Value = Arc<Route>> {
     let priority = select(vec![0, 0, 0, 0, 1, -1]);
     (hosts_given, paths, methods, any_conditions(), any_conditions(), priority).prop_map(
         |(given, paths, methods, headers, query, priority)| {
-            Arc::new(Route {
+            Arc::new(RoutePlan {
                 hosts: hosts(given),
                 paths,
                 methods: methods.into_iter().map(Into::into).collect(),
@@ -190,7 +190,7 @@ proptest! {
         routes in prop::collection::vec(any_route(), 0..12),
         requests in prop::collection::vec(any_request(), 40),
     ) {
-        let table = Table::build(&routes);
+        let table = RouteTable::build(&routes);
         let mut captures = Captures::default();
         for asked in &requests {
             let (expected, pattern) = find(&routes, asked);
@@ -208,7 +208,7 @@ proptest! {
         routes in prop::collection::vec(any_route(), 1..12),
         requests in prop::collection::vec(any_request(), 40),
     ) {
-        let table = Table::build(&routes);
+        let table = RouteTable::build(&routes);
         for asked in requests {
             if asked.find(&table, &mut Captures::default()) == Found::MethodNotAllowed {
                 for method in asked.allowed(&table).split(", ") {

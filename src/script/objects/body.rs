@@ -3,7 +3,7 @@
 use rhai::Dynamic;
 
 use crate::exchange::Content;
-use crate::http::fields::{Fields, Name};
+use crate::http::fields::{FieldName, Fields};
 use crate::script::budget::Budget;
 use crate::script::functions::json;
 use crate::script::stage::{Outcome, bytes_of, text_or_blob, thrown};
@@ -36,9 +36,9 @@ pub fn get_json(content: &Content, whose: &str, budget: &Budget) -> Outcome<Dyna
 
 pub fn set_json(content: &mut Content, fields: &mut Fields, value: &Dynamic) -> Outcome<()> {
     *content = Content { bytes: Some(json::write(value)?), changed: true };
-    let said = fields.get(Name::ContentType).unwrap_or_default();
+    let said = fields.get(FieldName::ContentType).unwrap_or_default();
     if !is_json(said) {
-        fields.put(Name::ContentType, b"application/json");
+        fields.put(FieldName::ContentType, b"application/json");
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use rhai::{Array, Dynamic, Engine};
 
 use crate::exchange::Transaction;
-use crate::http::fields::{Fields, Name};
+use crate::http::fields::{FieldName, Fields};
 use crate::http::hygiene;
 use crate::script::stage::{Outcome, Stage, text, thrown};
 
@@ -43,7 +43,7 @@ pub trait Side: 'static {
     fn fields_mut(transaction: &mut Transaction) -> &mut Fields;
     fn may_change(stage: &Stage) -> Outcome<()>;
     /// What to do instead of setting a field that the gateway alone sets.
-    fn instead(id: Name) -> Option<&'static str>;
+    fn instead(id: FieldName) -> Option<&'static str>;
 }
 
 const FRAMING: &str =
@@ -52,10 +52,10 @@ const CONNECTION: &str = "it speaks of one connection, and each of the two has i
 const ID: &str = "it names the request in logs and answers";
 
 /// What neither head lets scripts change.
-fn framing_or_connection(id: Name) -> Option<&'static str> {
+fn framing_or_connection(id: FieldName) -> Option<&'static str> {
     match id {
-        Name::ContentLength | Name::TransferEncoding | Name::Trailer => Some(FRAMING),
-        Name::XRequestId => Some(ID),
+        FieldName::ContentLength | FieldName::TransferEncoding | FieldName::Trailer => Some(FRAMING),
+        FieldName::XRequestId => Some(ID),
         id if hygiene::is_hop_by_hop(id) => Some(CONNECTION),
         _ => None,
     }
@@ -76,11 +76,14 @@ impl Side for OfRequest {
         stage.before_upstream("a request header")
     }
 
-    fn instead(id: Name) -> Option<&'static str> {
+    fn instead(id: FieldName) -> Option<&'static str> {
         match id {
-            Name::Host => Some("the route's `host_header` says what the upstream gets"),
-            Name::Expect => Some("the gateway answers it where it reads the body"),
-            Name::XForwardedFor | Name::XForwardedProto | Name::XForwardedHost | Name::XForwardedPrefix => {
+            FieldName::Host => Some("the route's `host_header` says what the upstream gets"),
+            FieldName::Expect => Some("the gateway answers it where it reads the body"),
+            FieldName::XForwardedFor
+            | FieldName::XForwardedProto
+            | FieldName::XForwardedHost
+            | FieldName::XForwardedPrefix => {
                 Some("the gateway says where a request came from; see `trusted_proxies`")
             }
             id => framing_or_connection(id),
@@ -103,7 +106,7 @@ impl Side for OfResponse {
         stage.before_client("a response header")
     }
 
-    fn instead(id: Name) -> Option<&'static str> {
+    fn instead(id: FieldName) -> Option<&'static str> {
         framing_or_connection(id)
     }
 }
@@ -196,7 +199,7 @@ fn change<S: Side>(stage: &Stage, name: &str, edit: impl FnOnce(&mut Fields) -> 
         let why = "with `-` for `_` it is one in which the gateway speaks";
         return Err(thrown(format!("header {name:?} cannot be changed by a script: {why}")));
     }
-    if let Some(why) = S::instead(Name::of(name.as_bytes())) {
+    if let Some(why) = S::instead(FieldName::of(name.as_bytes())) {
         return Err(thrown(format!("header {name:?} cannot be changed by a script: {why}")));
     }
     let mut transaction = stage.transaction.borrow_mut();

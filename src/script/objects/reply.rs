@@ -6,7 +6,7 @@ use rhai::{Dynamic, Engine, Map};
 
 use super::headers::plain;
 use super::response::final_status;
-use crate::http::fields::{Fields, Name};
+use crate::http::fields::{FieldName, Fields};
 use crate::http::hygiene;
 use crate::script::functions::json;
 use crate::script::stage::{Outcome, bytes_of, thrown};
@@ -48,7 +48,7 @@ fn own(status: i64, body: &Dynamic, headers: Option<&Map>) -> Outcome<Reply> {
     };
     if !body.is_empty() {
         let plain: &[u8] = if is_json { b"application/json" } else { b"text/plain; charset=utf-8" };
-        fields.put(Name::ContentType, plain);
+        fields.put(FieldName::ContentType, plain);
     }
     for (name, value) in headers.into_iter().flatten() {
         add(&mut fields, name, value)?;
@@ -60,8 +60,8 @@ fn own(status: i64, body: &Dynamic, headers: Option<&Map>) -> Outcome<Reply> {
 }
 
 fn add(fields: &mut Fields, name: &str, value: &Dynamic) -> Outcome<()> {
-    let id = Name::of(name.as_bytes());
-    let framing = matches!(id, Name::ContentLength | Name::Trailer) || hygiene::is_hop_by_hop(id);
+    let id = FieldName::of(name.as_bytes());
+    let framing = matches!(id, FieldName::ContentLength | FieldName::Trailer) || hygiene::is_hop_by_hop(id);
     if framing || !hygiene::is_token(name.as_bytes()) {
         return Err(thrown(format!(
             "`respond` cannot set header {name:?}: no such name, or the gateway's own"
@@ -78,7 +78,7 @@ fn add(fields: &mut Fields, name: &str, value: &Dynamic) -> Outcome<()> {
             return Err(thrown(format!("the value for header {name:?} has a control character")));
         }
         // What was set for the body is only a default.
-        if id == Name::ContentType { fields.put(id, value) } else { fields.add(name.as_bytes(), value) }
+        if id == FieldName::ContentType { fields.put(id, value) } else { fields.add(name.as_bytes(), value) }
     }
     Ok(())
 }

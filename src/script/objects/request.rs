@@ -9,7 +9,7 @@ use rhai::{Dynamic, Engine, ImmutableString, Map};
 use super::headers::{Headers, OfRequest};
 use super::{body, query};
 use crate::exchange::Transaction;
-use crate::http::fields::Name;
+use crate::http::fields::FieldName;
 use crate::http::path;
 use crate::plan::Consumer;
 use crate::script::stage::{Outcome, Stage, text, thrown};
@@ -43,7 +43,7 @@ fn register_facts(engine: &mut Engine, stage: &Rc<Stage>) {
     fact(engine, stage, "host", |transaction| text(&transaction.host));
     fact(engine, stage, "scheme", |transaction| {
         // Only a trusted proxy's word about it is still there.
-        text(transaction.request.fields.get(Name::XForwardedProto).unwrap_or(b"http"))
+        text(transaction.request.fields.get(FieldName::XForwardedProto).unwrap_or(b"http"))
     });
     fact(engine, stage, "client_ip", |transaction| ImmutableString::from(transaction.client_ip.to_string()));
     fact(engine, stage, "params", |transaction| {

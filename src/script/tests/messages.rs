@@ -18,7 +18,7 @@ fn in_hooks(statement: &str, allowed: &[Hook]) {
                 fixture.chain.on_log(
                     &fixture.engine,
                     &mut fixture.transaction,
-                    &|_: &Transaction, fault: &Fault| {
+                    &|_: &Transaction, fault: &ScriptFault| {
                         faults.borrow_mut().push(fault.clone());
                     },
                 );
@@ -145,7 +145,7 @@ fn what_goes_to_the_client_is_set_between_its_head_and_its_first_byte() {
             fixture.respond(RESPONSE);
             if hook == Hook::Log {
                 let told = Cell::new(false);
-                let tell = |_: &Transaction, _: &Fault| told.set(true);
+                let tell = |_: &Transaction, _: &ScriptFault| told.set(true);
                 fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &tell);
                 assert!(told.get(), "{statement}");
             } else if let Err(fault) = fixture.response_hook(hook) {
@@ -173,7 +173,7 @@ fn a_response_is_read_and_changed() {
         }"#,
     );
     fixture.respond(RESPONSE);
-    assert!(matches!(fixture.response_hook(Hook::Response), Ok(Verdict::Continue)));
+    assert!(matches!(fixture.response_hook(Hook::Response), Ok(HookOutcome::Continue)));
     assert_eq!(fixture.got(), r#"[200,"1",null,["1"],true]"#);
     assert_eq!(fixture.transaction.response.status(), 404);
     let head = "Content-Type: text/plain\r\nX-A: 2.5\r\nContent-Length: 2\r\nX-A: c\r\n";
@@ -194,9 +194,11 @@ fn a_status_is_a_final_one() {
 fn duration_is_in_milliseconds() {
     let mut fixture = Fixture::of("fn on_log(req, res) { log(res.duration_ms); }");
     fixture.transaction.edits.duration = Duration::from_micros(12_500);
-    fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &|_: &Transaction, fault: &Fault| {
-        panic!("{fault}")
-    });
+    fixture.chain.on_log(
+        &fixture.engine,
+        &mut fixture.transaction,
+        &|_: &Transaction, fault: &ScriptFault| panic!("{fault}"),
+    );
     assert_eq!(*fixture.world.lines.borrow(), ["s.rhai users id-1: 12.5"]);
 }
 
@@ -325,7 +327,7 @@ fn bodies_are_text_or_blobs() {
         }"#,
     );
     fixture.transaction.edits.request_body = Content::buffered(vec![0xff, 0x00]);
-    assert!(matches!(fixture.request_hook(Hook::RequestBody), Ok(Verdict::Continue)));
+    assert!(matches!(fixture.request_hook(Hook::RequestBody), Ok(HookOutcome::Continue)));
     assert_eq!(fixture.got(), r#"["blob",2]"#);
     let body = &mut fixture.transaction.edits.request_body;
     assert_eq!(body.take_changed().as_deref(), Some(&[0xff, 0x00, 0xff][..]));
@@ -336,7 +338,7 @@ fn bodies_are_text_or_blobs() {
 fn what_is_not_set_does_not_count_as_changed() {
     let mut fixture = Fixture::of("fn on_request_body(req) { let j = req.json; j.a = 2; req.body.len(); }");
     fixture.transaction.edits.request_body = Content::buffered(br#"{"a":1}"#.to_vec());
-    assert!(matches!(fixture.request_hook(Hook::RequestBody), Ok(Verdict::Continue)));
+    assert!(matches!(fixture.request_hook(Hook::RequestBody), Ok(HookOutcome::Continue)));
     assert_eq!(fixture.transaction.edits.request_body.take_changed(), None);
 }
 
@@ -351,7 +353,7 @@ fn json_is_parsed_changed_and_written() {
     );
     fixture.respond(RESPONSE);
     fixture.transaction.edits.response_body = Content::buffered(r#"{"a":"é\n","b":[null,true,-7]}"#.into());
-    assert!(matches!(fixture.response_hook(Hook::ResponseBody), Ok(Verdict::Continue)));
+    assert!(matches!(fixture.response_hook(Hook::ResponseBody), Ok(HookOutcome::Continue)));
     let body = fixture.transaction.edits.response_body.take_changed().expect("changed");
     assert_eq!(
         String::from_utf8_lossy(&body),
@@ -376,7 +378,7 @@ fn a_body_that_is_no_json_is_an_error_to_catch() {
         Fixture::of(r#"fn on_request_body(req) { try { req.json; } catch (e) { return respond(400, e); } }"#);
     for body in ["{", "[1,]", "nul", "{\"a\":1} x", "\u{feff}{}"] {
         fixture.transaction.edits.request_body = Content::buffered(body.into());
-        assert!(matches!(fixture.request_hook(Hook::RequestBody), Ok(Verdict::Answer(_))), "{body:?}");
+        assert!(matches!(fixture.request_hook(Hook::RequestBody), Ok(HookOutcome::Answer(_))), "{body:?}");
         assert_eq!(fixture.transaction.response.status(), 400);
     }
 }
@@ -497,9 +499,11 @@ fn ctx_lives_as_long_as_the_request_and_is_seen_by_all() {
     let mut fixture = Fixture::with(&files, &["a.rhai", "b.rhai"]);
     fixture.run();
     assert!(fixture.response_hook(Hook::Response).is_ok());
-    fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &|_: &Transaction, fault: &Fault| {
-        panic!("{fault}")
-    });
+    fixture.chain.on_log(
+        &fixture.engine,
+        &mut fixture.transaction,
+        &|_: &Transaction, fault: &ScriptFault| panic!("{fault}"),
+    );
     assert_eq!(*fixture.world.lines.borrow(), ["a.rhai users id-1: [1, 2, 3]"]);
     for value in ["1", "()", "[1]", "\"x\"", "req"] {
         let mut fixture = Fixture::of(&format!("fn on_request(req) {{ req.ctx = {value}; }}"));

@@ -13,7 +13,7 @@ pub(super) use crate::exchange::{Content, Transaction};
 use crate::http::head::{self, HeadLimits};
 use crate::http::path;
 use crate::metrics::ScriptMetrics;
-use crate::plan::{self, Action, HostHeader, OnError, PathEdit, Proxy, Respond, ScriptFile, Scripts};
+use crate::plan::{self, Action, HostHeader, OnError, PathEdit, Proxy, Respond, ScriptFile, ScriptSettings};
 
 mod fuzz;
 mod limits;
@@ -60,7 +60,7 @@ impl TestWorld {
     }
 }
 
-impl World for TestWorld {
+impl ScriptHost for TestWorld {
     fn unix_ms(&self) -> u64 {
         1_700_000_000_500
     }
@@ -103,10 +103,10 @@ impl World for TestWorld {
 }
 
 /// A configuration's scripts, each a name and a text.
-fn scripts(files: &[(&str, &str)]) -> Scripts {
+fn scripts(files: &[(&str, &str)]) -> ScriptSettings {
     let file =
         |(name, text): &(&str, &str)| Arc::new(ScriptFile { name: (*name).into(), text: (*text).into() });
-    Scripts {
+    ScriptSettings {
         dir: "scripts".into(),
         max_operations: 20_000,
         max_time: Duration::from_secs(10),
@@ -133,7 +133,7 @@ impl Fixture {
     }
 
     /// These of the configuration's scripts, on a request `GET /users/42?page=2` to `shop.example`.
-    fn with(scripts: &Scripts, names: &[&str]) -> Fixture {
+    fn with(scripts: &ScriptSettings, names: &[&str]) -> Fixture {
         let world = Rc::new(TestWorld::default());
         let engine = Engine::new(scripts, world.clone());
         let upstreams: Rc<[Arc<str>]> = ["users".into(), "canary".into()].into();
@@ -154,21 +154,23 @@ impl Fixture {
         }
     }
 
-    fn request_hook(&mut self, hook: Hook) -> Result<Verdict, Fault> {
-        let on_fault = |_: &Transaction, fault: &Fault| self.faults.borrow_mut().push(fault.to_string());
+    fn request_hook(&mut self, hook: Hook) -> Result<HookOutcome, ScriptFault> {
+        let on_fault =
+            |_: &Transaction, fault: &ScriptFault| self.faults.borrow_mut().push(fault.to_string());
         self.chain.on_request(&self.engine, hook, &mut self.transaction, &on_fault)
     }
 
-    fn response_hook(&mut self, hook: Hook) -> Result<Verdict, Fault> {
-        let on_fault = |_: &Transaction, fault: &Fault| self.faults.borrow_mut().push(fault.to_string());
+    fn response_hook(&mut self, hook: Hook) -> Result<HookOutcome, ScriptFault> {
+        let on_fault =
+            |_: &Transaction, fault: &ScriptFault| self.faults.borrow_mut().push(fault.to_string());
         self.chain.on_response(&self.engine, hook, &mut self.transaction, &on_fault)
     }
 
     /// Runs `on_request`, which must end well and without an answer.
     fn run(&mut self) {
         match self.request_hook(Hook::Request) {
-            Ok(Verdict::Continue) => {}
-            Ok(Verdict::Answer(_)) => panic!("an answer"),
+            Ok(HookOutcome::Continue) => {}
+            Ok(HookOutcome::Answer(_)) => panic!("an answer"),
             Err(fault) => panic!("{fault}"),
         }
     }
@@ -233,8 +235,8 @@ fn request(transaction: &mut Transaction, head_text: &str) {
     transaction.path_bytes = normal.expect("a good target").path_len;
 }
 
-fn route(names: &[&str], action: Action) -> plan::Route {
-    plan::Route {
+fn route(names: &[&str], action: Action) -> plan::RoutePlan {
+    plan::RoutePlan {
         name: "users".into(),
         hosts: vec![],
         paths: vec![],
@@ -258,6 +260,6 @@ fn route(names: &[&str], action: Action) -> plan::Route {
 }
 
 /// A route that answers by itself.
-fn answering(names: &[&str]) -> plan::Route {
+fn answering(names: &[&str]) -> plan::RoutePlan {
     route(names, Action::Respond(Respond { status: 200, body: [].into(), content_type: None }))
 }

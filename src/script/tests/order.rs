@@ -37,9 +37,11 @@ fn scripts_run_in_order_on_the_way_in_and_in_reverse_on_the_way_out() {
     assert!(fixture.request_hook(Hook::RequestBody).is_ok());
     assert!(fixture.response_hook(Hook::Response).is_ok());
     assert!(fixture.response_hook(Hook::ResponseBody).is_ok());
-    fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &|_: &Transaction, fault: &Fault| {
-        panic!("{fault}")
-    });
+    fixture.chain.on_log(
+        &fixture.engine,
+        &mut fixture.transaction,
+        &|_: &Transaction, fault: &ScriptFault| panic!("{fault}"),
+    );
     assert_eq!(
         fixture.got(),
         "\"a.request b.request c.request a.request_body b.request_body c.request_body \
@@ -65,7 +67,7 @@ fn the_first_answer_ends_the_way_in() {
         ("b.rhai", "fn on_request(req) { respond(403, \"b\") }"),
         ("c.rhai", "fn on_request(req) { req.ctx.got = 3; }"),
     ]);
-    assert!(matches!(fixture.request_hook(Hook::Request), Ok(Verdict::Answer(Answer::Own))));
+    assert!(matches!(fixture.request_hook(Hook::Request), Ok(HookOutcome::Answer(ScriptAnswer::Own))));
     assert_eq!(fixture.got(), "1");
     assert_eq!(fixture.transaction.response.status(), 403);
 }
@@ -83,7 +85,7 @@ fn an_answer_in_place_of_a_response_is_what_the_scripts_before_see() {
         ("b.rhai", "fn on_response(req, res) { respond(503, \"down\", #{\"x-new\": 1}) }"),
     ]);
     fixture.respond("HTTP/1.1 200 OK\r\nX-Old: 1\r\n\r\n");
-    assert!(matches!(fixture.response_hook(Hook::Response), Ok(Verdict::Continue)));
+    assert!(matches!(fixture.response_hook(Hook::Response), Ok(HookOutcome::Continue)));
     assert_eq!(fixture.got(), r#"[503,"down",null,"1"]"#);
     assert_eq!(fixture.transaction.response.status(), 503);
     assert!(fixture.response_head().ends_with("x-new: 1\r\nx-a: 1\r\n"));
@@ -98,7 +100,7 @@ fn a_denial_ends_the_way_out_too() {
     ]);
     fixture.respond("HTTP/1.1 200 OK\r\n\r\n");
     match fixture.response_hook(Hook::Response) {
-        Ok(Verdict::Answer(Answer::Denied(detail))) => assert_eq!(detail, "secret"),
+        Ok(HookOutcome::Answer(ScriptAnswer::Denied(detail))) => assert_eq!(detail, "secret"),
         _ => panic!("no denial"),
     }
     assert_eq!(fixture.got(), "0");
@@ -112,7 +114,7 @@ fn every_on_log_runs_whatever_the_others_do() {
         ("c.rhai", "fn on_log(req, res) { log(\"c\"); deny() }"),
     ]);
     let faults = RefCell::new(Vec::new());
-    let tell = |_: &Transaction, fault: &Fault| faults.borrow_mut().push(fault.to_string());
+    let tell = |_: &Transaction, fault: &ScriptFault| faults.borrow_mut().push(fault.to_string());
     fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &tell);
     assert_eq!(*fixture.world.lines.borrow(), ["c.rhai users id-1: c", "a.rhai users id-1: a"]);
     assert_eq!(*faults.borrow(), ["b.rhai:1:23: b is broken"]);
@@ -166,7 +168,7 @@ fn an_ignored_error_undoes_all_that_its_hook_did_and_goes_on() {
     assert!(!edits.ctx.clone().flatten().as_map_ref().expect("a map").contains_key("more"));
 
     fixture.respond("HTTP/1.1 200 OK\r\nX-R: 1\r\n\r\n");
-    assert!(matches!(fixture.response_hook(Hook::Response), Ok(Verdict::Continue)));
+    assert!(matches!(fixture.response_hook(Hook::Response), Ok(HookOutcome::Continue)));
     assert_eq!(fixture.got(), "[1,3,5]");
     assert_eq!(fixture.transaction.response.status(), 200);
     assert_eq!(fixture.response_head(), "X-R: 1\r\n");

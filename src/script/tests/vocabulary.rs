@@ -225,13 +225,13 @@ fn lines_carry_script_route_and_request() {
 fn answer(expression: &str) -> Result<(u16, String, String), String> {
     let mut fixture = Fixture::of(&format!("fn on_request(req) {{ {expression} }}"));
     match fixture.request_hook(Hook::Request) {
-        Ok(Verdict::Answer(Answer::Own)) => {
+        Ok(HookOutcome::Answer(ScriptAnswer::Own)) => {
             let body = fixture.transaction.edits.response_body.take_changed().expect("a body");
             let body = String::from_utf8_lossy(&body).into_owned();
             Ok((fixture.transaction.response.status(), fixture.response_head(), body))
         }
-        Ok(Verdict::Answer(Answer::Denied(detail))) => Err(format!("denied: {detail}")),
-        Ok(Verdict::Continue) => Err("no answer".to_owned()),
+        Ok(HookOutcome::Answer(ScriptAnswer::Denied(detail))) => Err(format!("denied: {detail}")),
+        Ok(HookOutcome::Continue) => Err("no answer".to_owned()),
         Err(fault) => Err(fault.message),
     }
 }

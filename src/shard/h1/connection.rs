@@ -9,7 +9,7 @@ use crate::base::error::{Error, Reason};
 use crate::http::body::BodyReader;
 use crate::http::head::{HeadError, HeadLimits, HeadScanner};
 use crate::net::Socket;
-use crate::net::deadline::Way;
+use crate::net::deadline::Direction;
 use crate::shard::{Shard, request};
 
 /// A client that was told that its connection ends may take this long to stop sending, and send this much.
@@ -90,12 +90,12 @@ impl Connection {
             if self.served == 0 { limits.header_timeout } else { limits.keepalive_timeout }
         };
         let slot = self.socket.slot();
-        slot.arm(Way::Read, timeout);
+        slot.arm(Direction::Read, timeout);
         slot.set_idle(true);
         let readable = self.socket.readable().await;
         slot.set_idle(false);
-        slot.disarm(Way::Read);
-        readable.is_ok() && !slot.fired(Way::Read)
+        slot.disarm(Direction::Read);
+        readable.is_ok() && !slot.fired(Direction::Read)
     }
 
     /// Gives the buffer back when nothing is in it.
@@ -128,7 +128,7 @@ impl Connection {
                 self.input.reserve(limits.bytes.max(self.input.len()));
             }
             let until = *deadline.get_or_insert_with(|| Instant::now() + timeout);
-            self.socket.slot().arm(Way::Read, until.saturating_duration_since(Instant::now()));
+            self.socket.slot().arm(Direction::Read, until.saturating_duration_since(Instant::now()));
             let (result, input) = self.socket.read_until_deadline(std::mem::take(&mut self.input)).await;
             self.input = input;
             match result {

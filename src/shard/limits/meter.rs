@@ -9,9 +9,11 @@ use std::sync::Arc;
 use super::Limits;
 use super::tickets::Asked;
 use super::wait::{Outcome, Wait};
-use crate::limit::{Ask, Bank, Decision, Grant, Holder, Key, Leases, Rule, Verdict, local};
+use crate::limit::{
+    BucketStore, Decision, Key, LeaseGrant, LeaseRequest, Leaseholder, Leases, Rule, Verdict, local,
+};
 use crate::plan::LimitMode;
-use crate::store::Request;
+use crate::store::StoreRequest;
 
 /// Keys of one rule that a shard keeps at a time.
 const MAX_KEYS: usize = 65_536;
@@ -32,7 +34,7 @@ pub struct Meter {
     /// By the number of the ask whose answer they wait for.
     waits: RefCell<HashMap<u64, Rc<Wait>>>,
     /// This shard's share of the rule: for `local`, and while the store is lost. Made when it is first needed.
-    share: RefCell<Option<Bank>>,
+    share: RefCell<Option<BucketStore>>,
 }
 
 /// What becomes of a request.
@@ -47,7 +49,7 @@ pub enum Taken {
 impl Meter {
     pub fn new(id: MeterId) -> Meter {
         let leases = || {
-            let holder = Holder(RandomState::new().hash_one("holder"));
+            let holder = Leaseholder(RandomState::new().hash_one("holder"));
             RefCell::new(Leases::new(&id.rule, holder, MAX_KEYS))
         };
         let leases = (id.mode == LimitMode::Shared).then(leases);
@@ -57,7 +59,7 @@ impl Meter {
     /// Keys that are kept here.
     pub fn keys(&self) -> usize {
         let leased = self.leases.as_ref().map_or(0, |leases| leases.borrow().len());
-        leased + self.share.borrow().as_ref().map_or(0, Bank::len)
+        leased + self.share.borrow().as_ref().map_or(0, BucketStore::len)
     }
 
     /// One token for one request.
@@ -94,13 +96,13 @@ impl Meter {
         let wait = Rc::<Wait>::default();
         let MeterId { limit, rule, .. } = self.id.clone();
         let (shard, key) = (limits.shard, *key);
-        let request = |ticket| Request::Strict { shard, ticket, limit, rule, key };
+        let request = |ticket| StoreRequest::Strict { shard, ticket, limit, rule, key };
         let sent = limits.ask(request, Asked::Strict(wait.clone()), limits.now_ms());
         if sent { Taken::Wait(wait) } else { Taken::Lost }
     }
 
     /// The store's answer to the ask of this number.
-    pub fn granted(self: &Rc<Meter>, seq: u64, grant: &Grant, limits: &Limits) {
+    pub fn granted(self: &Rc<Meter>, seq: u64, grant: &LeaseGrant, limits: &Limits) {
         let now_ms = limits.now_ms();
         let mut leases = self.leases().borrow_mut();
         leases.granted(grant, now_ms);
@@ -147,10 +149,10 @@ impl Meter {
         unsent
     }
 
-    fn send(self: &Rc<Meter>, ask: Ask, now_ms: u64, limits: &Limits) -> bool {
+    fn send(self: &Rc<Meter>, ask: LeaseRequest, now_ms: u64, limits: &Limits) -> bool {
         let MeterId { limit, rule, .. } = self.id.clone();
         let shard = limits.shard;
-        let request = |ticket| Request::Lease { shard, ticket, limit, rule, ask };
+        let request = |ticket| StoreRequest::Lease { shard, ticket, limit, rule, ask };
         limits.ask(request, Asked::Lease { meter: self.clone(), key: ask.key, seq: ask.seq }, now_ms)
     }
 

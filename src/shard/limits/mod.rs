@@ -25,7 +25,7 @@ use crate::base::error::Error;
 use crate::exchange::Transaction;
 use crate::limit::{Key, Verdict};
 use crate::metrics::LimitResult;
-use crate::store::{Link, Reply, Request};
+use crate::store::{Link, StoreReply, StoreRequest};
 use meter::{Meter, MeterId, Taken};
 use route::Limit;
 use tickets::{Asked, Tickets};
@@ -119,25 +119,25 @@ impl Limits {
     }
 
     /// Takes what the store has said of limits.
-    pub fn hear(&self, reply: Reply) {
+    pub fn hear(&self, reply: StoreReply) {
         match reply {
-            Reply::Lease { ticket, grant } => {
+            StoreReply::Lease { ticket, grant } => {
                 if let Some(Asked::Lease { meter, seq, .. }) = self.close(ticket) {
                     meter.granted(seq, &grant, self);
                 }
             }
-            Reply::Strict { ticket, verdict } => {
+            StoreReply::Strict { ticket, verdict } => {
                 if let Some(Asked::Strict(wait)) = self.close(ticket) {
                     wait.end(Outcome::Decided(verdict));
                 }
             }
-            Reply::Failed { ticket } => {
+            StoreReply::Failed { ticket } => {
                 if let Some(asked) = self.close(ticket) {
                     asked.fail();
                 }
             }
-            Reply::Reachable(answers) => self.store_answers.set(answers),
-            Reply::Counters(_) | Reply::Keys(_) => {}
+            StoreReply::Reachable(answers) => self.store_answers.set(answers),
+            StoreReply::Counters(_) | StoreReply::Keys(_) => {}
         }
     }
 
@@ -182,7 +182,7 @@ impl Limits {
     }
 
     /// Asks the store; false: it was not asked, and nothing will come of it.
-    fn ask(&self, request: impl FnOnce(u64) -> Request, asked: Asked, now_ms: u64) -> bool {
+    fn ask(&self, request: impl FnOnce(u64) -> StoreRequest, asked: Asked, now_ms: u64) -> bool {
         let mut tickets = self.tickets.borrow_mut();
         let sent = self.store_answers() && self.link.send(request(tickets.next())).is_ok();
         if sent {

@@ -12,7 +12,7 @@ use crate::exchange::Transaction;
 use crate::limit::{Dialect, Key, Rule, Verdict};
 use crate::metrics::{LimitMetrics, LimitResult, ShardMetrics};
 use crate::pipeline::limits::{self as policy, ConsumerRates, RatesOfLimit};
-use crate::plan::{Consumer, OnStoreFailure, Rate, RateLimit, Route};
+use crate::plan::{Consumer, OnStoreFailure, Rate, RateLimit, RoutePlan};
 
 /// In file order, those before it is known who is calling and those after.
 pub struct RouteLimits {
@@ -23,7 +23,7 @@ pub struct RouteLimits {
 impl RouteLimits {
     /// `None`: the route has no limits.
     pub fn build(
-        route: &Route,
+        route: &RoutePlan,
         rates: &ConsumerRates,
         limits: &Limits,
         metrics: &ShardMetrics,
@@ -53,7 +53,7 @@ pub(super) struct Limit {
 impl Limit {
     fn build(
         plan: &RateLimit,
-        route: &Route,
+        route: &RoutePlan,
         rates: &ConsumerRates,
         limits: &Limits,
         metrics: &ShardMetrics,

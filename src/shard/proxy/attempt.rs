@@ -18,8 +18,8 @@ use crate::http::{path, write};
 use crate::net::buffers::SMALL_BYTES;
 use crate::pipeline::client::Client;
 use crate::pipeline::forward::{self, Forward};
-use crate::pipeline::script::Scripts;
-use crate::plan::{Balance, HashOn, Proxy, Route};
+use crate::pipeline::script::RouteScripts;
+use crate::plan::{Balance, HashOn, Proxy, RoutePlan};
 use crate::shard::Shard;
 use crate::shard::buffers::RequestBuffers;
 use crate::shard::h1::connection::{Connection, Next};
@@ -32,16 +32,16 @@ use crate::upstream::{Connection as UpstreamConnection, Target, Upstream};
 /// A request that a route proxies.
 pub struct Request<'a> {
     pub asked: RequestMeta,
-    pub route: &'a Route,
+    pub route: &'a RoutePlan,
     pub proxy: &'a Proxy,
-    pub scripts: Option<Scripts<'a>>,
+    pub scripts: Option<RouteScripts<'a>>,
 }
 
 /// What stays the same over all attempts of an exchange.
 pub struct Exchange<'a> {
     pub shard: &'a Shard,
-    pub route: &'a Route,
-    pub scripts: Option<Scripts<'a>>,
+    pub route: &'a RoutePlan,
+    pub scripts: Option<RouteScripts<'a>>,
     pub upstream: &'a Upstream,
     /// The client offered to change protocols, and the upstream was told.
     pub upgrade: bool,

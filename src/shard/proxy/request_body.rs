@@ -7,7 +7,7 @@ use crate::base::error::Error;
 use crate::http::body::BodyReader;
 use crate::net::Socket;
 use crate::net::pipe::Stopped;
-use crate::plan::Limits;
+use crate::plan::ServerLimits;
 use crate::shard::h1::connection::client_stopped;
 use crate::shard::proxy::attempt::{self, Exchange};
 
@@ -23,7 +23,7 @@ pub enum Stop {
 /// next request stays in `input`.
 pub async fn pump(
     exchange: &Exchange<'_>,
-    limits: &Limits,
+    limits: &ServerLimits,
     client: &Socket,
     upstream: &Socket,
     input: &mut Vec<u8>,
@@ -66,7 +66,7 @@ pub async fn pump(
 /// Carries the rest of a long body without looking at it, where that is to be done.
 async fn splice(
     exchange: &Exchange<'_>,
-    limits: &Limits,
+    limits: &ServerLimits,
     client: &Socket,
     upstream: &Socket,
     body: &mut BodyReader,

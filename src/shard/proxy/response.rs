@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use crate::base::error::{Error, Reason, Retry};
 use crate::exchange::Transaction;
 use crate::http::body::BodyReader;
-use crate::http::fields::Name;
+use crate::http::fields::FieldName;
 use crate::http::framing::{self, Body};
 use crate::http::head::{self, HeadError, HeadScanner, Method, RESPONSE_LIMITS, ResponseHead, Version};
 use crate::http::write;
 use crate::net::Socket;
-use crate::net::deadline::Way;
+use crate::net::deadline::Direction;
 use crate::pipeline::response_head;
-use crate::pipeline::script::Scripts;
-use crate::plan::Limits;
+use crate::pipeline::script::RouteScripts;
+use crate::plan::ServerLimits;
 use crate::shard::answer::{self, write_connection};
 use crate::shard::limits::LimitReport;
 use crate::shard::proxy::attempt::Exchange;
@@ -42,7 +42,7 @@ pub struct Responder<'a> {
     pub upstream: &'a Socket,
     /// When the attempt began.
     pub began: Instant,
-    pub limits: &'a Limits,
+    pub limits: &'a ServerLimits,
     /// Where the request stands with the rate limits that it met.
     pub told: &'a LimitReport,
     pub method: Method,
@@ -95,7 +95,7 @@ impl Responder<'_> {
     pub fn await_head(&self) {
         if !self.answered.get() {
             let timeout = self.exchange.within(self.exchange.upstream.plan.response_timeout);
-            self.upstream.slot().arm(Way::Read, timeout);
+            self.upstream.slot().arm(Direction::Read, timeout);
         }
     }
 
@@ -105,7 +105,7 @@ impl Responder<'_> {
     /// The upstream's faults, and a client that left.
     pub async fn run(&self, transaction: &mut Transaction, record: &mut RequestLog) -> Result<End, Error> {
         if self.pumping.get() && self.exchange.until.is_some() {
-            self.upstream.slot().arm(Way::Read, self.exchange.within(Duration::MAX));
+            self.upstream.slot().arm(Direction::Read, self.exchange.within(Duration::MAX));
         }
         let mut buffer = self.exchange.shard.buffers.small();
         loop {
@@ -121,7 +121,7 @@ impl Responder<'_> {
                 }
                 _ => {
                     self.answered.set(true);
-                    self.upstream.slot().disarm(Way::Read);
+                    self.upstream.slot().disarm(Direction::Read);
                     return self.finally(transaction, head_bytes, arrived, record).await;
                 }
             }
@@ -146,7 +146,7 @@ impl Responder<'_> {
             buffer = back;
             // A request that it does not take in time is as late as an answer that does not come.
             let slot = self.upstream.slot();
-            let late = slot.fired(Way::Read) || slot.fired(Way::Write);
+            let late = slot.fired(Direction::Read) || slot.fired(Direction::Write);
             if matches!(result, Ok(1..)) && !late {
                 continue;
             }
@@ -169,7 +169,7 @@ impl Responder<'_> {
             return Ok(());
         }
         response_head::clean(&mut head.fields);
-        head.fields.remove_id(Name::ContentLength);
+        head.fields.remove_id(FieldName::ContentLength);
         let mut out = self.exchange.shard.buffers.small();
         write::status_line(&mut out, head.status(), head.reason());
         head.fields.write_to(&mut out);
@@ -245,7 +245,7 @@ impl Responder<'_> {
     /// Has scripts see the whole body, or takes the one that they set, and sends that.
     async fn whole(
         &self,
-        scripts: Scripts<'_>,
+        scripts: RouteScripts<'_>,
         transaction: &mut Transaction,
         mut came: Came,
         record: &mut RequestLog,
@@ -303,7 +303,7 @@ impl Responder<'_> {
         response_head::prepare(transaction, self.exchange.route);
         let head = &mut transaction.response;
         if head.status() == 204 {
-            head.fields.remove_id(Name::ContentLength);
+            head.fields.remove_id(FieldName::ContentLength);
         }
         write::status_line(out, head.status(), head.reason());
         head.fields.write_to(out);
@@ -327,12 +327,12 @@ impl Responder<'_> {
             let detail = "101 that nobody asked for";
             return Err(Error::upstream(Reason::UpstreamProtocol, Retry::Never, detail));
         };
-        self.upstream.slot().disarm(Way::Read);
+        self.upstream.slot().disarm(Direction::Read);
         response_head::clean(&mut transaction.response.fields);
         self.told.write_to(&mut transaction.response.fields);
         response_head::prepare(transaction, self.exchange.route);
         let head = &mut transaction.response;
-        head.fields.remove_id(Name::ContentLength);
+        head.fields.remove_id(FieldName::ContentLength);
         let mut out = self.exchange.shard.buffers.small();
         write::status_line(&mut out, 101, head.reason());
         head.fields.write_to(&mut out);

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::net::deadline::Way;
+use crate::net::deadline::Direction;
 use crate::net::{Buffers, Socket};
 use crate::shard::Shard;
 use crate::shard::h1::connection::Connection;
@@ -41,8 +41,8 @@ pub async fn run(
         writing.set(writing.get().saturating_add_signed(writes));
         for lane in [&up, &down].into_iter().filter(|lane| lane.open.get()) {
             match writing.get() {
-                0 => lane.from.slot().arm(Way::Read, idle_timeout),
-                _ => lane.from.slot().disarm(Way::Read),
+                0 => lane.from.slot().arm(Direction::Read, idle_timeout),
+                _ => lane.from.slot().disarm(Direction::Read),
             }
         }
     };
@@ -57,7 +57,7 @@ pub async fn run(
                 && let Poll::Ready(result) = carrying.poll(cx)
             {
                 lane.open.set(false);
-                lane.from.slot().disarm(Way::Read);
+                lane.from.slot().disarm(Direction::Read);
                 if result.is_err() {
                     return Poll::Ready(());
                 }
@@ -109,7 +109,7 @@ impl Lane<'_> {
             self.from.readable().await?;
             let (result, back) = self.from.read(buffers.small()).await;
             buffer = back;
-            if self.from.slot().fired(Way::Read) {
+            if self.from.slot().fired(Direction::Read) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             if result? == 0 {

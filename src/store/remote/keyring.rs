@@ -62,7 +62,7 @@ impl KeyRing {
     /// # Errors
     /// The store failed.
     pub fn list(&mut self) -> Result<Vec<Entry>, Failure> {
-        let answer = self.ask(&Op::Keys)?;
+        let answer = self.ask(&Op::KeyList)?;
         let (_, mut entries) = op::keys(&answer).ok_or_else(nonsense)?;
         entries.sort_by_key(|entry| (entry.changed_s, entry.digest));
         Ok(entries)

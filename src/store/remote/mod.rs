@@ -20,9 +20,9 @@ use ::redis::Value;
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
 use super::health::Health;
-use super::keys::Keys;
-use super::message::{Reply, Request};
-use super::snapshot::{State, Traffic};
+use super::keys::KeyList;
+use super::message::{StoreReply, StoreRequest};
+use super::snapshot::{StoreState, Traffic};
 use super::totals::Totals;
 use connection::Connection;
 use op::{Answer, Names, Op};
@@ -66,7 +66,7 @@ pub struct Remote {
     /// They are not as last read.
     keys_changed: bool,
     /// As last read.
-    keys: Option<(Option<String>, Arc<Keys>)>,
+    keys: Option<(Option<String>, Arc<KeyList>)>,
     last_error: Option<Arc<str>>,
     traffic: Traffic,
 }
@@ -97,11 +97,11 @@ impl Remote {
     }
 
     /// `None` until they have been read once. They stay while the store is lost.
-    pub fn keys(&self) -> Option<Arc<Keys>> {
+    pub fn keys(&self) -> Option<Arc<KeyList>> {
         self.keys.as_ref().map(|(_, keys)| keys.clone())
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> StoreState {
         self.health.state()
     }
 
@@ -196,10 +196,10 @@ impl Remote {
     /// Answers all requests, and does what else is due, with one exchange. `crowded`: more requests came than may wait.
     pub fn serve(
         &mut self,
-        requests: &mut Vec<Request>,
+        requests: &mut Vec<StoreRequest>,
         totals: &mut Totals,
         crowded: bool,
-        reply: &mut dyn FnMut(usize, Reply),
+        reply: &mut dyn FnMut(usize, StoreReply),
     ) {
         let now = Instant::now();
         let extras = self.extras(totals, now);
@@ -314,7 +314,7 @@ impl Remote {
             }
             Extra::Keys => {
                 if let Some((version, entries)) = op::keys(answer) {
-                    self.keys = Some((version, Arc::new(Keys::of(entries))));
+                    self.keys = Some((version, Arc::new(KeyList::of(entries))));
                     self.keys_changed = false;
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ::redis::{Cmd, Script, ServerError, Value, cmd};
 
-use crate::limit::{Algorithm, Ask, Grant, Key, Rule, Verdict, lua};
+use crate::limit::{Algorithm, Key, LeaseGrant, LeaseRequest, Rule, Verdict, lua};
 use crate::store::keys::{Entry, MAX_KEYS};
 use crate::store::totals::Batch;
 
@@ -16,7 +16,7 @@ pub enum Op<'a> {
     Lease {
         limit: &'a str,
         rule: &'a Rule,
-        ask: &'a Ask,
+        ask: &'a LeaseRequest,
     },
     Strict {
         limit: &'a str,
@@ -27,7 +27,7 @@ pub enum Op<'a> {
     ReadCounters(&'a [Arc<str>]),
     KeysVersion,
     /// The version and all entries, of one moment.
-    Keys,
+    KeyList,
     ChangeKey {
         entry: &'a Entry,
         version: &'a str,
@@ -129,7 +129,7 @@ impl Op<'_> {
             Op::Lease { limit, rule, ask } => names.limit("lease", limit, rule, &ask.key),
             Op::Strict { limit, rule, key } => names.limit("strict", limit, rule, key),
             Op::Count(_) | Op::ReadCounters(_) => names.counters().into_bytes(),
-            Op::KeysVersion | Op::Keys | Op::ChangeKey { .. } | Op::GetKey { .. } => {
+            Op::KeysVersion | Op::KeyList | Op::ChangeKey { .. } | Op::GetKey { .. } => {
                 names.keys().into_bytes()
             }
             Op::Probe => format!("{}:probe", names.prefix).into_bytes(),
@@ -158,7 +158,7 @@ impl Op<'_> {
                 command
             }
             Op::KeysVersion => get(&version_of(names)),
-            Op::Keys => eval(&names.keys, by, &[key, version_of(names).as_bytes()], &[] as &[&str]),
+            Op::KeyList => eval(&names.keys, by, &[key, version_of(names).as_bytes()], &[] as &[&str]),
             Op::ChangeKey { entry, version } => {
                 let (field, value, most) = (entry.digest.to_string(), entry.value(), MAX_KEYS.to_string());
                 let args = [field.as_str(), &value, version, &most];
@@ -218,7 +218,7 @@ pub fn is_outage(error: &ServerError) -> bool {
 }
 
 /// What [`Op::Lease`] answered; `None` if it makes no sense.
-pub fn grant(ask: &Ask, answer: &Value) -> Option<Grant> {
+pub fn grant(ask: &LeaseRequest, answer: &Value) -> Option<LeaseGrant> {
     Some(lua::grant(ask, numbers(answer)?))
 }
 
@@ -253,7 +253,7 @@ pub fn version(answer: &Value) -> Option<String> {
     text(answer).map(str::to_owned)
 }
 
-/// What [`Op::Keys`] answered. Entries that are not ours to read are left out.
+/// What [`Op::KeyList`] answered. Entries that are not ours to read are left out.
 pub fn keys(answer: &Value) -> Option<(Option<String>, Vec<Entry>)> {
     let Value::Array(parts) = answer else { return None };
     let [at, Value::Array(flat)] = &parts[..] else { return None };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::redis::Value;
 
 use super::op::{self, Op};
-use crate::store::message::{Reply, Request};
+use crate::store::message::{StoreReply, StoreRequest};
 use crate::store::totals::Batch;
 
 /// What is due by the clock.
@@ -22,36 +22,36 @@ impl Extra {
             Extra::Count(batch) => Op::Count(batch),
             Extra::ReadCounters(names) => Op::ReadCounters(names),
             Extra::KeysVersion => Op::KeysVersion,
-            Extra::Keys => Op::Keys,
+            Extra::Keys => Op::KeyList,
         }
     }
 }
 
 /// `None` for counters: they have a way of their own.
-pub fn op_of(request: &Request) -> Option<Op<'_>> {
+pub fn op_of(request: &StoreRequest) -> Option<Op<'_>> {
     match request {
-        Request::Lease { limit, rule, ask, .. } => Some(Op::Lease { limit, rule, ask }),
-        Request::Strict { limit, rule, key, .. } => Some(Op::Strict { limit, rule, key }),
-        Request::Counters { .. } => None,
+        StoreRequest::Lease { limit, rule, ask, .. } => Some(Op::Lease { limit, rule, ask }),
+        StoreRequest::Strict { limit, rule, key, .. } => Some(Op::Strict { limit, rule, key }),
+        StoreRequest::Counters { .. } => None,
     }
 }
 
 /// The shard and its reply; `None` if the answer makes no sense.
-pub fn answer_of(request: &Request, answer: &Value) -> Option<(usize, Reply)> {
+pub fn answer_of(request: &StoreRequest, answer: &Value) -> Option<(usize, StoreReply)> {
     match request {
-        Request::Lease { shard, ticket, ask, .. } => {
-            Some((*shard, Reply::Lease { ticket: *ticket, grant: op::grant(ask, answer)? }))
+        StoreRequest::Lease { shard, ticket, ask, .. } => {
+            Some((*shard, StoreReply::Lease { ticket: *ticket, grant: op::grant(ask, answer)? }))
         }
-        Request::Strict { shard, ticket, .. } => {
-            Some((*shard, Reply::Strict { ticket: *ticket, verdict: op::verdict(answer)? }))
+        StoreRequest::Strict { shard, ticket, .. } => {
+            Some((*shard, StoreReply::Strict { ticket: *ticket, verdict: op::verdict(answer)? }))
         }
-        Request::Counters { .. } => None,
+        StoreRequest::Counters { .. } => None,
     }
 }
 
 /// Says that there is no answer.
-pub fn refuse(request: &Request, reply: &mut dyn FnMut(usize, Reply)) {
-    if let Request::Lease { shard, ticket, .. } | Request::Strict { shard, ticket, .. } = request {
-        reply(*shard, Reply::Failed { ticket: *ticket });
+pub fn refuse(request: &StoreRequest, reply: &mut dyn FnMut(usize, StoreReply)) {
+    if let StoreRequest::Lease { shard, ticket, .. } | StoreRequest::Strict { shard, ticket, .. } = request {
+        reply(*shard, StoreReply::Failed { ticket: *ticket });
     }
 }

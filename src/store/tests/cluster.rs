@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::server::{Server, TIMEOUT, config, free_port};
 use super::shard::{PATIENCE, TestShard};
 use crate::limit::{Key, Period, Rule};
-use crate::store::{Link, Reply, Stop};
+use crate::store::{Link, LinkStop, StoreReply};
 
 struct Node {
     server: Server,
@@ -30,7 +30,7 @@ fn await_ok(node: &Node) {
     }
 }
 
-fn gateway(url: &str) -> (Link, Stop, TestShard) {
+fn gateway(url: &str) -> (Link, LinkStop, TestShard) {
     let (link, stop) = Link::start(config(url, TIMEOUT)).unwrap();
     let shard = TestShard::join(&link, 1);
     shard.await_reachable(true);
@@ -43,7 +43,10 @@ fn ask_for_many_keys(shard: &TestShard) {
         shard.send_strict(ticket, &rule, Key::new(ticket.to_string().as_bytes()));
     }
     for ticket in 0..200 {
-        assert!(matches!(shard.answer(ticket), Reply::Strict { verdict, .. } if verdict.allowed), "{ticket}");
+        assert!(
+            matches!(shard.answer(ticket), StoreReply::Strict { verdict, .. } if verdict.allowed),
+            "{ticket}"
+        );
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::shard::TestShard;
-use crate::limit::{Ask, Holder, Key, Period, Rule};
-use crate::store::{Config, Link, MAX_COUNTERS, Reply, Request, ShardCounters};
+use crate::limit::{Key, LeaseRequest, Leaseholder, Period, Rule};
+use crate::store::{Link, MAX_COUNTERS, ShardCounters, StoreConfig, StoreReply, StoreRequest};
 
 #[test]
 fn every_shard_sees_what_every_shard_adds() {
-    let (link, stop) = Link::start(Config::Embedded).unwrap();
+    let (link, stop) = Link::start(StoreConfig::Embedded).unwrap();
     let shards: Vec<_> = (0..4).map(|id| TestShard::join(&link, id)).collect();
     for shard in &shards {
         shard.counters.add("hits", 10);
@@ -25,7 +25,7 @@ fn every_shard_sees_what_every_shard_adds() {
 
 #[test]
 fn each_request_is_acknowledged_to_its_shard_alone() {
-    let (link, stop) = Link::start(Config::Embedded).unwrap();
+    let (link, stop) = Link::start(StoreConfig::Embedded).unwrap();
     let (one, two) = (TestShard::join(&link, 1), TestShard::join(&link, 2));
     one.counters.add("a", 1);
     one.tick();
@@ -36,7 +36,7 @@ fn each_request_is_acknowledged_to_its_shard_alone() {
 
 #[test]
 fn a_shard_that_joins_late_or_again_gets_all_sums() {
-    let (link, stop) = Link::start(Config::Embedded).unwrap();
+    let (link, stop) = Link::start(StoreConfig::Embedded).unwrap();
     let one = TestShard::join(&link, 1);
     one.counters.add("a", 1);
     one.tick();
@@ -49,19 +49,19 @@ fn a_shard_that_joins_late_or_again_gets_all_sums() {
 
 #[test]
 fn a_shard_that_could_not_take_a_reply_gets_it_later() {
-    let (link, stop) = Link::start(Config::Embedded).unwrap();
+    let (link, stop) = Link::start(StoreConfig::Embedded).unwrap();
     let (deaf, heard) = (Arc::new(AtomicBool::new(true)), crossbeam_channel::unbounded());
     let (ears, sink) = (deaf.clone(), heard.0);
     link.join_shard(1, Box::new(move |reply| !ears.load(Ordering::SeqCst) && sink.send(reply).is_ok()));
     let counters = ShardCounters::new();
     counters.add("a", 5);
-    assert!(link.send(Request::Counters { shard: 1, deltas: counters.take_deltas() }).is_ok());
+    assert!(link.send(StoreRequest::Counters { shard: 1, deltas: counters.take_deltas() }).is_ok());
     while link.snapshot().counters.is_empty() {
         std::thread::yield_now();
     }
     deaf.store(false, Ordering::SeqCst);
     let news = loop {
-        if let Reply::Counters(news) =
+        if let StoreReply::Counters(news) =
             heard.1.recv_timeout(Duration::from_secs(10)).expect("it is tried again")
         {
             break news;
@@ -75,7 +75,7 @@ fn a_shard_that_could_not_take_a_reply_gets_it_later() {
 
 #[test]
 fn names_over_the_bound_are_refused_on_every_shard() {
-    let (link, stop) = Link::start(Config::Embedded).unwrap();
+    let (link, stop) = Link::start(StoreConfig::Embedded).unwrap();
     let (one, two) = (TestShard::join(&link, 1), TestShard::join(&link, 2));
     for number in 0..MAX_COUNTERS {
         one.counters.add(&number.to_string(), 1);
@@ -95,26 +95,34 @@ fn names_over_the_bound_are_refused_on_every_shard() {
 
 #[test]
 fn a_stop_handles_what_was_sent_before_and_later_sends_fail() {
-    let (link, stop) = Link::start(Config::Embedded).unwrap();
+    let (link, stop) = Link::start(StoreConfig::Embedded).unwrap();
     for _ in 0..5000 {
-        assert!(link.send(Request::Counters { shard: 0, deltas: vec![("a".into(), 1)] }).is_ok());
+        assert!(link.send(StoreRequest::Counters { shard: 0, deltas: vec![("a".into(), 1)] }).is_ok());
     }
     stop.stop();
     assert_eq!(link.snapshot().counters[..], [("a".into(), 5000)]);
-    assert!(link.send(Request::Counters { shard: 0, deltas: Vec::new() }).is_err());
+    assert!(link.send(StoreRequest::Counters { shard: 0, deltas: Vec::new() }).is_err());
     assert_eq!(link.snapshot().refused, 1);
 }
 
 #[test]
 fn tickets_come_back_to_their_shard_with_the_bank_s_answer() {
-    let (link, stop) = Link::start(Config::Embedded).unwrap();
+    let (link, stop) = Link::start(StoreConfig::Embedded).unwrap();
     let (one, two) = (TestShard::join(&link, 1), TestShard::join(&link, 2));
     let rule = Rule::token_bucket(3, Period::Hour, 3);
     let verdicts: Vec<bool> =
         (0..4).map(|ticket| one.strict(ticket, &rule).expect("it answers").allowed).collect();
     assert_eq!(verdicts, [true, true, true, false]);
     assert!(!two.strict(9, &rule).expect("it answers").allowed);
-    let ask = Ask { key: Key::new(b"k"), holder: Holder(1), seq: 1, held: 0, returned: 0, need: 2, ahead: 0 };
+    let ask = LeaseRequest {
+        key: Key::new(b"k"),
+        holder: Leaseholder(1),
+        seq: 1,
+        held: 0,
+        returned: 0,
+        need: 2,
+        ahead: 0,
+    };
     let grant = two.lease(10, &rule, ask).expect("it answers");
     assert_eq!(grant.tokens, 2, "leases have a bank of their own");
     assert!(one.replies.is_empty());

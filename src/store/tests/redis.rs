@@ -7,8 +7,8 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::server::{Server, TIMEOUT, config, free_port, remote};
 use super::shard::{PATIENCE, TestShard};
-use crate::limit::{Ask, Holder, Key, Period, Rule};
-use crate::store::{Digest, KeyRing, Keys, Link, Reply, Request, State, Stop};
+use crate::limit::{Key, LeaseRequest, Leaseholder, Period, Rule};
+use crate::store::{Digest, KeyList, KeyRing, Link, LinkStop, StoreReply, StoreRequest, StoreState};
 
 /// For those that are about a store that keeps silent.
 const SHORT: Duration = Duration::from_millis(200);
@@ -18,11 +18,11 @@ fn rule(tokens: u64) -> Rule {
 }
 
 /// A gateway with one shard, once its store is reached.
-fn gateway(server: &Server) -> (Link, Stop, TestShard) {
+fn gateway(server: &Server) -> (Link, LinkStop, TestShard) {
     gateway_with(&server.url(), TIMEOUT)
 }
 
-fn gateway_with(url: &str, timeout: Duration) -> (Link, Stop, TestShard) {
+fn gateway_with(url: &str, timeout: Duration) -> (Link, LinkStop, TestShard) {
     let (link, stop) = Link::start(config(url, timeout)).unwrap();
     let shard = TestShard::join(&link, 1);
     shard.await_reachable(true);
@@ -66,9 +66,9 @@ fn leases_are_granted_over_all_gateways() {
     let server = Server::start(&[]);
     let (_one, stop_one, one) = gateway(&server);
     let (_two, stop_two, two) = gateway(&server);
-    let ask = |holder, need| Ask {
+    let ask = |holder, need| LeaseRequest {
         key: Key::new(b"k"),
-        holder: Holder(holder),
+        holder: Leaseholder(holder),
         seq: 1,
         held: 0,
         returned: 0,
@@ -83,7 +83,7 @@ fn leases_are_granted_over_all_gateways() {
 }
 
 /// Has the link take `count` requests (from ticket 1 on) as one batch, once the sender that comes back is dropped.
-fn gather(link: &Link, count: u64) -> (Sender<()>, Receiver<Reply>) {
+fn gather(link: &Link, count: u64) -> (Sender<()>, Receiver<StoreReply>) {
     let (hold, held) = crossbeam_channel::bounded(0);
     let (holding, is_held) = crossbeam_channel::bounded(1);
     let (sink, replies) = crossbeam_channel::unbounded();
@@ -91,7 +91,7 @@ fn gather(link: &Link, count: u64) -> (Sender<()>, Receiver<Reply>) {
         2,
         Box::new(move |reply| {
             // Holds the link up, as no shard may, while the batch gathers.
-            if matches!(reply, Reply::Strict { ticket: 0, .. }) {
+            if matches!(reply, StoreReply::Strict { ticket: 0, .. }) {
                 holding.send(()).expect("the test waits for it");
                 let _: Result<(), _> = held.recv();
             }
@@ -100,7 +100,7 @@ fn gather(link: &Link, count: u64) -> (Sender<()>, Receiver<Reply>) {
     );
     let ask = |ticket| {
         let key = Key::new(b"k");
-        let request = Request::Strict { shard: 2, ticket, limit: "api".into(), rule: rule(1000), key };
+        let request = StoreRequest::Strict { shard: 2, ticket, limit: "api".into(), rule: rule(1000), key };
         assert!(link.send(request).is_ok());
     };
     ask(0);
@@ -110,7 +110,7 @@ fn gather(link: &Link, count: u64) -> (Sender<()>, Receiver<Reply>) {
 }
 
 /// Waits for as many of these replies.
-fn await_replies(replies: &Receiver<Reply>, count: u64, wanted: impl Fn(&Reply) -> bool) {
+fn await_replies(replies: &Receiver<StoreReply>, count: u64, wanted: impl Fn(&StoreReply) -> bool) {
     let mut left = count;
     while left > 0 {
         left -= u64::from(wanted(&replies.recv_timeout(PATIENCE).expect("a reply comes")));
@@ -123,7 +123,11 @@ fn what_gathers_meanwhile_goes_out_as_one() {
     let (link, stop, _shard) = gateway(&server);
     let (hold, replies) = gather(&link, 500);
     drop(hold);
-    await_replies(&replies, 501, |reply| matches!(reply, Reply::Strict { verdict, .. } if verdict.allowed));
+    await_replies(
+        &replies,
+        501,
+        |reply| matches!(reply, StoreReply::Strict { verdict, .. } if verdict.allowed),
+    );
     stop.stop();
     assert!(link.snapshot().traffic.commands_most >= 500);
 }
@@ -208,7 +212,7 @@ fn a_frozen_store_is_noticed_in_time_and_costs_nothing_after_that() {
         shard.send_strict(ticket, &rule(1000), Key::new(b"k"));
     }
     for ticket in 0..300 {
-        assert!(matches!(shard.answer(ticket), Reply::Failed { .. }));
+        assert!(matches!(shard.answer(ticket), StoreReply::Failed { .. }));
     }
     // Those came with the timeout, or before the link knew; now it answers by itself.
     let before = link.snapshot().traffic;
@@ -216,7 +220,7 @@ fn a_frozen_store_is_noticed_in_time_and_costs_nothing_after_that() {
         assert_eq!(allowed(&shard, ticket, 10), None);
     }
     assert_eq!(link.snapshot().traffic.exchanges, before.exchanges);
-    assert!(matches!(link.snapshot().state, State::Down { .. }));
+    assert!(matches!(link.snapshot().state, StoreState::Down { .. }));
     assert!(link.snapshot().last_error.is_some_and(|error| error.contains("no answer in time")));
     server.thaw();
     assert!(await_allowed(&shard, 10));
@@ -230,7 +234,7 @@ fn a_batch_that_a_frozen_store_does_not_answer_costs_one_timeout_and_not_one_for
     let (hold, replies) = gather(&link, 500);
     server.freeze();
     drop(hold);
-    await_replies(&replies, 500, |reply| matches!(reply, Reply::Failed { .. }));
+    await_replies(&replies, 500, |reply| matches!(reply, StoreReply::Failed { .. }));
     server.thaw();
     stop.stop();
 }
@@ -312,7 +316,10 @@ fn an_error_about_one_key_costs_that_request_alone() {
     assert_eq!(allowed(&shard, 1, 5), None);
     assert_eq!(allowed(&shard, 2, 6), Some(true));
     let snapshot = link.snapshot();
-    assert_eq!((snapshot.state, snapshot.traffic.failures, snapshot.traffic.unanswered), (State::Up, 0, 1));
+    assert_eq!(
+        (snapshot.state, snapshot.traffic.failures, snapshot.traffic.unanswered),
+        (StoreState::Up, 0, 1)
+    );
     stop.stop();
 }
 
@@ -346,7 +353,7 @@ fn keys_that_are_added_and_revoked_reach_every_gateway() {
     let mut ring = KeyRing::open(&remote(server.config())).unwrap();
     assert_eq!(ring.add(digest(1), "alice", 10).unwrap(), None);
     assert_eq!(ring.revoke(digest(2), 11).unwrap(), None);
-    let wanted = |keys: &Keys| {
+    let wanted = |keys: &KeyList| {
         keys.added.get(&digest(1)).is_some_and(|consumer| &**consumer == "alice")
             && keys.revoked.contains(&digest(2))
     };
@@ -356,7 +363,8 @@ fn keys_that_are_added_and_revoked_reach_every_gateway() {
     let before = ring.revoke(digest(1), 12).unwrap().expect("it was there");
     assert_eq!((&*before.consumer, before.revoked, before.changed_s), ("alice", false, 10));
     for shard in [&one, &two] {
-        while !matches!(shard.next(), Reply::Keys(keys) if keys.added.is_empty() && keys.revoked.len() == 2) {
+        while !matches!(shard.next(), StoreReply::Keys(keys) if keys.added.is_empty() && keys.revoked.len() == 2)
+        {
         }
     }
     let listed: Vec<_> =
@@ -377,8 +385,8 @@ fn a_shard_that_joins_late_gets_the_keys() {
     one.await_keys(|keys| keys.added.len() == 1);
     let (sink, replies) = crossbeam_channel::unbounded();
     link.join_shard(2, Box::new(move |reply| sink.send(reply).is_ok()));
-    assert!(matches!(replies.recv_timeout(PATIENCE), Ok(Reply::Reachable(true))));
-    assert!(matches!(replies.recv_timeout(PATIENCE), Ok(Reply::Keys(keys)) if keys.added.len() == 1));
+    assert!(matches!(replies.recv_timeout(PATIENCE), Ok(StoreReply::Reachable(true))));
+    assert!(matches!(replies.recv_timeout(PATIENCE), Ok(StoreReply::Keys(keys)) if keys.added.len() == 1));
     assert_eq!(link.snapshot().keys, (1, 0));
     stop.stop();
 }
@@ -411,15 +419,13 @@ fn a_full_queue_refuses_at_once_and_what_was_taken_is_answered_once() {
     assert_eq!(link.snapshot().refused, 1);
     server.thaw();
     for ticket in 0..taken {
-        assert!(matches!(shard.answer(ticket), Reply::Strict { verdict, .. } if verdict.allowed));
+        assert!(matches!(shard.answer(ticket), StoreReply::Strict { verdict, .. } if verdict.allowed));
     }
     stop.stop();
-    assert!(
-        shard
-            .replies
-            .try_iter()
-            .all(|reply| matches!(reply, Reply::Counters(_) | Reply::Reachable(_) | Reply::Keys(_)))
-    );
+    assert!(shard.replies.try_iter().all(|reply| matches!(
+        reply,
+        StoreReply::Counters(_) | StoreReply::Reachable(_) | StoreReply::Keys(_)
+    )));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::shard::PATIENCE;
-use crate::store::{Address, Config, RemoteConfig};
+use crate::store::{Address, RemoteConfig, StoreConfig};
 
 /// Generous, since it is not what most tests are about and machines stall.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
@@ -56,7 +56,7 @@ impl Server {
         format!("redis+unix://{}", self.socket().display())
     }
 
-    pub fn config(&self) -> Config {
+    pub fn config(&self) -> StoreConfig {
         config(&self.url(), TIMEOUT)
     }
 
@@ -136,15 +136,15 @@ fn spawn(arguments: &[String], dir: &TempDir) -> Child {
         .expect("redis-server is installed")
 }
 
-pub fn config(url: &str, timeout: Duration) -> Config {
+pub fn config(url: &str, timeout: Duration) -> StoreConfig {
     let address = Address::parse(url).expect("the test's URL is right");
-    Config::Remote(RemoteConfig { address, timeout, key_prefix: "rw".into() })
+    StoreConfig::Remote(RemoteConfig { address, timeout, key_prefix: "rw".into() })
 }
 
-pub fn remote(config: Config) -> RemoteConfig {
+pub fn remote(config: StoreConfig) -> RemoteConfig {
     match config {
-        Config::Remote(config) => config,
-        Config::Embedded => unreachable!("the tests' servers are remote"),
+        StoreConfig::Remote(config) => config,
+        StoreConfig::Embedded => unreachable!("the tests' servers are remote"),
     }
 }
 

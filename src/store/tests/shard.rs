@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
 
-use crate::limit::{Ask, Grant, Key, Rule, Verdict};
-use crate::store::{CounterSums, Keys, Link, Reply, Request, ShardCounters};
+use crate::limit::{Key, LeaseGrant, LeaseRequest, Rule, Verdict};
+use crate::store::{CounterSums, KeyList, Link, ShardCounters, StoreReply, StoreRequest};
 
 /// A test that waits for longer has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -16,12 +16,12 @@ pub struct TestShard {
     pub id: usize,
     link: Link,
     pub counters: ShardCounters,
-    pub replies: Receiver<Reply>,
+    pub replies: Receiver<StoreReply>,
     /// Of replies that were passed over by those who waited for others.
     passed: RefCell<Vec<u64>>,
     /// As last heard.
     reachable: Cell<bool>,
-    keys: RefCell<Arc<Keys>>,
+    keys: RefCell<Arc<KeyList>>,
 }
 
 impl TestShard {
@@ -44,7 +44,7 @@ impl TestShard {
 
     pub fn tick(&self) {
         let deltas = self.counters.take_deltas();
-        if !deltas.is_empty() && self.link.send(Request::Counters { shard: self.id, deltas }).is_err() {
+        if !deltas.is_empty() && self.link.send(StoreRequest::Counters { shard: self.id, deltas }).is_err() {
             self.counters.put_back();
         }
     }
@@ -56,12 +56,12 @@ impl TestShard {
         while !self.next_sums().acknowledges {}
     }
 
-    pub fn next(&self) -> Reply {
+    pub fn next(&self) -> StoreReply {
         let reply = self.replies.recv_timeout(PATIENCE).expect("a reply comes");
         match &reply {
-            Reply::Counters(news) => self.counters.apply(news),
-            Reply::Reachable(reachable) => self.reachable.set(*reachable),
-            Reply::Keys(keys) => *self.keys.borrow_mut() = keys.clone(),
+            StoreReply::Counters(news) => self.counters.apply(news),
+            StoreReply::Reachable(reachable) => self.reachable.set(*reachable),
+            StoreReply::Keys(keys) => *self.keys.borrow_mut() = keys.clone(),
             _ => {}
         }
         self.passed.borrow_mut().extend(ticket_of(&reply));
@@ -70,7 +70,7 @@ impl TestShard {
 
     pub fn next_sums(&self) -> CounterSums {
         loop {
-            if let Reply::Counters(news) = self.next() {
+            if let StoreReply::Counters(news) = self.next() {
                 return news;
             }
         }
@@ -89,7 +89,7 @@ impl TestShard {
         }
     }
 
-    pub fn await_keys(&self, wanted: impl Fn(&Keys) -> bool) {
+    pub fn await_keys(&self, wanted: impl Fn(&KeyList) -> bool) {
         while !wanted(&self.keys.borrow()) {
             self.next();
         }
@@ -99,8 +99,8 @@ impl TestShard {
     pub fn strict(&self, ticket: u64, rule: &Rule) -> Option<Verdict> {
         self.send_strict(ticket, rule, Key::new(b"k"));
         match self.answer(ticket) {
-            Reply::Strict { verdict, .. } => Some(verdict),
-            Reply::Failed { .. } => None,
+            StoreReply::Strict { verdict, .. } => Some(verdict),
+            StoreReply::Failed { .. } => None,
             other => panic!("{other:?}"),
         }
     }
@@ -111,23 +111,23 @@ impl TestShard {
 
     /// Whether it was taken.
     pub fn try_strict(&self, ticket: u64, rule: &Rule, key: Key) -> bool {
-        let request = Request::Strict { shard: self.id, ticket, limit: "api".into(), rule: *rule, key };
+        let request = StoreRequest::Strict { shard: self.id, ticket, limit: "api".into(), rule: *rule, key };
         self.link.send(request).is_ok()
     }
 
     /// `None`: the store failed.
-    pub fn lease(&self, ticket: u64, rule: &Rule, ask: Ask) -> Option<Grant> {
-        let request = Request::Lease { shard: self.id, ticket, limit: "api".into(), rule: *rule, ask };
+    pub fn lease(&self, ticket: u64, rule: &Rule, ask: LeaseRequest) -> Option<LeaseGrant> {
+        let request = StoreRequest::Lease { shard: self.id, ticket, limit: "api".into(), rule: *rule, ask };
         assert!(self.link.send(request).is_ok());
         match self.answer(ticket) {
-            Reply::Lease { grant, .. } => Some(grant),
-            Reply::Failed { .. } => None,
+            StoreReply::Lease { grant, .. } => Some(grant),
+            StoreReply::Failed { .. } => None,
             other => panic!("{other:?}"),
         }
     }
 
     /// The next reply that has a ticket, which must be this one.
-    pub fn answer(&self, ticket: u64) -> Reply {
+    pub fn answer(&self, ticket: u64) -> StoreReply {
         loop {
             let reply = self.next();
             if let Some(got) = ticket_of(&reply) {
@@ -144,11 +144,11 @@ impl TestShard {
     }
 }
 
-fn ticket_of(reply: &Reply) -> Option<u64> {
+fn ticket_of(reply: &StoreReply) -> Option<u64> {
     match reply {
-        Reply::Lease { ticket, .. } | Reply::Strict { ticket, .. } | Reply::Failed { ticket } => {
-            Some(*ticket)
-        }
-        Reply::Counters(_) | Reply::Keys(_) | Reply::Reachable(_) => None,
+        StoreReply::Lease { ticket, .. }
+        | StoreReply::Strict { ticket, .. }
+        | StoreReply::Failed { ticket } => Some(*ticket),
+        StoreReply::Counters(_) | StoreReply::Keys(_) | StoreReply::Reachable(_) => None,
     }
 }
