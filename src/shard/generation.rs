@@ -19,7 +19,7 @@ use crate::script::{self, Chain};
 use crate::upstream::Upstream;
 
 use super::Generation;
-use super::limits::{Limits, RouteLimits};
+use super::limits::{RouteLimits, ShardLimits};
 use super::scripted;
 
 pub struct LiveGeneration {
@@ -52,7 +52,7 @@ pub struct LiveRoute {
 pub struct GenerationContext {
     pub metrics: Rc<ShardMetrics>,
     pub world: Rc<dyn script::ScriptHost>,
-    pub limits: Rc<Limits>,
+    pub limits: Rc<ShardLimits>,
     /// Shards begin at different targets.
     pub seed: u64,
 }

@@ -46,7 +46,7 @@ pub use run::{DriverKind, run};
 use buffers::RequestBuffers;
 use clock::Clock;
 use generation::{GenerationContext, LiveGeneration};
-use limits::Limits;
+use limits::ShardLimits;
 
 /// A bound listening socket. Control keeps the original; shards get clones of it.
 pub struct Listener {
@@ -113,7 +113,7 @@ struct Shard {
     ids: Rc<RefCell<Ids>>,
     link: Link,
     counters: Rc<ShardCounters>,
-    limits: Rc<Limits>,
+    limits: Rc<ShardLimits>,
     surroundings: GenerationContext,
     /// API keys that were added and revoked while running.
     dynamic_keys: RefCell<DynamicKeys>,

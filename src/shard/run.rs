@@ -13,7 +13,7 @@ use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 use super::accept::Acceptors;
 use super::clock::Clock;
 use super::generation::{GenerationContext, LiveGeneration};
-use super::limits::Limits;
+use super::limits::ShardLimits;
 use super::world::ShardWorld;
 use super::{Command, Generation, Shard, ShardSpawn, tick};
 use crate::auth::api_keys::DynamicKeys;
@@ -207,7 +207,7 @@ impl Shard {
             metrics: metrics.clone(),
         });
         let patience = first.plan.store.as_ref().map_or(EMBEDDED_TIMEOUT, |store| store.timeout);
-        let limits = Limits::new(seat.id, seat.shards, seat.link.clone(), world.clock.clone(), patience);
+        let limits = ShardLimits::new(seat.id, seat.shards, seat.link.clone(), world.clock.clone(), patience);
         let limits = Rc::new(limits);
         let surroundings = GenerationContext {
             metrics: metrics.clone(),
