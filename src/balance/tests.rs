@@ -115,6 +115,76 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn every_strategy_keeps_the_weights_within_two_percent(
+        weights in prop::collection::vec(0_u32..=100, 1..9),
+        seed: u64,
+    ) {
+        prop_assume!(weights.iter().any(|weight| *weight > 0));
+        let total = f64::from(weights.iter().sum::<u32>());
+        for strategy in STRATEGIES {
+            let picks = idle_picks(&mut balancer(strategy, &weights, seed), 20_000);
+            for (count, weight) in tally(&picks, weights.len()).into_iter().zip(&weights) {
+                let (share, due) = (count as f64 / 20_000.0, f64::from(*weight) / total);
+                prop_assert!((share - due).abs() <= 0.02, "{share} instead of {due}");
+                prop_assert!(*weight > 0 || count == 0, "weight 0 gets nothing");
+            }
+        }
+    }
+
+    #[test]
+    fn hash_moves_the_share_of_an_endpoint_that_goes_or_comes(
+        weights in prop::collection::vec(1_u32..=9, 2..12),
+        changed in any::<prop::sample::Index>(),
+    ) {
+        const KEYS: u64 = 20_000;
+        let changed = changed.index(weights.len());
+        let with = endpoints(&weights);
+        let mut without = with.clone();
+        without.remove(changed);
+        let place = |endpoints: &[WeightedEndpoint]| -> Vec<_> {
+            let picks = idle_picks(&mut Balancer::build(&HASH, endpoints, 0), KEYS);
+            picks.into_iter().map(|pick| endpoints[pick].name.clone()).collect()
+        };
+        // The keys that move when it goes are those that move back when it comes.
+        let moved = place(&with).iter().zip(place(&without)).filter(|(one, other)| **one != *other).count();
+        let due = f64::from(weights[changed]) / f64::from(weights.iter().sum::<u32>());
+        prop_assert!((moved as f64 / KEYS as f64 - due).abs() <= 0.02, "{moved} keys instead of {due}");
+    }
+
+    #[test]
+    fn shards_together_are_even(shards in 1_usize..=64, endpoints in 1_usize..=16, requests in 1_u64..=40) {
+        for strategy in [Balance::RoundRobin, Balance::LeastConnections] {
+            let mut counts = vec![0; endpoints];
+            for shard in 0..shards {
+                let mut balancer = balancer(strategy.clone(), &vec![1; endpoints], shard as u64);
+                idle_picks(&mut balancer, requests).into_iter().for_each(|pick| counts[pick] += 1);
+            }
+            // What is left over of each shard's last round goes to neighbours: never more than one round of all.
+            let spread = counts.iter().max().unwrap_or(&0) - counts.iter().min().unwrap_or(&0);
+            prop_assert!(spread <= endpoints.div_ceil(2), "{counts:?}");
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_without_weight_is_never_picked_not_even_alone() {
+    for strategy in STRATEGIES {
+        let mut only = balancer(strategy.clone(), &[0, 0], 1);
+        assert_eq!(only.pick(7, |_| true, |_| 0), None);
+        let mut draining = balancer(strategy, &[0, 3, 0, 1], 1);
+        let unusable = |endpoint: usize| endpoint == 0 || endpoint == 2;
+        assert_eq!(draining.pick(7, unusable, |_| 0), None);
+        for key in 0..1000 {
+            let picked = draining.pick(hash_key(&[key as u8]), |_| true, |endpoint| endpoint as u32 * 9);
+            assert!(matches!(picked, Some(1 | 3)), "{picked:?}");
+        }
+    }
+}
+
 #[test]
 fn round_robin_is_smooth_like_nginx() {
     let names = |weights: &[u32]| {

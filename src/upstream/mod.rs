@@ -65,14 +65,28 @@ impl Upstream {
         seed: u64,
     ) -> Vec<Rc<Upstream>> {
         let old: HashMap<&str, &Rc<Upstream>> = old.iter().map(|up| (&*up.plan.name, up)).collect();
-        let build = |plan: &Arc<plan::UpstreamPlan>| match old.get(&*plan.name).copied() {
+        let build = |plan: &Arc<plan::UpstreamPlan>| {
+            let before = old.get(&*plan.name).copied();
+            Upstream::succeed(plan, before, addresses, metrics, seed)
+        };
+        plan.upstreams.iter().map(build).collect()
+    }
+
+    /// What follows on `before`, the upstream of the same name: that itself, where nothing has changed.
+    fn succeed(
+        plan: &Arc<plan::UpstreamPlan>,
+        before: Option<&Rc<Upstream>>,
+        addresses: &Addresses,
+        metrics: &ShardMetrics,
+        seed: u64,
+    ) -> Rc<Upstream> {
+        match before {
             Some(before) if before.plan == *plan => {
                 before.set_addresses(addresses);
                 before.clone()
             }
-            before => Rc::new(Upstream::build(plan, before.map(|rc| &**rc), addresses, metrics, seed)),
-        };
-        plan.upstreams.iter().map(build).collect()
+            _ => Rc::new(Upstream::build(plan, before.map(|rc| &**rc), addresses, metrics, seed)),
+        }
     }
 
     fn build(
@@ -106,13 +120,14 @@ impl Upstream {
     /// Takes what names resolve to now: endpoints whose address stays are kept, the others withdrawn at once.
     pub fn set_addresses(&self, addresses: &Addresses) {
         let wanted = wanted(&self.plan, addresses);
-        let old = std::mem::take(&mut self.endpoints.borrow_mut().endpoints);
-        let endpoints = reconcile(&self.plan, &self.targets, &wanted, &old);
         let mut set = self.endpoints.borrow_mut();
-        if !same_endpoints(&old, &endpoints) {
-            set.balancer = balancer(&self.plan, &wanted, self.seed);
+        let endpoints = reconcile(&self.plan, &self.targets, &wanted, &set.endpoints);
+        // The balancer would begin anew.
+        if same_endpoints(&set.endpoints, &endpoints) {
+            return;
         }
-        set.endpoints = endpoints;
+        set.balancer = balancer(&self.plan, &wanted, self.seed);
+        let old = std::mem::replace(&mut set.endpoints, endpoints);
         withdraw_others(&old, &set.endpoints);
     }
 
@@ -234,3 +249,6 @@ fn withdraw_others(old: &[Rc<Endpoint>], kept: &[Rc<Endpoint>]) {
         endpoint.withdraw();
     }
 }
+
+#[cfg(test)]
+mod tests;
