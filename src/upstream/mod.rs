@@ -122,7 +122,7 @@ impl Upstream {
         let wanted = wanted(&self.plan, addresses);
         let mut set = self.endpoints.borrow_mut();
         let endpoints = reconcile(&self.plan, &self.targets, &wanted, &set.endpoints);
-        // The balancer would begin anew.
+        // A balancer built anew would begin its rotation anew.
         if same_endpoints(&set.endpoints, &endpoints) {
             return;
         }
