@@ -14,7 +14,7 @@ use super::accept::Acceptors;
 use super::clock::Clock;
 use super::generation::{GenerationContext, LiveGeneration};
 use super::limits::ShardLimits;
-use super::world::ShardWorld;
+use super::script_host::ShardScriptHost;
 use super::{Command, Generation, Shard, ShardSpawn, tick};
 use crate::auth::api_keys::DynamicKeys;
 use crate::auth::cache::TokenCache;
@@ -200,14 +200,15 @@ impl Shard {
         let seed = RandomState::new().hash_one(seat.id);
         let metrics = Rc::new(ShardMetrics::new(seat.id));
         let log = AccessLog::new(first.plan.log.access, seat.sink.clone());
-        let world = Rc::new(ShardWorld {
+        let world = Rc::new(ShardScriptHost {
             clock: Rc::new(Clock::new()),
             ids: Rc::new(RefCell::new(Ids::new(seed))),
             counters: Rc::new(ShardCounters::new()),
             metrics: metrics.clone(),
         });
-        let patience = first.plan.store.as_ref().map_or(EMBEDDED_TIMEOUT, |store| store.timeout);
-        let limits = ShardLimits::new(seat.id, seat.shards, seat.link.clone(), world.clock.clone(), patience);
+        let store_timeout = first.plan.store.as_ref().map_or(EMBEDDED_TIMEOUT, |store| store.timeout);
+        let limits =
+            ShardLimits::new(seat.id, seat.shards, seat.link.clone(), world.clock.clone(), store_timeout);
         let limits = Rc::new(limits);
         let surroundings = GenerationContext {
             metrics: metrics.clone(),

@@ -230,7 +230,7 @@ fn request(transaction: &mut Transaction, head_text: &str) {
     head::parse_request(head_text.as_bytes(), &limits, &mut transaction.request).expect("a good head");
     transaction.id = b"id-1".to_vec();
     transaction.host = b"shop.example".to_vec();
-    transaction.client_ip = "192.0.2.7".parse().expect("an address");
+    transaction.meta.client.ip = "192.0.2.7".parse().expect("an address");
     let normal = path::normalise(transaction.request.target(), head::Method::Get, &mut transaction.target);
     transaction.path_bytes = normal.expect("a good target").path_len;
 }

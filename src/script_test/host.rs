@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::limits::OfflineLimits;
 use crate::metrics::ScriptMetrics;
 use crate::pipeline::script::{NoticeKind, ScriptNotice};
 use crate::script::{self, LogLine};
@@ -15,35 +16,38 @@ const BEGINS_AT: u64 = 1_700_000_000;
 const LAST_SECOND: u64 = 253_402_300_799;
 
 /// What a test and the scripts that it runs have in common.
-pub struct State {
+pub struct TestState {
     unix_ms: Cell<u64>,
     ids: Cell<u64>,
     requests: Cell<u64>,
     counters: RefCell<ShardCounters>,
     lines: RefCell<Vec<String>>,
+    pub limits: OfflineLimits,
 }
 
-impl Default for State {
-    fn default() -> State {
-        State {
+impl Default for TestState {
+    fn default() -> TestState {
+        TestState {
             unix_ms: Cell::new(BEGINS_AT * 1000),
             ids: Cell::new(0),
             requests: Cell::new(0),
             counters: RefCell::new(ShardCounters::new()),
             lines: RefCell::default(),
+            limits: OfflineLimits::default(),
         }
     }
 }
 
-impl State {
+impl TestState {
     /// Forgets the test before.
     pub fn begin(&self) {
-        let State { unix_ms, ids, requests, counters, lines } = State::default();
+        let TestState { unix_ms, ids, requests, counters, lines, .. } = TestState::default();
         self.unix_ms.swap(&unix_ms);
         self.ids.swap(&ids);
         self.requests.swap(&requests);
         self.counters.swap(&counters);
         self.lines.swap(&lines);
+        self.limits.clear();
     }
 
     pub fn unix_s(&self) -> u64 {
@@ -61,13 +65,15 @@ impl State {
         }
     }
 
-    /// The id of the next request: what a trusted proxy said, or one of its own, which no `uuid()` gives.
-    pub fn request_id(&self, told: &[u8]) -> Vec<u8> {
+    /// The id of the next request, which no `uuid()` gives.
+    pub fn request_id(&self) -> Vec<u8> {
         self.requests.set(self.requests.get() + 1);
-        match told {
-            [] => format!("00000000-0000-4000-9000-{:012}", self.requests.get()).into_bytes(),
-            told => told.to_vec(),
-        }
+        format!("00000000-0000-4000-9000-{:012}", self.requests.get()).into_bytes()
+    }
+
+    /// Unix time in milliseconds.
+    pub fn unix_ms(&self) -> u64 {
+        self.unix_ms.get()
     }
 
     /// How many lines have been logged.
@@ -85,8 +91,8 @@ impl State {
     }
 
     /// Logs as the gateway would.
-    pub fn tell(&self, told: &ScriptNotice<'_>) {
-        let line = match &told.what {
+    pub fn log_notice(&self, notice: &ScriptNotice<'_>) {
+        let line = match &notice.kind {
             NoticeKind::Failed(fault) => fault.to_string(),
             NoticeKind::PassedBy(why) => format!("on_response_body is passed by: {why}"),
             NoticeKind::Unreadable(why) => format!("on_response_body is passed by: content coding {why}"),
@@ -96,19 +102,19 @@ impl State {
 }
 
 /// How a script sees it.
-pub struct World {
-    pub state: Rc<State>,
+pub struct TestScriptHost {
+    pub state: Rc<TestState>,
     /// `None`: time passes for the deadline of a call.
-    pub stands_at: Option<Instant>,
+    pub frozen_at: Option<Instant>,
 }
 
-impl script::ScriptHost for World {
+impl script::ScriptHost for TestScriptHost {
     fn unix_ms(&self) -> u64 {
         self.state.unix_ms.get()
     }
 
     fn instant(&self) -> Instant {
-        self.stands_at.unwrap_or_else(Instant::now)
+        self.frozen_at.unwrap_or_else(Instant::now)
     }
 
     fn uuid(&self, out: &mut Vec<u8>) {

@@ -1,4 +1,4 @@
-//! What scripts of this shard ask of the world around them.
+//! What the scripts of a shard may use: its clock, ids, counters and log.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,17 +7,35 @@ use std::time::Instant;
 use super::clock::Clock;
 use crate::base::id::Ids;
 use crate::metrics::{ScriptMetrics, ShardMetrics};
+use crate::pipeline::script::{NoticeKind, ScriptNotice};
+use crate::script::ScriptFault;
 use crate::script::{LogLine, ScriptHost};
 use crate::store::ShardCounters;
 
-pub struct ShardWorld {
+/// Writes what a script's author should know into the log.
+pub fn log_notice(notice: &ScriptNotice<'_>) {
+    let (route, request_id) = (notice.route, String::from_utf8_lossy(notice.request_id));
+    match notice.kind {
+        NoticeKind::Failed(ScriptFault { script, line, column, message }) => {
+            tracing::error!(script, line, column, %request_id, route, "{message}");
+        }
+        NoticeKind::PassedBy(why) => {
+            tracing::debug!(%request_id, route, "on_response_body is passed by: {why}");
+        }
+        NoticeKind::Unreadable(ref why) => {
+            tracing::warn!(%request_id, route, "on_response_body is passed by: content coding {why}");
+        }
+    }
+}
+
+pub struct ShardScriptHost {
     pub clock: Rc<Clock>,
     pub ids: Rc<RefCell<Ids>>,
     pub counters: Rc<ShardCounters>,
     pub metrics: Rc<ShardMetrics>,
 }
 
-impl ScriptHost for ShardWorld {
+impl ScriptHost for ShardScriptHost {
     fn unix_ms(&self) -> u64 {
         self.clock.unix_ms(Instant::now())
     }
