@@ -3,14 +3,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-use crate::support::{DRIVERS, Gateway, Origin, pattern, proxy_to};
-
-fn on_both_drivers(origin: impl Fn() -> Origin, test: impl Fn(&Gateway, &Origin)) {
-    for driver in DRIVERS {
-        let origin = origin();
-        test(&Gateway::with_driver(driver, &proxy_to(&[&origin.url()])), &origin);
-    }
-}
+use crate::support::{Gateway, Origin, on_both_drivers, pattern};
 
 #[test]
 fn interim_responses_are_passed_on_before_the_final_one() {

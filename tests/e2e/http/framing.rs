@@ -1,15 +1,6 @@
 //! HTTP/1.1 between client, gateway and origin when everybody keeps to the rules: framing, persistence, pipelining.
 
-use crate::support::{DRIVERS, Gateway, Message, Origin, pattern, proxy_to, proxy_with};
-
-/// Runs `test` once for each driver, with an origin that echoes heads.
-fn on_both_drivers(test: impl Fn(&Gateway, &Origin)) {
-    for driver in DRIVERS {
-        let origin = Origin::echo();
-        let gateway = Gateway::with_driver(driver, &proxy_to(&[&origin.url()]));
-        test(&gateway, &origin);
-    }
-}
+use crate::support::{DRIVERS, Gateway, Message, Origin, on_both_drivers, pattern, proxy_to, proxy_with};
 
 /// What the gateway adds to a response by itself.
 fn without_request_id(response: &Message) -> Vec<(&str, &str)> {
@@ -40,7 +31,7 @@ fn a_response_passes_through_with_its_fields_in_their_case_and_order() {
 
 #[test]
 fn requests_follow_one_another_on_one_connection_each_way() {
-    on_both_drivers(|gateway, origin| {
+    on_both_drivers(Origin::echo, |gateway, origin| {
         let mut client = gateway.connect();
         for n in 0..20 {
             let response = client.exchange(format!("GET /{n} HTTP/1.1\r\nHost: test\r\n\r\n"));
@@ -53,7 +44,7 @@ fn requests_follow_one_another_on_one_connection_each_way() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    on_both_drivers(|gateway, origin| {
+    on_both_drivers(Origin::echo, |gateway, origin| {
         let mut packet = String::new();
         for n in 0..10 {
             packet += &match n % 3 {
@@ -93,7 +84,7 @@ fn a_pipeline_ends_with_the_request_that_asks_for_the_close() {
 
 #[test]
 fn a_head_may_be_cut_at_any_byte() {
-    on_both_drivers(|gateway, _| {
+    on_both_drivers(Origin::echo, |gateway, _| {
         let request = b"GET /cut HTTP/1.1\r\nHost: test\r\nX-Some: value\r\n\r\n";
         let mut client = gateway.connect();
         for cut in 1..request.len() {
@@ -155,7 +146,7 @@ fn a_response_may_be_cut_at_any_byte() {
 
 #[test]
 fn trailers_and_chunks_with_extensions_pass_both_ways() {
-    on_both_drivers_with(
+    on_both_drivers(
         || {
             Origin::new(|peer| {
                 while let Some(request) = peer.request() {
@@ -170,7 +161,7 @@ fn trailers_and_chunks_with_extensions_pass_both_ways() {
                 }
             })
         },
-        |gateway| {
+        |gateway, _| {
             let mut client = gateway.connect();
             for _ in 0..2 {
                 let response = client.exchange(
@@ -185,16 +176,9 @@ fn trailers_and_chunks_with_extensions_pass_both_ways() {
     );
 }
 
-fn on_both_drivers_with(origin: impl Fn() -> Origin, test: impl Fn(&Gateway)) {
-    for driver in DRIVERS {
-        let origin = origin();
-        test(&Gateway::with_driver(driver, &proxy_to(&[&origin.url()])));
-    }
-}
-
 #[test]
 fn a_body_with_a_length_keeps_its_length() {
-    on_both_drivers(|gateway, origin| {
+    on_both_drivers(Origin::echo, |gateway, origin| {
         let body = pattern(300_000);
         let head = format!("PUT /sized HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", body.len());
         let mut client = gateway.connect();
@@ -208,7 +192,7 @@ fn a_body_with_a_length_keeps_its_length() {
 
 #[test]
 fn a_body_arrives_as_it_was_sent() {
-    on_both_drivers_with(body_echo, |gateway| {
+    on_both_drivers(body_echo, |gateway, _| {
         let body = pattern(1_000_000);
         let mut client = gateway.connect();
         client.send(format!("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", body.len()));
@@ -224,7 +208,7 @@ fn a_body_arrives_as_it_was_sent() {
 
 #[test]
 fn an_empty_body_and_a_body_on_get_pass() {
-    on_both_drivers_with(body_echo, |gateway| {
+    on_both_drivers(body_echo, |gateway, _| {
         let mut client = gateway.connect();
         assert_eq!(client.exchange("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n").text(), "");
         assert_eq!(
@@ -298,7 +282,7 @@ fn an_absolute_target_is_forwarded_as_a_path_and_must_name_the_same_host() {
 
 #[test]
 fn one_empty_line_before_a_request_is_ignored() {
-    on_both_drivers(|gateway, _| {
+    on_both_drivers(Origin::echo, |gateway, _| {
         let mut client = gateway.connect();
         for _ in 0..2 {
             assert_eq!(client.exchange("\r\nGET /x HTTP/1.1\r\nHost: t\r\n\r\n").echoed().target(), "/x");

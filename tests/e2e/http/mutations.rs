@@ -1,27 +1,9 @@
 //! Thousands of messages that are nearly right, from a fixed seed: whatever comes in, what goes out is strictly HTTP,
 //! nobody waits for ever, and the gateway lives on. The readers of both ends panic on anything outside the grammar.
 
-use crate::support::{Client, DEADLINE, DRIVERS, Gateway, Message, Origin, proxy_to, show};
-
-/// xorshift64*: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        self.next() % end.max(1)
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
-        from[self.below(from.len())]
-    }
-}
+use crate::support::{
+    Client, DEADLINE, DRIVERS, Gateway, HeavyLoad, Message, Origin, Random, proxy_to, show,
+};
 
 /// What parsers trip over.
 const SPICE: [&[u8]; 28] = [
@@ -107,6 +89,7 @@ fn assert_unharmed(gateway: &mut Gateway) {
 
 #[test]
 fn mutated_requests_are_answered_strictly_or_not_at_all() {
+    let _heavy = HeavyLoad::begin();
     for (seed, driver) in (1u64..).zip(DRIVERS) {
         let origin = Origin::echo();
         let mut gateway = Gateway::with_driver(driver, &proxy_to(&[&origin.url()]));
@@ -145,6 +128,7 @@ const RESPONSES: [&[u8]; 6] = [
 
 #[test]
 fn mutated_responses_reach_the_client_strictly_or_not_at_all() {
+    let _heavy = HeavyLoad::begin();
     for (seed, driver) in (100u64..).zip(DRIVERS) {
         let mut random = Random(seed);
         let answers: Vec<Vec<u8>> = (0..2500).map(|_| mutate(random.pick(&RESPONSES), &mut random)).collect();

@@ -1,18 +1,11 @@
 //! Upgrades: from the 101 on, bytes both ways, each direction ended by itself; and CONNECT, which is refused.
 
-use crate::support::{DRIVERS, Gateway, Origin, Peer, pattern, proxy_to, proxy_with};
+use crate::support::{DRIVERS, Gateway, Origin, Peer, on_both_drivers, pattern, proxy_with};
 
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n\r\n";
 const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                          Sec-WebSocket-Accept: abc\r\n\r\n";
-
-fn on_both_drivers(handle: fn(&mut Peer), test: impl Fn(&Gateway, &Origin)) {
-    for driver in DRIVERS {
-        let origin = Origin::new(handle);
-        test(&Gateway::with_driver(driver, &proxy_to(&[&origin.url()])), &origin);
-    }
-}
 
 /// Accepts the upgrade and sends everything back in upper case until the client's half ends, then says goodbye.
 fn shout(peer: &mut Peer) {
@@ -29,39 +22,48 @@ fn shout(peer: &mut Peer) {
 
 #[test]
 fn an_upgrade_becomes_a_tunnel() {
-    on_both_drivers(shout, |gateway, _| {
-        let mut client = gateway.connect();
-        let response = client.exchange(UPGRADE);
-        assert_eq!(response.start_line, "HTTP/1.1 101 Switching Protocols");
-        assert_eq!(response.field("upgrade"), Some("websocket"));
-        assert!(response.connection_lists("upgrade"));
-        assert_eq!(response.field("sec-websocket-accept"), Some("abc"));
-        for _ in 0..10 {
-            client.send("ping\r\n\r\n");
-            assert_eq!(client.read_exact(8), b"PING\r\n\r\n");
-        }
-    });
+    on_both_drivers(
+        || Origin::new(shout),
+        |gateway, _| {
+            let mut client = gateway.connect();
+            let response = client.exchange(UPGRADE);
+            assert_eq!(response.start_line, "HTTP/1.1 101 Switching Protocols");
+            assert_eq!(response.field("upgrade"), Some("websocket"));
+            assert!(response.connection_lists("upgrade"));
+            assert_eq!(response.field("sec-websocket-accept"), Some("abc"));
+            for _ in 0..10 {
+                client.send("ping\r\n\r\n");
+                assert_eq!(client.read_exact(8), b"PING\r\n\r\n");
+            }
+        },
+    );
 }
 
 #[test]
 fn open_tunnels_are_counted_for_as_long_as_they_last() {
-    on_both_drivers(shout, |gateway, _| {
-        let mut client = gateway.connect();
-        assert_eq!(client.exchange(UPGRADE).status(), 101);
-        gateway.wait_for_metric("ringway_tunnels", "shard=\"0\"", |open| open == 1.0);
-        client.finish();
-        gateway.wait_for_metric("ringway_tunnels", "shard=\"0\"", |open| open == 0.0);
-    });
+    on_both_drivers(
+        || Origin::new(shout),
+        |gateway, _| {
+            let mut client = gateway.connect();
+            assert_eq!(client.exchange(UPGRADE).status(), 101);
+            gateway.wait_for_metric("ringway_tunnels", "shard=\"0\"", |open| open == 1.0);
+            client.finish();
+            gateway.wait_for_metric("ringway_tunnels", "shard=\"0\"", |open| open == 0.0);
+        },
+    );
 }
 
 #[test]
 fn a_client_may_end_its_half_and_still_hear_the_rest() {
-    on_both_drivers(shout, |gateway, _| {
-        let mut client = gateway.connect();
-        client.exchange(UPGRADE);
-        client.send("last words").finish();
-        assert_eq!(client.read_to_end(), b"LAST WORDSgoodbye");
-    });
+    on_both_drivers(
+        || Origin::new(shout),
+        |gateway, _| {
+            let mut client = gateway.connect();
+            client.exchange(UPGRADE);
+            client.send("last words").finish();
+            assert_eq!(client.read_to_end(), b"LAST WORDSgoodbye");
+        },
+    );
 }
 
 #[test]
@@ -74,13 +76,16 @@ fn an_origin_may_end_its_half_and_still_hear_the_rest() {
             assert_eq!(peer.drain(), b"I am not");
         }
     }
-    on_both_drivers(handle, |gateway, origin| {
-        let mut client = gateway.connect();
-        client.exchange(UPGRADE);
-        assert_eq!(client.read_to_end(), b"I am done");
-        client.send("I am not").finish();
-        origin.wait_for_closed(1);
-    });
+    on_both_drivers(
+        || Origin::new(handle),
+        |gateway, origin| {
+            let mut client = gateway.connect();
+            client.exchange(UPGRADE);
+            assert_eq!(client.read_to_end(), b"I am done");
+            client.send("I am not").finish();
+            origin.wait_for_closed(1);
+        },
+    );
 }
 
 #[test]
@@ -92,12 +97,15 @@ fn bytes_right_behind_the_upgrade_arrive_on_either_side() {
             peer.send(early);
         }
     }
-    on_both_drivers(handle, |gateway, _| {
-        let mut client = gateway.connect();
-        let response = client.exchange(format!("{UPGRADE}early client"));
-        assert_eq!(response.status(), 101);
-        assert_eq!(client.read_to_end(), b"early originearly client");
-    });
+    on_both_drivers(
+        || Origin::new(handle),
+        |gateway, _| {
+            let mut client = gateway.connect();
+            let response = client.exchange(format!("{UPGRADE}early client"));
+            assert_eq!(response.status(), 101);
+            assert_eq!(client.read_to_end(), b"early originearly client");
+        },
+    );
 }
 
 #[test]
@@ -112,14 +120,18 @@ fn a_tunnel_carries_megabytes_both_ways_at_once() {
             sending.join().expect("the sender does not panic").expect("the gateway takes all");
         }
     }
-    on_both_drivers(handle, |gateway, _| {
-        let mut client = gateway.connect();
-        client.exchange(UPGRADE);
-        let mut writer = client.wire().writer();
-        let sending = std::thread::spawn(move || std::io::Write::write_all(&mut writer, &pattern(8_000_000)));
-        assert!(client.read_exact(8_000_000) == pattern(8_000_000));
-        sending.join().expect("the sender does not panic").expect("the gateway takes all");
-    });
+    on_both_drivers(
+        || Origin::new(handle),
+        |gateway, _| {
+            let mut client = gateway.connect();
+            client.exchange(UPGRADE);
+            let mut writer = client.wire().writer();
+            let sending =
+                std::thread::spawn(move || std::io::Write::write_all(&mut writer, &pattern(8_000_000)));
+            assert!(client.read_exact(8_000_000) == pattern(8_000_000));
+            sending.join().expect("the sender does not panic").expect("the gateway takes all");
+        },
+    );
 }
 
 #[test]
@@ -179,12 +191,15 @@ fn a_silent_tunnel_ends_after_the_upstreams_idle_timeout() {
 
 #[test]
 fn one_end_that_dies_takes_the_other_with_it() {
-    on_both_drivers(shout, |gateway, origin| {
-        let mut client = gateway.connect();
-        client.exchange(UPGRADE);
-        client.reset();
-        origin.wait_for_closed(1);
-    });
+    on_both_drivers(
+        || Origin::new(shout),
+        |gateway, origin| {
+            let mut client = gateway.connect();
+            client.exchange(UPGRADE);
+            client.reset();
+            origin.wait_for_closed(1);
+        },
+    );
     fn dies(peer: &mut Peer) {
         if peer.head().is_some() {
             peer.send(SWITCHING);
@@ -192,11 +207,14 @@ fn one_end_that_dies_takes_the_other_with_it() {
             peer.reset();
         }
     }
-    on_both_drivers(dies, |gateway, _| {
-        let mut client = gateway.connect();
-        client.exchange(UPGRADE);
-        client.send("x").expect_closed();
-    });
+    on_both_drivers(
+        || Origin::new(dies),
+        |gateway, _| {
+            let mut client = gateway.connect();
+            client.exchange(UPGRADE);
+            client.send("x").expect_closed();
+        },
+    );
 }
 
 #[test]

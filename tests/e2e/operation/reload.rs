@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use super::{HELLO, hello};
-use crate::support::{Client, DEADLINE, DRIVERS, Gateway, Origin, proxy_to, proxy_with};
+use crate::support::{Client, DEADLINE, DRIVERS, Gateway, HeavyLoad, Origin, proxy_to, proxy_with};
 
 const GET_HELLO: &str = "GET /hello HTTP/1.1\r\nHost: t\r\n\r\n";
 
@@ -265,6 +265,7 @@ fn many_reloads(count: usize) {
 
 #[test]
 fn five_hundred_reloads_leave_memory_and_open_files_where_they_were() {
+    let _heavy = HeavyLoad::begin();
     many_reloads(500);
 }
 

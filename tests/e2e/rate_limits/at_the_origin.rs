@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use crate::support::{Client, DRIVERS, Gateway, Origin, Redis, proxy_to};
+use crate::support::{Client, DRIVERS, Gateway, HeavyLoad, Origin, Redis, proxy_to};
 
 /// Everything goes to the origin, under one limit of these lines.
 fn limited_to(origin: &Origin, limit: &str) -> String {
@@ -95,6 +95,7 @@ fn of_five_a_minute_five_arrive_wherever_they_come_in() {
 
 #[test]
 fn of_ten_thousand_keys_two_requests_each_arrive() {
+    let _heavy = HeavyLoad::begin();
     const KEYS: usize = 10_000;
     const PARTS: usize = 4;
     let (redis, origin) = (Redis::start(), Origin::echo());

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::{get, limited, passing};
-use crate::support::{Client, Gateway, Redis};
+use crate::support::{Client, Gateway, HeavyLoad, Redis};
 
 /// Sends requests over so many connections to each gateway at once, and returns how many were answered with 200.
 fn flood(
@@ -118,6 +118,7 @@ fn a_reload_that_leaves_a_limit_as_it_is_leaves_its_count() {
 
 #[test]
 fn a_flood_of_keys_is_bounded_and_the_newest_share_one_bucket() {
+    let _heavy = HeavyLoad::begin();
     const KEYS: usize = 65_536;
     let limit = "rate = \"1/day\"\nby = \"header:x-key\"\nmode = \"local\"";
     let gateway = Gateway::start(&format!("[log]\naccess = \"off\"\n{}", limited("keys", &[limit])));

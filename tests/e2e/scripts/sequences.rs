@@ -2,7 +2,7 @@
 //! before it was.
 
 use super::{route_to, with_script};
-use crate::support::{Client, DRIVERS, Message, Origin, Peer};
+use crate::support::{Client, DRIVERS, Message, Origin, Peer, Random};
 
 const HOOKS: [&str; 4] = ["on_request", "on_request_body", "on_response", "on_response_body"];
 const DEEDS: [&str; 9] = ["pass", "text", "none", "unchanged", "deny", "throw", "body", "to204", "to200"];
@@ -69,23 +69,6 @@ fn framed(peer: &mut Peer) {
     }
 }
 
-/// xorshift64*: the same sequence each time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(high).expect("31 bits") % end
-    }
-
-    fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.below(of.len())]
-    }
-}
-
 #[derive(Debug)]
 struct Ask {
     n: usize,
@@ -98,14 +81,14 @@ struct Ask {
 }
 
 impl Ask {
-    fn roll(dice: &mut Dice, n: usize) -> Ask {
-        let method = dice.pick(&METHODS);
+    fn roll(random: &mut Random, n: usize) -> Ask {
+        let method = random.pick(&METHODS);
         let body = match method {
-            "POST" | "PUT" => "b".repeat([0, 3, 5000, 40_000][dice.below(4)]),
+            "POST" | "PUT" => "b".repeat([0, 3, 5000, 40_000][random.below(4)]),
             _ => String::new(),
         };
-        let (deed, hook, frame) = (dice.pick(&DEEDS), dice.pick(&HOOKS), dice.pick(&FRAMES));
-        Ask { n, method, deed, hook, frame, chunked: !body.is_empty() && dice.below(2) == 0, body }
+        let (deed, hook, frame) = (random.pick(&DEEDS), random.pick(&HOOKS), random.pick(&FRAMES));
+        Ask { n, method, deed, hook, frame, chunked: !body.is_empty() && random.below(2) == 0, body }
     }
 
     fn bytes(&self) -> String {
@@ -181,11 +164,11 @@ fn each_answer_belongs_to_its_request() {
         let origin = Origin::new(framed);
         let gateway = with_script(&script()).driver(driver).start(&route_to(&origin, ""));
         for seed in 1..40 {
-            let mut dice = Dice(seed);
-            let asks: Vec<Ask> = (0..12).map(|n| Ask::roll(&mut dice, n)).collect();
+            let mut random = Random(seed);
+            let asks: Vec<Ask> = (0..12).map(|n| Ask::roll(&mut random, n)).collect();
             let bytes: String = asks.iter().map(Ask::bytes).collect();
             let mut client: Client = gateway.connect();
-            let cut = dice.below(bytes.len());
+            let cut = random.below(bytes.len());
             client.send_taken(&bytes[..cut]).send_lossy(&bytes[cut..]);
             for ask in &asks {
                 let answer = client.response_to(ask.method);

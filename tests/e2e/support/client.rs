@@ -121,6 +121,16 @@ impl Client {
         assert!(!self.wire.is_closed(QUIET), "the connection was closed");
     }
 
+    /// All these connections stay open, and silent; they are watched together.
+    pub fn expect_silence_of_all<'a>(clients: impl IntoIterator<Item = &'a mut Client>) {
+        let until = Instant::now() + QUIET;
+        for client in clients {
+            // The first wait is the wait of all.
+            let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            assert!(!client.wire.is_closed(left), "the connection was closed");
+        }
+    }
+
     /// Half-close: nothing more will be sent.
     pub fn finish(&mut self) {
         self.wire.finish().expect("a connected socket can be shut down");

@@ -8,10 +8,18 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Client, DEADLINE, Lines, Message, Origin, proxy_to};
+use super::{Client, DEADLINE, Lines, Message, Origin, proxy_to, raise_open_files};
 
 /// Both event drivers: what `auto` finds (io_uring where the kernel allows it), and epoll.
 pub const DRIVERS: [&str; 2] = ["auto", "epoll"];
+
+/// Runs `test` once for each driver, with an origin of its own to which every path goes.
+pub fn on_both_drivers(origin: impl Fn() -> Origin, test: impl Fn(&Gateway, &Origin)) {
+    for driver in DRIVERS {
+        let origin = origin();
+        test(&Gateway::with_driver(driver, &proxy_to(&[&origin.url()])), &origin);
+    }
+}
 
 /// What differs from the usual start.
 pub struct Builder {
@@ -61,6 +69,7 @@ impl Builder {
     /// Starts `ringway run` and waits until it accepts. `toml` is everything but `[server]` and `[admin]`
     /// (`[server.limits]` is fine), which are put before it unless it has its own.
     pub fn start(self, toml: &str) -> Gateway {
+        raise_open_files();
         let dir = tempfile::tempdir().expect("a temporary directory");
         let config = dir.path().join("gateway.toml");
         std::fs::write(&config, self.document(toml)).expect("a new file can be written");

@@ -12,17 +12,22 @@
 
 mod client;
 mod gateway;
+mod kernel;
 mod lines;
+mod machine;
 mod message;
 mod origin;
+mod random;
 mod redis;
 mod wire;
 
 pub use client::Client;
-pub use gateway::{Builder, DRIVERS, Gateway};
+pub use gateway::{Builder, DRIVERS, Gateway, on_both_drivers};
 pub use lines::Lines;
+pub use machine::{HeavyLoad, let_time_pass, raise_open_files};
 pub use message::Message;
 pub use origin::{Origin, Peer, echo};
+pub use random::Random;
 pub use redis::Redis;
 pub use wire::Wire;
 

@@ -142,7 +142,7 @@ impl Origin {
     pub fn wait_for_closed_everywhere(&self, count: usize) {
         self.wait_for_closed(count);
         let until = Instant::now() + DEADLINE;
-        while super::wire::has_established_to(&self.address) {
+        while super::kernel::has_established_to(&self.address) {
             assert!(Instant::now() < until, "the kernel does not deliver the end of a connection");
             std::thread::yield_now();
         }

@@ -4,11 +4,10 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::DEADLINE;
+use super::{DEADLINE, Lines};
 
 /// Ends with its owner.
 pub struct Redis {
@@ -20,9 +19,7 @@ impl Redis {
     /// Waits until it answers.
     pub fn start() -> Redis {
         let dir = TempDir::new().expect("a temporary directory");
-        let redis = Redis { process: spawn(&dir), dir };
-        redis.await_up();
-        redis
+        Redis { process: spawn(&dir), dir }
     }
 
     /// For `[store] url`.
@@ -53,34 +50,21 @@ impl Redis {
     pub fn restart(&mut self) {
         let _ = std::fs::remove_file(self.socket());
         self.process = spawn(&self.dir);
-        self.await_up();
     }
 
     /// What it says to a command.
     pub fn ask(&self, command: &str) -> String {
-        self.try_ask(command).expect("it answers")
-    }
-
-    fn try_ask(&self, command: &str) -> std::io::Result<String> {
-        let mut stream = UnixStream::connect(self.socket())?;
-        stream.set_read_timeout(Some(DEADLINE))?;
+        let mut stream = UnixStream::connect(self.socket()).expect("it listens");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a read timeout is always accepted");
         // QUIT has it close, so that all it has said is read.
-        stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes())?;
+        stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).expect("it reads");
         let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
     }
 
     fn socket(&self) -> PathBuf {
         self.dir.path().join("redis.sock")
-    }
-
-    fn await_up(&self) {
-        let until = Instant::now() + DEADLINE;
-        while !self.try_ask("PING").is_ok_and(|answer| answer.starts_with("+PONG")) {
-            assert!(Instant::now() < until, "redis-server does not start: is it installed?");
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 
     fn signal(&self, name: &str) {
@@ -96,12 +80,18 @@ impl Drop for Redis {
     }
 }
 
+/// Starts it and waits until it accepts.
 fn spawn(dir: &TempDir) -> Child {
-    Command::new("redis-server")
+    let mut process = Command::new("redis-server")
         .args(["--unixsocket", "redis.sock", "--port", "0", "--save", "", "--appendonly", "no"])
         .current_dir(dir.path())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .expect("redis-server is installed")
+        .expect("redis-server is installed");
+    let stdout = Lines::of(process.stdout.take().expect("stdout is piped"));
+    // "Ready to accept" or "is now ready to accept", as the version has it.
+    let up = stdout.wait_for(DEADLINE, |line| line.contains("eady to accept connections").then_some(()));
+    assert!(up.is_some(), "redis-server does not start: {:#?}", stdout.all());
+    process
 }

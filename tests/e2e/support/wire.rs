@@ -4,8 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use socket2::{SockAddr, Socket};
+use socket2::Socket;
 
+use super::kernel::receive_queue_is_empty;
 use super::message::{Message, field};
 use super::{DEADLINE, show};
 
@@ -45,10 +46,9 @@ impl Wire {
     /// Sends, then waits until the peer's process has read all of it: the next bytes come to it by themselves.
     pub fn send_taken(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.send(bytes)?;
-        let ends = [self.socket.peer_addr()?, self.socket.local_addr()?].map(|end| kernel_form(&end));
-        let row = ends.join(" ");
+        let (theirs, ours) = (self.socket.peer_addr()?, self.socket.local_addr()?);
         let until = Instant::now() + DEADLINE;
-        while !receive_queue_is_empty(&row) {
+        while !receive_queue_is_empty(&theirs, &ours) {
             assert!(Instant::now() < until, "the peer does not read");
             std::thread::yield_now();
         }
@@ -211,28 +211,6 @@ impl Wire {
             message.trailers.push(field(&text, &line));
         }
     }
-}
-
-/// An IPv4 address and port as they stand in `/proc/net/tcp`.
-fn kernel_form(address: &SockAddr) -> String {
-    let address = address.as_socket_ipv4().expect("an IPv4 connection");
-    format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port())
-}
-
-/// Whether the end of a connection with these addresses has nothing left to read, or is gone.
-fn receive_queue_is_empty(row: &str) -> bool {
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has this table");
-    let Some(line) = table.lines().find(|line| line.contains(row)) else { return true };
-    let queues = line.split_whitespace().nth(4).expect("tx_queue:rx_queue is the fifth column");
-    queues.ends_with(":00000000")
-}
-
-/// Whether any socket of this machine believes in an open connection to that address.
-pub fn has_established_to(address: &SockAddr) -> bool {
-    const ESTABLISHED: &str = "01";
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has this table");
-    let row = format!("{} {ESTABLISHED} ", kernel_form(address));
-    table.contains(&row)
 }
 
 /// The size in a chunk's first line: hex digits, then at once the line end or an extension.

@@ -3,18 +3,11 @@
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-use crate::support::{Client, DRIVERS, Gateway, Origin, Peer, proxy_to, proxy_with};
+use crate::support::{Client, DRIVERS, Gateway, Origin, Peer, on_both_drivers, proxy_to, proxy_with};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello";
-
-fn on_both_drivers(handle: fn(&mut Peer), test: impl Fn(&Gateway, &Origin)) {
-    for driver in DRIVERS {
-        let origin = Origin::new(handle);
-        test(&Gateway::with_driver(driver, &proxy_to(&[&origin.url()])), &origin);
-    }
-}
 
 #[test]
 fn connections_are_shared_by_clients_one_after_the_other() {
@@ -57,13 +50,16 @@ fn one_each_then_reset(peer: &mut Peer) {
 #[test]
 fn a_connection_closed_while_idle_is_noticed_before_any_request_is_sent_on_it() {
     for handle in [one_each as fn(&mut Peer), one_each_then_reset] {
-        on_both_drivers(handle, |gateway, origin| {
-            let mut client = gateway.connect();
-            for (number, request) in [GET, POST, GET, POST, POST].into_iter().enumerate() {
-                assert_eq!(client.exchange(request).status(), 200, "request {number}");
-                origin.wait_for_closed_everywhere(number + 1);
-            }
-        });
+        on_both_drivers(
+            || Origin::new(handle),
+            |gateway, origin| {
+                let mut client = gateway.connect();
+                for (number, request) in [GET, POST, GET, POST, POST].into_iter().enumerate() {
+                    assert_eq!(client.exchange(request).status(), 200, "request {number}");
+                    origin.wait_for_closed_everywhere(number + 1);
+                }
+            },
+        );
     }
 }
 
@@ -88,15 +84,18 @@ fn resets_at_the_second(peer: &mut Peer) {
 fn an_idempotent_request_on_a_connection_that_closes_just_then_is_replayed() {
     for handle in [leaves_at_the_second as fn(&mut Peer), resets_at_the_second] {
         for method in ["GET", "HEAD", "DELETE", "OPTIONS"] {
-            on_both_drivers(handle, |gateway, origin| {
-                let request = format!("{method} /again HTTP/1.1\r\nHost: test\r\n\r\n");
-                let mut client = gateway.connect();
-                client.exchange(GET);
-                client.send(request);
-                assert_eq!(client.response_to("HEAD").status(), 200, "{method}");
-                assert_eq!(origin.connections(), 2);
-                assert_eq!(gateway.log_of("/again")["retries"], 1);
-            });
+            on_both_drivers(
+                || Origin::new(handle),
+                |gateway, origin| {
+                    let request = format!("{method} /again HTTP/1.1\r\nHost: test\r\n\r\n");
+                    let mut client = gateway.connect();
+                    client.exchange(GET);
+                    client.send(request);
+                    assert_eq!(client.response_to("HEAD").status(), 200, "{method}");
+                    assert_eq!(origin.connections(), 2);
+                    assert_eq!(gateway.log_of("/again")["retries"], 1);
+                },
+            );
         }
     }
 }
@@ -104,13 +103,16 @@ fn an_idempotent_request_on_a_connection_that_closes_just_then_is_replayed() {
 #[test]
 fn a_post_that_was_sent_on_a_connection_that_closes_just_then_is_not_replayed() {
     for handle in [leaves_at_the_second as fn(&mut Peer), resets_at_the_second] {
-        on_both_drivers(handle, |gateway, origin| {
-            let mut client = gateway.connect();
-            client.exchange(GET);
-            let response = client.exchange(POST);
-            assert_eq!((response.status(), &response.json()["reason"]), (502, &"upstream_reset".into()));
-            assert_eq!(origin.requests().len(), 2, "it must not be sent twice");
-        });
+        on_both_drivers(
+            || Origin::new(handle),
+            |gateway, origin| {
+                let mut client = gateway.connect();
+                client.exchange(GET);
+                let response = client.exchange(POST);
+                assert_eq!((response.status(), &response.json()["reason"]), (502, &"upstream_reset".into()));
+                assert_eq!(origin.requests().len(), 2, "it must not be sent twice");
+            },
+        );
     }
 }
 
