@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+use super::ROOT;
+
 const METRIC_NAMES: &str = include_str!("../../src/metrics/names.rs");
 const OPERATION: &str = include_str!("../../docs/operation.md");
 
@@ -111,21 +112,6 @@ fn links_between_documents_lead_somewhere() {
             }
             let target = document.parent().expect("a document is in a folder").join(path);
             assert!(target.exists(), "{}: {link}", document.display());
-        }
-    }
-}
-
-#[test]
-fn no_file_names_a_path_of_the_machine_it_was_written_on() {
-    let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(ROOT).output();
-    let Ok(listed) = listed else { return eprintln!("skipped: there is no git here") };
-    // Put together here, so that this file does not name them either.
-    let forbidden = [["/wo", "rk/"].concat(), ["/ro", "ot/"].concat()];
-    for name in String::from_utf8_lossy(&listed.stdout).split('\0').filter(|name| !name.is_empty()) {
-        let text = String::from_utf8_lossy(&std::fs::read(Path::new(ROOT).join(name)).unwrap_or_default())
-            .into_owned();
-        for path in &forbidden {
-            assert!(!text.contains(path.as_str()), "{name} names {path}");
         }
     }
 }
