@@ -53,19 +53,19 @@ pub struct Relay<'a> {
 }
 
 impl Relay<'_> {
-    /// Sends the head in `out` with what has arrived of the body, then the rest. Returns whether the upstream sent
-    /// exactly this response.
+    /// Sends `out` (the head, with what had arrived of the body: `arrived` up to `taken`), then the rest of the body.
+    /// Returns whether the upstream sent exactly this response.
     ///
     /// # Errors
     /// A body that is malformed or too short, an upstream that stalls, a client that left.
     pub async fn run(
-        &mut self,
+        &self,
         mut incoming: Incoming<'_>,
+        mut taken: usize,
         mut out: Vec<u8>,
         log: &mut RequestLog,
     ) -> Result<bool, Error> {
         let buffers = &self.shard.buffers;
-        let mut taken = self.encode(&mut incoming, &mut out)?;
         out = self.send(out, None, log).await?;
         while !incoming.body.is_done() {
             if self.splice(&mut incoming, log).await? {
@@ -113,7 +113,7 @@ impl Relay<'_> {
     }
 
     /// Appends what has arrived of the body to `out`, in the client's framing. Returns how far `arrived` was taken.
-    fn encode(&self, incoming: &mut Incoming<'_>, out: &mut Vec<u8>) -> Result<usize, Error> {
+    pub fn encode(&self, incoming: &mut Incoming<'_>, out: &mut Vec<u8>) -> Result<usize, Error> {
         let from = std::mem::take(&mut incoming.from);
         let input = &incoming.arrived[from..];
         let body = &mut incoming.body;

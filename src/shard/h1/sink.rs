@@ -88,17 +88,18 @@ impl WireResponse<'_> {
     pub async fn stream(
         &mut self,
         head: &ResponseHead,
-        incoming: Incoming<'_>,
+        mut incoming: Incoming<'_>,
         log: &mut RequestLog,
     ) -> Result<bool, Error> {
         let framing = Framing::of(incoming.framing, self.version);
         self.keep_alive &= framing != Framing::UntilClose;
         let mut out = self.shard.buffers.small();
         self.write_head(head, framing, &mut out);
+        let relay = Relay { shard: self.shard, client: self.socket, client_timeout: self.timeout, framing };
+        // Should what has arrived be malformed, the client can still get another answer.
+        let taken = relay.encode(&mut incoming, &mut out)?;
         self.head_sent = true;
-        let mut relay =
-            Relay { shard: self.shard, client: self.socket, client_timeout: self.timeout, framing };
-        relay.run(incoming, out, log).await
+        relay.run(incoming, taken, out, log).await
     }
 
     /// Agrees to another protocol (RFC 9110, 15.2.2).
