@@ -15,7 +15,7 @@ mod policies;
 mod problems;
 mod rate_limit;
 mod route;
-pub mod schema;
+mod schema;
 mod scripts;
 mod secret;
 mod section;
@@ -30,14 +30,11 @@ mod tests;
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
-pub use problems::{Problem, Problems, Span};
-pub use schema::closest;
-pub use scripts::ScriptProblem;
+pub use problems::{Problem, Problems, TextSpan};
 pub use summary::summary;
 
-use crate::plan::{self, Plan};
+use crate::plan::{Plan, ScriptFile};
 use section::Section;
 
 /// A configuration that can be run.
@@ -48,34 +45,16 @@ pub struct Loaded {
     pub warnings: Problems,
 }
 
-/// A route that no request reaches, as indices into the routes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shadow {
-    pub dead: usize,
-    /// The route that takes all of its requests.
-    pub by: usize,
-    /// Both match the same.
-    pub same: bool,
-}
-
-/// What reading a configuration needs to know of the world outside its text, and of the floors above.
+/// What reading a configuration needs to know beside its text: the environment and files.
 pub trait Outside {
-    /// The routes that no request reaches.
-    fn shadowed(&self, routes: &[Arc<plan::RoutePlan>]) -> Vec<Shadow>;
-    /// Whether a directory is there.
-    fn is_dir(&self, path: &Path) -> bool;
     /// A variable of the environment.
     fn env(&self, name: &str) -> Option<Vec<u8>>;
     /// A file's bytes.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// What is wrong with a store's URL, in words that show nothing of it.
-    fn check_store(&self, store: &plan::StoreSettings) -> Result<(), String>;
-    /// What is wrong with a provider's key, in words that show nothing of it.
-    fn check_jwt(&self, jwt: &plan::Jwt) -> Result<(), String>;
+    /// Whether a directory is there.
+    fn is_dir(&self, path: &Path) -> bool;
     /// All `*.rhai` files below a directory, by rising name; those in its `tests` are no scripts of routes.
-    fn scripts(&self, dir: &Path) -> io::Result<Vec<plan::ScriptFile>>;
-    /// What is wrong with the scripts that are used, and with what they import.
-    fn check_scripts(&self, scripts: &plan::ScriptSettings, used: &[Arc<str>]) -> Vec<ScriptProblem>;
+    fn scripts(&self, dir: &Path) -> io::Result<Vec<ScriptFile>>;
 }
 
 /// Reads a file, and everything that a run would load.
@@ -97,7 +76,7 @@ pub fn load(path: &Path, outside: &dyn Outside) -> Result<Loaded, Problems> {
     }
 }
 
-/// The decider behind [`load`]. `file` is only shown.
+/// Reads a text; `file` stands for it in problems.
 pub fn parse(text: &str, file: &str, outside: &dyn Outside) -> Result<Loaded, Problems> {
     let mut problems = Problems::new(file, text);
     let (tree, errors) = toml::de::DeTable::parse_recoverable(text);
@@ -125,7 +104,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> P
     let api_keys = consumer::api_keys(root, problems);
     let consumers = consumer::consumers(root, outside, problems);
     let (upstreams, mut names) = upstream::upstreams(root, problems);
-    let routes = route::routes(root, &mut names, &jwt_names, outside, problems);
+    let routes = route::routes(root, &mut names, &jwt_names, problems);
     // A script can send its requests to any of them.
     if routes.iter().all(|route| route.scripts.is_empty()) {
         names.report_unused(problems);

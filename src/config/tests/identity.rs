@@ -6,6 +6,7 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 
 use super::*;
+use crate::auth::parse::api_key;
 
 /// A plan of these lines, with a route that keeps it from being empty.
 fn plan_of(lines: &str) -> Plan {
@@ -20,7 +21,7 @@ fn each_has_one(rows: &[(&str, &str, &str)]) {
 }
 
 fn key(text: &str) -> ApiKeyHash {
-    ApiKeyHash::parse(text).unwrap()
+    api_key(text).unwrap()
 }
 
 fn strings(list: &[Arc<str>]) -> Vec<&str> {
@@ -42,8 +43,8 @@ fn stores_that_cannot_be_are_refused() {
     each_has_one(&[
         ("[store]", "2:1", "a store without `url`"),
         ("[store]\nurll = \"redis://h\"", "3:1", "did you mean `url`?"),
-        ("[store]\nurl = \"http://h\"", "3:7", "that is no store (write \"redis://HOST:PORT\""),
-        ("[store]\nurl = \"env:HUSH\"", "3:7", "that is no store"),
+        ("[store]\nurl = \"http://h\"", "3:7", "a store is redis://, rediss://, redis+unix:// or redis-cluster:// (write"),
+        ("[store]\nurl = \"env:HUSH\"", "3:7", "a store's URL begins with a scheme"),
         ("[store]\nurl = \"redis://h\"\ntimeout = \"0s\"", "4:11", "no time at all"),
         ("[store]\nurl = \"redis://h\"\nkey_prefix = \"\"", "4:14", "cannot be"),
         ("[store]\nurl = \"redis://h\"\nkey_prefix = \"a{b}\"", "4:14", "without braces"),
@@ -227,7 +228,7 @@ fn a_token_has_the_defaults_of_the_contract() {
 fn every_key_of_a_token_is_taken() {
     let text = r#"
         [jwt.b]
-        algorithms = ["RS256", "ES384", "EdDSA"]
+        algorithms = ["ES256"]
         public_key = "file:key.pem"
         issuer = "https://id.example.com"
         audience = ["api", "web"]
@@ -237,12 +238,12 @@ fn every_key_of_a_token_is_taken() {
         forward = false
         headers = { sub = "X-User-Id", "https://example.com/tenant" = "x-tenant" }
         [jwt.a]
-        algorithms = ["PS512"]
+        algorithms = ["PS512", "ES384", "EdDSA"]
         jwks = "https://id.example.com:8443/jwks.json?v=1"
         audience = "api"
         [jwt.c]
         algorithms = ["HS512"]
-        jwks = '{"keys":[]}'
+        jwks = '{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}'
         [jwt.d]
         algorithms = ["RS256"]
         jwks = "http://127.0.0.1:9000/jwks"
@@ -252,8 +253,8 @@ fn every_key_of_a_token_is_taken() {
     assert_eq!(names, ["b", "a", "c", "d"], "in the file's order");
     let want = Jwt {
         name: "b".into(),
-        algorithms: vec![Algorithm::RS256, Algorithm::ES384, Algorithm::EdDSA],
-        key: JwtKey::PublicKey("PUBLIC KEY".into()),
+        algorithms: vec![Algorithm::ES256],
+        key: JwtKey::PublicKey(PEM.trim_end().into()),
         issuer: Some("https://id.example.com".into()),
         audience: vec!["api".into(), "web".into()],
         leeway: Duration::ZERO,
@@ -271,8 +272,9 @@ fn every_key_of_a_token_is_taken() {
     };
     assert_eq!(*found[0], want);
     assert_eq!(found[1].key, JwtKey::JwksUrl("https://id.example.com:8443/jwks.json?v=1".into()));
+    assert_eq!(found[1].algorithms, [Algorithm::PS512, Algorithm::ES384, Algorithm::EdDSA]);
     assert_eq!(found[1].audience, ["api"].map(Arc::<str>::from));
-    assert_eq!(found[2].key, JwtKey::Jwks("{\"keys\":[]}".into()));
+    assert_eq!(found[2].key, JwtKey::Jwks(r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#.into()));
     assert_eq!(found[3].key, JwtKey::JwksUrl("http://127.0.0.1:9000/jwks".into()));
 }
 
@@ -297,7 +299,7 @@ fn keys_and_algorithms_that_do_not_go_together_are_refused() {
         (
             "algorithms = [\"RS256\"]\npublic_key = \"file:key.txt\"".to_owned(),
             "4:14",
-            "`public_key`: that is no key",
+            "`public_key`: this is no PEM file",
         ),
         ("algorithms = [\"RS256\"]\npublic_key = \"file:none.pem\"".to_owned(), "4:14", "cannot read"),
         (format!("{hs}jwks = \"https://h/\""), "5:8", "both `secret` and `jwks`"),

@@ -1,9 +1,7 @@
 //! What is refused, by kind of problem: text, place, and words of the message or the hint.
 
-use std::sync::Arc;
-
 use super::*;
-use crate::config::{Shadow, schema};
+use crate::config::schema;
 
 #[test]
 fn syntax_errors_are_shown_where_the_parser_found_them() {
@@ -34,21 +32,63 @@ fn unknown_keys_are_errors_that_name_the_nearest_one() {
 }
 
 #[test]
-fn keys_of_later_versions_are_refused_as_not_supported_yet() {
-    for key in schema::SCHEMA.iter().filter(|key| !key.supported) {
-        let (section, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
-        let text = match section {
-            "" => format!("route = []\n{name} = {{}}"),
-            "route" => format!("[[route]]\npath = \"/x\"\nrespond = {{}}\n{name} = {{}}"),
-            "upstream.NAME" => format!(
-                "[upstream.up]\ntargets = \"http://a\"\n{name} = {{}}\n[[route]]\npath = \"/x\"\nupstream = \"up\""
-            ),
-            _ => format!("route = []\n[{section}]\n{name} = {{}}"),
+fn every_key_that_is_not_built_yet_is_refused_as_such() {
+    let later = schema::paths_of_later_keys();
+    for path in &later {
+        let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
+        let head = match section {
+            "" => "route = []".to_owned(),
+            "consumer" => "route = []\n[[consumer]]\nname = \"a\"".to_owned(),
+            "jwt.NAME" => "route = []\n[jwt.a]\nalgorithms = [\"HS256\"]\nsecret = \"env:SECRET\"".to_owned(),
+            "upstream.NAME" => {
+                "route = [{ path = \"/x\", upstream = \"up\" }]\n[upstream.up]\ntargets = \"http://a\""
+                    .to_owned()
+            }
+            "route" if matches!(name, "split" | "lambda") => "[[route]]\npath = \"/x\"".to_owned(),
+            "route" => "[[route]]\npath = \"/x\"\nrespond = {}".to_owned(),
+            _ => format!("route = []\n[{section}]"),
         };
-        let found = problems(&text);
-        assert_eq!(found.len(), 1, "{text}\n{found:?}");
-        assert!(found[0].contains(&format!("`{name}` is not supported yet")), "{found:?}");
+        for value in ["1", "{}", "[{}]"] {
+            let text = format!("{head}\n{name} = {value}");
+            let place = format!("{}:1", text.lines().count());
+            each_has_one_problem(&[(&text, &place, &format!("`{name}` is not supported yet"))]);
+        }
     }
+    // Those of routes that are policies are refused in `[defaults]` too.
+    assert!(later.iter().any(|path| path == "defaults.mirror"), "{later:?}");
+}
+
+#[test]
+fn values_that_are_not_built_yet_are_refused_as_such() {
+    let words = "not supported yet";
+    each_has_one_problem(&[
+        ("route=[]\nserver.listen = { address = \":80\", tls = \"a\" }", "2:17", words),
+        ("route=[]\nserver.listen = [\":80\", { address = \":81\", h2c = true }]", "2:25", words),
+        ("route=[]\n[[server.listen]]\naddress = \":80\"", "2:1", words),
+    ]);
+    each_route_has_one_problem(&[
+        ("path = \"~^/v(?<n>[0-9]+)/\"\nupstream = \"up\"", "1:8", "a regular expression as a path is not"),
+        (
+            "path = \"/x\"\nupstream = \"up\"\nheaders = { a = \"abc*\" }",
+            "3:17",
+            "a prefix as a condition is not",
+        ),
+        (
+            "path = \"/x\"\nupstream = \"up\"\nheaders = { a = \"~^a\" }",
+            "3:17",
+            "a regular expression as a condition",
+        ),
+        ("path = \"/x\"\nupstream = \"up\"\nquery = { a = \"abc*\" }", "3:15", words),
+        (
+            "path = \"/x\"\nupstream = \"up\"\nauth = [\"basic\"]",
+            "3:9",
+            "`basic` in `auth` is not supported yet",
+        ),
+        ("path = \"/x\"\nupstream = \"up\"\nauth = [\"mtls\"]", "3:9", words),
+        ("path = \"/x\"\nupstream = \"up\"\nauth = [\"sigv4\"]", "3:9", words),
+        ("path = \"/x\"\nupstream = \"up\"\nauth = [\"ext:authz\"]", "3:9", words),
+        ("path = \"/x\"\nupstream = \"up\"\nauth = [\"key\", \"anonymous\"]", "3:16", words),
+    ]);
 }
 
 #[test]
@@ -296,11 +336,7 @@ fn a_route_whose_matching_is_wrong_is_not_held_against_others() {
         let text = format!(
             "[[route]]\npath = \"/*\"\nrespond = {{}}\n{line}\n[[route]]\npath = \"/*\"\nrespond = {{}}"
         );
-        let shadowed = |routes: &[Arc<RoutePlan>]| {
-            assert_eq!(routes.len(), 1, "{line}");
-            vec![]
-        };
-        assert_eq!(parse(&text, "f", &World { shadowed: &shadowed }).unwrap_err().len(), 1, "{line}");
+        assert_eq!(problems(&text).len(), 1, "{line}");
     }
 }
 
@@ -308,17 +344,13 @@ fn a_route_whose_matching_is_wrong_is_not_held_against_others() {
 fn routes_that_can_never_match_are_errors_that_show_both() {
     let text = "[[route]]\nname = \"a\"\npath = \"x\"\nrespond = {}\n\
                 [[route]]\nname = \"b\"\npath = \"/*\"\nrespond = {}\n\
-                [[route]]\nname = \"c\"\npath = \"/x\"\nupstream = \"none\"\n\
+                [[route]]\nname = \"c\"\npath = \"/x\"\nupstream = \"none\"\npriority = -1\n\
                 [[route]]\nname = \"d\"\npath = \"/*\"\nrespond = {}\n";
     // The first route has no path that could be compared, the third no action; the others keep their places.
-    let shadowed = |routes: &[Arc<RoutePlan>]| {
-        assert_eq!(routes.iter().map(|route| &*route.name).collect::<Vec<_>>(), ["b", "c", "d"]);
-        vec![Shadow { dead: 1, by: 0, same: false }, Shadow { dead: 2, by: 0, same: true }]
-    };
-    let found = parse(text, "f", &World { shadowed: &shadowed }).unwrap_err();
+    let found = parse(text, "f", &TestOutside).unwrap_err();
     let lines: Vec<_> = found.lines().collect();
     assert!(lines[1].starts_with("f:10:8: route `c` can never match: route `b` takes all"), "{lines:#?}");
-    assert!(lines[3].starts_with("f:14:8: route `d` matches exactly what route `b` matches"), "{lines:#?}");
+    assert!(lines[3].starts_with("f:15:8: route `d` matches exactly what route `b` matches"), "{lines:#?}");
     assert_eq!(lines.len(), 4, "{lines:#?}");
     assert!(found.render(false).contains(" 6 | name = \"b\""), "{}", found.render(false));
 }

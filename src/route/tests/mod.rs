@@ -1,10 +1,10 @@
 //! Routes and requests written short, and what is shown with them, one file a subject.
 
 mod cost;
-mod dead;
 mod edits;
 mod matching;
 mod oracle;
+mod unreachable;
 
 use std::sync::Arc;
 
