@@ -1,8 +1,20 @@
-//! TOML text becomes a `Plan`, or a list of problems with their places.
+//! TOML text becomes a [`Plan`], or a list of problems with their places.
 //!
-//! The way of a text: the TOML parser's tree with spans; `schema` holds every key against one table; readers
-//! (`server`, `upstream`, `route`) turn what is left into the `Plan`, and note what its values get wrong.
-//! Nobody stops at the first problem.
+//! The way of a text: the TOML parser makes a tree with spans; `shape` holds its keys and kinds of values against the
+//! one table in `schema`; readers, one file a section, turn what is left into the plan. They read through `section`,
+//! and ask the modules that will use a value (`http`, `route`, `auth`, `store`, `script`) whether it makes sense there.
+//! No reader stops at the first problem.
+//!
+//! # How a key is added
+//! 1. Its row in `schema::SCHEMA`, with the kind of its value: `.policy()` if `[defaults]` may have it as well as a
+//!    route, `.matching()` if it decides which requests a route matches.
+//! 2. Its field in [`plan`](crate::plan); a setting that is one of some words has them as its
+//!    [`Keyword`](crate::plan::Keyword).
+//! 3. Its line in the reader of its section, with the default. That of a policy is in `policies::read`, and needs
+//!    nothing more to be replaced or switched off by a route.
+//! 4. The code that uses the field.
+//!
+//! A test asks for its row in `docs/configuration.md`.
 
 mod address;
 mod auth;
@@ -20,6 +32,7 @@ mod scripts;
 mod secret;
 mod section;
 mod server;
+mod shape;
 mod store;
 mod summary;
 mod units;
@@ -89,7 +102,7 @@ pub fn parse(text: &str, file: &str, outside: &dyn Outside) -> Result<Loaded, Pr
         }
         return Err(problems.sorted());
     }
-    schema::check(tree.get_ref(), &mut problems);
+    shape::check(tree.get_ref(), &mut problems);
     let plan = read(&Section::new(tree.get_ref(), 0..0), outside, &mut problems);
     let problems = problems.sorted();
     if problems.has_errors() { Err(problems) } else { Ok(Loaded { plan, warnings: problems }) }

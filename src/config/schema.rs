@@ -1,12 +1,10 @@
-//! Every key of the configuration in one table, and the check of a file's shape against it.
+//! Every key of the configuration in one table.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use toml::de::{DeTable, DeValue};
-
-use super::problems::{Problem, Problems, TextSpan, ValueError, quoted};
-use super::section::{Section, TomlValue};
+use super::problems::ValueError;
+use super::section::Section;
 use crate::base::suggest::closest;
 use ValueKind::*;
 
@@ -90,7 +88,7 @@ impl KeySpec {
 }
 
 /// All keys. To build one that is [`later`], give it its kind here; its reader then reads it.
-pub(super) const SCHEMA: &[KeySpec] = &[
+const SCHEMA: &[KeySpec] = &[
     later("include"),
     key("server", Table("server")),
     key("server.listen", Listeners),
@@ -281,11 +279,12 @@ fn section_and_name(key: &KeySpec) -> (&'static str, &'static str) {
     key.path.rsplit_once('.').unwrap_or(("", key.path))
 }
 
-fn keys(section: &str) -> &'static [(&'static str, &'static KeySpec)] {
+/// The keys of a section, by name.
+pub(super) fn keys(section: &str) -> &'static [(&'static str, &'static KeySpec)] {
     SECTIONS.get(section).map_or(&[], Vec::as_slice)
 }
 
-fn find(section: &str, name: &str) -> Option<&'static KeySpec> {
+pub(super) fn find(section: &str, name: &str) -> Option<&'static KeySpec> {
     keys(section).iter().find(|(known, _)| *known == name).map(|(_, key)| *key)
 }
 
@@ -314,42 +313,15 @@ pub(super) fn has_all_that_matches(route: &Section<'_>) -> bool {
     })
 }
 
-/// Notes every key that is unknown, not supported yet, or of the wrong kind; readers may then skip those.
-pub(super) fn check<'a>(root: &'a DeTable<'a>, problems: &mut Problems) {
-    check_table(root, "", problems);
-}
-
-fn check_table<'a>(table: &'a DeTable<'a>, section: &'static str, problems: &mut Problems) {
-    for (name, value) in table {
-        match find(section, name.get_ref()) {
-            Some(key) if key.kind == Later => {
-                problems.value_error(name.span(), not_supported_yet(&quoted(name.get_ref())));
-            }
-            Some(key) => check_value(name.get_ref(), key.kind, value, problems),
-            None => unknown(section, name.get_ref(), name.span(), problems),
-        }
-    }
+/// The first section that has a key of this name.
+pub(super) fn section_with(name: &str) -> Option<&'static str> {
+    SCHEMA.iter().map(section_and_name).find(|(_, last)| *last == name).map(|(section, _)| section)
 }
 
 /// The error about a part of the contract that is not built yet; `what` is quoted or a noun.
 pub(super) fn not_supported_yet(what: &str) -> ValueError {
     let hint = "this version does not have it; leave it out until one does";
     ValueError::new(format!("{what} is not supported yet"), hint)
-}
-
-fn unknown(section: &'static str, name: &str, span: TextSpan, problems: &mut Problems) {
-    let hint = match meant(section, name) {
-        Some(known) => format!("did you mean `{known}`?"),
-        None => match SCHEMA.iter().find_map(|key| section_of(key, name)) {
-            Some(other) => format!("`{name}` is a key of {}", header(other)),
-            None => {
-                let known: Vec<_> =
-                    keys(section).iter().filter(|(_, k)| k.kind != Later).map(|(n, _)| *n).collect();
-                format!("known here: {}", known.join(", "))
-            }
-        },
-    };
-    problems.error(span, format!("unknown key {}", quoted(name))).with_hint(hint);
 }
 
 /// The full paths of all keys, those of `[defaults]` too.
@@ -372,150 +344,6 @@ pub(super) fn paths_of_later_keys() -> Vec<String> {
         find(section, name).is_some_and(|key| key.kind == Later)
     };
     paths().into_iter().filter(is_later).collect()
-}
-
-/// The section of `key`, if `name` is its last part.
-fn section_of(key: &KeySpec, name: &str) -> Option<&'static str> {
-    let (section, last) = section_and_name(key);
-    (last == name).then_some(section)
-}
-
-/// How a section's header is written.
-fn header(section: &str) -> String {
-    match section.split('.').next() {
-        Some("") | None => "the top of the file, before any section".to_string(),
-        Some(list @ ("route" | "consumer")) => section.replacen(list, &format!("`[[{list}]]`"), 1),
-        Some(_) => format!("`[{section}]`"),
-    }
-}
-
-fn check_value<'a>(name: &str, kind: ValueKind, value: &'a TomlValue<'a>, problems: &mut Problems) {
-    use DeValue as V;
-    match (kind, value.get_ref()) {
-        (Table(s) | TableOrOff(s) | TableOrFlag(s), V::Table(table)) => check_table(table, s, problems),
-        (Named(s), V::Table(tables)) => {
-            for (own_name, value) in tables {
-                match value.get_ref() {
-                    V::Table(table) => check_table(table, s, problems),
-                    found => {
-                        wrong_kind(own_name.get_ref(), Table(s), found, value.span(), problems)
-                            .with_hint(format!("write `[{name}.NAME]` above its keys"));
-                    }
-                }
-            }
-        }
-        (Tables(s), V::Array(items)) => {
-            for item in items.iter() {
-                check_value(name, Table(s), item, problems);
-            }
-        }
-        (Listeners, V::Array(items)) if !items.is_empty() => {
-            for item in items.iter() {
-                let kind = if item.get_ref().as_table().is_some() { Listeners } else { Text };
-                check_value(name, kind, item, problems);
-            }
-        }
-        (Listeners, V::Table(_)) => {
-            problems.value_error(value.span(), not_supported_yet("a listener with settings of its own"));
-        }
-        (Targets(s), V::Array(items)) if !items.is_empty() => {
-            for item in items.iter() {
-                match item.get_ref() {
-                    V::String(_) => {}
-                    _ => check_value(name, Table(s), item, problems),
-                }
-            }
-        }
-        (Targets(s), V::Table(table)) => check_table(table, s, problems),
-        (Texts | Listeners, V::Array(items)) if items.is_empty() => {
-            problems
-                .error(value.span(), format!("`{name}` is an empty list"))
-                .with_hint("name at least one, or leave the key out");
-        }
-        (Texts | List, V::Array(items)) => {
-            for item in items.iter() {
-                check_value(name, Text, item, problems);
-            }
-        }
-        (TextMap, V::Table(entries)) => {
-            for (name, value) in entries {
-                check_value(name.get_ref(), Text, value, problems);
-            }
-        }
-        (kind, found) if accepts(kind, found) => {}
-        (kind, found) => {
-            wrong_kind(name, kind, found, value.span(), problems);
-        }
-    }
-}
-
-/// Whether a single value is of the kind; what is in lists and tables is looked at one by one.
-fn accepts(kind: ValueKind, value: &DeValue<'_>) -> bool {
-    use DeValue as V;
-    match value {
-        V::String(_) => {
-            matches!(
-                kind,
-                Text | Texts
-                    | Listeners
-                    | Duration
-                    | DurationOrOff
-                    | Size
-                    | IntegerOrWord
-                    | Date
-                    | Targets(_)
-            )
-        }
-        V::Integer(_) => matches!(kind, Integer | IntegerOrWord),
-        V::Boolean(true) => matches!(kind, Flag | TableOrFlag(_)),
-        V::Boolean(false) => matches!(kind, Flag | TableOrFlag(_) | TableOrOff(_) | DurationOrOff),
-        V::Datetime(_) => kind == Date,
-        V::Float(_) | V::Array(_) | V::Table(_) => false,
-    }
-}
-
-fn wrong_kind<'p>(
-    name: &str,
-    kind: ValueKind,
-    found: &DeValue<'_>,
-    span: TextSpan,
-    problems: &'p mut Problems,
-) -> &'p mut Problem {
-    let (wanted, example) = match kind {
-        Text => ("a string", format!("write {name} = \"…\"")),
-        Later => ("left out", "this version does not have it".to_string()),
-        Texts | Listeners => ("a string or a list of strings", format!("write {name} = [\"…\", \"…\"]")),
-        List => ("a list of strings", format!("write {name} = [\"…\"]")),
-        TextMap => ("a table of strings", format!("write {name} = {{ name = \"value\" }}")),
-        Flag => ("true or false", format!("write {name} = true")),
-        Integer => ("a whole number", "write it without quotes, unit or fraction".to_string()),
-        Duration | DurationOrOff => ("a duration", format!("write \"{}\"", number_or(found, "10") + "s")),
-        Size => ("a size", format!("write \"{}\"", number_or(found, "64Ki") + "B")),
-        IntegerOrWord => ("a whole number or a word", format!("write {name} = 2 or {name} = \"auto\"")),
-        Date => ("a date", format!("write {name} = \"2027-01-31\"")),
-        Targets(_) => {
-            ("a target or a list of at least one", format!("write {name} = [\"http://127.0.0.1:3001\"]"))
-        }
-        Table(_) => ("a table", format!("write {name} = {{ … }}, or a section of its own")),
-        TableOrOff(_) => {
-            ("a table or false", format!("write {name} = {{ … }}, or {name} = false to switch it off"))
-        }
-        TableOrFlag(_) => ("a table, true or false", format!("write {name} = {{ … }} or {name} = true")),
-        Named(_) => ("tables by name", format!("write `[{name}.NAME]` above its keys")),
-        Tables(section) => ("a list of tables", format!("write `[[{section}]]` above its keys")),
-    };
-    let found = found.type_str();
-    let article = if found.starts_with(['a', 'i']) { "an" } else { "a" };
-    problems
-        .error(span, format!("{} must be {wanted}, not {article} {found}", quoted(name)))
-        .with_hint(example)
-}
-
-fn number_or(found: &DeValue<'_>, example: &str) -> String {
-    match found {
-        DeValue::Integer(number) if number.radix() == 10 => number.to_string(),
-        _ => example.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -263,6 +263,24 @@ fn rate_limits_that_contradict_themselves_are_refused() {
 }
 
 #[test]
+fn what_is_wrong_in_the_defaults_is_reported_once_however_many_routes_there_are() {
+    let routes: String = (0..3).map(|n| format!("[[route]]\npath = \"/{n}\"\nrespond = {{}}\n")).collect();
+    for routes in ["route = []\n".to_owned(), routes] {
+        let defaults =
+            "auth = [\"keys\"]\ncors = {x = 1}\nhost_header = \"a b\"\nrate_limit = [{ rate = \"fast\" }]";
+        let routes_first = routes.starts_with("route");
+        let text = match routes_first {
+            true => format!("{routes}[defaults]\n{defaults}\n"),
+            false => format!("[defaults]\n{defaults}\n{routes}"),
+        };
+        let found = problems(&text);
+        for words in ["`auth` cannot be `keys`", "unknown key `x`", "`host_header` cannot", "is not a rate"] {
+            assert_eq!(found.iter().filter(|line| line.contains(words)).count(), 1, "{words}\n{found:#?}");
+        }
+    }
+}
+
+#[test]
 fn a_route_replaces_each_default_and_can_switch_it_off() {
     let text = r#"
         [jwt.main]

@@ -43,7 +43,11 @@ fn stores_that_cannot_be_are_refused() {
     each_has_one(&[
         ("[store]", "2:1", "a store without `url`"),
         ("[store]\nurll = \"redis://h\"", "3:1", "did you mean `url`?"),
-        ("[store]\nurl = \"http://h\"", "3:7", "a store is redis://, rediss://, redis+unix:// or redis-cluster:// (write"),
+        (
+            "[store]\nurl = \"http://h\"",
+            "3:7",
+            "a store is redis://, rediss://, redis+unix:// or redis-cluster:// (write",
+        ),
         ("[store]\nurl = \"env:HUSH\"", "3:7", "a store's URL begins with a scheme"),
         ("[store]\nurl = \"redis://h\"\ntimeout = \"0s\"", "4:11", "no time at all"),
         ("[store]\nurl = \"redis://h\"\nkey_prefix = \"\"", "4:14", "cannot be"),

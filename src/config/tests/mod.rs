@@ -59,7 +59,10 @@ impl Outside for TestOutside {
             return Err(io::ErrorKind::NotFound.into());
         }
         let file = |name: &str, text: &str| ScriptFile { name: name.into(), text: text.into() };
-        Ok(vec![file("bad.rhai", "fn on_request(req) {\n    oops();\n}\n"), file("tag.rhai", "fn on_log(req, res) {}\n")])
+        Ok(vec![
+            file("bad.rhai", "fn on_request(req) {\n    oops();\n}\n"),
+            file("tag.rhai", "fn on_log(req, res) {}\n"),
+        ])
     }
 }
 
