@@ -89,23 +89,23 @@ fn problems(text: &str) -> Vec<String> {
     found.lines().map(|line| line.strip_prefix("f.toml:").expect("each names its file").to_string()).collect()
 }
 
-/// Each text has one problem: at this place, with these words in the message or the hint.
-fn each_has_one_problem(rows: &[(&str, &str, &str)]) {
-    for (text, place, words) in rows {
-        let found = problems(text);
-        assert_eq!(found.len(), 1, "{text}\n{found:#?}");
-        assert!(found[0].starts_with(&format!("{place}: ")), "{text}\nwanted {place}: {}", found[0]);
-        assert!(found[0].contains(words), "{text}\nwanted {words}: {}", found[0]);
-    }
-}
+/// A file of these lines that has no other problem.
+const FILE: &str = "route = []\n@";
+/// A route of these lines, where `up` is an upstream that another route uses.
+const ROUTE: &str = "upstream.up.targets = \"http://127.0.0.1\"\n[[route]]\n@\n\
+                     [[route]]\npath = \"/other\"\nupstream = \"up\"\n";
 
-/// The same for lines under a `[[route]]` that has what it needs; `place` counts from the first of them.
-fn each_route_has_one_problem(rows: &[(&str, &str, &str)]) {
+/// Each row is lines, the place of the one problem that they are in the frame, and words of its message or hint. The
+/// lines stand where the frame has its `@`; places (`line:column`) count from the first of them.
+fn each_has_one_problem(frame: &str, rows: &[(&str, &str, &str)]) {
+    let (before, after) = frame.split_once('@').expect("an @ in the frame");
     for (lines, place, words) in rows {
         let (line, column) = place.split_once(':').expect("line:column");
-        let head = "upstream.up.targets = \"http://127.0.0.1\"\n[[route]]\n";
-        let rest = "[[route]]\npath=\"/other\"\nupstream=\"up\"\n";
-        let line: usize = line.parse::<usize>().expect("a number") + 2;
-        each_has_one_problem(&[(&format!("{head}{lines}\n{rest}"), &format!("{line}:{column}"), words)]);
+        let line = line.parse::<usize>().expect("a number") + before.matches('\n').count();
+        let text = format!("{before}{lines}{after}");
+        let found = problems(&text);
+        assert_eq!(found.len(), 1, "{text}\n{found:#?}");
+        assert!(found[0].starts_with(&format!("{line}:{column}: ")), "{text}\nwanted {place}: {}", found[0]);
+        assert!(found[0].contains(words), "{text}\nwanted {words}: {}", found[0]);
     }
 }
