@@ -22,6 +22,7 @@ mod consumer;
 mod cors;
 mod edits;
 mod jwt;
+mod mask;
 mod pattern;
 mod policies;
 mod problems;

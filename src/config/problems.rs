@@ -5,14 +5,12 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::base::suggest::closest;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::mask;
 
 /// Bytes of the configuration's text.
 pub type TextSpan = Range<usize>;
-
-/// Keys whose values are secrets, or may be by mistake: a line that holds one is shown with its value masked.
-const SECRET_KEYS: [&str; 7] = ["secret", "api_keys", "password", "pass", "token", "public_key", "jwks"];
 
 /// What is wrong with one value, from a parser that does not know where the value stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -264,7 +262,7 @@ impl SourceText {
     ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
         let (line, _) = self.line_and_column(span.start);
         let start = self.line_starts[line - 1];
-        let source = self.masked_line(line);
+        let source = mask::line(line, |number| self.line(number));
         let from = span.start.saturating_sub(start).min(source.len());
         let to = span.end.saturating_sub(start).clamp(from, source.len());
         let kind = if what.is_some() { AnnotationKind::Context } else { AnnotationKind::Primary };
@@ -284,69 +282,13 @@ impl SourceText {
         let end = self.line_starts.get(line).map_or(self.text.len(), |next| next - 1);
         self.text.get(start..end).unwrap_or_default().trim_end_matches('\r')
     }
-
-    /// The line as it may be shown. It works on text, because a syntax error leaves nothing better.
-    fn masked_line(&self, number: usize) -> String {
-        let line = self.line(number);
-        // A list may have begun above: its key decides.
-        let key_line = (1..=number).rev().map(|n| self.line(n)).find(|line| has_key(line));
-        match secret_value(line) {
-            Some(at) => format!("{}{}", &line[..at], mask(&line[at..])),
-            None if !has_key(line) && key_line.is_some_and(|line| secret_value(line).is_some()) => mask(line),
-            None => mask_userinfo(line),
-        }
-    }
-}
-
-/// Whether the line starts with `key =`; a `=` inside a string does not count.
-fn has_key(line: &str) -> bool {
-    line.trim_start().starts_with('[')
-        || line.split_once('=').is_some_and(|(key, value)| {
-            // Base64 that ends in `=` is no key.
-            let has_value = !value.trim().is_empty() && !value.starts_with('=');
-            has_value
-                && key.matches('"').count() % 2 == 0
-                && !key.trim().is_empty()
-                && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.\"' \t".contains(c))
-        })
-}
-
-/// Where the value of a secret key begins in the line; a key that is misspelt holds a secret all the same.
-fn secret_value(line: &str) -> Option<usize> {
-    let is_secret = |at: &usize| {
-        let before = line[..*at].trim_end_matches(['"', '\'', ' ', '\t']);
-        let key = before
-            .rsplit(|c: char| !c.is_ascii_alphanumeric() && !"_-".contains(c))
-            .next()
-            .unwrap_or_default();
-        SECRET_KEYS.iter().any(|secret| key.ends_with(secret))
-            || closest(key, SECRET_KEYS.into_iter()).is_some()
-    };
-    line.match_indices('=').map(|(at, _)| at).find(is_secret).map(|at| at + 1)
-}
-
-/// Stars of the same width in bytes, so that carets stay where they belong.
-fn mask(text: &str) -> String {
-    text.chars().map(|c| if c.is_whitespace() { c.to_string() } else { "*".repeat(c.len_utf8()) }).collect()
-}
-
-/// Masks `user:password` in `scheme://user:password@host`. A password may hold whatever separates one URL from the
-/// next, so all up to the text's last `@` goes.
-fn mask_userinfo(text: &str) -> String {
-    let start = text.find("://").map(|at| at + "://".len());
-    match (start, text.rfind('@')) {
-        (Some(start), Some(end)) if start < end => {
-            format!("{}{}{}", &text[..start], mask(&text[start..end]), &text[end..])
-        }
-        _ => text.to_owned(),
-    }
 }
 
 /// A user's own text as it may stand in a message: in backquotes, short, on one line, without secrets.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
     let mut shown: String =
-        mask_userinfo(text).chars().take(LONGEST).flat_map(|c| c.escape_debug()).collect();
+        mask::userinfo(text).chars().take(LONGEST).flat_map(|c| c.escape_debug()).collect();
     if text.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }
@@ -366,21 +308,6 @@ mod tests {
         assert_eq!(problems.source.line_and_column(12), (4, 1));
         assert_eq!(problems.source.line_and_column(99), (4, 1), "beyond the end");
         assert_eq!(problems.source.line(2), "bé = 1");
-    }
-
-    #[test]
-    fn lines_that_hold_secrets_are_shown_masked() {
-        let shown = |text: &str, line| SourceText::new("f", text).masked_line(line);
-        assert_eq!(shown("secret = \"hush\"", 1), "secret = ******");
-        assert_eq!(shown("m = { x = 1, secret = \"hush\" }", 1), "m = { x = 1, secret = ****** *");
-        assert_eq!(shown("api_keys = [\n  \"aGk==\",\n", 2), "  ********");
-        assert_eq!(shown("secrets = \"hush\"", 1), "secrets = ******");
-        assert_eq!(shown("\"api-keys\"=[\"hush\"]", 1), "\"api-keys\"=********");
-        assert_eq!(shown("[jwt.secret]\nname = \"plain\"", 2), "name = \"plain\"");
-        assert_eq!(shown("url = \"redis://u:hush@h/0\"", 1), "url = \"redis://******@h/0\"");
-        assert_eq!(shown("url = \"redis-cluster://u:a,b@h,i\"", 1), "url = \"redis-cluster://*****@h,i\"");
-        assert_eq!(shown("url = \"redis+unix:///s?pass=hush\"", 1), "url = \"redis+unix:///s?pass=*****");
-        assert_eq!(shown("secret = \"\"\"\naHVzaA==\n\"\"\"", 2), "********");
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(super) fn upstreams<'a>(
     for (name, span, value) in root.section("upstream").entries() {
         names.index.insert(name, upstreams.len());
         let section = Section::of(value);
-        // What is no table was probably meant otherwise, so nobody can use it.
+        // What is not a table was probably meant as something else: it is not reported as unused as well.
         names.all.push((name, span.clone(), section.is_none()));
         if name.is_empty() || name.chars().any(char::is_control) {
             problems
