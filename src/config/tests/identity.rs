@@ -159,7 +159,7 @@ fn consumers_that_could_not_be_told_apart_or_sent_in_a_header_are_refused() {
         ),
     ];
     for (lines, place, words) in &rows {
-        // A rate of a limit that no route has is told as well, but only as a warning.
+        // A rate whose limit no route has is reported as well, as a warning.
         let found = problems(&format!("route=[]\n{lines}"));
         let found: Vec<_> = found.iter().filter(|line| !line.contains("no route has")).collect();
         assert_eq!(found.len(), 1, "{lines}\n{found:?}");
