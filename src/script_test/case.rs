@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use rhai::{Dynamic, Map};
 
-use crate::config::closest;
+use crate::base::suggest::closest;
 use crate::plan::Consumer;
 
 /// A request, and the answer of the upstream that it will meet.

@@ -8,7 +8,7 @@ use super::case::TestCase;
 use super::host::{TestScriptHost, TestState};
 use super::outcome::TestOutcome;
 use super::run::Run;
-use crate::config::closest;
+use crate::base::suggest::closest;
 use crate::exchange::Transaction;
 use crate::pipeline::identity;
 use crate::pipeline::limits::ConsumerRates;

@@ -22,7 +22,7 @@ use crate::base::id::Ids;
 use crate::log::batch::AccessLog;
 use crate::metrics::ShardMetrics;
 use crate::net::{Buffers, Deadlines, Pipes, socket};
-use crate::plan::{ApiKeyHash, Driver};
+use crate::plan::Driver;
 use crate::script;
 use crate::store::{KeyList, ShardCounters, StoreReply};
 use crate::upstream::Upstream;
@@ -292,11 +292,11 @@ impl Shard {
 /// The keys that were added and revoked while running.
 fn dynamic_keys(keys: &KeyList) -> DynamicKeys {
     let mut dynamic = DynamicKeys::default();
-    for (digest, consumer) in &keys.added {
-        dynamic.add(ApiKeyHash(digest.0), consumer.clone());
+    for (hash, consumer) in &keys.added {
+        dynamic.add(*hash, consumer.clone());
     }
-    for digest in &keys.revoked {
-        dynamic.revoke(ApiKeyHash(digest.0));
+    for hash in &keys.revoked {
+        dynamic.revoke(*hash);
     }
     dynamic
 }

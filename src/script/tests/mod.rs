@@ -238,24 +238,10 @@ fn request(transaction: &mut Transaction, head_text: &str) {
 fn route(names: &[&str], action: Action) -> plan::RoutePlan {
     plan::RoutePlan {
         name: "users".into(),
-        hosts: vec![],
-        paths: vec![],
-        methods: vec![],
-        headers: vec![],
-        query: vec![],
-        priority: 0,
         action,
-        request_headers: plan::HeaderEdits::default(),
-        response_headers: plan::HeaderEdits::default(),
-        deprecated: None,
-        timeout: None,
         scripts: names.iter().map(|name| (*name).into()).collect(),
-        ip: plan::IpRules::default(),
-        cors: None,
-        auth: vec![],
-        require: plan::Require::default(),
-        rate_limits: vec![],
         vars: vec![("brand".into(), "acme".into())],
+        ..plan::RoutePlan::default()
     }
 }
 
