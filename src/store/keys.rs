@@ -1,10 +1,10 @@
-//! API keys that were added and revoked while gateways run. Of a key, only the SHA-256 is ever known here.
+//! API keys that are added and revoked while gateways run. Only the SHA-256 of a key is ever known here.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-/// The most entries that the store takes.
+/// The most entries that the store holds.
 pub const MAX_KEYS: usize = 10_000;
 
 /// The SHA-256 of an API key.
@@ -40,17 +40,17 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// What shards need to know.
+/// The API keys as shards need them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyList {
     /// Key to consumer.
     pub added: HashMap<Digest, Arc<str>>,
-    /// Not valid any more, the configuration's own included.
+    /// No longer valid, even if they are in the configuration.
     pub revoked: HashSet<Digest>,
 }
 
 impl KeyList {
-    pub fn of(entries: impl IntoIterator<Item = Entry>) -> KeyList {
+    pub fn of(entries: impl IntoIterator<Item = KeyEntry>) -> KeyList {
         let mut keys = KeyList::default();
         for entry in entries {
             if entry.revoked {
@@ -63,10 +63,10 @@ impl KeyList {
     }
 }
 
-/// One key as the store has it: a field named by the digest, with the value `active 1795521600 alice` or
-/// `revoked 1795521600 alice`. A key that was revoked without having been added has no consumer there.
+/// One key as the store holds it: a field named by the digest, with the value `active 1795521600 alice` or
+/// `revoked 1795521600 alice`. A key that was revoked without having been added has no consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct KeyEntry {
     pub digest: Digest,
     /// Unix time of the last change, in seconds.
     pub changed_s: u64,
@@ -74,9 +74,9 @@ pub struct Entry {
     pub revoked: bool,
 }
 
-impl Entry {
-    /// `None`: it is not one of ours.
-    pub fn parse(field: &str, value: &str) -> Option<Entry> {
+impl KeyEntry {
+    /// From a field and its value; `None` if they are not in this format.
+    pub fn parse(field: &str, value: &str) -> Option<KeyEntry> {
         let mut words = value.splitn(3, ' ');
         let revoked = match words.next()? {
             "active" => false,
@@ -88,9 +88,10 @@ impl Entry {
         if consumer.is_empty() && !revoked {
             return None;
         }
-        Some(Entry { digest: Digest::from_hex(field)?, changed_s, consumer: consumer.into(), revoked })
+        Some(KeyEntry { digest: Digest::from_hex(field)?, changed_s, consumer: consumer.into(), revoked })
     }
 
+    /// The field's value.
     pub fn value(&self) -> String {
         let word = if self.revoked { "revoked" } else { "active" };
         format!("{word} {} {}", self.changed_s, self.consumer)
@@ -113,28 +114,32 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_written_as_it_is_read() {
+    fn an_entry_is_read_as_it_was_written() {
         let digest = Digest::from_hex(HEX).unwrap();
         for (consumer, revoked, value) in [
             ("al ice", false, "active 17 al ice"),
             ("bob", true, "revoked 17 bob"),
             ("", true, "revoked 17 "),
         ] {
-            let entry = Entry { digest, changed_s: 17, consumer: consumer.into(), revoked };
+            let entry = KeyEntry { digest, changed_s: 17, consumer: consumer.into(), revoked };
             assert_eq!(entry.value(), value);
-            assert_eq!(Entry::parse(HEX, value), Some(entry));
+            assert_eq!(KeyEntry::parse(HEX, value), Some(entry));
         }
         for wrong in ["", "active", "active 17", "active 17 ", "active x alice", "other 17 alice"] {
-            assert_eq!(Entry::parse(HEX, wrong), None, "{wrong}");
+            assert_eq!(KeyEntry::parse(HEX, wrong), None, "{wrong}");
         }
-        assert_eq!(Entry::parse("12", "active 17 alice"), None);
+        assert_eq!(KeyEntry::parse("12", "active 17 alice"), None);
     }
 
     #[test]
-    fn shards_learn_consumers_of_active_keys_and_revoked_digests() {
+    fn the_list_has_consumers_of_active_keys_and_revoked_digests() {
         let digest = |byte| Digest([byte; 32]);
-        let entry =
-            |byte, revoked| Entry { digest: digest(byte), changed_s: 1, consumer: "alice".into(), revoked };
+        let entry = |byte, revoked| KeyEntry {
+            digest: digest(byte),
+            changed_s: 1,
+            consumer: "alice".into(),
+            revoked,
+        };
         let keys = KeyList::of([entry(1, false), entry(2, true)]);
         assert_eq!(keys.added, HashMap::from([(digest(1), "alice".into())]));
         assert_eq!(keys.revoked, HashSet::from([digest(2)]));
