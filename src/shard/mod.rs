@@ -122,7 +122,6 @@ struct Shard {
     /// LimitReport of a provider whose key set lacks a token's key.
     unknown_key: Box<dyn Fn(usize) + Send>,
     live: RefCell<Rc<LiveGeneration>>,
-    addresses: RefCell<Arc<Addresses>>,
     #[expect(clippy::vec_box, reason = "moved out and in for every request: a pointer, not 500 bytes")]
     request_buffers: RefCell<Vec<Box<RequestBuffers>>>,
     /// Client connections, each counted until its task has ended.
