@@ -95,7 +95,7 @@ impl Leases {
         self.finish_take(&key, taken, now_ms)
     }
 
-    /// Takes the answer to a lease request. One that nobody awaits any more is ignored.
+    /// Takes the answer to a lease request. One that is no longer awaited is ignored.
     pub fn granted(&mut self, grant: &LeaseGrant, now_ms: u64) {
         let Some(lease) = self.leases.peek_mut(&grant.key) else { return };
         let Some(sent_ms) = lease.sent_at(grant.seq) else { return };
@@ -128,7 +128,7 @@ impl Leases {
                 // To be forgotten when its turn comes again.
                 self.leases.promote(&key);
             } else if lease.is_known_empty(now_ms) {
-                // Stays, so that requests are refused without asking the store.
+                // Stays, so that requests are refused without a message to the store.
                 self.give_back(&key, now_ms);
                 self.leases.promote(&key);
             } else {

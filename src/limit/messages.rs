@@ -11,7 +11,7 @@ use super::key::Key;
 /// shard that died are missing from the bucket for at most this long.
 pub const LEASE_LIFE_MS: u64 = 4_000;
 
-/// Who holds a lease: one life of one shard's [`Leases`](super::Leases).
+/// The holder of a lease: one life of one shard's [`Leases`](super::Leases).
 ///
 /// Drawn at random whenever one is made. A number is never used for a limit again, not even by the same shard after a
 /// restart: its requests would be numbered from 1 again and taken for late ones.

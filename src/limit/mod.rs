@@ -5,7 +5,7 @@
 //!
 //! - `shared`: in the limit's [`BucketStore`], one for all shards and nodes. Shards spend from [`Leases`] on its buckets,
 //!   which they trade in [`LeaseRequest`]s and [`LeaseGrant`]s.
-//! - `strict`: in the bucket store too, which is asked for each request ([`BucketStore::take`]).
+//! - `strict`: in the bucket store too, which decides each request ([`BucketStore::take`]).
 //! - `local`: in each shard, a share of the rule ([`BucketStore::local_share`]).
 //!
 //! The bucket store is a [`BucketStore`] in the embedded store, and Lua scripts of the store in Redis; both do the same,

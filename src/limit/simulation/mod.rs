@@ -2,13 +2,13 @@
 //! ever broken, and without faults almost no token is wasted.
 
 mod oracle;
-mod world;
+mod run;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::Rule;
 use crate::plan::Period;
-use world::{Random, Scenario, World};
+use run::{Scenario, SimRandom, Simulation};
 
 /// Runs each seed, and says which one failed.
 fn for_seeds(count: u64, run: impl Fn(u64)) {
@@ -38,7 +38,7 @@ fn rules() -> Vec<Rule> {
 }
 
 /// A scenario with any faults.
-fn troubled(random: &mut Random) -> Scenario {
+fn troubled(random: &mut SimRandom) -> Scenario {
     let rule = random.of(&rules());
     let nodes = 1 + random.below(3) as usize;
     let shards = 1 + random.below(3) as usize;
@@ -70,13 +70,13 @@ fn troubled(random: &mut Random) -> Scenario {
 #[test]
 fn no_fault_makes_a_token_or_admits_more_than_the_rule() {
     for_seeds(2_000, |seed| {
-        let scenario = troubled(&mut Random(seed));
-        World::new(scenario, seed).run();
+        let scenario = troubled(&mut SimRandom(seed));
+        Simulation::new(scenario, seed).run();
     });
 }
 
 /// Steady requests for one key on all shards, without faults: from half the rate to four times the rate.
-fn steady(random: &mut Random) -> Scenario {
+fn steady(random: &mut SimRandom) -> Scenario {
     let rule = random.of(&[
         Rule::token_bucket(5, Period::Minute, 5),
         Rule::token_bucket(100, Period::Minute, 100),
@@ -115,10 +115,10 @@ fn steady(random: &mut Random) -> Scenario {
 #[test]
 fn a_key_that_is_used_on_all_shards_gets_nearly_all_that_one_bucket_would_give() {
     for_seeds(30, |seed| {
-        let scenario = steady(&mut Random(seed));
-        let mut world = World::new(scenario.clone(), seed);
-        world.run();
-        let (admitted, ideal) = (world.admitted, world.ideal);
+        let scenario = steady(&mut SimRandom(seed));
+        let mut simulation = Simulation::new(scenario.clone(), seed);
+        simulation.run();
+        let (admitted, ideal) = (simulation.admitted, simulation.ideal);
         assert!(admitted * 100 >= ideal * 95, "{admitted} of {ideal}: {scenario:?}");
     });
 }

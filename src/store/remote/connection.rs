@@ -76,6 +76,7 @@ impl RedisConnection {
         }
     }
 
+    /// Connects to all masters of the cluster that the seed belongs to.
     fn cluster(seed: &ConnectionInfo, timeout: Duration) -> Result<RedisConnection, NodeFailure> {
         let mut first = RedisNode::connect(seed, None, timeout)?;
         let mut slots_command = cmd("CLUSTER");
@@ -88,11 +89,10 @@ impl RedisConnection {
             None => unreachable!("there is an answer for each command"),
         };
         let connect = |(host, port): &NodeAddress| {
-            let place = (host.as_str(), *port)
+            let info = (host.as_str(), *port)
                 .into_connection_info()
                 .map_err(|error| NodeFailure(error.to_string()))?;
-            let info = place.set_redis_settings(seed.redis_settings().clone());
-            RedisNode::connect(&info, None, timeout)
+            RedisNode::connect(&info.set_redis_settings(seed.redis_settings().clone()), None, timeout)
         };
         let nodes = masters.iter().map(connect).collect::<Result<_, _>>()?;
         Ok(RedisConnection { nodes, slots: Some(slots), stale: false })
@@ -132,7 +132,7 @@ impl RedisConnection {
         }
         Ok(answers
             .into_iter()
-            .map(|answer| answer.expect("a command without answer is retried or given up"))
+            .map(|answer| answer.expect("an operation ends with an answer, or is sent again"))
             .collect())
     }
 

@@ -162,7 +162,7 @@ impl RemoteStore {
         let (outcome, attempt) = bounded(1);
         let (config, keyspace) = (self.config.clone(), self.keyspace.clone());
         let work = move || {
-            // The link may have ended, so that nobody receives it.
+            // The link may have ended, and dropped the receiver.
             let _ = outcome.send(RedisConnection::open(&config.address, &keyspace, config.timeout));
         };
         match std::thread::Builder::new().name("store-connect".into()).spawn(work) {

@@ -14,7 +14,7 @@ pub struct SlotMap(Vec<u16>);
 
 impl SlotMap {
     /// From the answer to `CLUSTER SLOTS`; returns the masters too. A node that does not know its own address gives no
-    /// host: it is the one that was asked, `host`.
+    /// host: it is the one that answers, `host`.
     ///
     /// # Errors
     /// The answer is malformed, or there are slots that no node serves.

@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, HashMap};
 use super::oracle::Oracle;
 use crate::limit::{AwaitGrant, BucketStore, Key, LeaseGrant, LeaseRequest, Leaseholder, Leases, Rule};
 
-/// What may happen in a run. Times are in microseconds of the world's own time.
+/// What may happen in a run. Times are in microseconds of the simulation's own time.
 #[derive(Clone, Debug)]
 pub(super) struct Scenario {
     pub(super) rule: Rule,
@@ -37,7 +37,7 @@ pub(super) struct Scenario {
 }
 
 #[derive(Clone, Debug)]
-enum Event {
+enum SimEvent {
     Request { shard: usize },
     Tick { shard: usize },
     StoreTick,
@@ -46,7 +46,7 @@ enum Event {
     TimedOut { shard: usize, life: u64, key: Key, seq: u64 },
 }
 
-struct Shard {
+struct SimShard {
     leases: Leases,
     holder: Leaseholder,
     /// Counts its restarts; what was sent to an earlier life does not arrive.
@@ -58,15 +58,15 @@ struct Shard {
     speed: u64,
 }
 
-pub(super) struct World {
+pub(super) struct Simulation {
     scenario: Scenario,
-    random: Random,
+    random: SimRandom,
     now_us: u64,
     queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
-    events: Vec<Event>,
+    events: Vec<SimEvent>,
     store: BucketStore,
     store_offset_ms: u64,
-    shards: Vec<Shard>,
+    shards: Vec<SimShard>,
     oracles: HashMap<Key, Oracle>,
     pub(super) admitted: u64,
     /// What one exact bucket per key would have admitted of the same requests.
@@ -74,10 +74,10 @@ pub(super) struct World {
     ideals: HashMap<Key, Oracle>,
 }
 
-impl World {
-    pub(super) fn new(scenario: Scenario, seed: u64) -> World {
-        let mut random = Random(seed);
-        let mut world = World {
+impl Simulation {
+    pub(super) fn new(scenario: Scenario, seed: u64) -> Simulation {
+        let mut random = SimRandom(seed);
+        let mut simulation = Simulation {
             now_us: 0,
             queue: BinaryHeap::new(),
             events: Vec::new(),
@@ -91,21 +91,21 @@ impl World {
             random,
             scenario,
         };
-        for index in 0..world.scenario.nodes * world.scenario.shards {
-            let shard = world.new_shard(0);
-            world.shards.push(shard);
-            let first = world.random.below(world.scenario.gap_us + 1);
-            world.after(first, Event::Request { shard: index });
-            world.after(first, Event::Tick { shard: index });
+        for index in 0..simulation.scenario.nodes * simulation.scenario.shards {
+            let shard = simulation.new_shard(0);
+            simulation.shards.push(shard);
+            let first = simulation.random.below(simulation.scenario.gap_us + 1);
+            simulation.after(first, SimEvent::Request { shard: index });
+            simulation.after(first, SimEvent::Tick { shard: index });
         }
-        world.after(0, Event::StoreTick);
-        world
+        simulation.after(0, SimEvent::StoreTick);
+        simulation
     }
 
-    fn new_shard(&mut self, life: u64) -> Shard {
+    fn new_shard(&mut self, life: u64) -> SimShard {
         let holder = Leaseholder(self.random.next());
         let skew = self.scenario.skew;
-        Shard {
+        SimShard {
             leases: Leases::new(&self.scenario.rule, holder, self.scenario.max_shard_keys),
             holder,
             life,
@@ -131,7 +131,7 @@ impl World {
         }
     }
 
-    fn after(&mut self, delay_us: u64, event: Event) {
+    fn after(&mut self, delay_us: u64, event: SimEvent) {
         let order = self.events.len();
         self.events.push(event);
         self.queue.push(Reverse((self.now_us + delay_us, order as u64, order)));
@@ -147,8 +147,10 @@ impl World {
     }
 
     /// Handles an event; returns the key that it was about.
-    fn handle(&mut self, event: Event) -> Option<Key> {
-        if let Event::Request { shard } | Event::Tick { shard } | Event::AtShard { shard, .. } = event {
+    fn handle(&mut self, event: SimEvent) -> Option<Key> {
+        if let SimEvent::Request { shard } | SimEvent::Tick { shard } | SimEvent::AtShard { shard, .. } =
+            event
+        {
             let halted_until_us = self.shards[shard].halted_until_us;
             if halted_until_us > self.now_us {
                 self.after(halted_until_us - self.now_us, event);
@@ -156,25 +158,25 @@ impl World {
             }
         }
         match event {
-            Event::Request { shard } => Some(self.request(shard)),
-            Event::Tick { shard } => {
+            SimEvent::Request { shard } => Some(self.request(shard)),
+            SimEvent::Tick { shard } => {
                 let now_ms = self.shard_ms(shard);
                 self.shards[shard].leases.tick(now_ms);
                 self.send(shard);
-                self.after(100_000, Event::Tick { shard });
+                self.after(100_000, SimEvent::Tick { shard });
                 None
             }
-            Event::StoreTick => {
+            SimEvent::StoreTick => {
                 self.store.tick(self.store_ms());
-                self.after(1_000_000, Event::StoreTick);
+                self.after(1_000_000, SimEvent::StoreTick);
                 None
             }
-            Event::AtStore { shard, life, request } => {
+            SimEvent::AtStore { shard, life, request } => {
                 let grant = self.store.lease(&request, self.store_ms());
-                self.deliver(Event::AtShard { shard, life, grant });
+                self.deliver(SimEvent::AtShard { shard, life, grant });
                 Some(request.key)
             }
-            Event::AtShard { shard, life, grant } => {
+            SimEvent::AtShard { shard, life, grant } => {
                 let now_ms = self.shard_ms(shard);
                 if self.shards[shard].life == life {
                     self.shards[shard].leases.granted(&grant, now_ms);
@@ -183,7 +185,7 @@ impl World {
                 }
                 Some(grant.key)
             }
-            Event::TimedOut { shard, life, key, seq } => {
+            SimEvent::TimedOut { shard, life, key, seq } => {
                 if self.shards[shard].life == life {
                     self.shards[shard].leases.failed(&key, seq);
                     self.shards[shard].waiting.retain(|(_, waits_for)| *waits_for != seq);
@@ -206,7 +208,7 @@ impl World {
         if self.random.chance(self.scenario.pauses) {
             gap_us += self.random.below(20_000_000);
         }
-        self.after(gap_us, Event::Request { shard });
+        self.after(gap_us, SimEvent::Request { shard });
         if self.random.chance(self.scenario.halts) {
             self.shards[shard].halted_until_us = self.now_us + self.random.below(10_000_000);
         }
@@ -262,14 +264,14 @@ impl World {
         let requests = std::mem::take(&mut self.shards[shard].leases.outbox);
         let life = self.shards[shard].life;
         for request in requests {
-            self.deliver(Event::AtStore { shard, life, request });
+            self.deliver(SimEvent::AtStore { shard, life, request });
             let (key, seq) = (request.key, request.seq);
-            self.after(self.scenario.timeout_us, Event::TimedOut { shard, life, key, seq });
+            self.after(self.scenario.timeout_us, SimEvent::TimedOut { shard, life, key, seq });
         }
     }
 
     /// Delivers a message, once or twice, or loses it.
-    fn deliver(&mut self, message: Event) {
+    fn deliver(&mut self, message: SimEvent) {
         if self.random.chance(self.scenario.doubled) {
             let delay_us = self.delay_us();
             self.after(delay_us, message.clone());
@@ -302,9 +304,9 @@ impl World {
 }
 
 /// SplitMix64.
-pub(super) struct Random(pub(super) u64);
+pub(super) struct SimRandom(pub(super) u64);
 
-impl Random {
+impl SimRandom {
     pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let value = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
