@@ -17,7 +17,7 @@ use crate::control::link;
 use crate::control::source::ConfigSource;
 use crate::plan;
 use crate::plan::{ApiKeyHash, Consumer, Plan};
-use crate::store::{Entry, KeyRing};
+use crate::store::{KeyEntry, KeyRing};
 
 /// Of a key that is made here.
 const RANDOM_BYTES: usize = 32;
@@ -72,7 +72,7 @@ pub fn revoke(config: &Path, key: &str) -> Result<(), NotStarted> {
 pub fn list(config: &Path) -> Result<(), NotStarted> {
     let plan = load(config)?;
     let entries = open(&plan, config)?.list().map_err(failed)?;
-    let line = |Entry { hash, changed_s, consumer, revoked }: Entry| {
+    let line = |KeyEntry { hash, changed_s, consumer, revoked }: KeyEntry| {
         let state = if revoked { "revoked" } else { "active " };
         let changed = time::rfc3339_ms(changed_s.saturating_mul(1000));
         let changed = std::str::from_utf8(&changed[..19]).unwrap_or_default();
@@ -138,7 +138,7 @@ fn embedded(config: &Path) -> StartFailure {
     )
 }
 
-fn failed(failure: crate::store::Failure) -> StartFailure {
+fn failed(failure: crate::store::NodeFailure) -> StartFailure {
     StartFailure::machine(
         format!("the store failed: {failure}"),
         "see that the Redis of [store] url runs, and that its user may write there",
@@ -146,7 +146,7 @@ fn failed(failure: crate::store::Failure) -> StartFailure {
 }
 
 /// What an entry says, in a sentence.
-fn state(entry: &Entry) -> String {
+fn state(entry: &KeyEntry) -> String {
     match (&*entry.consumer, entry.revoked) {
         ("", _) => "revoked".to_owned(),
         (consumer, true) => format!("a revoked one of {consumer}"),
