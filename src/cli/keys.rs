@@ -11,7 +11,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::base::time;
 use crate::config::closest;
-use crate::control::failure::{NotStarted, StartFailure};
+use crate::control::failure::{CommandFailure, StartFailure};
 use crate::control::link;
 use crate::control::source::ConfigSource;
 use crate::plan;
@@ -25,7 +25,7 @@ const RANDOM_BYTES: usize = 32;
 ///
 /// # Errors
 /// A configuration with errors, without the consumer or without a store; a key that none can be; a store that fails.
-pub fn add(config: &Path, consumer: &str, key: Option<&str>) -> Result<(), NotStarted> {
+pub fn add(config: &Path, consumer: &str, key: Option<&str>) -> Result<(), CommandFailure> {
     let plan = load(config)?;
     known(&plan.consumers, consumer, config)?;
     let made = if key.is_none() { Some(random_key()?) } else { None };
@@ -47,7 +47,7 @@ pub fn add(config: &Path, consumer: &str, key: Option<&str>) -> Result<(), NotSt
 ///
 /// # Errors
 /// As for [`add`].
-pub fn revoke(config: &Path, key: &str) -> Result<(), NotStarted> {
+pub fn revoke(config: &Path, key: &str) -> Result<(), CommandFailure> {
     let plan = load(config)?;
     let hash = hash(key)?;
     let before = open(&plan, config)?.revoke(Digest(hash.0), now_s()).map_err(failed)?;
@@ -68,7 +68,7 @@ pub fn revoke(config: &Path, key: &str) -> Result<(), NotStarted> {
 ///
 /// # Errors
 /// As for [`add`].
-pub fn list(config: &Path) -> Result<(), NotStarted> {
+pub fn list(config: &Path) -> Result<(), CommandFailure> {
     let plan = load(config)?;
     let entries = open(&plan, config)?.list().map_err(failed)?;
     let line = |Entry { digest, changed_s, consumer, revoked }: Entry| {
@@ -81,8 +81,8 @@ pub fn list(config: &Path) -> Result<(), NotStarted> {
     Ok(())
 }
 
-fn load(config: &Path) -> Result<Plan, NotStarted> {
-    Ok(ConfigSource::File(config.to_owned()).load().map_err(NotStarted::Config)?.plan)
+fn load(config: &Path) -> Result<Plan, CommandFailure> {
+    Ok(ConfigSource::File(config.to_owned()).load().map_err(CommandFailure::Config)?.plan)
 }
 
 fn known(consumers: &[Arc<Consumer>], name: &str, config: &Path) -> Result<(), StartFailure> {

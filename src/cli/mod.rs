@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::control::failure::{NotStarted, StartFailure};
+use crate::control::failure::{CommandFailure, StartFailure};
 use crate::control::source::ConfigSource;
 use crate::control::{self, RunOptions};
 use crate::demo;
@@ -20,14 +20,14 @@ use crate::demo;
 #[command(name = "ringway", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
     /// `ringway` alone runs.
     #[command(flatten)]
     run: RunArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Serves until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR1 reopens the access log
     Run(RunArgs),
     /// Loads everything a run would load, binds nothing, and shows all problems
@@ -36,7 +36,7 @@ enum Command {
     Test(TestArgs),
     /// Adds, revokes and lists API keys in the store, for all gateways that run with it
     #[command(subcommand)]
-    Keys(Keys),
+    Keys(KeysCommand),
     /// Starts three sample origins and a gateway in front of them, and prints what to try
     Demo,
 }
@@ -67,7 +67,7 @@ struct TestArgs {
 }
 
 #[derive(Debug, Subcommand)]
-enum Keys {
+enum KeysCommand {
     /// Makes a new random key for a consumer, and prints it this once; the store gets its SHA-256
     Add {
         /// The name of a `[[consumer]]`
@@ -103,32 +103,32 @@ pub fn main() -> ExitCode {
 }
 
 fn carry_out(cli: Cli) -> ExitCode {
-    let outcome = match cli.command.unwrap_or(Command::Run(cli.run)) {
-        Command::Check(ConfigArgs { config }) => return check::check(&config),
-        Command::Run(RunArgs { config: ConfigArgs { config }, shards }) => {
+    let outcome = match cli.command.unwrap_or(CliCommand::Run(cli.run)) {
+        CliCommand::Check(ConfigArgs { config }) => return check::check(&config),
+        CliCommand::Run(RunArgs { config: ConfigArgs { config }, shards }) => {
             control::run(RunOptions { source: ConfigSource::File(config), shards: shards.map(usize::from) })
         }
-        Command::Test(TestArgs { config: ConfigArgs { config }, paths }) => {
+        CliCommand::Test(TestArgs { config: ConfigArgs { config }, paths }) => {
             match test::test(&config, &paths) {
                 Ok(true) => Ok(()),
                 Ok(false) => return ExitCode::FAILURE,
                 Err(not_started) => Err(not_started),
             }
         }
-        Command::Keys(Keys::Add { consumer, key, config }) => {
+        CliCommand::Keys(KeysCommand::Add { consumer, key, config }) => {
             keys::add(&config.config, &consumer, key.as_deref())
         }
-        Command::Keys(Keys::Revoke { key, config }) => keys::revoke(&config.config, &key),
-        Command::Keys(Keys::List(ConfigArgs { config })) => keys::list(&config),
-        Command::Demo => demo::run(),
+        CliCommand::Keys(KeysCommand::Revoke { key, config }) => keys::revoke(&config.config, &key),
+        CliCommand::Keys(KeysCommand::List(ConfigArgs { config })) => keys::list(&config),
+        CliCommand::Demo => demo::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(NotStarted::Config(problems)) => {
+        Err(CommandFailure::Config(problems)) => {
             check::report(&problems);
             ExitCode::FAILURE
         }
-        Err(NotStarted::Refused(failure)) => fail(&failure),
+        Err(CommandFailure::Refused(failure)) => fail(&failure),
     }
 }
 
@@ -153,7 +153,7 @@ fn fail(StartFailure { fault, cause, hint }: &StartFailure) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::failure::Fault;
+    use crate::control::failure::FailureKind;
 
     fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
         Cli::try_parse_from([&["ringway"], words].concat())
@@ -161,8 +161,8 @@ mod tests {
 
     fn run_args(words: &[&str]) -> RunArgs {
         let cli = parse(words).expect("good words");
-        match cli.command.unwrap_or(Command::Run(cli.run)) {
-            Command::Run(args) => args,
+        match cli.command.unwrap_or(CliCommand::Run(cli.run)) {
+            CliCommand::Run(args) => args,
             other => panic!("{other:?}"),
         }
     }
@@ -190,7 +190,7 @@ mod tests {
             (&["demo", "--config", "x"], "unexpected argument '--config' found"),
         ] {
             let failure = misuse(&parse(words).expect_err("wrong"));
-            assert_eq!(failure.fault, Fault::Input);
+            assert_eq!(failure.fault, FailureKind::Input);
             assert!(failure.cause.starts_with(cause), "{words:?}: {}", failure.cause);
             assert!(!failure.hint.contains('\n') && !failure.cause.contains('\n'), "{words:?}");
         }

@@ -4,7 +4,7 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use super::check;
-use crate::control::failure::{NotStarted, StartFailure};
+use crate::control::failure::{CommandFailure, StartFailure};
 use crate::control::source::ConfigSource;
 use crate::script_test::{Failed, Report, TestRunner, files};
 
@@ -15,8 +15,8 @@ const MAX_LINES: usize = 10;
 ///
 /// # Errors
 /// A configuration with errors, a path that cannot be read, no test at all.
-pub fn test(config: &Path, paths: &[PathBuf]) -> Result<bool, NotStarted> {
-    let loaded = ConfigSource::File(config.to_owned()).load().map_err(NotStarted::Config)?;
+pub fn test(config: &Path, paths: &[PathBuf]) -> Result<bool, CommandFailure> {
+    let loaded = ConfigSource::File(config.to_owned()).load().map_err(CommandFailure::Config)?;
     check::report(&loaded.warnings);
     let paths = files::find(paths, &loaded.plan.scripts.dir)?;
     let trial = TestRunner::new(loaded.plan).map_err(|fault| {

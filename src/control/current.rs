@@ -7,22 +7,22 @@ use std::time::Instant;
 
 use crate::auth::jwt::Provider;
 use crate::control::jwks::KeySets;
-use crate::control::listen::{Change, Listeners};
+use crate::control::listen::{ListenerChange, Listeners};
 use crate::control::prepare::Prepared;
-use crate::control::resolve::{self, Name};
+use crate::control::resolve::{self, HostPort};
 use crate::plan::Plan;
 use crate::route;
 use crate::shard::{Addresses, Generation, Listener};
 
 /// One generation, of which every shard has its own copy.
-pub struct Current {
+pub struct CurrentGeneration {
     /// 1 at the start, one more with each reload.
     pub number: u64,
     pub plan: Arc<Plan>,
     /// Built once; each shard has a clone.
     pub table: route::RouteTable,
     /// The names of the plan's targets.
-    pub names: HashSet<Name>,
+    pub names: HashSet<HostPort>,
     /// Those of them that have addresses.
     pub addresses: Arc<Addresses>,
     /// The JWK sets that are fetched.
@@ -32,7 +32,7 @@ pub struct Current {
     pub listeners: Listeners,
 }
 
-impl Current {
+impl CurrentGeneration {
     /// A shard's own copy. Fails where the process has no file descriptor left.
     pub fn generation_for(&self, shard: usize) -> io::Result<Generation> {
         Ok(self.generation_with(self.listeners.of_shard(shard)?))
@@ -51,18 +51,18 @@ impl Current {
     }
 
     /// The first generation.
-    pub fn first(prepared: Prepared, listeners: Listeners) -> Current {
+    pub fn first(prepared: Prepared, listeners: Listeners) -> CurrentGeneration {
         let Prepared { plan, table, names, found, keys, .. } = prepared;
         let addresses = Arc::new(resolve::merge(&Addresses::new(), &found).unwrap_or_default());
         let now = Instant::now();
         let mut key_sets = KeySets::new(now);
         key_sets.follow(&plan, keys, now);
         let providers = key_sets.providers(&plan, &[]);
-        Current { number: 1, plan, table, names, addresses, key_sets, providers, listeners }
+        CurrentGeneration { number: 1, plan, table, names, addresses, key_sets, providers, listeners }
     }
 
     /// The next generation takes this one's place. Returns the listeners that are wanted no more.
-    pub fn advance(&mut self, prepared: Prepared, change: Change) -> Listeners {
+    pub fn advance(&mut self, prepared: Prepared, change: ListenerChange) -> Listeners {
         let Prepared { plan, table, names, found, keys, .. } = prepared;
         let known = resolve::keep(&self.addresses, &names);
         self.addresses = Arc::new(resolve::merge(&known, &found).unwrap_or(known));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use crate::control::listen::Listeners;
-use crate::control::{Control, Done};
+use crate::control::{Control, ShardAck};
 use crate::shard::Command;
 
 /// How long shards whose last connection is gone may take to end their threads.
@@ -55,7 +55,7 @@ impl Control {
     }
 
     /// A shard has no connection left, or is gone altogether; an error means that no other can say so.
-    pub(super) fn drained(&mut self, shard: Done) {
+    pub(super) fn drained(&mut self, shard: ShardAck) {
         let Some(drain) = &mut self.drain else { return };
         match shard {
             Ok(shard) => _ = drain.waiting.remove(&shard),

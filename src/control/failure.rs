@@ -4,7 +4,7 @@ use crate::config::Problems;
 
 /// Whose move it is, and so the exit code (1 and 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum FailureKind {
     /// The configuration or the words typed are wrong.
     Input = 1,
     /// The machine refused: a port is taken, a permission is missing.
@@ -14,7 +14,7 @@ pub enum Fault {
 /// A refusal that ends the process.
 #[derive(Debug)]
 pub struct StartFailure {
-    pub fault: Fault,
+    pub fault: FailureKind,
     /// What went wrong and where: one line.
     pub cause: String,
     /// What to do about it: one line.
@@ -23,27 +23,27 @@ pub struct StartFailure {
 
 /// Why a start did not come to serve.
 #[derive(Debug)]
-pub enum NotStarted {
+pub enum CommandFailure {
     /// The configuration is wrong.
     Config(Problems),
     Refused(StartFailure),
 }
 
-impl From<StartFailure> for NotStarted {
-    fn from(failure: StartFailure) -> NotStarted {
-        NotStarted::Refused(failure)
+impl From<StartFailure> for CommandFailure {
+    fn from(failure: StartFailure) -> CommandFailure {
+        CommandFailure::Refused(failure)
     }
 }
 
 impl StartFailure {
     /// What the user wrote is wrong.
     pub fn input(cause: impl Into<String>, hint: impl Into<String>) -> StartFailure {
-        StartFailure { fault: Fault::Input, cause: cause.into(), hint: hint.into() }
+        StartFailure { fault: FailureKind::Input, cause: cause.into(), hint: hint.into() }
     }
 
     /// The machine refused.
     pub fn machine(cause: impl Into<String>, hint: impl Into<String>) -> StartFailure {
-        StartFailure { fault: Fault::Machine, cause: cause.into(), hint: hint.into() }
+        StartFailure { fault: FailureKind::Machine, cause: cause.into(), hint: hint.into() }
     }
 
     /// A thread could not be started: the one refusal that every part of the start can meet.

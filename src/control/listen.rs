@@ -12,7 +12,7 @@ use crate::shard::Listener;
 const BACKLOG: i32 = 4096;
 
 /// All shards' sockets of one address.
-struct Group {
+struct SocketGroup {
     /// As configured: a reload finds the group by it, port 0 included.
     configured: SocketAddr,
     /// With the port that the kernel chose, if it was to choose.
@@ -21,7 +21,7 @@ struct Group {
     sockets: Vec<TcpListener>,
 }
 
-impl Group {
+impl SocketGroup {
     fn handle(&self, shard: usize) -> io::Result<Listener> {
         Ok(Listener { address: self.actual, socket: self.sockets[shard].try_clone()? })
     }
@@ -30,18 +30,18 @@ impl Group {
 /// The sockets of one generation, in the order of `[server] listen`.
 #[derive(Default)]
 pub struct Listeners {
-    groups: Vec<Group>,
+    groups: Vec<SocketGroup>,
 }
 
 /// A set to swap to. Until it is taken, the old set is whole.
-pub struct Change {
+pub struct ListenerChange {
     /// For each wanted address: the place of a kept group, or a new group.
-    wanted: Vec<Result<usize, Group>>,
+    wanted: Vec<Result<usize, SocketGroup>>,
 }
 
 impl Listeners {
     /// Binds what `wanted` has and this set has not. Nothing of this set changes, whatever the outcome.
-    pub fn plan_change(&self, wanted: &[SocketAddr], shards: usize) -> Result<Change, StartFailure> {
+    pub fn plan_change(&self, wanted: &[SocketAddr], shards: usize) -> Result<ListenerChange, StartFailure> {
         let mut free: Vec<usize> = (0..self.groups.len()).collect();
         let mut change = Vec::with_capacity(wanted.len());
         for &address in wanted {
@@ -51,12 +51,12 @@ impl Listeners {
                 None => Err(self.bind(address, shards)?),
             });
         }
-        Ok(Change { wanted: change })
+        Ok(ListenerChange { wanted: change })
     }
 
     /// Makes the change. The returned set is what nobody wants any more: closed when dropped.
-    pub fn apply(&mut self, change: Change) -> Listeners {
-        let mut old: Vec<Option<Group>> = self.groups.drain(..).map(Some).collect();
+    pub fn apply(&mut self, change: ListenerChange) -> Listeners {
+        let mut old: Vec<Option<SocketGroup>> = self.groups.drain(..).map(Some).collect();
         self.groups = change
             .wanted
             .into_iter()
@@ -74,8 +74,8 @@ impl Listeners {
     }
 
     /// The same, as it will be when `change` is made: what can fail does so before.
-    pub fn of_shard_after(&self, change: &Change, shard: usize) -> io::Result<Vec<Listener>> {
-        let group = |wanted: &Result<usize, Group>| match wanted {
+    pub fn of_shard_after(&self, change: &ListenerChange, shard: usize) -> io::Result<Vec<Listener>> {
+        let group = |wanted: &Result<usize, SocketGroup>| match wanted {
             Ok(at) => self.groups[*at].handle(shard),
             Err(new) => new.handle(shard),
         };
@@ -87,12 +87,12 @@ impl Listeners {
         self.groups.iter().map(|group| group.actual)
     }
 
-    fn bind(&self, configured: SocketAddr, shards: usize) -> Result<Group, StartFailure> {
+    fn bind(&self, configured: SocketAddr, shards: usize) -> Result<SocketGroup, StartFailure> {
         let refused = |error: io::Error| refusal("change [server] listen", configured, &error);
         if !self.addresses().any(|ours| ours.port() == configured.port()) {
             probe(configured).map_err(refused)?;
         }
-        let mut group = Group { configured, actual: configured, sockets: Vec::with_capacity(shards) };
+        let mut group = SocketGroup { configured, actual: configured, sockets: Vec::with_capacity(shards) };
         for _ in 0..shards {
             let socket = bind_shared(group.actual).map_err(refused)?;
             group.actual = socket.local_addr().map_err(refused)?;
@@ -214,7 +214,7 @@ mod tests {
         let other = bound(&[any_port()], 1);
         let taken = other.addresses().next().expect("one address");
         let refusal = Listeners::default().plan_change(&[taken], 1).err().expect("refused");
-        assert_eq!(refusal.fault, crate::control::failure::Fault::Machine);
+        assert_eq!(refusal.fault, crate::control::failure::FailureKind::Machine);
         assert!(refusal.cause.contains("already in use"), "{}", refusal.cause);
         assert!(refusal.hint.contains(&taken.port().to_string()), "{}", refusal.hint);
     }

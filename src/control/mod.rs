@@ -1,7 +1,7 @@
 //! The control thread: starts the process, then turns one loop of signals, admin requests and timers.
 //!
 //! Everything that may wait (a configuration being read, names being looked up, a slow admin client) is on a thread
-//! of its own and comes back here as an [`Event`]; everything that shards are told goes through their mailboxes.
+//! of its own and comes back here as an [`ControlEvent`]; everything that shards are told goes through their mailboxes.
 //! So this thread never waits for a shard, and no shard ever waits for it.
 
 mod admin;
@@ -35,25 +35,25 @@ use crate::log::{diagnostics, writer};
 use crate::plan::{LogTarget, Plan};
 use crate::shard::Command;
 use crate::store;
-use admin::Question;
+use admin::AdminCall;
 
-use admin::decide::Ask;
-use current::Current;
+use admin::decide::AdminRequest;
+use current::CurrentGeneration;
 use drain::Drain;
-use failure::NotStarted;
+use failure::CommandFailure;
 use jwks::UnknownKeys;
 pub use prepare::RunOptions;
-use prepare::{Prepared, Rejected};
-use reload::{Asker, Reload};
-use resolve::Name;
-use scrape::Scrape;
+use prepare::{Prepared, ReloadRefusal};
+use reload::{Reload, ReloadRequester};
+use resolve::HostPort;
+use scrape::ScrapeState;
 use signals::Signal;
 use supervisor::Supervisor;
 
 /// What the loop turns on.
-pub enum Event {
+pub enum ControlEvent {
     Signal(Signal),
-    Admin(Question),
+    Admin(AdminCall),
     /// A shard's thread is gone; `life` tells which one of those that sat there.
     ShardEnded {
         shard: usize,
@@ -61,43 +61,43 @@ pub enum Event {
         panic: Option<String>,
     },
     /// The next generation is ready, or refused.
-    Prepared(Box<Result<Prepared, Rejected>>),
+    Prepared(Box<Result<Prepared, ReloadRefusal>>),
     /// A round of look-ups is over.
-    Resolved(HashMap<Name, resolve::Answer>),
+    Resolved(HashMap<HostPort, resolve::Resolution>),
     /// The fetch of a JWK set is over.
-    Fetched(jwks::Source, jwks::Answer),
+    Fetched(jwks::KeySetSource, jwks::KeySetFetch),
 }
 
 /// The process, as its control thread knows it.
 pub struct Control {
     options: RunOptions,
     started_at: SystemTime,
-    events: Receiver<Event>,
+    events: Receiver<ControlEvent>,
     /// For the threads that are started along the way.
-    post: Sender<Event>,
-    current: Current,
+    post: Sender<ControlEvent>,
+    current: CurrentGeneration,
     supervisor: Supervisor,
     reload: Reload,
-    scrape: Scrape,
+    scrape: ScrapeState,
     drain: Option<Drain>,
     /// When names are looked up again; `None` while they are.
     refresh_at: Option<Instant>,
     unknown_keys: UnknownKeys,
-    log: Log,
-    store: Store,
+    log: LogHandles,
+    store: StoreHandles,
     admin: Option<SocketAddr>,
     exit: bool,
 }
 
 /// The log's two handles.
-struct Log {
+struct LogHandles {
     writer: writer::Writer,
     sink: writer::LogSink,
-    level: Option<diagnostics::Handle>,
+    level: Option<diagnostics::LevelHandle>,
 }
 
 /// The store link's two handles.
-struct Store {
+struct StoreHandles {
     link: store::Link,
     stop: store::LinkStop,
 }
@@ -106,7 +106,7 @@ struct Store {
 ///
 /// # Errors
 /// What keeps it from starting. Once it serves nothing is an error any more.
-pub fn run(options: RunOptions) -> Result<(), NotStarted> {
+pub fn run(options: RunOptions) -> Result<(), CommandFailure> {
     Control::start(options)?.serve();
     Ok(())
 }
@@ -155,26 +155,26 @@ impl Control {
         self.tick(Instant::now());
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: ControlEvent) {
         match event {
-            Event::Signal(Signal::Stop) => self.stop(),
-            Event::Signal(Signal::Reload) => self.ask_reload(Asker::Signal),
-            Event::Signal(Signal::ReopenLogs) => self.reopen_log(),
-            Event::Admin(question) => self.answer(question),
-            Event::ShardEnded { shard, life, panic } => self.shard_ended(shard, life, panic),
-            Event::Prepared(prepared) => self.prepared(*prepared),
-            Event::Resolved(answers) => self.resolved(&answers),
-            Event::Fetched(source, answer) => self.fetched(&source, answer),
+            ControlEvent::Signal(Signal::Stop) => self.stop(),
+            ControlEvent::Signal(Signal::Reload) => self.ask_reload(ReloadRequester::Signal),
+            ControlEvent::Signal(Signal::ReopenLogs) => self.reopen_log(),
+            ControlEvent::Admin(question) => self.answer(question),
+            ControlEvent::ShardEnded { shard, life, panic } => self.shard_ended(shard, life, panic),
+            ControlEvent::Prepared(prepared) => self.prepared(*prepared),
+            ControlEvent::Resolved(answers) => self.resolved(&answers),
+            ControlEvent::Fetched(source, answer) => self.fetched(&source, answer),
         }
     }
 
-    fn answer(&mut self, Question { ask, reply }: Question) {
+    fn answer(&mut self, AdminCall { ask, reply }: AdminCall) {
         match ask {
-            Ask::Ready => {
+            AdminRequest::Ready => {
                 let _ = reply.send(status::ready(&self.supervisor));
             }
-            Ask::Metrics | Ask::Status => self.ask_scrape(ask, reply),
-            Ask::Reload => self.ask_reload(Asker::Admin(reply)),
+            AdminRequest::Metrics | AdminRequest::Status => self.ask_scrape(ask, reply),
+            AdminRequest::Reload => self.ask_reload(ReloadRequester::Admin(reply)),
         }
     }
 
@@ -233,7 +233,7 @@ impl Control {
         let (names, post) = (self.current.names.clone(), self.post.clone());
         let body = move || {
             let answers = resolve::look_up(names, resolve::REFRESH_EVERY);
-            let _ = post.send(Event::Resolved(answers));
+            let _ = post.send(ControlEvent::Resolved(answers));
         };
         if let Err(error) = thread::Builder::new().name("refresh".into()).spawn(body) {
             tracing::error!("cannot look names up: {error}");
@@ -241,7 +241,7 @@ impl Control {
         }
     }
 
-    fn resolved(&mut self, answers: &HashMap<Name, resolve::Answer>) {
+    fn resolved(&mut self, answers: &HashMap<HostPort, resolve::Resolution>) {
         for ((host, port), answer) in answers {
             if let Err(error) = answer {
                 tracing::warn!(
@@ -260,7 +260,7 @@ impl Control {
 
     /// Sets the time of the next look-ups; sooner while a name has no address at all.
     fn plan_refresh(&mut self) {
-        let Current { names, addresses, .. } = &self.current;
+        let CurrentGeneration { names, addresses, .. } = &self.current;
         let missing = names.iter().any(|name| !addresses.contains_key(name));
         let pause = if missing { resolve::RETRY_EVERY } else { resolve::REFRESH_EVERY };
         self.refresh_at = (!names.is_empty()).then(|| Instant::now() + pause);
@@ -268,4 +268,4 @@ impl Control {
 }
 
 /// What a channel of answers gives: a shard, or the news that every shard has answered or is gone.
-type Done = Result<usize, RecvError>;
+type ShardAck = Result<usize, RecvError>;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::config::{Loaded, Problems};
-use crate::control::admin::answer::Answer;
+use crate::control::admin::response::AdminResponse;
 use crate::control::failure::StartFailure;
-use crate::control::resolve::{self, Name};
+use crate::control::resolve::{self, HostPort};
 use crate::plan::Plan;
 
 use crate::control::jwks;
@@ -30,18 +30,18 @@ pub struct Prepared {
     pub plan: Arc<Plan>,
     pub table: route::RouteTable,
     /// The names of the plan.
-    pub names: HashSet<Name>,
+    pub names: HashSet<HostPort>,
     /// What the names that were not known before have given.
-    pub found: HashMap<Name, resolve::Answer>,
+    pub found: HashMap<HostPort, resolve::Resolution>,
     /// What the JWK sets that were not known before have given.
-    pub keys: jwks::Answers,
+    pub keys: jwks::KeySetFetches,
     /// One line each.
     pub warnings: Vec<String>,
 }
 
 /// Why a reload changes nothing.
 #[derive(Debug)]
-pub enum Rejected {
+pub enum ReloadRefusal {
     /// The configuration is wrong.
     Config(Problems),
     /// It changes what only a restart can change.
@@ -56,17 +56,21 @@ pub enum Rejected {
 
 impl RunOptions {
     /// Makes a generation. `known`: names that need no look-up now, because they are refreshed anyway.
-    pub fn prepare(&self, known: &HashSet<Name>, running: Option<&Plan>) -> Result<Prepared, Rejected> {
-        let Loaded { mut plan, warnings, .. } = self.source.load().map_err(Rejected::Config)?;
+    pub fn prepare(
+        &self,
+        known: &HashSet<HostPort>,
+        running: Option<&Plan>,
+    ) -> Result<Prepared, ReloadRefusal> {
+        let Loaded { mut plan, warnings, .. } = self.source.load().map_err(ReloadRefusal::Config)?;
         plan.server.shards = self.shards.or(plan.server.shards);
         let fixed = running.map(|running| needs_restart(running, &plan)).unwrap_or_default();
         if !fixed.is_empty() {
-            return Err(Rejected::NeedsRestart(fixed));
+            return Err(ReloadRefusal::NeedsRestart(fixed));
         }
         let names = resolve::names(&plan);
         let found = resolve::look_up(names.difference(known).cloned(), resolve::WAIT_AT_MOST);
-        let known = running.map(jwks::Source::all_of).unwrap_or_default();
-        let keys = jwks::all(&jwks::Source::all_of(&plan) - &known, jwks::WAIT_AT_MOST);
+        let known = running.map(jwks::KeySetSource::all_of).unwrap_or_default();
+        let keys = jwks::all(&jwks::KeySetSource::all_of(&plan) - &known, jwks::WAIT_AT_MOST);
         let table = route::RouteTable::build(&plan.routes);
         let warnings = warnings.lines().collect();
         Ok(Prepared { plan: Arc::new(plan), table, names, found, keys, warnings })
@@ -95,39 +99,39 @@ pub fn needs_restart(running: &Plan, wanted: &Plan) -> Vec<String> {
     all
 }
 
-impl Rejected {
+impl ReloadRefusal {
     /// One line each, for the log and for whoever asked.
     pub fn problems(&self) -> Vec<String> {
         match self {
-            Rejected::Config(problems) => problems.lines().collect(),
-            Rejected::NeedsRestart(keys) => keys.clone(),
-            Rejected::Machine(failure) => vec![format!("{} ({})", failure.cause, failure.hint)],
-            Rejected::Draining | Rejected::Panicked => vec![self.reason().to_owned()],
+            ReloadRefusal::Config(problems) => problems.lines().collect(),
+            ReloadRefusal::NeedsRestart(keys) => keys.clone(),
+            ReloadRefusal::Machine(failure) => vec![format!("{} ({})", failure.cause, failure.hint)],
+            ReloadRefusal::Draining | ReloadRefusal::Panicked => vec![self.reason().to_owned()],
         }
     }
 
     /// In a sentence's words.
     pub fn reason(&self) -> &'static str {
         match self {
-            Rejected::Config(_) => "the configuration is wrong",
-            Rejected::NeedsRestart(_) => "it changes what only a restart can change",
-            Rejected::Machine(_) => "a new listener was refused",
-            Rejected::Draining => "the gateway is shutting down",
-            Rejected::Panicked => "reading it has met a defect of the gateway's own; please report it",
+            ReloadRefusal::Config(_) => "the configuration is wrong",
+            ReloadRefusal::NeedsRestart(_) => "it changes what only a restart can change",
+            ReloadRefusal::Machine(_) => "a new listener was refused",
+            ReloadRefusal::Draining => "the gateway is shutting down",
+            ReloadRefusal::Panicked => "reading it has met a defect of the gateway's own; please report it",
         }
     }
 
     /// The answer to `POST /reload`.
-    pub fn answer(&self) -> Answer {
+    pub fn answer(&self) -> AdminResponse {
         let (status, reason) = match self {
-            Rejected::Config(_) => (422, "invalid_config"),
-            Rejected::NeedsRestart(_) => (409, "needs_restart"),
-            Rejected::Machine(_) => (409, "listen_refused"),
-            Rejected::Draining => (503, "draining"),
-            Rejected::Panicked => (500, "internal"),
+            ReloadRefusal::Config(_) => (422, "invalid_config"),
+            ReloadRefusal::NeedsRestart(_) => (409, "needs_restart"),
+            ReloadRefusal::Machine(_) => (409, "listen_refused"),
+            ReloadRefusal::Draining => (503, "draining"),
+            ReloadRefusal::Panicked => (500, "internal"),
         };
         let error = format!("Nothing was reloaded: {}", self.reason());
-        Answer::problem_with(status, reason, &error, json!({ "problems": self.problems() }))
+        AdminResponse::problem_with(status, reason, &error, json!({ "problems": self.problems() }))
     }
 }
 
@@ -201,7 +205,7 @@ mod tests {
     #[test]
     fn a_bad_configuration_is_answered_with_each_problem_and_its_place() {
         let problems = load("[server]\nlisten = 7\n").expect_err("bad");
-        let answer = Rejected::Config(problems).answer();
+        let answer = ReloadRefusal::Config(problems).answer();
         let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
         assert_eq!(answer.status, 422);
         let lines = body["problems"].as_array().expect("a list");

@@ -13,10 +13,10 @@ use crate::plan::TargetAddress;
 use crate::shard::Addresses;
 
 /// A target's host name and port.
-pub type Name = (Arc<str>, u16);
+pub type HostPort = (Arc<str>, u16);
 
 /// What one look-up gave: at least one address, or why not.
-pub type Answer = Result<Arc<[SocketAddr]>, String>;
+pub type Resolution = Result<Arc<[SocketAddr]>, String>;
 
 /// How often the names of a running gateway are looked up again.
 pub const REFRESH_EVERY: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ pub const WAIT_AT_MOST: Duration = Duration::from_secs(5);
 const THREADS: usize = 8;
 
 /// The names in a plan, each once.
-pub fn names(plan: &Plan) -> HashSet<Name> {
+pub fn names(plan: &Plan) -> HashSet<HostPort> {
     let targets = plan.upstreams.iter().flat_map(|upstream| &upstream.targets);
     targets
         .filter_map(|target| match &target.address {
@@ -41,8 +41,8 @@ pub fn names(plan: &Plan) -> HashSet<Name> {
 
 /// Looks all names up and returns what is known after `within`: a name that has no answer by then is an error.
 /// Threads still waiting for a resolver end by themselves and start nothing new.
-pub fn look_up(names: impl IntoIterator<Item = Name>, within: Duration) -> HashMap<Name, Answer> {
-    let mut answers: HashMap<Name, Answer> =
+pub fn look_up(names: impl IntoIterator<Item = HostPort>, within: Duration) -> HashMap<HostPort, Resolution> {
+    let mut answers: HashMap<HostPort, Resolution> =
         names.into_iter().map(|name| (name, Err("no answer in time".to_owned()))).collect();
     if answers.is_empty() {
         return answers;
@@ -68,7 +68,7 @@ pub fn look_up(names: impl IntoIterator<Item = Name>, within: Duration) -> HashM
     answers
 }
 
-fn work(todo: &Receiver<Name>, found: &Sender<(Name, Answer)>, deadline: Instant) {
+fn work(todo: &Receiver<HostPort>, found: &Sender<(HostPort, Resolution)>, deadline: Instant) {
     while let Ok((host, port)) = todo.try_recv() {
         if Instant::now() >= deadline {
             return;
@@ -88,8 +88,8 @@ fn work(todo: &Receiver<Name>, found: &Sender<(Name, Answer)>, deadline: Instant
 
 /// The addresses after a round of look-ups, or `None` where nothing changed. A failed look-up keeps the addresses
 /// last known; another order of the same addresses is no change (servers rotate them on purpose).
-pub fn merge(known: &Addresses, answers: &HashMap<Name, Answer>) -> Option<Addresses> {
-    let news = |(name, answer): (&Name, &Answer)| {
+pub fn merge(known: &Addresses, answers: &HashMap<HostPort, Resolution>) -> Option<Addresses> {
+    let news = |(name, answer): (&HostPort, &Resolution)| {
         let fresh = answer.as_ref().ok()?;
         let same = known.get(name).is_some_and(|old| same_set(old, fresh));
         (!same).then(|| (name.clone(), fresh.clone()))
@@ -109,7 +109,7 @@ fn same_set(one: &[SocketAddr], other: &[SocketAddr]) -> bool {
 }
 
 /// Only what `names` has: a name that a reload removed is forgotten.
-pub fn keep(known: &Addresses, names: &HashSet<Name>) -> Addresses {
+pub fn keep(known: &Addresses, names: &HashSet<HostPort>) -> Addresses {
     let kept = known.iter().filter(|(name, _)| names.contains(*name));
     kept.map(|(name, addresses)| (name.clone(), addresses.clone())).collect()
 }
@@ -118,7 +118,7 @@ pub fn keep(known: &Addresses, names: &HashSet<Name>) -> Addresses {
 mod tests {
     use super::*;
 
-    fn name(host: &str) -> Name {
+    fn name(host: &str) -> HostPort {
         (host.into(), 80)
     }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvError, never};
 
-use crate::control::admin::answer::Answer;
-use crate::control::admin::decide::Ask;
+use crate::control::admin::decide::AdminRequest;
+use crate::control::admin::response::AdminResponse;
 use crate::control::{Control, status};
 use crate::metrics::MetricsSnapshot;
 use crate::net::doorbell::Post;
@@ -15,24 +15,24 @@ use crate::shard::Command;
 /// How long a shard may take to answer.
 const WITHIN: Duration = Duration::from_secs(1);
 
-type Asker = (Ask, Post<Answer>);
+type ScrapeRequester = (AdminRequest, Post<AdminResponse>);
 
 /// At most one round is under way. Who asks meanwhile gets the next one: the numbers are never older than the question.
 #[derive(Default)]
-pub struct Scrape {
-    asked: Vec<Asker>,
-    round: Option<Round>,
+pub struct ScrapeState {
+    asked: Vec<ScrapeRequester>,
+    round: Option<ScrapeRound>,
 }
 
-struct Round {
-    askers: Vec<Asker>,
+struct ScrapeRound {
+    askers: Vec<ScrapeRequester>,
     snapshots: Receiver<MetricsSnapshot>,
     got: Vec<MetricsSnapshot>,
     expected: usize,
     until: Instant,
 }
 
-impl Scrape {
+impl ScrapeState {
     pub fn snapshots(&self) -> &Receiver<MetricsSnapshot> {
         static NEVER: LazyLock<Receiver<MetricsSnapshot>> = LazyLock::new(never);
         self.round.as_ref().map_or(&NEVER, |round| &round.snapshots)
@@ -44,7 +44,7 @@ impl Scrape {
 }
 
 impl Control {
-    pub(super) fn ask_scrape(&mut self, ask: Ask, reply: Post<Answer>) {
+    pub(super) fn ask_scrape(&mut self, ask: AdminRequest, reply: Post<AdminResponse>) {
         self.scrape.asked.push((ask, reply));
         self.begin_scrape();
     }
@@ -57,7 +57,7 @@ impl Control {
         let expected = self.supervisor.tell_all(|_| Command::Scrape(post.clone())).len();
         let askers = std::mem::take(&mut self.scrape.asked);
         let until = Instant::now() + WITHIN;
-        self.scrape.round = Some(Round { askers, snapshots, got: Vec::new(), expected, until });
+        self.scrape.round = Some(ScrapeRound { askers, snapshots, got: Vec::new(), expected, until });
         self.check_scrape();
     }
 
@@ -84,11 +84,13 @@ impl Control {
     }
 
     fn end_scrape(&mut self) {
-        let Some(Round { askers, got, .. }) = self.scrape.round.take() else { return };
+        let Some(ScrapeRound { askers, got, .. }) = self.scrape.round.take() else { return };
         for (ask, reply) in askers {
             let answer = match ask {
-                Ask::Metrics => status::metrics(self, &got),
-                Ask::Status | Ask::Ready | Ask::Reload => status::status(self, &got),
+                AdminRequest::Metrics => status::metrics(self, &got),
+                AdminRequest::Status | AdminRequest::Ready | AdminRequest::Reload => {
+                    status::status(self, &got)
+                }
             };
             // It may have given up waiting.
             let _ = reply.send(answer);

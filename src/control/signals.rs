@@ -6,7 +6,7 @@ use crossbeam_channel::Sender;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-use crate::control::Event;
+use crate::control::ControlEvent;
 use crate::control::failure::StartFailure;
 
 /// What the process is asked to do by a signal.
@@ -21,7 +21,7 @@ pub enum Signal {
 }
 
 /// From here on signals no longer end the process by themselves. (SIGPIPE is ignored by Rust's own start-up.)
-pub fn listen(events: Sender<Event>) -> Result<(), StartFailure> {
+pub fn listen(events: Sender<ControlEvent>) -> Result<(), StartFailure> {
     let refused = |error| StartFailure::thread("signals", &error);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map_err(refused)?;
     let relay = move || {
@@ -31,7 +31,7 @@ pub fn listen(events: Sender<Event>) -> Result<(), StartFailure> {
                 SIGUSR1 => Signal::ReopenLogs,
                 _ => Signal::Stop,
             };
-            if events.send(Event::Signal(signal)).is_err() {
+            if events.send(ControlEvent::Signal(signal)).is_err() {
                 return;
             }
         }

@@ -7,15 +7,17 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::control::current::Current;
-use crate::control::failure::{NotStarted, StartFailure};
+use crate::control::current::CurrentGeneration;
+use crate::control::failure::{CommandFailure, StartFailure};
 use crate::control::jwks::UnknownKeys;
 use crate::control::listen::{self, Listeners};
-use crate::control::prepare::{Prepared, Rejected, RunOptions};
+use crate::control::prepare::{Prepared, ReloadRefusal, RunOptions};
 use crate::control::reload::Reload;
-use crate::control::scrape::Scrape;
+use crate::control::scrape::ScrapeState;
 use crate::control::supervisor::{ShardContext, Supervisor};
-use crate::control::{Control, Event, Log, Store, admin, link as store_link, placement, resolve, signals};
+use crate::control::{
+    Control, ControlEvent, LogHandles, StoreHandles, admin, link as store_link, placement, resolve, signals,
+};
 use crate::log::{diagnostics, writer};
 use crate::plan::{Driver, LogSettings as LogPlan, LogTarget, Plan};
 use crate::shard::DriverKind;
@@ -29,7 +31,7 @@ impl Control {
     ///
     /// # Errors
     /// A wrong configuration, or a machine that refuses a port, a thread, the log's file or the driver.
-    pub fn start(options: RunOptions) -> Result<Control, NotStarted> {
+    pub fn start(options: RunOptions) -> Result<Control, CommandFailure> {
         let prepared = options.prepare(&HashSet::new(), None).map_err(refusal)?;
         let nofile = raise_nofile();
         let log = start_log(&prepared.plan.log)?;
@@ -37,11 +39,11 @@ impl Control {
         warn_of_names(&prepared.found);
         warn_of_nofile(nofile, &prepared.plan);
         let sink = log.sink.clone();
-        let parts = Parts::start(prepared, sink).inspect_err(|_| {
+        let parts = StartedParts::start(prepared, sink).inspect_err(|_| {
             // What the log has to say of it comes before the last two lines.
             log.writer.flush(FLUSH_WITHIN);
         })?;
-        let Parts { events, post, current, supervisor, admin, store, unknown_keys } = parts;
+        let StartedParts { events, post, current, supervisor, admin, store, unknown_keys } = parts;
         let mut control = Control {
             options,
             started_at: SystemTime::now(),
@@ -50,7 +52,7 @@ impl Control {
             current,
             supervisor,
             reload: Reload::default(),
-            scrape: Scrape::default(),
+            scrape: ScrapeState::default(),
             drain: None,
             refresh_at: None,
             unknown_keys,
@@ -89,19 +91,19 @@ impl Control {
 }
 
 /// What is running once nothing has been refused.
-struct Parts {
-    events: Receiver<Event>,
-    post: Sender<Event>,
-    current: Current,
+struct StartedParts {
+    events: Receiver<ControlEvent>,
+    post: Sender<ControlEvent>,
+    current: CurrentGeneration,
     supervisor: Supervisor,
     admin: Option<SocketAddr>,
-    store: Store,
+    store: StoreHandles,
     unknown_keys: UnknownKeys,
 }
 
-impl Parts {
+impl StartedParts {
     /// Binds all before it seats a shard: a port that is taken is found before anything is served.
-    fn start(prepared: Prepared, sink: writer::LogSink) -> Result<Parts, StartFailure> {
+    fn start(prepared: Prepared, sink: writer::LogSink) -> Result<StartedParts, StartFailure> {
         let plan = prepared.plan.clone();
         let (post, events) = crossbeam_channel::unbounded();
         signals::listen(post.clone())?;
@@ -111,14 +113,14 @@ impl Parts {
         listeners.apply(change);
         let admin_socket =
             plan.admin.map(|address| listen::bind_alone("change [admin] listen", address)).transpose()?;
-        let current = Current::first(prepared, listeners);
+        let current = CurrentGeneration::first(prepared, listeners);
         let config = store_link::config(plan.store.as_ref())?;
         let (link, stop) =
             store::Link::start(config).map_err(|error| StartFailure::thread("store", &error))?;
         if let Some(store) = &plan.store {
             store_link::await_first_answer(&link, store);
         }
-        let store = Store { link: link.clone(), stop };
+        let store = StoreHandles { link: link.clone(), stop };
         let (unknown_key, unknown_keys) = UnknownKeys::new();
         let context =
             ShardContext { driver: plan.server.driver, sink, events: post.clone(), link, unknown_key };
@@ -127,24 +129,24 @@ impl Parts {
         if let Some(socket) = admin_socket {
             admin::start(socket, post.clone())?;
         }
-        Ok(Parts { events, post, current, supervisor, admin, store, unknown_keys })
+        Ok(StartedParts { events, post, current, supervisor, admin, store, unknown_keys })
     }
 }
 
 /// A start has nothing to restart or to drain, so only two of the reasons occur.
-fn refusal(rejected: Rejected) -> NotStarted {
+fn refusal(rejected: ReloadRefusal) -> CommandFailure {
     match rejected {
-        Rejected::Config(problems) => NotStarted::Config(problems),
-        Rejected::Machine(failure) => failure.into(),
+        ReloadRefusal::Config(problems) => CommandFailure::Config(problems),
+        ReloadRefusal::Machine(failure) => failure.into(),
         other => StartFailure::input(other.reason(), "start it again").into(),
     }
 }
 
-fn start_log(plan: &LogPlan) -> Result<Log, StartFailure> {
+fn start_log(plan: &LogPlan) -> Result<LogHandles, StartFailure> {
     let (sink, writer) = writer::start(&plan.target).map_err(|error| log_refused(&plan.target, &error))?;
     // Refused only where a subscriber is there already, as in a test that is its own host.
     let level = diagnostics::init(plan.level, sink.clone()).ok();
-    Ok(Log { writer, sink, level })
+    Ok(LogHandles { writer, sink, level })
 }
 
 /// The log's file cannot be opened.
@@ -159,7 +161,7 @@ pub fn log_refused(target: &LogTarget, error: &std::io::Error) -> StartFailure {
     )
 }
 
-fn warn_of_names(found: &std::collections::HashMap<resolve::Name, resolve::Answer>) {
+fn warn_of_names(found: &std::collections::HashMap<resolve::HostPort, resolve::Resolution>) {
     for ((host, port), answer) in found {
         if let Err(error) = answer {
             tracing::warn!(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::control::admin::answer::Answer;
+use crate::control::admin::response::AdminResponse;
 use crate::control::supervisor::{ShardFacts, Supervisor};
 use crate::control::{Control, process};
 use crate::metrics::{self, MetricsSnapshot, ProcessFacts};
@@ -16,17 +16,17 @@ use crate::plan::{Action, Balance, HostPattern, RoutePlan, TargetAddress, Target
 use store::{JwtStatus, StoreStatus};
 
 /// Whether requests may be sent here.
-pub fn ready(supervisor: &Supervisor) -> Answer {
+pub fn ready(supervisor: &Supervisor) -> AdminResponse {
     if supervisor.all_serve() {
-        return Answer::text(200, "ready\n");
+        return AdminResponse::text(200, "ready\n");
     }
     let states: Vec<_> =
         supervisor.facts().iter().map(|shard| format!("shard {} {}", shard.id, shard.state)).collect();
-    Answer::problem(503, "not_ready", &states.join(", "))
+    AdminResponse::problem(503, "not_ready", &states.join(", "))
 }
 
 /// The Prometheus page.
-pub fn metrics(control: &Control, snapshots: &[MetricsSnapshot]) -> Answer {
+pub fn metrics(control: &Control, snapshots: &[MetricsSnapshot]) -> AdminResponse {
     let shared = control.store.link.snapshot();
     let facts = ProcessFacts {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -46,7 +46,7 @@ pub fn metrics(control: &Control, snapshots: &[MetricsSnapshot]) -> Answer {
         resident_memory_bytes: process::resident_bytes(),
         start_time_seconds: process::seconds_since_1970(control.started_at),
     };
-    Answer::metrics(metrics::render(snapshots, &facts))
+    AdminResponse::metrics(metrics::render(snapshots, &facts))
 }
 
 #[derive(Serialize)]
@@ -123,7 +123,7 @@ struct LogStatus {
 }
 
 /// The whole page.
-pub fn status(control: &Control, snapshots: &[MetricsSnapshot]) -> Answer {
+pub fn status(control: &Control, snapshots: &[MetricsSnapshot]) -> AdminResponse {
     let plan = &control.current.plan;
     let sink = &control.log.sink;
     let requests = sum(snapshots.iter().flat_map(MetricsSnapshot::route_requests));
@@ -146,7 +146,7 @@ pub fn status(control: &Control, snapshots: &[MetricsSnapshot]) -> Answer {
             diagnostics_dropped: sink.diagnostics_lost(),
         },
     };
-    Answer::page(&status)
+    AdminResponse::page(&status)
 }
 
 fn driver(control: &Control) -> String {

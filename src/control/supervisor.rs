@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
-use crate::control::Event;
-use crate::control::current::Current;
+use crate::control::ControlEvent;
+use crate::control::current::CurrentGeneration;
 use crate::control::failure::StartFailure;
 use crate::log::writer::LogSink;
 use crate::net::doorbell::{self, Post};
@@ -29,7 +29,7 @@ const POLL_EVERY: Duration = Duration::from_millis(5);
 pub struct ShardContext {
     pub driver: Driver,
     pub sink: LogSink,
-    pub events: Sender<Event>,
+    pub events: Sender<ControlEvent>,
     pub link: Link,
     /// Where shards post the providers of tokens whose keys they do not know.
     pub unknown_key: Sender<usize>,
@@ -38,23 +38,23 @@ pub struct ShardContext {
 /// All shards of the process.
 pub struct Supervisor {
     context: ShardContext,
-    slots: Vec<Slot>,
+    slots: Vec<ShardSlot>,
     draining: bool,
 }
 
-struct Slot {
+struct ShardSlot {
     core: Option<CoreId>,
     post: Post<Command>,
     /// How many threads have sat here: news of a former one is told by it.
     life: u64,
-    state: State,
+    state: ShardState,
     /// Of the last thread that started.
     driver: Option<DriverKind>,
-    backoff: Backoff,
+    backoff: RestartBackoff,
     seated_at: Instant,
 }
 
-enum State {
+enum ShardState {
     Starting(Receiver<Result<DriverKind, String>>),
     Serving,
     /// Dead; to be seated again at that time.
@@ -78,7 +78,7 @@ impl Supervisor {
     pub fn start(
         context: ShardContext,
         cores: &[Option<CoreId>],
-        current: &Current,
+        current: &CurrentGeneration,
     ) -> Result<Supervisor, StartFailure> {
         let mut supervisor = Supervisor { context, slots: Vec::with_capacity(cores.len()), draining: false };
         for (id, &core) in cores.iter().enumerate() {
@@ -104,12 +104,12 @@ impl Supervisor {
 
     /// Whether every shard takes requests.
     pub fn all_serve(&self) -> bool {
-        !self.draining && self.slots.iter().all(|slot| matches!(slot.state, State::Serving))
+        !self.draining && self.slots.iter().all(|slot| matches!(slot.state, ShardState::Serving))
     }
 
     /// Whether every shard has drained and ended.
     pub fn all_stopped(&self) -> bool {
-        self.slots.iter().all(|slot| matches!(slot.state, State::Stopped))
+        self.slots.iter().all(|slot| matches!(slot.state, ShardState::Stopped))
     }
 
     /// Restarts since the process began, over all shards.
@@ -118,7 +118,7 @@ impl Supervisor {
     }
 
     pub fn facts(&self) -> Vec<ShardFacts> {
-        let facts = |(id, slot): (usize, &Slot)| ShardFacts {
+        let facts = |(id, slot): (usize, &ShardSlot)| ShardFacts {
             id,
             core: slot.core.map(|core| core.id),
             driver: slot.driver.as_ref().map(ToString::to_string),
@@ -132,7 +132,7 @@ impl Supervisor {
     pub fn tell_all(&self, mut command: impl FnMut(usize) -> Command) -> Vec<usize> {
         let mut told = Vec::with_capacity(self.slots.len());
         for (id, slot) in self.slots.iter().enumerate() {
-            if !matches!(slot.state, State::Starting(_) | State::Serving) {
+            if !matches!(slot.state, ShardState::Starting(_) | ShardState::Serving) {
                 continue;
             }
             match slot.post.send(command(id)) {
@@ -147,8 +147,8 @@ impl Supervisor {
     pub fn drain(&mut self) {
         self.draining = true;
         for slot in &mut self.slots {
-            if matches!(slot.state, State::Down(_)) {
-                slot.state = State::Stopped;
+            if matches!(slot.state, ShardState::Down(_)) {
+                slot.state = ShardState::Stopped;
             }
         }
     }
@@ -161,25 +161,25 @@ impl Supervisor {
             tracing::error!(shard = id, "the shard has panicked: {panic}");
         }
         if draining {
-            slot.state = State::Stopped;
-        } else if !matches!(slot.state, State::Down(_)) {
+            slot.state = ShardState::Stopped;
+        } else if !matches!(slot.state, ShardState::Down(_)) {
             slot.down(id, now);
         }
     }
 
     /// Does what is due: seats dead shards again, notes those that serve.
-    pub fn tick(&mut self, now: Instant, current: &Current) {
+    pub fn tick(&mut self, now: Instant, current: &CurrentGeneration) {
         let shards = self.slots.len();
         for id in 0..shards {
             let slot = &mut self.slots[id];
             slot.note_start(id, now);
-            let State::Down(until) = slot.state else { continue };
+            let ShardState::Down(until) = slot.state else { continue };
             if until > now {
                 continue;
             }
             let (core, life, backoff) = (slot.core, slot.life + 1, slot.backoff);
             match self.seat(id, shards, core, life, current) {
-                Ok(slot) => self.slots[id] = Slot { backoff, ..slot },
+                Ok(slot) => self.slots[id] = ShardSlot { backoff, ..slot },
                 Err(error) => {
                     tracing::error!(shard = id, "cannot start the shard again: {error}");
                     self.slots[id].down(id, now);
@@ -190,10 +190,10 @@ impl Supervisor {
 
     /// When `tick` has something to do next.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let due = |slot: &Slot| match slot.state {
-            State::Starting(_) => Some(now + POLL_EVERY),
-            State::Down(until) => Some(until),
-            State::Serving | State::Stopped => None,
+        let due = |slot: &ShardSlot| match slot.state {
+            ShardState::Starting(_) => Some(now + POLL_EVERY),
+            ShardState::Down(until) => Some(until),
+            ShardState::Serving | ShardState::Stopped => None,
         };
         self.slots.iter().filter_map(due).min()
     }
@@ -204,8 +204,8 @@ impl Supervisor {
         shards: usize,
         core: Option<CoreId>,
         life: u64,
-        current: &Current,
-    ) -> std::io::Result<Slot> {
+        current: &CurrentGeneration,
+    ) -> std::io::Result<ShardSlot> {
         let (post, mailbox) = doorbell::mailbox(MAILBOX)?;
         let (started, starting) = crossbeam_channel::bounded(1);
         let ShardContext { driver, sink, events, link, unknown_key } = &self.context;
@@ -221,21 +221,21 @@ impl Supervisor {
         let events = events.clone();
         let body = move || {
             let panic = catch_unwind(AssertUnwindSafe(|| shard::run(seat, first))).err().map(text_of);
-            let _ = events.send(Event::ShardEnded { shard: id, life, panic });
+            let _ = events.send(ControlEvent::ShardEnded { shard: id, life, panic });
         };
         thread::Builder::new().name(format!("shard-{id}")).spawn(body)?;
-        let (state, seated_at) = (State::Starting(starting), Instant::now());
-        Ok(Slot { core, post, life, state, driver: None, backoff: Backoff::default(), seated_at })
+        let (state, seated_at) = (ShardState::Starting(starting), Instant::now());
+        Ok(ShardSlot { core, post, life, state, driver: None, backoff: RestartBackoff::default(), seated_at })
     }
 }
 
-impl Slot {
+impl ShardSlot {
     fn await_start(&mut self, id: usize, driver: Driver) -> Result<(), StartFailure> {
-        let State::Starting(starting) = &self.state else { return Ok(()) };
+        let ShardState::Starting(starting) = &self.state else { return Ok(()) };
         match starting.recv_timeout(START_WITHIN) {
             Ok(Ok(driver)) => {
                 self.driver = Some(driver);
-                self.state = State::Serving;
+                self.state = ShardState::Serving;
                 Ok(())
             }
             Ok(Err(refusal)) => Err(StartFailure::machine(
@@ -257,12 +257,12 @@ impl Slot {
     }
 
     fn note_start(&mut self, id: usize, now: Instant) {
-        let State::Starting(starting) = &self.state else { return };
+        let ShardState::Starting(starting) = &self.state else { return };
         match starting.try_recv() {
             Ok(Ok(driver)) => {
                 tracing::info!(shard = id, "the shard serves again");
                 self.driver = Some(driver);
-                self.state = State::Serving;
+                self.state = ShardState::Serving;
             }
             Ok(Err(refusal)) => {
                 tracing::error!(shard = id, "the shard cannot start again: {refusal}");
@@ -277,27 +277,27 @@ impl Slot {
     fn down(&mut self, id: usize, now: Instant) {
         let pause = self.backoff.after(now.saturating_duration_since(self.seated_at));
         tracing::error!(shard = id, "the shard is down; it is started again in {} ms", pause.as_millis());
-        self.state = State::Down(now + pause);
+        self.state = ShardState::Down(now + pause);
     }
 
     fn state_name(&self, draining: bool) -> &'static str {
         match self.state {
-            State::Starting(_) => "starting",
-            State::Serving if draining => "draining",
-            State::Serving => "serving",
-            State::Down(_) => "down",
-            State::Stopped => "stopped",
+            ShardState::Starting(_) => "starting",
+            ShardState::Serving if draining => "draining",
+            ShardState::Serving => "serving",
+            ShardState::Down(_) => "down",
+            ShardState::Stopped => "stopped",
         }
     }
 }
 
 /// How long to wait before a dead shard is seated again: not at all if it had lived, longer each time if not.
 #[derive(Clone, Copy, Debug, Default)]
-struct Backoff {
+struct RestartBackoff {
     last: Duration,
 }
 
-impl Backoff {
+impl RestartBackoff {
     /// A life shorter than this is a failed start.
     const LIVED: Duration = Duration::from_secs(10);
     const FIRST: Duration = Duration::from_millis(100);
@@ -327,24 +327,24 @@ mod tests {
 
     #[test]
     fn a_shard_that_had_lived_is_seated_again_at_once() {
-        assert_eq!(Backoff::default().after(Duration::from_secs(3600)), Duration::ZERO);
+        assert_eq!(RestartBackoff::default().after(Duration::from_secs(3600)), Duration::ZERO);
     }
 
     #[test]
     fn a_shard_that_dies_at_once_waits_longer_each_time_but_never_for_ever() {
-        let mut backoff = Backoff::default();
+        let mut backoff = RestartBackoff::default();
         let pauses: Vec<_> = (0..10).map(|_| backoff.after(Duration::from_millis(1)).as_millis()).collect();
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000]);
     }
 
     #[test]
     fn a_long_life_makes_the_next_pause_short_again() {
-        let mut backoff = Backoff::default();
+        let mut backoff = RestartBackoff::default();
         for _ in 0..5 {
             backoff.after(Duration::ZERO);
         }
-        backoff.after(Backoff::LIVED);
-        assert_eq!(backoff.after(Duration::ZERO), Backoff::FIRST);
+        backoff.after(RestartBackoff::LIVED);
+        assert_eq!(backoff.after(Duration::ZERO), RestartBackoff::FIRST);
     }
 
     #[test]

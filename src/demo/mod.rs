@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::control::failure::NotStarted;
+use crate::control::failure::CommandFailure;
 use crate::control::source::ConfigSource;
 use crate::control::{Control, RunOptions, listen};
 
@@ -27,7 +27,7 @@ const ORIGINS: [(&str, u16); 3] = [("a", 3001), ("b", 3002), ("c", 3003)];
 ///
 /// # Errors
 /// A port that is taken, above all.
-pub fn run() -> Result<(), NotStarted> {
+pub fn run() -> Result<(), CommandFailure> {
     for (name, port) in ORIGINS {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let instead = "serve a configuration of your own with `ringway run --config FILE`";
@@ -36,7 +36,7 @@ pub fn run() -> Result<(), NotStarted> {
     let control = Control::start(RunOptions { source: source(), shards: None })?;
     if let Some(gateway) = control.addresses().next() {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let places = tour::Places {
+        let places = tour::TourValues {
             gateway,
             admin: control.admin_address(),
             token: token::sign(control.plan(), now.as_secs()),

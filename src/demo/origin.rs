@@ -32,7 +32,7 @@ pub fn start(name: &'static str, listener: TcpListener) -> Result<(), StartFailu
 }
 
 /// A request, its body already counted and gone.
-struct Request {
+struct OriginRequest {
     method: String,
     path: String,
     query: String,
@@ -57,14 +57,14 @@ fn serve(name: &str, stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-impl Request {
+impl OriginRequest {
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 }
 
 /// The next request, or `None` at the end of the connection.
-fn read_request(input: &mut BufReader<TcpStream>, out: &mut TcpStream) -> io::Result<Option<Request>> {
+fn read_request(input: &mut BufReader<TcpStream>, out: &mut TcpStream) -> io::Result<Option<OriginRequest>> {
     let mut head = Vec::new();
     let mut limited = input.by_ref().take(HEAD_BYTES);
     while !head.ends_with(b"\r\n\r\n") {
@@ -82,7 +82,7 @@ fn read_request(input: &mut BufReader<TcpStream>, out: &mut TcpStream) -> io::Re
     Ok(Some(request))
 }
 
-fn parse(head: &[u8]) -> io::Result<Request> {
+fn parse(head: &[u8]) -> io::Result<OriginRequest> {
     let mut fields = [httparse::EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Request::new(&mut fields);
     parsed.parse(head).map_err(io::Error::other)?;
@@ -94,7 +94,7 @@ fn parse(head: &[u8]) -> io::Result<Request> {
     let close = headers.iter().any(|(name, value)| {
         name.eq_ignore_ascii_case("connection") && value.to_ascii_lowercase().contains("close")
     });
-    Ok(Request {
+    Ok(OriginRequest {
         method: parsed.method.unwrap_or("GET").to_owned(),
         path: path.to_owned(),
         query: query.to_owned(),
@@ -134,7 +134,7 @@ fn read_line(input: &mut impl BufRead) -> io::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-fn answer(name: &str, request: &Request, out: &mut TcpStream) -> io::Result<()> {
+fn answer(name: &str, request: &OriginRequest, out: &mut TcpStream) -> io::Result<()> {
     let parameter = |key: &str| {
         request
             .query
@@ -166,7 +166,7 @@ fn answer(name: &str, request: &Request, out: &mut TcpStream) -> io::Result<()> 
 
 /// What this origin has received.
 #[derive(Serialize)]
-struct Received<'a> {
+struct EchoedRequest<'a> {
     origin: &'a str,
     method: &'a str,
     /// With the query.
@@ -175,7 +175,7 @@ struct Received<'a> {
     body_bytes: u64,
 }
 
-fn describe(name: &str, request: &Request) -> String {
+fn describe(name: &str, request: &OriginRequest) -> String {
     let mut headers = BTreeMap::<_, String>::new();
     for (field, value) in &request.headers {
         let all = headers.entry(field.to_ascii_lowercase()).or_default();
@@ -183,7 +183,7 @@ fn describe(name: &str, request: &Request) -> String {
         *all += value;
     }
     let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
-    let received = Received {
+    let received = EchoedRequest {
         origin: name,
         method: &request.method,
         path: format!("{}{query}", request.path),
@@ -194,7 +194,7 @@ fn describe(name: &str, request: &Request) -> String {
 }
 
 /// Five chunks, one every 200 ms, and a trailer.
-fn stream(name: &str, request: &Request, out: &mut TcpStream) -> io::Result<()> {
+fn stream(name: &str, request: &OriginRequest, out: &mut TcpStream) -> io::Result<()> {
     const CHUNKS: usize = 5;
     let head = format!(
         "HTTP/1.1 200 OK\r\n{}Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\nTrailer: X-Chunks\r\n\r\n",
@@ -213,7 +213,7 @@ fn stream(name: &str, request: &Request, out: &mut TcpStream) -> io::Result<()> 
 }
 
 /// The fields of every answer. `Server` is there for a route that removes it.
-fn common(name: &str, request: &Request) -> String {
+fn common(name: &str, request: &OriginRequest) -> String {
     let close = if request.keep_open { "" } else { "Connection: close\r\n" };
     format!("Server: ringway-demo\r\nX-Origin: {name}\r\n{close}")
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// One thing to try.
-struct Stop {
+struct TourStop {
     /// The route of the demo's configuration that it shows, if it is about one.
     route: Option<&'static str>,
     look_for: &'static str,
@@ -12,11 +12,11 @@ struct Stop {
     command: &'static str,
 }
 
-const fn stop(route: Option<&'static str>, look_for: &'static str, command: &'static str) -> Stop {
-    Stop { route, look_for, command }
+const fn stop(route: Option<&'static str>, look_for: &'static str, command: &'static str) -> TourStop {
+    TourStop { route, look_for, command }
 }
 
-const STOPS: &[(&str, &[Stop])] = &[
+const STOPS: &[(&str, &[TourStop])] = &[
     (
         "Routing and balancing",
         &[
@@ -290,19 +290,19 @@ const STOPS: &[(&str, &[Stop])] = &[
 ];
 
 /// What the placeholders of commands stand for.
-pub struct Places {
+pub struct TourValues {
     pub gateway: SocketAddr,
     pub admin: Option<SocketAddr>,
     pub token: Option<String>,
 }
 
 /// The whole tour.
-pub fn text(places: &Places, config: &str) -> String {
+pub fn text(places: &TourValues, config: &str) -> String {
     let mut text = format!("\nServing {config}. In another terminal, try:\n");
     for (title, stops) in STOPS {
         // Writing to a String does not fail.
         let _ = write!(text, "\n{title}\n");
-        for Stop { route, look_for, command } in *stops {
+        for TourStop { route, look_for, command } in *stops {
             let Some(command) = places.fill(command) else { continue };
             let route = route.map(|route| format!(" (route {route})")).unwrap_or_default();
             let _ = write!(text, "  # {look_for}{route}\n  {command}\n");
@@ -312,7 +312,7 @@ pub fn text(places: &Places, config: &str) -> String {
     text
 }
 
-impl Places {
+impl TourValues {
     /// The command as it can be typed; `None` where it needs something that is not there.
     fn fill(&self, command: &str) -> Option<String> {
         let mut command = command.to_owned();
@@ -362,9 +362,9 @@ mod tests {
         assert_eq!(shown, routes);
     }
 
-    fn places(gateway: &str, admin: Option<&str>) -> Places {
+    fn places(gateway: &str, admin: Option<&str>) -> TourValues {
         let address = |text: &str| text.parse().expect("an address");
-        Places { gateway: address(gateway), admin: admin.map(address), token: Some("e.y.s".to_owned()) }
+        TourValues { gateway: address(gateway), admin: admin.map(address), token: Some("e.y.s".to_owned()) }
     }
 
     #[test]

@@ -16,12 +16,12 @@ pub struct AccessLog {
     /// In `batch`.
     lines: u64,
     dropped: u64,
-    clock: Clock,
+    clock: LogClock,
 }
 
 impl AccessLog {
     pub fn new(format: AccessFormat, sink: LogSink) -> AccessLog {
-        AccessLog { format, sink, batch: Vec::new(), lines: 0, dropped: 0, clock: Clock::new() }
+        AccessLog { format, sink, batch: Vec::new(), lines: 0, dropped: 0, clock: LogClock::new() }
     }
 
     /// Lines already recorded keep the format they have.
@@ -87,21 +87,21 @@ impl Drop for AccessLog {
 }
 
 /// The time as both formats write it, worked out once a second.
-struct Clock {
+struct LogClock {
     unix_s: u64,
     rfc3339: [u8; 24],
     common: [u8; 26],
 }
 
-impl Clock {
-    fn new() -> Clock {
-        Clock { unix_s: 0, rfc3339: time::rfc3339_ms(0), common: time::common_log(0) }
+impl LogClock {
+    fn new() -> LogClock {
+        LogClock { unix_s: 0, rfc3339: time::rfc3339_ms(0), common: time::common_log(0) }
     }
 
     fn set(&mut self, unix_ms: u64) {
         let unix_s = unix_ms / 1000;
         if unix_s != self.unix_s {
-            *self = Clock { unix_s, rfc3339: time::rfc3339_ms(unix_ms), common: time::common_log(unix_s) };
+            *self = LogClock { unix_s, rfc3339: time::rfc3339_ms(unix_ms), common: time::common_log(unix_s) };
         }
         time::put_ms(&mut self.rfc3339, unix_ms);
     }

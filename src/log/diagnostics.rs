@@ -22,25 +22,25 @@ use crate::plan::LogLevel;
 const MAX_LINE_BYTES: usize = 8 * 1024;
 
 /// Makes `sink` the destination of the whole process's `tracing` events. Fails when one was set before.
-pub fn init(level: LogLevel, sink: LogSink) -> Result<Handle, SetGlobalDefaultError> {
+pub fn init(level: LogLevel, sink: LogSink) -> Result<LevelHandle, SetGlobalDefaultError> {
     let (subscriber, handle) = subscriber(level, sink);
     tracing::subscriber::set_global_default(subscriber)?;
     Ok(handle)
 }
 
 /// What `init` installs, for a caller who wants it for one thread only.
-pub fn subscriber(level: LogLevel, sink: LogSink) -> (impl Subscriber + Send + Sync, Handle) {
+pub fn subscriber(level: LogLevel, sink: LogSink) -> (impl Subscriber + Send + Sync, LevelHandle) {
     let (filter, handle) = reload::Layer::new(filter(level));
-    (registry().with(filter).with(Lines { sink }), Handle { filter: handle })
+    (registry().with(filter).with(Lines { sink }), LevelHandle { filter: handle })
 }
 
 /// Changes the level while the process runs.
 #[derive(Clone)]
-pub struct Handle {
+pub struct LevelHandle {
     filter: reload::Handle<LevelFilter, Registry>,
 }
 
-impl Handle {
+impl LevelHandle {
     pub fn set_level(&self, level: LogLevel) {
         // It fails only when the subscriber is gone, and then nothing is written at any level.
         let _ = self.filter.reload(filter(level));
@@ -71,7 +71,7 @@ impl<S: Subscriber> Layer<S> for Lines {
 
 fn line(time: &[u8; 24], event: &Event<'_>) -> String {
     let metadata = event.metadata();
-    let mut fields = Fields::default();
+    let mut fields = EventFields::default();
     event.record(&mut fields);
     let mut line = String::with_capacity(160 + fields.message.len() + fields.rest.len());
     line.extend(time.iter().map(|&byte| char::from(byte)));
@@ -93,12 +93,12 @@ fn line(time: &[u8; 24], event: &Event<'_>) -> String {
 
 /// The message, and ` key=value` for all else.
 #[derive(Default)]
-struct Fields {
+struct EventFields {
     message: String,
     rest: String,
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             self.message.push_str(value);
@@ -146,7 +146,7 @@ mod tests {
     use std::io;
 
     /// The lines that `work` causes at `level`, without their times.
-    fn lines(level: LogLevel, work: impl FnOnce(&Handle)) -> Vec<String> {
+    fn lines(level: LogLevel, work: impl FnOnce(&LevelHandle)) -> Vec<String> {
         let (sink, writer, _access, diagnostics) = piped();
         let (subscriber, handle) = subscriber(level, sink);
         tracing::subscriber::with_default(subscriber, || work(&handle));

@@ -39,8 +39,8 @@ pub fn start(target: &LogTarget) -> io::Result<(LogSink, Writer)> {
 
 fn start_with(access: File, diagnostics: File) -> io::Result<(LogSink, Writer)> {
     let sink = LogSink {
-        access: Lane::start(Kind::Access, access)?,
-        diagnostics: Lane::start(Kind::Diagnostics, diagnostics)?,
+        access: LogQueue::start(QueueKind::Access, access)?,
+        diagnostics: LogQueue::start(QueueKind::Diagnostics, diagnostics)?,
     };
     Ok((sink.clone(), Writer { sink }))
 }
@@ -48,8 +48,8 @@ fn start_with(access: File, diagnostics: File) -> io::Result<(LogSink, Writer)> 
 /// Takes lines and never blocks. Cheap to clone, one for each shard.
 #[derive(Clone)]
 pub struct LogSink {
-    access: Lane,
-    diagnostics: Lane,
+    access: LogQueue,
+    diagnostics: LogQueue,
 }
 
 impl LogSink {
@@ -100,7 +100,7 @@ impl Writer {
         let lane = &self.sink.access;
         *lane.shared.next() = Some(file);
         // A full queue needs no wake: the thread looks for a new file before each batch.
-        let _ = lane.queue.try_send(Message::Wake);
+        let _ = lane.queue.try_send(QueueMessage::Wake);
         Ok(())
     }
 
@@ -120,12 +120,12 @@ impl Writer {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum QueueKind {
     Access,
     Diagnostics,
 }
 
-enum Message {
+enum QueueMessage {
     Lines(Vec<u8>),
     /// Answered when everything before it is written.
     Flush(Sender<()>),
@@ -135,20 +135,20 @@ enum Message {
 
 /// One thread, its queue, and the buffers that come back from it.
 #[derive(Clone)]
-struct Lane {
-    queue: Sender<Message>,
+struct LogQueue {
+    queue: Sender<QueueMessage>,
     spare: Receiver<Vec<u8>>,
-    shared: Arc<Shared>,
+    shared: Arc<QueueShared>,
 }
 
 /// What the thread and the others both touch, never on the way of a request.
 #[derive(Default)]
-struct Shared {
+struct QueueShared {
     next: Mutex<Option<File>>,
     lost: AtomicU64,
 }
 
-impl Shared {
+impl QueueShared {
     fn next(&self) -> MutexGuard<'_, Option<File>> {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,46 +158,46 @@ impl Shared {
     }
 }
 
-impl Lane {
-    fn start(kind: Kind, file: File) -> io::Result<Lane> {
+impl LogQueue {
+    fn start(kind: QueueKind, file: File) -> io::Result<LogQueue> {
         let (name, length, spares) = match kind {
-            Kind::Access => ("ringway-log", ACCESS_QUEUE, SPARE_BUFFERS),
-            Kind::Diagnostics => ("ringway-diag", DIAGNOSTICS_QUEUE, 0),
+            QueueKind::Access => ("ringway-log", ACCESS_QUEUE, SPARE_BUFFERS),
+            QueueKind::Diagnostics => ("ringway-diag", DIAGNOSTICS_QUEUE, 0),
         };
         let (queue, messages) = bounded(length);
         let (give_back, spare) = bounded(spares);
-        let shared = Arc::new(Shared::default());
-        let lane = Lane { queue, spare, shared: shared.clone() };
+        let shared = Arc::new(QueueShared::default());
+        let lane = LogQueue { queue, spare, shared: shared.clone() };
         thread::Builder::new().name(name.into()).spawn(move || {
-            Thread { kind, output: Output::new(file), messages, give_back, shared }.run();
+            WriterThread { kind, output: Output::new(file), messages, give_back, shared }.run();
         })?;
         Ok(lane)
     }
 
     fn try_send(&self, lines: Vec<u8>) -> Result<(), Vec<u8>> {
-        self.queue.try_send(Message::Lines(lines)).map_err(|error| match error.into_inner() {
-            Message::Lines(lines) => lines,
-            Message::Flush(_) | Message::Wake => Vec::new(), // not what was sent
+        self.queue.try_send(QueueMessage::Lines(lines)).map_err(|error| match error.into_inner() {
+            QueueMessage::Lines(lines) => lines,
+            QueueMessage::Flush(_) | QueueMessage::Wake => Vec::new(), // not what was sent
         })
     }
 
     fn flush(&self, deadline: Instant) -> bool {
         let (done, written) = bounded(1);
-        self.queue.send_deadline(Message::Flush(done), deadline).is_ok()
+        self.queue.send_deadline(QueueMessage::Flush(done), deadline).is_ok()
             && written.recv_deadline(deadline).is_ok()
     }
 }
 
-/// What a thread owns. It ends when the last `Lane` is gone.
-struct Thread {
-    kind: Kind,
+/// What a thread owns. It ends when the last `LogQueue` is gone.
+struct WriterThread {
+    kind: QueueKind,
     output: Output<File>,
-    messages: Receiver<Message>,
+    messages: Receiver<QueueMessage>,
     give_back: Sender<Vec<u8>>,
-    shared: Arc<Shared>,
+    shared: Arc<QueueShared>,
 }
 
-impl Thread {
+impl WriterThread {
     fn run(mut self) {
         let quiet = Quiet::new("the access log cannot be written", 1);
         while let Ok(message) = self.messages.recv() {
@@ -205,9 +205,9 @@ impl Thread {
                 self.output = Output::new(file);
             }
             match message {
-                Message::Lines(lines) => self.write(lines, &quiet),
-                Message::Flush(done) => _ = done.try_send(()),
-                Message::Wake => {}
+                QueueMessage::Lines(lines) => self.write(lines, &quiet),
+                QueueMessage::Flush(done) => _ = done.try_send(()),
+                QueueMessage::Wake => {}
             }
         }
     }
@@ -216,7 +216,7 @@ impl Thread {
         if let Err(loss) = self.output.write(&lines) {
             self.shared.add_lost(loss.lines);
             // Trouble with the diagnostics has nowhere to be told but the counter.
-            if self.kind == Kind::Access && quiet.allow(unix_ms()) {
+            if self.kind == QueueKind::Access && quiet.allow(unix_ms()) {
                 let output::Loss { lines, error } = loss;
                 tracing::error!(lines, %error, "the access log cannot be written; these lines are lost");
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::histogram::{Histogram, Scale};
 use super::limits::{LimitMetrics, RESULTS};
-use super::names::{self, Family, Kind};
+use super::names::{self, MetricFamily, MetricKind};
 use super::scripts::{HOOKS, ScriptMetrics};
 use super::shard::{MetricsSnapshot, OTHER_STATUS, RouteMetrics, TargetMetrics};
 use super::store::{KeySetFacts, StoreFacts};
@@ -44,7 +44,7 @@ pub struct ProcessFacts {
 
 /// The whole page. Counters are sums over the shards; only the shards' own gauges have a `shard` label.
 pub fn render(snapshots: &[MetricsSnapshot], process: &ProcessFacts) -> String {
-    let mut page = Page { text: String::with_capacity(16 * 1024) };
+    let mut page = TextPage { text: String::with_capacity(16 * 1024) };
     routes(&mut page, snapshots);
     targets(&mut page, snapshots);
     scripts(&mut page, snapshots, process);
@@ -56,7 +56,7 @@ pub fn render(snapshots: &[MetricsSnapshot], process: &ProcessFacts) -> String {
     page.text
 }
 
-fn routes(page: &mut Page, snapshots: &[MetricsSnapshot]) {
+fn routes(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
     let mut routes = BTreeMap::<&str, RouteMetrics>::new();
     for (name, metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.routes) {
         routes.entry(name).or_default().absorb(metrics);
@@ -88,7 +88,7 @@ fn routes(page: &mut Page, snapshots: &[MetricsSnapshot]) {
     }
 }
 
-fn targets(page: &mut Page, snapshots: &[MetricsSnapshot]) {
+fn targets(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
     let mut targets = BTreeMap::<(&str, &str), TargetMetrics>::new();
     for ((upstream, target), metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.targets) {
         targets.entry((upstream, target)).or_default().absorb(metrics);
@@ -116,7 +116,7 @@ fn targets(page: &mut Page, snapshots: &[MetricsSnapshot]) {
             );
         }
     }
-    let mut each = |family: &Family, value: fn(&TargetMetrics) -> u64| {
+    let mut each = |family: &MetricFamily, value: fn(&TargetMetrics) -> u64| {
         page.family(family);
         for (labels, metrics) in &targets {
             page.sample(family.name, "", labels, value(metrics));
@@ -133,7 +133,7 @@ fn targets(page: &mut Page, snapshots: &[MetricsSnapshot]) {
     }
 }
 
-fn scripts(page: &mut Page, snapshots: &[MetricsSnapshot], process: &ProcessFacts) {
+fn scripts(page: &mut TextPage, snapshots: &[MetricsSnapshot], process: &ProcessFacts) {
     let mut scripts = BTreeMap::<&str, ScriptMetrics>::new();
     for (name, metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.scripts) {
         scripts.entry(name).or_default().absorb(metrics);
@@ -161,7 +161,7 @@ fn scripts(page: &mut Page, snapshots: &[MetricsSnapshot], process: &ProcessFact
     }
 }
 
-fn limits(page: &mut Page, snapshots: &[MetricsSnapshot]) {
+fn limits(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
     let mut limits = BTreeMap::<(&str, &str), LimitMetrics>::new();
     for ((route, limit), metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.limits) {
         limits.entry((route, limit)).or_default().absorb(metrics);
@@ -181,7 +181,7 @@ fn limits(page: &mut Page, snapshots: &[MetricsSnapshot]) {
 }
 
 /// What the shards count of themselves: all have the same values in the same order.
-fn shards(page: &mut Page, snapshots: &[MetricsSnapshot], process: &ProcessFacts) {
+fn shards(page: &mut TextPage, snapshots: &[MetricsSnapshot], process: &ProcessFacts) {
     let mut snapshots: Vec<_> = snapshots.iter().collect();
     snapshots.sort_by_key(|snapshot| snapshot.shard);
     let families = snapshots.first().map_or(&[][..], |snapshot| &snapshot.values);
@@ -189,7 +189,7 @@ fn shards(page: &mut Page, snapshots: &[MetricsSnapshot], process: &ProcessFacts
         let values =
             snapshots.iter().filter_map(|snapshot| Some((snapshot.shard, snapshot.values.get(at)?.1)));
         page.family(family);
-        if family.kind == Kind::Gauge {
+        if family.kind == MetricKind::Gauge {
             for (shard, value) in values {
                 page.sample(family.name, "", &[("shard", &shard.to_string())], value);
             }
@@ -202,7 +202,7 @@ fn shards(page: &mut Page, snapshots: &[MetricsSnapshot], process: &ProcessFacts
     }
 }
 
-fn store(page: &mut Page, store: &StoreFacts) {
+fn store(page: &mut TextPage, store: &StoreFacts) {
     page.single(&names::STORE_UP, Some(u8::from(store.up)));
     page.single(&names::STORE_EXCHANGES, Some(store.exchanges));
     page.single(&names::STORE_FAILURES, Some(store.failures));
@@ -223,7 +223,7 @@ fn store(page: &mut Page, store: &StoreFacts) {
     page.sample(names::STORE_KEYS.name, "", &[("state", "revoked")], store.keys_revoked);
 }
 
-fn key_sets(page: &mut Page, sets: &[KeySetFacts]) {
+fn key_sets(page: &mut TextPage, sets: &[KeySetFacts]) {
     page.family(&names::JWKS_KEYS);
     for KeySetFacts { jwt, keys, .. } in sets {
         page.sample(names::JWKS_KEYS.name, "", &[("jwt", jwt)], keys);
@@ -234,7 +234,7 @@ fn key_sets(page: &mut Page, sets: &[KeySetFacts]) {
     }
 }
 
-fn facts(page: &mut Page, shards: usize, process: &ProcessFacts) {
+fn facts(page: &mut TextPage, shards: usize, process: &ProcessFacts) {
     page.single(&names::SHARD_RESTARTS, Some(process.shard_restarts));
     page.single(&names::DIAGNOSTICS_DROPPED, Some(process.diagnostics_lost));
     page.family(&names::RELOADS);
@@ -257,19 +257,19 @@ fn status_label(status: u16) -> String {
 }
 
 /// The page as it grows. Writing to a String does not fail.
-struct Page {
+struct TextPage {
     text: String,
 }
 
-impl Page {
+impl TextPage {
     /// Once for each family, before its samples.
-    fn family(&mut self, family: &Family) {
-        let Family { name, kind, help } = family;
+    fn family(&mut self, family: &MetricFamily) {
+        let MetricFamily { name, kind, help } = family;
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {}", kind.as_str());
     }
 
     /// A family of one sample without labels; nothing at all where the value is not known.
-    fn single(&mut self, family: &Family, value: Option<impl Display>) {
+    fn single(&mut self, family: &MetricFamily, value: Option<impl Display>) {
         if let Some(value) = value {
             self.family(family);
             self.sample(family.name, "", &[], value);
@@ -292,7 +292,12 @@ impl Page {
         let _ = writeln!(self.text, " {value}");
     }
 
-    fn histogram<S: Scale>(&mut self, family: &Family, labels: &[(&str, &str)], histogram: &Histogram<S>) {
+    fn histogram<S: Scale>(
+        &mut self,
+        family: &MetricFamily,
+        labels: &[(&str, &str)],
+        histogram: &Histogram<S>,
+    ) {
         let mut with_bound = labels.to_vec();
         with_bound.push(("le", "+Inf"));
         let last = with_bound.len() - 1;

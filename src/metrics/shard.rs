@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::histogram::{Histogram, add};
 use super::limits::LimitMetrics;
-use super::names::{self, Family};
+use super::names::{self, MetricFamily};
 use super::scripts::ScriptMetrics;
 use super::tally::Tally;
 use crate::base::error::Reason;
@@ -19,9 +19,9 @@ pub const NO_ROUTE: &str = "";
 /// The status under which a tally counts what is beyond its number of keys.
 pub(super) const OTHER_STATUS: u16 = 0;
 
-type TargetKey = (Arc<str>, Arc<str>);
+type TargetLabels = (Arc<str>, Arc<str>);
 /// A route and its limit.
-type LimitKey = (Arc<str>, Arc<str>);
+type LimitLabels = (Arc<str>, Arc<str>);
 
 /// One shard's counters. Gauges are set to what is, counters only rise.
 #[derive(Debug)]
@@ -43,9 +43,9 @@ pub struct ShardMetrics {
     pub access_log_dropped: Cell<u64>,
     unrouted: Rc<RouteMetrics>,
     routes: RefCell<HashMap<Arc<str>, Rc<RouteMetrics>>>,
-    targets: RefCell<HashMap<TargetKey, Rc<TargetMetrics>>>,
+    targets: RefCell<HashMap<TargetLabels, Rc<TargetMetrics>>>,
     scripts: RefCell<HashMap<Arc<str>, Rc<ScriptMetrics>>>,
-    limits: RefCell<HashMap<LimitKey, Rc<LimitMetrics>>>,
+    limits: RefCell<HashMap<LimitLabels, Rc<LimitMetrics>>>,
 }
 
 impl ShardMetrics {
@@ -138,7 +138,7 @@ impl ShardMetrics {
     }
 
     /// The shard's own values with their names, in the order they are written.
-    fn values(&self) -> Vec<(&'static Family, u64)> {
+    fn values(&self) -> Vec<(&'static MetricFamily, u64)> {
         vec![
             (&names::CONNECTIONS, self.connections_open.get()),
             (&names::CONNECTIONS_TOTAL, self.connections_total.get()),
@@ -155,11 +155,11 @@ impl ShardMetrics {
 #[derive(Clone)]
 pub struct MetricsSnapshot {
     pub(super) shard: usize,
-    pub(super) values: Vec<(&'static Family, u64)>,
+    pub(super) values: Vec<(&'static MetricFamily, u64)>,
     pub(super) routes: Vec<(Arc<str>, RouteMetrics)>,
-    pub(super) targets: Vec<(TargetKey, TargetMetrics)>,
+    pub(super) targets: Vec<(TargetLabels, TargetMetrics)>,
     pub(super) scripts: Vec<(Arc<str>, ScriptMetrics)>,
-    pub(super) limits: Vec<(LimitKey, LimitMetrics)>,
+    pub(super) limits: Vec<(LimitLabels, LimitMetrics)>,
 }
 
 impl MetricsSnapshot {
@@ -178,7 +178,7 @@ impl MetricsSnapshot {
         self.value(&names::ACCESS_LOG_DROPPED)
     }
 
-    fn value(&self, family: &Family) -> u64 {
+    fn value(&self, family: &MetricFamily) -> u64 {
         self.values.iter().find(|(of, _)| of.name == family.name).map_or(0, |(_, value)| *value)
     }
 

@@ -9,11 +9,11 @@
 
 use std::net::IpAddr;
 
-use crate::control::admin::answer::Answer;
+use crate::control::admin::response::AdminResponse;
 
 /// What control is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum AdminRequest {
     /// Do all shards serve?
     Ready,
     Metrics,
@@ -23,11 +23,11 @@ pub enum Ask {
 
 /// What becomes of a request.
 #[derive(Debug, PartialEq)]
-pub enum Decision {
+pub enum AdminDecision {
     /// Answered at once.
-    Answer(Answer),
+    Respond(AdminResponse),
     /// Answered by control.
-    Ask(Ask),
+    Forward(AdminRequest),
 }
 
 /// The parts of a request head that matter here.
@@ -44,18 +44,18 @@ pub struct Head<'a> {
 }
 
 /// Decides by path, then method, after the two rules above.
-pub fn decide(head: &Head) -> Decision {
+pub fn decide(head: &Head) -> AdminDecision {
     if let Some(refusal) = refuse(head) {
-        return Decision::Answer(refusal);
+        return AdminDecision::Respond(refusal);
     }
     let get = matches!(head.method, "GET" | "HEAD");
     match head.path {
-        "/healthz" if get => Decision::Answer(Answer::text(200, "ok\n")),
-        "/readyz" if get => Decision::Ask(Ask::Ready),
-        "/metrics" if get => Decision::Ask(Ask::Metrics),
-        "/status" if get => Decision::Ask(Ask::Status),
-        "/reload" if head.method == "POST" => Decision::Ask(Ask::Reload),
-        "/cache" if head.method == "DELETE" => Decision::Answer(Answer::problem(
+        "/healthz" if get => AdminDecision::Respond(AdminResponse::text(200, "ok\n")),
+        "/readyz" if get => AdminDecision::Forward(AdminRequest::Ready),
+        "/metrics" if get => AdminDecision::Forward(AdminRequest::Metrics),
+        "/status" if get => AdminDecision::Forward(AdminRequest::Status),
+        "/reload" if head.method == "POST" => AdminDecision::Forward(AdminRequest::Reload),
+        "/cache" if head.method == "DELETE" => AdminDecision::Respond(AdminResponse::problem(
             501,
             "not_supported",
             "not supported yet: there is no cache to clear",
@@ -63,7 +63,7 @@ pub fn decide(head: &Head) -> Decision {
         "/healthz" | "/readyz" | "/metrics" | "/status" => other_method("GET, HEAD"),
         "/reload" => other_method("POST"),
         "/cache" => other_method("DELETE"),
-        _ => Decision::Answer(Answer::problem(
+        _ => AdminDecision::Respond(AdminResponse::problem(
             404,
             "not_found",
             "no such path; there are /healthz, /readyz, /metrics, /status, /reload and /cache",
@@ -71,18 +71,18 @@ pub fn decide(head: &Head) -> Decision {
     }
 }
 
-fn other_method(allow: &'static str) -> Decision {
-    let problem = Answer::problem(405, "method_not_allowed", "this path does not take that method");
-    Decision::Answer(Answer { allow: Some(allow), ..problem })
+fn other_method(allow: &'static str) -> AdminDecision {
+    let problem = AdminResponse::problem(405, "method_not_allowed", "this path does not take that method");
+    AdminDecision::Respond(AdminResponse { allow: Some(allow), ..problem })
 }
 
-fn refuse(head: &Head) -> Option<Answer> {
+fn refuse(head: &Head) -> Option<AdminResponse> {
     match head.host {
         None if head.needs_host => {
-            return Some(Answer::problem(400, "bad_request", "exactly one Host is needed"));
+            return Some(AdminResponse::problem(400, "bad_request", "exactly one Host is needed"));
         }
         Some(host) if !is_own_name(host) => {
-            return Some(Answer::problem(
+            return Some(AdminResponse::problem(
                 403,
                 "host_denied",
                 "Host must be an IP address, localhost, or a name without a dot",
@@ -93,7 +93,11 @@ fn refuse(head: &Head) -> Option<Answer> {
     let changes = !matches!(head.method, "GET" | "HEAD");
     let foreign = head.origin.is_some_and(|origin| !is_origin_of(origin, head.host.unwrap_or_default()));
     (changes && foreign).then(|| {
-        Answer::problem(403, "origin_denied", "a web page of another origin may not change anything here")
+        AdminResponse::problem(
+            403,
+            "origin_denied",
+            "a web page of another origin may not change anything here",
+        )
     })
 }
 
@@ -139,27 +143,30 @@ mod tests {
 
     fn status(head: &Head) -> u16 {
         match decide(head) {
-            Decision::Answer(answer) => answer.status,
-            Decision::Ask(_) => 200,
+            AdminDecision::Respond(answer) => answer.status,
+            AdminDecision::Forward(_) => 200,
         }
     }
 
     #[test]
     fn each_path_asks_for_its_own_thing() {
         for (method, path, ask) in [
-            ("GET", "/readyz", Ask::Ready),
-            ("HEAD", "/readyz", Ask::Ready),
-            ("GET", "/metrics", Ask::Metrics),
-            ("GET", "/status", Ask::Status),
-            ("POST", "/reload", Ask::Reload),
+            ("GET", "/readyz", AdminRequest::Ready),
+            ("HEAD", "/readyz", AdminRequest::Ready),
+            ("GET", "/metrics", AdminRequest::Metrics),
+            ("GET", "/status", AdminRequest::Status),
+            ("POST", "/reload", AdminRequest::Reload),
         ] {
-            assert_eq!(decide(&head(method, path)), Decision::Ask(ask), "{method} {path}");
+            assert_eq!(decide(&head(method, path)), AdminDecision::Forward(ask), "{method} {path}");
         }
     }
 
     #[test]
     fn health_is_answered_without_asking_anyone() {
-        assert_eq!(decide(&head("GET", "/healthz")), Decision::Answer(Answer::text(200, "ok\n")));
+        assert_eq!(
+            decide(&head("GET", "/healthz")),
+            AdminDecision::Respond(AdminResponse::text(200, "ok\n"))
+        );
     }
 
     #[test]
@@ -170,7 +177,9 @@ mod tests {
             ("GET", "/reload", "POST"),
             ("GET", "/cache", "DELETE"),
         ] {
-            let Decision::Answer(answer) = decide(&head(method, path)) else { panic!("{method} {path}") };
+            let AdminDecision::Respond(answer) = decide(&head(method, path)) else {
+                panic!("{method} {path}")
+            };
             assert_eq!((answer.status, answer.allow), (405, Some(allow)), "{method} {path}");
         }
     }
@@ -218,7 +227,7 @@ mod tests {
     #[test]
     fn a_web_page_of_another_origin_cannot_reload() {
         let from = |origin: &'static str| Head { origin: Some(origin.as_bytes()), ..head("POST", "/reload") };
-        assert_eq!(decide(&from("http://127.0.0.1:9901")), Decision::Ask(Ask::Reload));
+        assert_eq!(decide(&from("http://127.0.0.1:9901")), AdminDecision::Forward(AdminRequest::Reload));
         for origin in ["https://evil.example", "http://127.0.0.1:3000", "http://127.0.0.1", "null", ""] {
             assert_eq!(status(&from(origin)), 403, "{origin}");
         }

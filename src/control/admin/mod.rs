@@ -1,8 +1,8 @@
 //! The admin listener: its own thread and event loop, so that neither shards nor control wait for a slow client.
 
-pub mod answer;
+mod connection;
 pub mod decide;
-mod wire;
+pub mod response;
 
 use std::cell::Cell;
 use std::net::TcpListener;
@@ -18,12 +18,12 @@ use monoio::time::{sleep, timeout};
 use monoio::{LegacyDriver, RuntimeBuilder};
 use monoio_http::common::request::RequestHead;
 
-use crate::control::Event;
+use crate::control::ControlEvent;
 use crate::control::failure::StartFailure;
 use crate::net::doorbell::{self, Post};
-use answer::Answer;
-use decide::{Ask, Decision};
-use wire::Wire;
+use connection::AdminConnection;
+use decide::{AdminDecision, AdminRequest};
+use response::AdminResponse;
 
 /// Connections at a time; one more is closed.
 const CONNECTIONS: usize = 64;
@@ -35,13 +35,13 @@ const IDLE: Duration = Duration::from_secs(60);
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// A question to control, and where the answer goes.
-pub struct Question {
-    pub ask: Ask,
-    pub reply: Post<Answer>,
+pub struct AdminCall {
+    pub ask: AdminRequest,
+    pub reply: Post<AdminResponse>,
 }
 
 /// Serves `listener` on a thread of its own for the process's life.
-pub fn start(listener: TcpListener, events: Sender<Event>) -> Result<(), StartFailure> {
+pub fn start(listener: TcpListener, events: Sender<ControlEvent>) -> Result<(), StartFailure> {
     listener.set_nonblocking(true).map_err(|error| StartFailure::thread("admin", &error))?;
     let body = move || {
         // A panic would be a defect in one answer; the next request finds the listener up again.
@@ -56,7 +56,7 @@ pub fn start(listener: TcpListener, events: Sender<Event>) -> Result<(), StartFa
     Ok(())
 }
 
-fn serve(listener: &TcpListener, events: &Sender<Event>) {
+fn serve(listener: &TcpListener, events: &Sender<ControlEvent>) {
     let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build();
     let served = runtime.and_then(|mut runtime| runtime.block_on(accept(listener.try_clone()?, events)));
     if let Err(error) = served {
@@ -64,13 +64,13 @@ fn serve(listener: &TcpListener, events: &Sender<Event>) {
     }
 }
 
-async fn accept(listener: TcpListener, events: &Sender<Event>) -> std::io::Result<()> {
+async fn accept(listener: TcpListener, events: &Sender<ControlEvent>) -> std::io::Result<()> {
     let listener = monoio::net::TcpListener::from_std(listener)?;
     let open = Rc::new(Cell::new(0_usize));
     loop {
         match listener.accept().await {
             Ok((stream, _)) if open.get() < CONNECTIONS => {
-                let (guard, events) = (Counted::new(&open), events.clone());
+                let (guard, events) = (CountedConnection::new(&open), events.clone());
                 monoio::spawn(async move {
                     converse(stream, &events).await;
                     drop(guard);
@@ -84,23 +84,23 @@ async fn accept(listener: TcpListener, events: &Sender<Event>) -> std::io::Resul
 }
 
 /// One connection in the count, until dropped.
-struct Counted(Rc<Cell<usize>>);
+struct CountedConnection(Rc<Cell<usize>>);
 
-impl Counted {
-    fn new(count: &Rc<Cell<usize>>) -> Counted {
+impl CountedConnection {
+    fn new(count: &Rc<Cell<usize>>) -> CountedConnection {
         count.set(count.get() + 1);
-        Counted(count.clone())
+        CountedConnection(count.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }
 }
 
-async fn converse(stream: TcpStream, events: &Sender<Event>) {
-    let mut wire = Wire::new(stream);
+async fn converse(stream: TcpStream, events: &Sender<ControlEvent>) {
+    let mut wire = AdminConnection::new(stream);
     let mut idle = FIRST_WITHIN;
     loop {
         let (answer, with_body, keep_open) = match wire.head(idle).await {
@@ -121,7 +121,7 @@ async fn converse(stream: TcpStream, events: &Sender<Event>) {
     }
 }
 
-async fn answer_to(head: &RequestHead, events: &Sender<Event>) -> Answer {
+async fn answer_to(head: &RequestHead, events: &Sender<ControlEvent>) -> AdminResponse {
     let mut hosts = head.headers.get_all("host").iter();
     let host = hosts.next().filter(|_| hosts.next().is_none());
     let decision = decide::decide(&decide::Head {
@@ -132,15 +132,15 @@ async fn answer_to(head: &RequestHead, events: &Sender<Event>) -> Answer {
         origin: head.headers.get("origin").map(|origin| origin.as_bytes()),
     });
     match decision {
-        Decision::Answer(answer) => answer,
-        Decision::Ask(ask) => ask_control(ask, events).await,
+        AdminDecision::Respond(answer) => answer,
+        AdminDecision::Forward(ask) => ask_control(ask, events).await,
     }
 }
 
-async fn ask_control(ask: Ask, events: &Sender<Event>) -> Answer {
-    let silent = || Answer::problem(503, "no_answer", "the control thread does not answer");
+async fn ask_control(ask: AdminRequest, events: &Sender<ControlEvent>) -> AdminResponse {
+    let silent = || AdminResponse::problem(503, "no_answer", "the control thread does not answer");
     let Ok((reply, mailbox)) = doorbell::mailbox(1) else { return silent() };
-    if events.send(Event::Admin(Question { ask, reply })).is_err() {
+    if events.send(ControlEvent::Admin(AdminCall { ask, reply })).is_err() {
         return silent();
     }
     let mut answer = None;

@@ -9,7 +9,7 @@ use rustls::crypto::aws_lc_rs;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 
-use super::sets::{Answer, Answers, Source};
+use super::sets::{KeySetFetch, KeySetFetches, KeySetSource};
 use crate::auth::keys::KeySet;
 
 /// From the look-up of the name to the last byte.
@@ -23,7 +23,10 @@ const MAX_REDIRECTS: u32 = 3;
 ///
 /// # Errors
 /// The system has no thread left; then nothing is told.
-pub fn start(source: Source, tell: impl FnOnce(Source, Answer) + Send + 'static) -> std::io::Result<()> {
+pub fn start(
+    source: KeySetSource,
+    tell: impl FnOnce(KeySetSource, KeySetFetch) + Send + 'static,
+) -> std::io::Result<()> {
     let body = move || {
         let fetch = || get(&source.url).and_then(|text| KeySet::from_jwks(&text, &source.algorithms));
         // Without an answer this set would never be fetched again.
@@ -36,10 +39,10 @@ pub fn start(source: Source, tell: impl FnOnce(Source, Answer) + Send + 'static)
 }
 
 /// Fetches all sets at once, and returns what is known after `within`: a set that is not there by then is an error.
-pub fn all(sources: impl IntoIterator<Item = Source>, within: Duration) -> Answers {
+pub fn all(sources: impl IntoIterator<Item = KeySetSource>, within: Duration) -> KeySetFetches {
     let deadline = Instant::now() + within;
     let (tell, told) = crossbeam_channel::unbounded();
-    let mut answers = Answers::new();
+    let mut answers = KeySetFetches::new();
     for source in sources {
         let tell = tell.clone();
         let started = start(source.clone(), move |source, answer| _ = tell.send((source, answer)));

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvError, Sender, bounded, never};
 
-use crate::control::{Control, Event};
+use crate::control::{Control, ControlEvent};
 use crate::shard::Command;
 
 pub use fetch::all;
-pub use sets::{Answer, Answers, KeySets, Source};
+pub use sets::{KeySetFetch, KeySetFetches, KeySetSource, KeySets};
 
 /// How long a start or a reload waits for sets it does not have.
 pub const WAIT_AT_MOST: Duration = Duration::from_secs(2);
@@ -66,14 +66,14 @@ impl Control {
         self.unknown_keys.rest_until = self.unknown_keys.rest_until.filter(|until| *until > now);
         for source in self.current.key_sets.begin(now) {
             let post = self.post.clone();
-            let tell = move |source, answer| _ = post.send(Event::Fetched(source, answer));
+            let tell = move |source, answer| _ = post.send(ControlEvent::Fetched(source, answer));
             if let Err(error) = fetch::start(source.clone(), tell) {
                 self.fetched(&source, Err(format!("no thread for it: {error}")));
             }
         }
     }
 
-    pub(super) fn fetched(&mut self, source: &Source, answer: Answer) {
+    pub(super) fn fetched(&mut self, source: &KeySetSource, answer: KeySetFetch) {
         let current = &mut self.current;
         if current.key_sets.finish(source, answer, Instant::now()) {
             let providers = current.key_sets.providers(&current.plan, &current.providers);

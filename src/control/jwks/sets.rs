@@ -14,40 +14,42 @@ use crate::plan::{Jwt, JwtKey};
 
 /// What is fetched. Providers that differ in other things alone share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Source {
+pub struct KeySetSource {
     pub url: Arc<str>,
     /// A set holds the keys that fit these.
     pub algorithms: Vec<Algorithm>,
 }
 
-impl Source {
+impl KeySetSource {
     /// `None`: its keys stand in the configuration.
-    pub fn of(jwt: &Jwt) -> Option<Source> {
+    pub fn of(jwt: &Jwt) -> Option<KeySetSource> {
         match &jwt.key {
-            JwtKey::JwksUrl(url) => Some(Source { url: url.clone(), algorithms: jwt.algorithms.clone() }),
+            JwtKey::JwksUrl(url) => {
+                Some(KeySetSource { url: url.clone(), algorithms: jwt.algorithms.clone() })
+            }
             JwtKey::Secret(_) | JwtKey::PublicKey(_) | JwtKey::Jwks(_) => None,
         }
     }
 
     /// All of a plan, each once.
-    pub fn all_of(plan: &Plan) -> HashSet<Source> {
-        plan.jwts.iter().filter_map(|jwt| Source::of(jwt)).collect()
+    pub fn all_of(plan: &Plan) -> HashSet<KeySetSource> {
+        plan.jwts.iter().filter_map(|jwt| KeySetSource::of(jwt)).collect()
     }
 }
 
 /// What one fetch gave.
-pub type Answer = Result<KeySet, String>;
-pub type Answers = HashMap<Source, Answer>;
+pub type KeySetFetch = Result<KeySet, String>;
+pub type KeySetFetches = HashMap<KeySetSource, KeySetFetch>;
 
 /// The sets of the generation in force.
 pub struct KeySets {
-    sets: HashMap<Source, Set>,
+    sets: HashMap<KeySetSource, FetchedKeySet>,
     /// The beginning of their time.
     began: Instant,
 }
 
 /// One set, or the lack of it.
-pub struct Set {
+pub struct FetchedKeySet {
     pub refetch: Refetch,
     /// Why the last fetch failed, if it did.
     pub error: Option<String>,
@@ -59,32 +61,32 @@ impl KeySets {
     }
 
     /// Makes them those of another plan: forgets what it has no more, and takes the first answers of what is new.
-    pub fn follow(&mut self, plan: &Plan, first: Answers, now: Instant) {
-        let wanted = Source::all_of(plan);
+    pub fn follow(&mut self, plan: &Plan, first: KeySetFetches, now: Instant) {
+        let wanted = KeySetSource::all_of(plan);
         self.sets.retain(|source, _| wanted.contains(source));
         for (source, answer) in first {
             let now_ms = self.ms(now);
             let mut refetch = Refetch::new(now_ms);
             refetch.begin(now_ms);
-            self.sets.insert(source.clone(), Set { refetch, error: None });
+            self.sets.insert(source.clone(), FetchedKeySet { refetch, error: None });
             self.finish(&source, answer, now);
         }
     }
 
-    pub fn of(&self, jwt: &Jwt) -> Option<&Set> {
-        self.sets.get(&Source::of(jwt)?)
+    pub fn of(&self, jwt: &Jwt) -> Option<&FetchedKeySet> {
+        self.sets.get(&KeySetSource::of(jwt)?)
     }
 
     /// A shard has met a token of a key that the provider's set lacks.
     pub fn unknown_key(&mut self, jwt: &Jwt, now: Instant) {
         let now_ms = self.ms(now);
-        if let Some(set) = Source::of(jwt).and_then(|source| self.sets.get_mut(&source)) {
+        if let Some(set) = KeySetSource::of(jwt).and_then(|source| self.sets.get_mut(&source)) {
             set.refetch.unknown_key(now_ms);
         }
     }
 
     /// The sets that are to be fetched now. Each is reported to [`KeySets::finish`], whatever happens.
-    pub fn begin(&mut self, now: Instant) -> Vec<Source> {
+    pub fn begin(&mut self, now: Instant) -> Vec<KeySetSource> {
         let now_ms = self.ms(now);
         let due = self.sets.iter_mut().filter_map(|(source, set)| {
             let begins = set.refetch.begin(now_ms);
@@ -94,7 +96,7 @@ impl KeySets {
     }
 
     /// The end of a fetch: says whether there are other keys now. A set that a reload has dropped is no one's.
-    pub fn finish(&mut self, source: &Source, answer: Answer, now: Instant) -> bool {
+    pub fn finish(&mut self, source: &KeySetSource, answer: KeySetFetch, now: Instant) -> bool {
         let (now_ms, url) = (self.ms(now), &source.url);
         let Some(set) = self.sets.get_mut(source) else { return false };
         let failed_before = set.error.take().is_some();
@@ -179,13 +181,13 @@ mod tests {
         source.load().expect("a good configuration").plan
     }
 
-    fn keys(secret: &str) -> Answer {
+    fn keys(secret: &str) -> KeySetFetch {
         KeySet::from_secret(secret.as_bytes(), &[Algorithm::HS256])
     }
 
-    fn first(plan: &Plan, answer: Answer, now: Instant) -> KeySets {
+    fn first(plan: &Plan, answer: KeySetFetch, now: Instant) -> KeySets {
         let mut sets = KeySets::new(now);
-        let source = Source::of(&plan.jwts[0]).expect("it has a URL");
+        let source = KeySetSource::of(&plan.jwts[0]).expect("it has a URL");
         sets.follow(plan, HashMap::from([(source, answer)]), now);
         sets
     }
@@ -238,14 +240,14 @@ mod tests {
         let mut sets = first(&old, keys("a"), now);
         let before = sets.providers(&old, &[]);
         let new = plan("leeway = \"5s\"");
-        sets.follow(&new, Answers::new(), now);
+        sets.follow(&new, KeySetFetches::new(), now);
         let after = sets.providers(&new, &before);
         assert!(Arc::ptr_eq(before[0].keys(), after[0].keys()) && !Arc::ptr_eq(&before[0], &after[0]));
         assert!(Arc::ptr_eq(&before[1], &after[1]));
 
-        let source = Source::of(&new.jwts[0]).expect("it has a URL");
+        let source = KeySetSource::of(&new.jwts[0]).expect("it has a URL");
         let without = Plan { jwts: new.jwts[1..].to_vec(), ..new };
-        sets.follow(&without, Answers::new(), now);
+        sets.follow(&without, KeySetFetches::new(), now);
         assert_eq!(sets.deadline(), None);
         assert!(!sets.finish(&source, keys("b"), now), "a fetch that ends late is no one's");
     }

@@ -11,7 +11,7 @@ use monoio_codec::{Decoded, Decoder};
 use monoio_http::common::request::RequestHead;
 use monoio_http::h1::codec::decoder::RequestHeadDecoder;
 
-use crate::control::admin::answer::Answer;
+use crate::control::admin::response::AdminResponse;
 use crate::http::head::{HeadError, HeadLimits, HeadScanner};
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 8 * 1024, count: 64 };
@@ -22,19 +22,19 @@ const BODY_BYTES: usize = 64 * 1024;
 const READ_BYTES: usize = 4096;
 
 /// A connection between two requests.
-pub struct Wire {
+pub struct AdminConnection {
     stream: TcpStream,
     /// Read and not yet used.
     buffer: BytesMut,
 }
 
-impl Wire {
-    pub fn new(stream: TcpStream) -> Wire {
-        Wire { stream, buffer: BytesMut::new() }
+impl AdminConnection {
+    pub fn new(stream: TcpStream) -> AdminConnection {
+        AdminConnection { stream, buffer: BytesMut::new() }
     }
 
     /// The next head, awaited for `idle`. `Ok(None)`: none comes. An error is what to answer before closing.
-    pub async fn head(&mut self, idle: Duration) -> Result<Option<RequestHead>, Answer> {
+    pub async fn head(&mut self, idle: Duration) -> Result<Option<RequestHead>, AdminResponse> {
         let mut scanner = HeadScanner::default();
         let mut deadline = Instant::now() + if self.buffer.is_empty() { idle } else { WITHIN };
         loop {
@@ -45,7 +45,11 @@ impl Wire {
             match timeout_at(deadline, self.fill()).await {
                 Ok(Ok(size)) if size > 0 => {}
                 Err(_) if !first => {
-                    return Err(Answer::problem(408, "request_timeout", "the head did not come in time"));
+                    return Err(AdminResponse::problem(
+                        408,
+                        "request_timeout",
+                        "the head did not come in time",
+                    ));
                 }
                 _ => return Ok(None),
             }
@@ -99,20 +103,20 @@ impl Wire {
     }
 }
 
-fn refusal(error: HeadError) -> Answer {
+fn refusal(error: HeadError) -> AdminResponse {
     let (status, reason) = match error {
         HeadError::Bad(_) => (400, "bad_request"),
         HeadError::UriTooLong => (414, "uri_too_long"),
         HeadError::TooLarge(_) => (431, "headers_too_large"),
     };
-    Answer::problem(status, reason, error.detail())
+    AdminResponse::problem(status, reason, error.detail())
 }
 
 /// One whole head; the scanner has bounded it and refused what the decoder would take too lightly.
-fn decode(mut head: BytesMut) -> Result<RequestHead, Answer> {
+fn decode(mut head: BytesMut) -> Result<RequestHead, AdminResponse> {
     match RequestHeadDecoder.decode(&mut head) {
         Ok(Decoded::Some(head)) => Ok(head),
-        _ => Err(Answer::problem(400, "bad_request", "this is no HTTP/1 request")),
+        _ => Err(AdminResponse::problem(400, "bad_request", "this is no HTTP/1 request")),
     }
 }
 
