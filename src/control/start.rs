@@ -1,6 +1,10 @@
-//! The start: load, check, bind, seat the shards, and only then say that it listens.
+//! The start of the process.
+//!
+//! In this order, so that whatever can be refused is refused before anything is served: load and check the
+//! configuration, start the log, bind every listener, start the store link, spawn the shards and wait until all of them
+//! serve, start the admin listener. Only then the lines with the addresses are printed: who reads them may connect.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -13,18 +17,19 @@ use crate::control::jwks::UnknownKeys;
 use crate::control::listen::{self, Listeners};
 use crate::control::prepare::{Prepared, ReloadRefusal, RunOptions};
 use crate::control::reload::Reload;
+use crate::control::resolve::{HostPort, Resolution};
 use crate::control::scrape::ScrapeState;
 use crate::control::supervisor::{ShardContext, Supervisor};
 use crate::control::{
-    Control, ControlEvent, LogHandles, StoreHandles, admin, link as store_link, placement, resolve, signals,
+    Control, ControlEvent, LogHandles, StoreHandles, admin, link as store_link, placement, signals,
 };
 use crate::log::{diagnostics, writer};
-use crate::plan::{Driver, LogSettings as LogPlan, LogTarget, Plan};
+use crate::plan::{Driver, LogSettings, LogTarget, Plan};
 use crate::shard::DriverKind;
 use crate::store;
 
 /// How long a log that nobody reads may hold up the end of a start that failed.
-const FLUSH_WITHIN: Duration = Duration::from_millis(500);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Control {
     /// Starts everything and prints where it listens.
@@ -40,15 +45,15 @@ impl Control {
         warn_of_nofile(nofile, &prepared.plan);
         let sink = log.sink.clone();
         let parts = StartedParts::start(prepared, sink).inspect_err(|_| {
-            // What the log has to say of it comes before the last two lines.
-            log.writer.flush(FLUSH_WITHIN);
+            // What is in the log about it stands before the two lines that `cli` prints.
+            log.writer.flush(FLUSH_TIMEOUT);
         })?;
-        let StartedParts { events, post, current, supervisor, admin, store, unknown_keys } = parts;
+        let StartedParts { events, event_sender, current, supervisor, admin, store, unknown_keys } = parts;
         let mut control = Control {
             options,
             started_at: SystemTime::now(),
             events,
-            post,
+            event_sender,
             current,
             supervisor,
             reload: Reload::default(),
@@ -61,13 +66,13 @@ impl Control {
             admin,
             exit: false,
         };
-        control.plan_refresh();
-        control.say_where();
+        control.schedule_refresh();
+        control.print_addresses();
         Ok(control)
     }
 
-    /// One line for each listener. A standard output that nobody reads is no reason to fail.
-    fn say_where(&self) {
+    /// Prints one line for each listener. A standard output that nobody reads is no reason to fail.
+    fn print_addresses(&self) {
         let (shards, driver) = (self.supervisor.len(), self.supervisor.driver());
         let driver = driver.map_or_else(String::new, |driver| format!(", {driver}"));
         let plural = if shards == 1 { "" } else { "s" };
@@ -90,10 +95,10 @@ impl Control {
     }
 }
 
-/// What is running once nothing has been refused.
+/// What [`Control`] is made of once everything has started.
 struct StartedParts {
     events: Receiver<ControlEvent>,
-    post: Sender<ControlEvent>,
+    event_sender: Sender<ControlEvent>,
     current: CurrentGeneration,
     supervisor: Supervisor,
     admin: Option<SocketAddr>,
@@ -102,17 +107,17 @@ struct StartedParts {
 }
 
 impl StartedParts {
-    /// Binds all before it seats a shard: a port that is taken is found before anything is served.
+    /// Binds everything before it spawns a shard: a port that is taken is found before anything is served.
     fn start(prepared: Prepared, sink: writer::LogSink) -> Result<StartedParts, StartFailure> {
         let plan = prepared.plan.clone();
-        let (post, events) = crossbeam_channel::unbounded();
-        signals::listen(post.clone())?;
+        let (event_sender, events) = crossbeam_channel::unbounded();
+        signals::listen(event_sender.clone())?;
         let cores = placement::cores(&plan.server);
         let mut listeners = Listeners::default();
         let change = listeners.plan_change(&plan.server.listen, cores.len())?;
         listeners.apply(change);
         let admin_socket =
-            plan.admin.map(|address| listen::bind_alone("change [admin] listen", address)).transpose()?;
+            plan.admin.map(|address| listen::bind_exclusive("change [admin] listen", address)).transpose()?;
         let current = CurrentGeneration::first(prepared, listeners);
         let config = store_link::config(plan.store.as_ref())?;
         let (link, stop) =
@@ -122,34 +127,39 @@ impl StartedParts {
         }
         let store = StoreHandles { link: link.clone(), stop };
         let (unknown_key, unknown_keys) = UnknownKeys::new();
-        let context =
-            ShardContext { driver: plan.server.driver, sink, events: post.clone(), link, unknown_key };
+        let context = ShardContext {
+            driver: plan.server.driver,
+            sink,
+            events: event_sender.clone(),
+            link,
+            unknown_key,
+        };
         let supervisor = Supervisor::start(context, &cores, &current)?;
         let admin = admin_socket.as_ref().and_then(|socket| socket.local_addr().ok());
         if let Some(socket) = admin_socket {
-            admin::start(socket, post.clone())?;
+            admin::start(socket, event_sender.clone())?;
         }
-        Ok(StartedParts { events, post, current, supervisor, admin, store, unknown_keys })
+        Ok(StartedParts { events, event_sender, current, supervisor, admin, store, unknown_keys })
     }
 }
 
-/// A start has nothing to restart or to drain, so only two of the reasons occur.
-fn refusal(rejected: ReloadRefusal) -> CommandFailure {
-    match rejected {
+/// The refusal of the first generation. Only the first two kinds occur: a start has no earlier plan, and no drain.
+fn refusal(refusal: ReloadRefusal) -> CommandFailure {
+    match refusal {
         ReloadRefusal::Config(problems) => CommandFailure::Config(problems),
         ReloadRefusal::Machine(failure) => failure.into(),
         other => StartFailure::input(other.reason(), "start it again").into(),
     }
 }
 
-fn start_log(plan: &LogPlan) -> Result<LogHandles, StartFailure> {
+fn start_log(plan: &LogSettings) -> Result<LogHandles, StartFailure> {
     let (sink, writer) = writer::start(&plan.target).map_err(|error| log_refused(&plan.target, &error))?;
-    // Refused only where a subscriber is there already, as in a test that is its own host.
+    // Refused only where the process has a subscriber already, as in a test that embeds the gateway.
     let level = diagnostics::init(plan.level, sink.clone()).ok();
     Ok(LogHandles { writer, sink, level })
 }
 
-/// The log's file cannot be opened.
+/// The failure to open the access log.
 pub fn log_refused(target: &LogTarget, error: &std::io::Error) -> StartFailure {
     let name = match target {
         LogTarget::Stdout => "standard output".to_owned(),
@@ -161,9 +171,9 @@ pub fn log_refused(target: &LogTarget, error: &std::io::Error) -> StartFailure {
     )
 }
 
-fn warn_of_names(found: &std::collections::HashMap<resolve::HostPort, resolve::Resolution>) {
-    for ((host, port), answer) in found {
-        if let Err(error) = answer {
+fn warn_of_names(found: &HashMap<HostPort, Resolution>) {
+    for ((host, port), resolution) in found {
+        if let Err(error) = resolution {
             tracing::warn!(
                 "cannot look up {host} (port {port}): {error}; it is tried again every few seconds"
             );
@@ -171,9 +181,10 @@ fn warn_of_names(found: &std::collections::HashMap<resolve::HostPort, resolve::R
     }
 }
 
-/// As many descriptors as this user may have: a proxied connection takes two.
+/// Raises the limit of open files as far as this user may, since a proxied connection takes two descriptors. Returns
+/// the limit that holds then.
 fn raise_nofile() -> u64 {
-    // Where it cannot be raised, what is there is what there is; the warning counts with it.
+    // Where it cannot be raised, the present limit stays; `warn_of_nofile` compares with it.
     rlimit::increase_nofile_limit(u64::MAX)
         .or_else(|_| rlimit::Resource::NOFILE.get_soft())
         .unwrap_or(u64::MAX)
@@ -188,7 +199,7 @@ fn warn_of_nofile(limit: u64, plan: &Plan) {
     }
 }
 
-/// The addresses as a list for people.
+/// Addresses as URLs in one line, for a message.
 pub fn list(addresses: impl Iterator<Item = SocketAddr>) -> String {
     addresses.map(|address| format!("http://{address}")).collect::<Vec<_>>().join(", ")
 }

@@ -1,42 +1,45 @@
-//! Which admin requests are let in, and what each one asks for. Decides only: no socket, no state.
+//! Which admin requests are allowed, and what each one asks for. A pure function of the head: no socket, no state.
 //!
-//! The listener has no password; its address is its protection, so a browser on the same machine must not become a
-//! way around it. Two rules keep web pages out:
+//! The listener has no password and is protected by its address alone, so a browser on the same machine must not become
+//! a way around that. Two rules keep web pages out:
 //!
 //! - `Host` must be an IP address, `localhost` (or a name below it), or a name without a dot, as containers have.
-//!   A page that has its own domain point at this address (DNS rebinding) sends that domain, and is refused.
+//!   A page whose own domain resolves to this address (DNS rebinding) sends that domain, and is refused.
 //! - A request that changes something and carries an `Origin` must come from this listener's own origin.
 
 use std::net::IpAddr;
 
 use crate::control::admin::response::AdminResponse;
 
-/// What control is asked for.
+/// A request that the control thread answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminRequest {
-    /// Do all shards serve?
+    /// `/readyz`: do all shards serve?
     Ready,
+    /// `/metrics`: all numbers for Prometheus.
     Metrics,
+    /// `/status`: what is served, for people and programs.
     Status,
+    /// `POST /reload`.
     Reload,
 }
 
-/// What becomes of a request.
+/// What is done with a request.
 #[derive(Debug, PartialEq)]
 pub enum AdminDecision {
-    /// Answered at once.
+    /// The response is ready.
     Respond(AdminResponse),
-    /// Answered by control.
+    /// The control thread responds.
     Forward(AdminRequest),
 }
 
-/// The parts of a request head that matter here.
+/// The parts of a request head that a decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
     pub method: &'a str,
     /// Without the query.
     pub path: &'a str,
-    /// The value of `Host`; `None`: there is none, or more than one.
+    /// The value of `Host`; `None` where it is missing or there is more than one.
     pub host: Option<&'a [u8]>,
     /// Whether an absent `Host` is the client's fault (RFC 9112, 3.2: from HTTP/1.1 on).
     pub needs_host: bool,
@@ -60,9 +63,9 @@ pub fn decide(head: &Head) -> AdminDecision {
             "not_supported",
             "not supported yet: there is no cache to clear",
         )),
-        "/healthz" | "/readyz" | "/metrics" | "/status" => other_method("GET, HEAD"),
-        "/reload" => other_method("POST"),
-        "/cache" => other_method("DELETE"),
+        "/healthz" | "/readyz" | "/metrics" | "/status" => method_not_allowed("GET, HEAD"),
+        "/reload" => method_not_allowed("POST"),
+        "/cache" => method_not_allowed("DELETE"),
         _ => AdminDecision::Respond(AdminResponse::problem(
             404,
             "not_found",
@@ -71,11 +74,12 @@ pub fn decide(head: &Head) -> AdminDecision {
     }
 }
 
-fn other_method(allow: &'static str) -> AdminDecision {
+fn method_not_allowed(allow: &'static str) -> AdminDecision {
     let problem = AdminResponse::problem(405, "method_not_allowed", "this path does not take that method");
     AdminDecision::Respond(AdminResponse { allow: Some(allow), ..problem })
 }
 
+/// Why a request is refused by the rules on `Host` and `Origin`, if it is.
 fn refuse(head: &Head) -> Option<AdminResponse> {
     match head.host {
         None if head.needs_host => {
@@ -101,7 +105,7 @@ fn refuse(head: &Head) -> Option<AdminResponse> {
     })
 }
 
-/// Whether `Host`, with or without a port, is a name that no foreign domain can have.
+/// Whether `Host`, with or without a port, is a name that nobody can register as a domain.
 fn is_own_name(host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else { return false };
     if let Some(rest) = host.strip_prefix('[') {
@@ -143,26 +147,26 @@ mod tests {
 
     fn status(head: &Head) -> u16 {
         match decide(head) {
-            AdminDecision::Respond(answer) => answer.status,
+            AdminDecision::Respond(response) => response.status,
             AdminDecision::Forward(_) => 200,
         }
     }
 
     #[test]
     fn each_path_asks_for_its_own_thing() {
-        for (method, path, ask) in [
+        for (method, path, request) in [
             ("GET", "/readyz", AdminRequest::Ready),
             ("HEAD", "/readyz", AdminRequest::Ready),
             ("GET", "/metrics", AdminRequest::Metrics),
             ("GET", "/status", AdminRequest::Status),
             ("POST", "/reload", AdminRequest::Reload),
         ] {
-            assert_eq!(decide(&head(method, path)), AdminDecision::Forward(ask), "{method} {path}");
+            assert_eq!(decide(&head(method, path)), AdminDecision::Forward(request), "{method} {path}");
         }
     }
 
     #[test]
-    fn health_is_answered_without_asking_anyone() {
+    fn health_is_answered_without_the_control_thread() {
         assert_eq!(
             decide(&head("GET", "/healthz")),
             AdminDecision::Respond(AdminResponse::text(200, "ok\n"))
@@ -170,17 +174,17 @@ mod tests {
     }
 
     #[test]
-    fn another_method_is_told_which_one_fits() {
+    fn another_method_is_refused_with_those_that_fit() {
         for (method, path, allow) in [
             ("POST", "/status", "GET, HEAD"),
             ("DELETE", "/healthz", "GET, HEAD"),
             ("GET", "/reload", "POST"),
             ("GET", "/cache", "DELETE"),
         ] {
-            let AdminDecision::Respond(answer) = decide(&head(method, path)) else {
+            let AdminDecision::Respond(response) = decide(&head(method, path)) else {
                 panic!("{method} {path}")
             };
-            assert_eq!((answer.status, answer.allow), (405, Some(allow)), "{method} {path}");
+            assert_eq!((response.status, response.allow), (405, Some(allow)), "{method} {path}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the admin listener answers: built by control or here, put on the wire here.
+//! The admin listener's responses: built by control or by `decide`, turned into bytes here.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -14,21 +14,22 @@ pub struct AdminResponse {
 }
 
 impl AdminResponse {
+    /// Plain text.
     pub fn text(status: u16, body: impl Into<String>) -> AdminResponse {
         AdminResponse::new(status, "text/plain; charset=utf-8", body.into().into_bytes())
     }
 
-    /// On one line, for programs.
+    /// JSON on one line, for programs.
     pub fn json(status: u16, body: &impl Serialize) -> AdminResponse {
         AdminResponse::new(status, "application/json", line(serde_json::to_vec(body)))
     }
 
-    /// Indented, for people too.
+    /// Indented JSON with status 200, for people too.
     pub fn page(body: &impl Serialize) -> AdminResponse {
         AdminResponse::new(200, "application/json", line(serde_json::to_vec_pretty(body)))
     }
 
-    /// Prometheus text exposition format.
+    /// The Prometheus text exposition format.
     pub fn metrics(page: impl Into<Vec<u8>>) -> AdminResponse {
         AdminResponse::new(200, crate::metrics::CONTENT_TYPE, page.into())
     }
@@ -38,7 +39,7 @@ impl AdminResponse {
         AdminResponse::problem_with(status, reason, error, json!({}))
     }
 
-    /// The same with more members, which must be those of an object.
+    /// The same with further members, which must be those of a JSON object.
     pub fn problem_with(status: u16, reason: &str, error: &str, more: Value) -> AdminResponse {
         let problem =
             ProblemBody { r#type: "about:blank", title: title(status), status, error, reason, more };
@@ -49,7 +50,7 @@ impl AdminResponse {
         AdminResponse { status, content_type, body, allow: None }
     }
 
-    /// The bytes of the response; to HEAD without the body, but with its length.
+    /// The bytes of the response. `with_body` is false for HEAD, whose response has only the body's length.
     pub fn to_bytes(&self, with_body: bool, keep_open: bool) -> Vec<u8> {
         let AdminResponse { status, content_type, body, allow } = self;
         let mut head = format!(
@@ -70,7 +71,7 @@ impl AdminResponse {
     }
 }
 
-/// In the order in which the contract shows them.
+/// The members of a problem, in the order in which they are documented.
 #[derive(Serialize)]
 struct ProblemBody<'a> {
     r#type: &'a str,
@@ -82,6 +83,7 @@ struct ProblemBody<'a> {
     more: Value,
 }
 
+/// With a line feed at the end, for terminals.
 fn line(json: serde_json::Result<Vec<u8>>) -> Vec<u8> {
     let mut json = json.expect("the keys are strings, and nothing here fails by itself");
     json.push(b'\n');
@@ -114,10 +116,10 @@ mod tests {
 
     #[test]
     fn a_problem_has_the_members_of_rfc_9457_and_its_own() {
-        let answer =
+        let response =
             AdminResponse::problem_with(422, "invalid_config", "It is wrong", json!({ "problems": ["a"] }));
-        let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
-        assert_eq!(answer.content_type, "application/problem+json");
+        let body: Value = serde_json::from_slice(&response.body).expect("JSON");
+        assert_eq!(response.content_type, "application/problem+json");
         assert_eq!(
             body,
             json!({
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connection_that_ends_is_told_so() {
+    fn only_the_last_response_of_a_connection_says_close() {
         let text =
             |open| String::from_utf8(AdminResponse::text(200, "").to_bytes(true, open)).expect("ASCII");
         assert!(text(false).contains("Connection: close"));
