@@ -1,4 +1,4 @@
-//! Diagnostics: `tracing` events as lines on standard error, through the writer that never blocks.
+//! Diagnostics: `tracing` events as lines on standard error, written by a thread so that no caller blocks.
 //!
 //! A line is `2026-11-24T10:00:00.123Z WARN  target=ringway::shard message key=value`. Control characters are escaped
 //! and long lines cut, because messages may quote what a client sent.
@@ -21,20 +21,23 @@ use crate::plan::LogLevel;
 /// Bytes of a line; what is beyond is cut and `…` put in its place.
 const MAX_LINE_BYTES: usize = 8 * 1024;
 
-/// Makes `sink` the destination of the whole process's `tracing` events. Fails when one was set before.
+/// Sends the whole process's `tracing` events to `sink`.
+///
+/// # Errors
+/// The process has a subscriber already.
 pub fn init(level: LogLevel, sink: LogSink) -> Result<LevelHandle, SetGlobalDefaultError> {
     let (subscriber, handle) = subscriber(level, sink);
     tracing::subscriber::set_global_default(subscriber)?;
     Ok(handle)
 }
 
-/// What `init` installs, for a caller who wants it for one thread only.
+/// What `init` installs, for a test that wants it for one thread only.
 pub fn subscriber(level: LogLevel, sink: LogSink) -> (impl Subscriber + Send + Sync, LevelHandle) {
     let (filter, handle) = reload::Layer::new(filter(level));
     (registry().with(filter).with(Lines { sink }), LevelHandle { filter: handle })
 }
 
-/// Changes the level while the process runs.
+/// Changes the level while the process runs, as a reload may.
 #[derive(Clone)]
 pub struct LevelHandle {
     filter: reload::Handle<LevelFilter, Registry>,
@@ -42,7 +45,7 @@ pub struct LevelHandle {
 
 impl LevelHandle {
     pub fn set_level(&self, level: LogLevel) {
-        // It fails only when the subscriber is gone, and then nothing is written at any level.
+        // It fails only when the subscriber is gone, and then no line is written at any level.
         let _ = self.filter.reload(filter(level));
     }
 }
@@ -69,6 +72,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
+/// The event as a line with its line feed.
 fn line(time: &[u8; 24], event: &Event<'_>) -> String {
     let metadata = event.metadata();
     let mut fields = EventFields::default();
@@ -91,7 +95,7 @@ fn line(time: &[u8; 24], event: &Event<'_>) -> String {
     line
 }
 
-/// The message, and ` key=value` for all else.
+/// An event's message, and ` key=value` for each of its other fields.
 #[derive(Default)]
 struct EventFields {
     message: String,
@@ -113,7 +117,7 @@ impl Visit for EventFields {
     }
 }
 
-/// A value as it is if that is one word, else in quotes. What `Debug` has already quoted is not quoted again.
+/// A value, in quotes unless it is one word. What `Debug` has quoted already is not quoted again.
 fn push_value(value: &str, out: &mut String) {
     let quoted = value.len() > 1 && value.starts_with('"') && value.ends_with('"');
     let one_word = !value.is_empty() && !value.contains([' ', '"', '=', '\\']);
@@ -128,7 +132,7 @@ fn push_value(value: &str, out: &mut String) {
     out.push('"');
 }
 
-/// A line stays one line, and a terminal sees no control sequences.
+/// Escapes control characters and line separators, so that a line stays one line and holds no terminal sequences.
 fn push_escaped(text: &str, out: &mut String) {
     for c in text.chars() {
         if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
