@@ -1,4 +1,4 @@
-//! Every metric's name, kind and meaning, in the order they are written.
+//! Every metric's name, kind and meaning, in the order of the page.
 
 /// A metric family of the Prometheus text format.
 pub(super) struct MetricFamily {

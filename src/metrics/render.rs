@@ -1,50 +1,22 @@
-//! The Prometheus text format, version 0.0.4: snapshots of all shards added up into one page.
+//! The metrics page: the snapshots of all shards added up, one function for each group of families.
 
 use std::collections::BTreeMap;
-use std::fmt::{Display, Write};
-use std::sync::Arc;
 
-use super::histogram::{Histogram, Scale};
+use super::counters::{HOOKS, RouteMetrics, ScriptMetrics, TargetMetrics};
+use super::facts::{KeySetFacts, ProcessFacts, StoreFacts};
 use super::limits::{LimitMetrics, RESULTS};
 use super::names::{self, MetricFamily, MetricKind};
-use super::scripts::{HOOKS, ScriptMetrics};
-use super::shard::{MetricsSnapshot, OTHER_STATUS, RouteMetrics, TargetMetrics};
-use super::store::{KeySetFacts, StoreFacts};
+use super::page::TextPage;
+use super::snapshot::MetricsSnapshot;
+use super::tally::OTHER_STATUS;
 use crate::base::error::Reason;
 
-/// The media type of what `render` writes.
+/// The media type of the page.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// What no shard counts. The control side knows it, or reads it from the system; `None` is left out of the page.
-#[derive(Clone, Debug, Default)]
-pub struct ProcessFacts {
-    pub version: String,
-    /// As `/status` names it: `io_uring` or `epoll`.
-    pub driver: String,
-    pub generation: u64,
-    pub reloads_succeeded: u64,
-    pub reloads_failed: u64,
-    pub shard_restarts: u64,
-    /// `Sink::access_lost`; added to what the shards dropped.
-    pub access_log_lost: u64,
-    /// `Sink::diagnostics_lost`.
-    pub diagnostics_lost: u64,
-    /// The scripts' counters, by name.
-    pub counters: Vec<(Arc<str>, i64)>,
-    pub store: StoreFacts,
-    /// Those that are fetched.
-    pub key_sets: Vec<KeySetFacts>,
-    pub cpu_seconds: Option<f64>,
-    pub open_fds: Option<u64>,
-    pub max_fds: Option<u64>,
-    pub resident_memory_bytes: Option<u64>,
-    /// Seconds since 1970.
-    pub start_time_seconds: Option<f64>,
-}
 
 /// The whole page. Counters are sums over the shards; only the shards' own gauges have a `shard` label.
 pub fn render(snapshots: &[MetricsSnapshot], process: &ProcessFacts) -> String {
-    let mut page = TextPage { text: String::with_capacity(16 * 1024) };
+    let mut page = TextPage::new();
     routes(&mut page, snapshots);
     targets(&mut page, snapshots);
     scripts(&mut page, snapshots, process);
@@ -53,7 +25,7 @@ pub fn render(snapshots: &[MetricsSnapshot], process: &ProcessFacts) -> String {
     store(&mut page, &process.store);
     key_sets(&mut page, &process.key_sets);
     facts(&mut page, snapshots.len(), process);
-    page.text
+    page.into_text()
 }
 
 fn routes(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
@@ -180,7 +152,7 @@ fn limits(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
     }
 }
 
-/// What the shards count of themselves: all have the same values in the same order.
+/// The shards' own values. Every snapshot has the same families in the same order.
 fn shards(page: &mut TextPage, snapshots: &[MetricsSnapshot], process: &ProcessFacts) {
     let mut snapshots: Vec<_> = snapshots.iter().collect();
     snapshots.sort_by_key(|snapshot| snapshot.shard);
@@ -194,7 +166,7 @@ fn shards(page: &mut TextPage, snapshots: &[MetricsSnapshot], process: &ProcessF
                 page.sample(family.name, "", &[("shard", &shard.to_string())], value);
             }
         } else {
-            // Lines lost behind the shards' backs belong to the same sum.
+            // Lines that were lost after the shards handed them over belong to the same sum.
             let lost =
                 if family.name == names::ACCESS_LOG_DROPPED.name { process.access_log_lost } else { 0 };
             page.sample(family.name, "", &[], values.fold(lost, |sum, (_, value)| sum.wrapping_add(value)));
@@ -234,6 +206,7 @@ fn key_sets(page: &mut TextPage, sets: &[KeySetFacts]) {
     }
 }
 
+/// The process as a whole.
 fn facts(page: &mut TextPage, shards: usize, process: &ProcessFacts) {
     page.single(&names::SHARD_RESTARTS, Some(process.shard_restarts));
     page.single(&names::DIAGNOSTICS_DROPPED, Some(process.diagnostics_lost));
@@ -254,73 +227,6 @@ fn facts(page: &mut TextPage, shards: usize, process: &ProcessFacts) {
 
 fn status_label(status: u16) -> String {
     if status == OTHER_STATUS { "other".into() } else { status.to_string() }
-}
-
-/// The page as it grows. Writing to a String does not fail.
-struct TextPage {
-    text: String,
-}
-
-impl TextPage {
-    /// Once for each family, before its samples.
-    fn family(&mut self, family: &MetricFamily) {
-        let MetricFamily { name, kind, help } = family;
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {}", kind.as_str());
-    }
-
-    /// A family of one sample without labels; nothing at all where the value is not known.
-    fn single(&mut self, family: &MetricFamily, value: Option<impl Display>) {
-        if let Some(value) = value {
-            self.family(family);
-            self.sample(family.name, "", &[], value);
-        }
-    }
-
-    fn sample(&mut self, name: &str, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
-        self.text.push_str(name);
-        self.text.push_str(suffix);
-        for (number, (label, text)) in labels.iter().enumerate() {
-            self.text.push(if number == 0 { '{' } else { ',' });
-            self.text.push_str(label);
-            self.text.push_str("=\"");
-            self.escaped(text);
-            self.text.push('"');
-        }
-        if !labels.is_empty() {
-            self.text.push('}');
-        }
-        let _ = writeln!(self.text, " {value}");
-    }
-
-    fn histogram<S: Scale>(
-        &mut self,
-        family: &MetricFamily,
-        labels: &[(&str, &str)],
-        histogram: &Histogram<S>,
-    ) {
-        let mut with_bound = labels.to_vec();
-        with_bound.push(("le", "+Inf"));
-        let last = with_bound.len() - 1;
-        for (bound, count) in histogram.cumulative() {
-            with_bound[last].1 = bound;
-            self.sample(family.name, "_bucket", &with_bound, count);
-        }
-        with_bound[last].1 = "+Inf";
-        self.sample(family.name, "_bucket", &with_bound, histogram.count());
-        self.sample(family.name, "_sum", labels, histogram.sum());
-        self.sample(family.name, "_count", labels, histogram.count());
-    }
-
-    fn escaped(&mut self, text: &str) {
-        for c in text.chars() {
-            match c {
-                '\\' => self.text.push_str("\\\\"),
-                '"' => self.text.push_str("\\\""),
-                '\n' => self.text.push_str("\\n"),
-                c => self.text.push(c),
-            }
-        }
-    }
 }
 
 #[cfg(test)]
