@@ -20,7 +20,6 @@ mod current;
 mod drain;
 mod failure;
 mod jwks;
-mod link;
 mod listen;
 mod placement;
 mod prepare;
@@ -57,10 +56,10 @@ use signals::Signal;
 use supervisor::Supervisor;
 
 pub use failure::{CommandFailure, FailureKind, StartFailure};
-pub use link::remote as remote_store;
 pub use listen::bind_exclusive;
 pub use prepare::RunOptions;
 pub use source::ConfigSource;
+pub use start::remote_store;
 
 /// How long log lines that are still queued may hold up the end of the process.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);

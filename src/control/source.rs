@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::auth::keys::KeySet;
 use crate::config::{self, Loaded, Outside, Problems, ScriptProblem, Shadow};
-use crate::control::{link, scripts};
+use crate::control::{scripts, start};
 use crate::plan::{Jwt, RoutePlan, ScriptFile, ScriptSettings, StoreSettings};
 use crate::route::unreachable::shadowed;
 use crate::script;
@@ -70,7 +70,7 @@ impl Outside for Machine {
     }
 
     fn check_store(&self, store: &StoreSettings) -> Result<(), String> {
-        let address = link::remote(store)?.address;
+        let address = start::remote_store(store)?.address;
         match address.ca_file().map(|path| (path, std::fs::read(path))) {
             Some((path, Err(error))) => Err(format!("cannot read {}: {error}", path.display())),
             Some((_, Ok(_))) | None => Ok(()),

@@ -7,7 +7,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -20,13 +21,11 @@ use crate::control::reload::Reload;
 use crate::control::resolve::{HostPort, Resolution};
 use crate::control::scrape::ScrapeState;
 use crate::control::supervisor::{ShardContext, Supervisor};
-use crate::control::{
-    Control, ControlEvent, LogHandles, StoreHandles, admin, link as store_link, placement, signals,
-};
+use crate::control::{Control, ControlEvent, LogHandles, StoreHandles, admin, placement, signals};
 use crate::log::{diagnostics, writer};
-use crate::plan::{Driver, LogSettings, LogTarget, Plan};
+use crate::plan::{Driver, LogSettings, LogTarget, Plan, StoreSettings};
 use crate::shard::DriverKind;
-use crate::store;
+use crate::store::{Address, Link, RemoteConfig, StoreConfig, StoreState};
 
 /// How long a log that nobody reads may hold up the end of a start that failed.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -119,11 +118,10 @@ impl StartedParts {
         let admin_socket =
             plan.admin.map(|address| listen::bind_exclusive("change [admin] listen", address)).transpose()?;
         let current = CurrentGeneration::first(prepared, listeners);
-        let config = store_link::config(plan.store.as_ref())?;
-        let (link, stop) =
-            store::Link::start(config).map_err(|error| StartFailure::thread("store", &error))?;
+        let config = store_config(plan.store.as_ref())?;
+        let (link, stop) = Link::start(config).map_err(|error| StartFailure::thread("store", &error))?;
         if let Some(store) = &plan.store {
-            store_link::await_first_answer(&link, store);
+            await_store(&link, store);
         }
         let store = StoreHandles { link: link.clone(), stop };
         let (unknown_key, unknown_keys) = UnknownKeys::new();
@@ -140,6 +138,35 @@ impl StartedParts {
             admin::start(socket, event_sender.clone())?;
         }
         Ok(StartedParts { events, event_sender, current, supervisor, admin, store, unknown_keys })
+    }
+}
+
+/// Where the shared state lives: in this process if there is no `[store]`.
+///
+/// # Errors
+/// Its URL is wrong, which the check of the configuration has found before.
+fn store_config(store: Option<&StoreSettings>) -> Result<StoreConfig, StartFailure> {
+    let Some(store) = store else { return Ok(StoreConfig::Embedded) };
+    let refused = |why| StartFailure::input(format!("[store] url: {why}"), "`ringway check` shows the line");
+    remote_store(store).map(StoreConfig::Remote).map_err(refused)
+}
+
+/// `[store]` as the store link takes it.
+///
+/// # Errors
+/// What is wrong with the URL, in words that show nothing of it: it may hold a password.
+pub fn remote_store(store: &StoreSettings) -> Result<RemoteConfig, String> {
+    let url = store.url.text().ok_or("it is not UTF-8")?;
+    let address = Address::parse(url)?;
+    Ok(RemoteConfig { address, timeout: store.timeout, key_prefix: store.key_prefix.to_string() })
+}
+
+/// Waits until the store responds, for one of its timeouts at most, so that the first requests are counted with it.
+fn await_store(link: &Link, store: &StoreSettings) {
+    const POLL_EVERY: Duration = Duration::from_millis(1);
+    let deadline = Instant::now() + store.timeout;
+    while matches!(link.snapshot().state, StoreState::Down { .. }) && Instant::now() < deadline {
+        thread::sleep(POLL_EVERY);
     }
 }
 
