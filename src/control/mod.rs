@@ -9,7 +9,7 @@
 //! | `start`, `placement`, `listen` | from a configuration to shards that accept |
 //! | `supervisor` | shard threads: started, watched, restarted |
 //! | `prepare`, `reload`, `current` | the next generation, its swap, the one in force |
-//! | `drain`, `signals` | the end of the process, and what asks for it |
+//! | `drain`, `signals` | the end of the process, and what requests it |
 //! | `admin`, `scrape`, `status`, `process` | the admin listener and the numbers it shows |
 //! | `resolve`, `jwks` | names and key sets that are fetched and refreshed |
 //!
@@ -68,8 +68,8 @@ const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 enum ControlEvent {
     Signal(Signal),
     Admin(AdminCall),
-    /// A shard's thread has ended; `incarnation` tells which of those that the shard has had. `panic`: its message, if
-    /// that was the cause.
+    /// A shard's thread has ended; `incarnation`: which of the threads that the shard has had. `panic`: its message,
+    /// if that was the cause.
     ShardEnded {
         shard: usize,
         incarnation: u64,
@@ -165,6 +165,7 @@ impl Control {
         let timer = self.deadline().map_or_else(never, at);
         select! {
             recv(self.events) -> event => self.handle(event.expect("control holds a sender itself")),
+            // These channels exist only while a reload, drain or scrape is under way; without one they give nothing.
             recv(self.reload.done()) -> shard => self.swapped(shard),
             recv(self.drain.as_ref().map_or(&never(), Drain::done)) -> shard => self.drained(shard),
             recv(self.scrape.snapshots()) -> snapshot => self.scraped(snapshot),
@@ -174,6 +175,7 @@ impl Control {
         self.tick(Instant::now());
     }
 
+    /// Passes an event on to the file it concerns.
     fn handle(&mut self, event: ControlEvent) {
         match event {
             ControlEvent::Signal(Signal::Stop) => self.stop(),
@@ -226,6 +228,7 @@ impl Control {
         due.into_iter().flatten().min()
     }
 
+    /// A shard's thread has ended: besides the supervisor, those learn of it who wait for its confirmation.
     fn shard_ended(&mut self, shard: usize, incarnation: u64, panic: Option<String>) {
         self.supervisor.ended(shard, incarnation, panic, Instant::now());
         // It confirms no swap any more, and needs none: its restart begins with the newest generation.

@@ -25,7 +25,7 @@ use crate::shard::Command;
 /// How long the shards may take to swap. One that is slower is named in the response; it swaps when it gets to it.
 const SWAP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a reload was requested, and so who learns how it ended. The log does in any case.
+/// Where a reload was requested, and so where its result goes; it is logged in any case.
 pub enum ReloadRequester {
     /// SIGHUP.
     Signal,
@@ -85,11 +85,13 @@ impl Reload {
 }
 
 impl Control {
+    /// SIGHUP or `POST /reload`.
     pub(super) fn request_reload(&mut self, requester: ReloadRequester) {
         self.reload.waiting.push(requester);
         self.begin_reload();
     }
 
+    /// Begins a reload if none is under way and one was requested.
     fn begin_reload(&mut self) {
         if !matches!(self.reload.stage, ReloadStage::Idle) || self.reload.waiting.is_empty() {
             return;
@@ -145,12 +147,15 @@ impl Control {
         let (listeners, shards) = (&self.current.listeners, self.supervisor.len());
         let change =
             listeners.plan_change(&prepared.plan.server.listen, shards).map_err(ReloadRefusal::Machine)?;
+        // One `Option` for each shard, so that the closure of `broadcast` can take them out.
         let clones = (0..shards).map(|shard| listeners.of_shard_after(&change, shard).map(Some));
         let mut clones: Vec<_> = clones.collect::<io::Result<_>>().map_err(no_descriptors)?;
+        // The last step that can fail: from here on the reload is certain.
         self.change_log(&prepared.plan.log)?;
         prepared.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let removed = self.current.advance(prepared, change);
         self.schedule_refresh();
+        // Shards that are down get this generation when they are restarted.
         let (done, acks) = crossbeam_channel::unbounded();
         let reached = self.supervisor.broadcast(|shard| {
             let listeners = clones[shard].take().expect("broadcast makes one command for each shard");
@@ -160,6 +165,7 @@ impl Control {
         Ok((acks, reached.into_iter().collect(), removed))
     }
 
+    /// Opens the log's new target, if it is another one, and sets the level.
     fn change_log(&self, wanted: &LogSettings) -> Result<(), ReloadRefusal> {
         let target = &wanted.target;
         if *target != self.current.plan.log.target {
@@ -183,12 +189,14 @@ impl Control {
         }
     }
 
+    /// Ends a swap that has taken too long.
     pub(super) fn tick_reload(&mut self, now: Instant) {
         if self.reload.deadline().is_some_and(|deadline| deadline <= now) {
             self.end_swap();
         }
     }
 
+    /// Ends the swap if every shard has confirmed.
     fn check_swap(&mut self) {
         if matches!(&self.reload.stage, ReloadStage::Swapping(swap) if swap.pending.is_empty()) {
             self.end_swap();
@@ -222,6 +230,7 @@ impl Control {
     }
 }
 
+/// Cloning a socket has failed.
 fn no_descriptors(error: io::Error) -> ReloadRefusal {
     ReloadRefusal::Machine(StartFailure::machine(
         format!("cannot hand the listeners to the shards: {error}"),
@@ -236,6 +245,7 @@ fn refuse(requesters: Vec<ReloadRequester>, refusal: &ReloadRefusal) {
     respond(requesters, &refusal.response());
 }
 
+/// Sends the response to those requesters that take one.
 fn respond(requesters: Vec<ReloadRequester>, response: &AdminResponse) {
     for requester in requesters {
         if let ReloadRequester::Admin(responder) = requester {

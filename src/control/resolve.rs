@@ -60,6 +60,7 @@ pub fn look_up(
         let _ = jobs.send(name.clone());
     }
     drop(jobs);
+    // As many threads as names, up to a limit; each takes the next name from the queue.
     for _ in 0..MAX_THREADS.min(resolutions.len()) {
         let (todo, found) = (todo.clone(), found.clone());
         let worker = move || resolve_all(&todo, &found, deadline);
@@ -67,6 +68,7 @@ pub fn look_up(
             tracing::error!("cannot start a thread to resolve names: {error}");
         }
     }
+    // Now only the threads hold senders: when all of them have ended, so does the loop.
     drop(found);
     while let Ok((name, resolution)) = results.recv_deadline(deadline) {
         resolutions.insert(name, resolution);
@@ -110,6 +112,7 @@ pub fn merge(known: &Addresses, resolutions: &HashMap<HostPort, Resolution>) -> 
     Some(merged)
 }
 
+/// Whether both lists hold the same addresses, in any order.
 fn same_set(one: &[SocketAddr], other: &[SocketAddr]) -> bool {
     let set = |addresses: &[SocketAddr]| addresses.iter().copied().collect::<HashSet<_>>();
     one.len() == other.len() && set(one) == set(other)

@@ -36,7 +36,7 @@ struct ScrapeRound {
     requesters: Vec<ScrapeRequester>,
     receiver: Receiver<MetricsSnapshot>,
     received: Vec<MetricsSnapshot>,
-    /// How many shards were asked.
+    /// How many shards were sent the command.
     expected: usize,
     deadline: Instant,
 }
@@ -55,11 +55,13 @@ impl ScrapeState {
 }
 
 impl Control {
+    /// `/metrics` or `/status`: the response is sent when the numbers are there.
     pub(super) fn request_scrape(&mut self, request: AdminRequest, responder: Post<AdminResponse>) {
         self.scrape.waiting.push(ScrapeRequester { request, responder });
         self.begin_scrape();
     }
 
+    /// Begins a round if none is under way and a request waits for one.
     fn begin_scrape(&mut self) {
         if self.scrape.round.is_some() || self.scrape.waiting.is_empty() {
             return;
@@ -83,12 +85,14 @@ impl Control {
         self.check_scrape();
     }
 
+    /// Ends the round if every shard has responded.
     fn check_scrape(&mut self) {
         if self.scrape.round.as_ref().is_some_and(|round| round.received.len() >= round.expected) {
             self.end_scrape();
         }
     }
 
+    /// Ends a round that has taken too long.
     pub(super) fn tick_scrape(&mut self, now: Instant) {
         if self.scrape.deadline().is_some_and(|deadline| deadline <= now) {
             self.end_scrape();
@@ -101,6 +105,7 @@ impl Control {
         for ScrapeRequester { request, responder } in requesters {
             let response = match request {
                 AdminRequest::Metrics => status::metrics(self, &received),
+                // The others need no numbers and never wait here.
                 AdminRequest::Status | AdminRequest::Ready | AdminRequest::Reload => {
                     status::status(self, &received)
                 }

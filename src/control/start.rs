@@ -37,6 +37,7 @@ impl Control {
     /// A wrong configuration, or a machine that refuses a port, a thread, the log's file or the driver.
     pub fn start(options: RunOptions) -> Result<Control, CommandFailure> {
         let prepared = options.prepare(&HashSet::new(), None).map_err(refusal)?;
+        // Before any socket is bound.
         let nofile = raise_nofile();
         let log = start_log(&prepared.plan.log)?;
         prepared.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -110,6 +111,7 @@ impl StartedParts {
     fn start(prepared: Prepared, sink: writer::LogSink) -> Result<StartedParts, StartFailure> {
         let plan = prepared.plan.clone();
         let (event_sender, events) = crossbeam_channel::unbounded();
+        // First: a signal during the start is then handled when the loop begins, instead of ending the process.
         signals::listen(event_sender.clone())?;
         let cores = placement::cores(&plan.server);
         let mut listeners = Listeners::default();
@@ -119,6 +121,7 @@ impl StartedParts {
             plan.admin.map(|address| listen::bind_exclusive("change [admin] listen", address)).transpose()?;
         let current = CurrentGeneration::first(prepared, listeners);
         let config = store_config(plan.store.as_ref())?;
+        // Before the shards, which join it.
         let (link, stop) = Link::start(config).map_err(|error| StartFailure::thread("store", &error))?;
         if let Some(store) = &plan.store {
             await_store(&link, store);
@@ -133,6 +136,7 @@ impl StartedParts {
             unknown_key,
         };
         let supervisor = Supervisor::start(context, &cores, &current)?;
+        // The socket queues connections since it was bound; they are answered once all shards serve.
         let admin = admin_socket.as_ref().and_then(|socket| socket.local_addr().ok());
         if let Some(socket) = admin_socket {
             admin::start(socket, event_sender.clone())?;
@@ -179,6 +183,7 @@ fn refusal(refusal: ReloadRefusal) -> CommandFailure {
     }
 }
 
+/// Starts the log's threads and makes it the destination of diagnostics.
 fn start_log(plan: &LogSettings) -> Result<LogHandles, StartFailure> {
     let (sink, writer) = writer::start(&plan.target).map_err(|error| log_refused(&plan.target, &error))?;
     // Refused only where the process has a subscriber already, as in a test that embeds the gateway.
@@ -198,6 +203,7 @@ pub fn log_refused(target: &LogTarget, error: &std::io::Error) -> StartFailure {
     )
 }
 
+/// Names without an address do not keep the gateway from starting: their routes respond with errors until they have one.
 fn warn_of_names(found: &HashMap<HostPort, Resolution>) {
     for ((host, port), resolution) in found {
         if let Err(error) = resolution {
@@ -217,6 +223,7 @@ fn raise_nofile() -> u64 {
         .unwrap_or(u64::MAX)
 }
 
+/// Warns if the limit of open files is lower than the connections that the configuration allows.
 fn warn_of_nofile(limit: u64, plan: &Plan) {
     let connections = plan.server.limits.max_connections as u64 * placement::shards(&plan.server) as u64;
     if limit < connections {

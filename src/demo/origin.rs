@@ -86,6 +86,7 @@ fn read_request(input: &mut BufReader<TcpStream>, out: &mut TcpStream) -> io::Re
     Ok(Some(request))
 }
 
+/// A whole head as a request.
 fn parse(head: &[u8]) -> io::Result<OriginRequest> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut fields);
@@ -131,6 +132,7 @@ fn skip_chunks(input: &mut impl BufRead) -> io::Result<u64> {
     Ok(total)
 }
 
+/// A line without its end.
 fn read_line(input: &mut impl BufRead) -> io::Result<String> {
     let mut line = String::new();
     if input.take(MAX_HEAD_BYTES).read_line(&mut line)? == 0 {
@@ -181,6 +183,7 @@ struct EchoedRequest<'a> {
     body_bytes: u64,
 }
 
+/// The response's body: the request as JSON.
 fn describe(name: &str, request: &OriginRequest) -> String {
     let mut headers = BTreeMap::<_, String>::new();
     for (field, value) in &request.headers {
@@ -224,6 +227,7 @@ fn common(name: &str, request: &OriginRequest) -> String {
     format!("Server: ringway-demo\r\nX-Origin: {name}\r\n{close}")
 }
 
+/// The reason phrase.
 fn phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",

@@ -63,8 +63,10 @@ fn echo_frame(input: &mut impl Read, out: &mut impl Write) -> io::Result<bool> {
     if opcode == PONG {
         return Ok(true);
     }
+    // The first byte holds FIN and the opcode: a ping's is replaced by a pong's (5.5.3).
     let first = if opcode == PING { (head[0] & 0xf0) | PONG } else { head[0] };
     let mut frame = vec![first];
+    // The server's frames are not masked; the length has 7, 16 or 64 bits (5.2).
     match payload.len() {
         size @ 0..126 => frame.push(size as u8),
         size @ 126..0x1_0000 => {

@@ -20,6 +20,7 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
+    /// An access log that hands its lines to `sink`.
     pub fn new(format: AccessFormat, sink: LogSink) -> AccessLog {
         AccessLog { format, sink, batch: Vec::new(), lines: 0, dropped: 0, clock: LogClock::new() }
     }
@@ -39,6 +40,7 @@ impl AccessLog {
         if self.format == AccessFormat::Off {
             return;
         }
+        // The last batch took its buffer along.
         if self.batch.capacity() == 0 {
             self.batch = self.sink.buffer();
         }
@@ -98,6 +100,7 @@ impl LogClock {
         LogClock { unix_s: 0, rfc3339: time::rfc3339_ms(0), common: time::common_log(0) }
     }
 
+    /// Sets the time; both texts are made anew when the second changes.
     fn set(&mut self, unix_ms: u64) {
         let unix_s = unix_ms / 1000;
         if unix_s != self.unix_s {

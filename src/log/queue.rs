@@ -148,6 +148,7 @@ impl WriterThread {
         }
     }
 
+    /// Writes one batch, and gives its buffer back.
     fn write(&mut self, mut lines: Vec<u8>, quiet: &Quiet) {
         if let Err(loss) = self.output.write(&lines) {
             self.shared.add_lost(loss.lines);

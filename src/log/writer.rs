@@ -126,8 +126,8 @@ pub(super) mod tests {
         (sink, writer, access_out, diagnostics_out)
     }
 
-    /// Sends empty lines until the thread hangs in a write that nobody reads and the queue behind it is full; answers
-    /// how many lines were taken.
+    /// Sends empty lines until the thread blocks in a write to a full pipe and the queue is full, too. Returns how many
+    /// lines were accepted.
     pub(in crate::log) fn stuff(sink: &LogSink) -> usize {
         let more_than_a_pipe_holds = vec![b'\n'; 1 << 20];
         sink.try_send(more_than_a_pipe_holds).unwrap();

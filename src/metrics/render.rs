@@ -28,6 +28,7 @@ pub fn render(snapshots: &[MetricsSnapshot], process: &ProcessFacts) -> String {
     page.into_text()
 }
 
+/// What clients see: requests, durations and bytes of each route.
 fn routes(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
     let mut routes = BTreeMap::<&str, RouteMetrics>::new();
     for (name, metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.routes) {
@@ -60,6 +61,7 @@ fn routes(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
     }
 }
 
+/// What the gateway does at each target of an upstream.
 fn targets(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
     let mut targets = BTreeMap::<(&str, &str), TargetMetrics>::new();
     for ((upstream, target), metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.targets) {
@@ -105,6 +107,7 @@ fn targets(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
     }
 }
 
+/// Errors, operations and durations of script calls; and the scripts' own counters, which the store adds up.
 fn scripts(page: &mut TextPage, snapshots: &[MetricsSnapshot], process: &ProcessFacts) {
     let mut scripts = BTreeMap::<&str, ScriptMetrics>::new();
     for (name, metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.scripts) {
@@ -122,6 +125,7 @@ fn scripts(page: &mut TextPage, snapshots: &[MetricsSnapshot], process: &Process
             HOOKS.into_iter().zip(&metrics.hooks).map(move |(hook, counted)| (of_script(hook), counted))
         })
     };
+    // Hooks that were never called are left out.
     let hooks = || hooks().filter(|(_, counted)| counted.operations.count() > 0);
     page.family(&names::SCRIPT_OPERATIONS);
     hooks().for_each(|(labels, hook)| page.histogram(&names::SCRIPT_OPERATIONS, &labels, &hook.operations));
@@ -133,6 +137,7 @@ fn scripts(page: &mut TextPage, snapshots: &[MetricsSnapshot], process: &Process
     }
 }
 
+/// Decisions of rate limits, and waits for the store.
 fn limits(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
     let mut limits = BTreeMap::<(&str, &str), LimitMetrics>::new();
     for ((route, limit), metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.limits) {
@@ -174,6 +179,7 @@ fn shards(page: &mut TextPage, snapshots: &[MetricsSnapshot], process: &ProcessF
     }
 }
 
+/// The store, whose latency histogram arrives cumulative.
 fn store(page: &mut TextPage, store: &StoreFacts) {
     page.single(&names::STORE_UP, Some(u8::from(store.up)));
     page.single(&names::STORE_EXCHANGES, Some(store.exchanges));
@@ -195,6 +201,7 @@ fn store(page: &mut TextPage, store: &StoreFacts) {
     page.sample(names::STORE_KEYS.name, "", &[("state", "revoked")], store.keys_revoked);
 }
 
+/// The JWK sets that are fetched.
 fn key_sets(page: &mut TextPage, sets: &[KeySetFacts]) {
     page.family(&names::JWKS_KEYS);
     for KeySetFacts { jwt, keys, .. } in sets {
@@ -225,6 +232,7 @@ fn facts(page: &mut TextPage, shards: usize, process: &ProcessFacts) {
     page.single(&names::START_TIME, process.start_time_seconds);
 }
 
+/// A status as a label; those beyond a tally's number of keys are `other`.
 fn status_label(status: u16) -> String {
     if status == OTHER_STATUS { "other".into() } else { status.to_string() }
 }

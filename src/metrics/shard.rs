@@ -129,7 +129,7 @@ impl ShardMetrics {
         }
     }
 
-    /// The shard's own values with their names, in the order they are written.
+    /// The shard's own values with their families, in the order of the page.
     fn values(&self) -> Vec<(&'static MetricFamily, u64)> {
         vec![
             (&names::CONNECTIONS, self.connections_open.get()),

@@ -58,6 +58,7 @@ impl AdminConnection {
                 }
                 _ => return Ok(None),
             }
+            // From the first byte on, the rest of the head has a time of its own.
             if first {
                 deadline = Instant::now() + TRANSFER_TIMEOUT;
             }
@@ -101,6 +102,7 @@ impl AdminConnection {
         let _ = timeout(LINGER, drain).await;
     }
 
+    /// Reads more bytes; 0 is the end of the connection.
     async fn fill(&mut self) -> io::Result<usize> {
         let (result, chunk) = self.stream.read(vec![0; READ_BYTES]).await;
         let size = result?;
@@ -109,6 +111,7 @@ impl AdminConnection {
     }
 }
 
+/// The response to a head that breaks the grammar or a limit.
 fn refusal(error: HeadError) -> AdminResponse {
     let (status, reason) = match error {
         HeadError::Bad(_) => (400, "bad_request"),

@@ -71,6 +71,7 @@ fn serve(listener: &TcpListener, events: &Sender<ControlEvent>) {
     }
 }
 
+/// Accepts connections for ever; each is a task of this event loop.
 async fn accept(listener: TcpListener, events: &Sender<ControlEvent>) -> std::io::Result<()> {
     let listener = monoio::net::TcpListener::from_std(listener)?;
     let open = Rc::new(Cell::new(0_usize));
@@ -113,6 +114,7 @@ async fn serve_connection(stream: TcpStream, events: &Sender<ControlEvent>) {
     loop {
         let (response, with_body, keep_open) = match connection.head(idle).await {
             Ok(Some(head)) => {
+                // Even where the body is refused the request is answered, and then the connection is closed.
                 let keep_open = connection.discard_body(&head).await && is_kept_alive(&head);
                 (response_to(&head, events).await, head.method != "HEAD", keep_open)
             }
@@ -129,6 +131,7 @@ async fn serve_connection(stream: TcpStream, events: &Sender<ControlEvent>) {
     }
 }
 
+/// Decides on the request, and gets the response from control if it needs to.
 async fn response_to(head: &RequestHead, events: &Sender<ControlEvent>) -> AdminResponse {
     let mut hosts = head.headers.get_all("host").iter();
     let host = hosts.next().filter(|_| hosts.next().is_none());
@@ -157,6 +160,7 @@ async fn call_control(request: AdminRequest, events: &Sender<ControlEvent>) -> A
         response = Some(message);
         false
     });
+    // Dropped on a timeout: a late response then finds the mailbox closed.
     let _ = timeout(RESPONSE_TIMEOUT, received).await;
     response.unwrap_or_else(no_answer)
 }

@@ -69,6 +69,7 @@ struct Status<'a> {
     log: LogStatus,
 }
 
+/// One shard.
 #[derive(Serialize)]
 struct ShardStatus {
     id: usize,
@@ -81,6 +82,7 @@ struct ShardStatus {
     restarts: u64,
 }
 
+/// Lines that were lost, for lack of room in a queue or on the disk.
 #[derive(Serialize)]
 struct LogStatus {
     access_dropped: u64,
@@ -91,6 +93,7 @@ struct LogStatus {
 pub fn status(control: &Control, snapshots: &[MetricsSnapshot]) -> AdminResponse {
     let plan = &control.current.plan;
     let sink = &control.log.sink;
+    // Counters of shards that did not respond in time are missing from all sums.
     let requests = sum(snapshots.iter().flat_map(MetricsSnapshot::route_requests));
     let dropped = snapshots.iter().map(MetricsSnapshot::access_log_dropped).sum::<u64>();
     let status = Status {
@@ -114,10 +117,12 @@ pub fn status(control: &Control, snapshots: &[MetricsSnapshot]) -> AdminResponse
     AdminResponse::page(&status)
 }
 
+/// The I/O driver of the shards.
 fn driver(control: &Control) -> String {
     control.supervisor.driver().map_or_else(String::new, ToString::to_string)
 }
 
+/// Every shard, with its own numbers if it sent them.
 fn shards(control: &Control, snapshots: &[MetricsSnapshot]) -> Vec<ShardStatus> {
     let status = |facts: ShardFacts| {
         let snapshot = snapshots.iter().find(|snapshot| snapshot.shard() == facts.id);

@@ -19,8 +19,8 @@ pub(super) struct ShardSlot {
     pub core: Option<CoreId>,
     /// The sending end of the thread's mailbox.
     pub mailbox: Post<Command>,
-    /// How often the shard has been restarted: 0 is the first thread. It tells events of the current thread from
-    /// those of an earlier one.
+    /// How often the shard has been restarted: 0 is the first thread. It distinguishes events of the current
+    /// thread from those of an earlier one.
     pub incarnation: u64,
     pub state: ShardState,
     /// What the last thread that started runs on.
