@@ -1,48 +1,50 @@
-//! Consistent placement by weighted rendezvous hashing: every key ranks all targets and takes the first usable one.
+//! Consistent placement by weighted rendezvous hashing: every key ranks all endpoints and takes the first usable one.
 //!
-//! A target that goes takes only its own keys along, and they spread over the others by weight; one that comes gets
+//! An endpoint that goes takes only its own keys along, and they spread over the others by weight; one that comes gets
 //! its share from each. That is exact, where a ring of points is so on average only, and needs no table. It costs
-//! a few nanoseconds a target and pick, which is little for the tens of targets that an upstream has.
+//! a few nanoseconds an endpoint and pick, which is little for the tens of endpoints that an upstream has.
 
-use super::{hash_key, mix};
+use super::{WeightedEndpoint, hash_key, mix};
 
 #[derive(Clone, Debug)]
 pub(super) struct Hash {
-    targets: Box<[Target]>,
+    endpoints: Box<[HashedEndpoint]>,
     /// All weigh the same: the ranks follow from the hashes alone.
     even: bool,
 }
 
 #[derive(Clone, Debug)]
-struct Target {
-    /// By the target's URL and not its place, so that the order in the file means nothing.
+struct HashedEndpoint {
+    /// By the endpoint's name and not its place, so that the order in the file means nothing.
     identity: u64,
     weight: f64,
 }
 
 impl Hash {
-    pub(super) fn new(names: &[&str], weights: &[u32]) -> Hash {
-        let mut targets: Vec<Target> = Vec::with_capacity(names.len());
-        for (name, weight) in names.iter().zip(weights) {
+    pub(super) fn new(endpoints: &[WeightedEndpoint]) -> Hash {
+        let mut hashed: Vec<HashedEndpoint> = Vec::with_capacity(endpoints.len());
+        for WeightedEndpoint { name, weight } in endpoints {
             let mut identity = hash_key(name.as_bytes());
-            // The same URL written twice is two targets with a share each.
-            while targets.iter().any(|target| target.identity == identity) {
+            // The same name twice is two endpoints with a share each.
+            while hashed.iter().any(|other| other.identity == identity) {
                 identity = mix(identity);
             }
-            targets.push(Target { identity, weight: f64::from(*weight) });
+            hashed.push(HashedEndpoint { identity, weight: f64::from(*weight) });
         }
-        let even = weights.windows(2).all(|pair| pair[0] == pair[1]);
-        Hash { targets: targets.into(), even }
+        let even = endpoints.windows(2).all(|pair| pair[0].weight == pair[1].weight);
+        Hash { endpoints: hashed.into(), even }
     }
 
     pub(super) fn pick(&self, key_hash: u64, usable: impl Fn(usize) -> bool) -> Option<usize> {
-        let usable_targets = self.targets.iter().enumerate().filter(|(index, _)| usable(*index));
-        let drawn = usable_targets.map(|(index, target)| (index, target, mix(key_hash ^ target.identity)));
+        let drains = |endpoint: &HashedEndpoint| endpoint.weight == 0.0;
+        let candidates = self.endpoints.iter().enumerate();
+        let candidates = candidates.filter(|(index, endpoint)| !drains(endpoint) && usable(*index));
+        let drawn = candidates.map(|(index, endpoint)| (index, endpoint, mix(key_hash ^ endpoint.identity)));
         if self.even {
             return drawn.max_by_key(|(_, _, draw)| *draw).map(|(index, ..)| index);
         }
         // -ln(u)/w is exponential with rate w, and the least of such draws falls on each with a chance of its w.
-        let waited = drawn.map(|(index, target, draw)| (index, -ln(draw) / target.weight));
+        let waited = drawn.map(|(index, endpoint, draw)| (index, -ln(draw) / endpoint.weight));
         waited.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(index, _)| index)
     }
 }

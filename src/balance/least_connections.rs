@@ -1,4 +1,4 @@
-//! The target with the fewest requests in flight for its weight; equal ones take turns.
+//! The endpoint with the fewest requests in flight for its weight; equal ones take turns.
 
 use super::less_busy;
 use super::round_robin::RoundRobin;
@@ -6,7 +6,7 @@ use super::round_robin::RoundRobin;
 #[derive(Clone, Debug)]
 pub(super) struct LeastConnections {
     weights: Box<[u32]>,
-    /// Breaks ties: idle targets get requests by weight, as in nginx.
+    /// Breaks ties: idle endpoints get requests by weight, as in nginx.
     turns: RoundRobin,
 }
 
@@ -21,8 +21,8 @@ impl LeastConnections {
         active: impl Fn(usize) -> u32,
     ) -> Option<usize> {
         let load = |index: usize| (active(index), self.weights[index]);
-        let usable_targets = (0..self.weights.len()).filter(|index| usable(*index));
-        let least = usable_targets.map(load).reduce(|a, b| if less_busy(b, a) { b } else { a })?;
+        let candidates = (0..self.weights.len()).filter(|index| self.weights[*index] > 0 && usable(*index));
+        let least = candidates.map(load).reduce(|a, b| if less_busy(b, a) { b } else { a })?;
         self.turns.pick(|index| usable(index) && !less_busy(least, load(index)))
     }
 }

@@ -1,6 +1,6 @@
-//! Which target of an upstream gets a request: one decider a method, over nothing but numbers.
+//! Which endpoint of an upstream gets a request: one decider a strategy, over nothing but numbers.
 //!
-//! A balancer belongs to one shard and one upstream. It does not know what makes a target usable (a breaker, a
+//! A balancer belongs to one shard and one upstream. It does not know what makes an endpoint usable (a breaker, a
 //! health check, an attempt that already failed there) or how busy it is: both are asked of the caller.
 
 mod hash;
@@ -8,6 +8,8 @@ mod least_connections;
 mod p2c;
 mod random;
 mod round_robin;
+
+use std::sync::Arc;
 
 use crate::plan;
 
@@ -17,12 +19,21 @@ use p2c::P2c;
 use random::Random;
 use round_robin::RoundRobin;
 
-/// Chooses targets by the upstream's method.
+/// What a balancer needs to know of an endpoint.
 #[derive(Clone, Debug)]
-pub struct Balancer(Method);
+pub struct WeightedEndpoint {
+    /// What `hash` places it by: the same on every gateway, whatever the order of the file or of DNS.
+    pub name: Arc<str>,
+    /// Its share, 0 to 65535. One with weight 0 gets no requests.
+    pub weight: u32,
+}
+
+/// Chooses endpoints by the upstream's strategy.
+#[derive(Clone, Debug)]
+pub struct Balancer(Strategy);
 
 #[derive(Clone, Debug)]
-enum Method {
+enum Strategy {
     RoundRobin(RoundRobin),
     LeastConnections(LeastConnections),
     P2c(P2c),
@@ -32,29 +43,25 @@ enum Method {
 
 impl Balancer {
     /// `seed` should differ from shard to shard (its number will do): it sets where a rotation begins and what is
-    /// drawn at random, so that shards do not all begin with the same target. `hash` ignores it.
-    pub fn build(upstream: &plan::UpstreamPlan, seed: u64) -> Balancer {
-        let targets = &upstream.targets[..];
-        let weights: Vec<u32> = targets.iter().map(|target| target.weight.max(1)).collect();
-        Balancer(match upstream.balance {
-            plan::Balance::RoundRobin => Method::RoundRobin(RoundRobin::new(&weights, seed)),
+    /// drawn at random, so that shards do not all begin with the same endpoint. `hash` ignores it.
+    pub fn build(balance: &plan::Balance, endpoints: &[WeightedEndpoint], seed: u64) -> Balancer {
+        let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        Balancer(match balance {
+            plan::Balance::RoundRobin => Strategy::RoundRobin(RoundRobin::new(&weights, seed)),
             plan::Balance::LeastConnections => {
-                Method::LeastConnections(LeastConnections::new(&weights, seed))
+                Strategy::LeastConnections(LeastConnections::new(&weights, seed))
             }
-            plan::Balance::P2c => Method::P2c(P2c::new(&weights, seed)),
-            plan::Balance::Random => Method::Random(Random::new(&weights, seed)),
-            plan::Balance::Hash(_) => {
-                let names: Vec<&str> = targets.iter().map(|target| &*target.url).collect();
-                Method::Hash(Hash::new(&names, &weights))
-            }
+            plan::Balance::P2c => Strategy::P2c(P2c::new(&weights, seed)),
+            plan::Balance::Random => Strategy::Random(Random::new(&weights, seed)),
+            plan::Balance::Hash(_) => Strategy::Hash(Hash::new(endpoints)),
         })
     }
 
-    /// The index of a target for which `usable` is true; `None` only if there is none.
+    /// The index of an endpoint for which `usable` is true and whose weight is not 0; `None` only if there is none.
     ///
-    /// `key_hash` is [`hash_key`] of what the upstream hashes on; the other methods ignore it. `active` gives the
-    /// requests in flight on a target, as this shard sees them. Both closures may be asked more than once about a
-    /// target, and must not change their minds within a call.
+    /// `key_hash` is [`hash_key`] of what the upstream hashes on; the other strategies ignore it. `active` gives the
+    /// requests in flight at an endpoint, as this shard sees them. Both closures may be asked more than once about an
+    /// endpoint, and must not change their minds within a call.
     pub fn pick(
         &mut self,
         key_hash: u64,
@@ -62,11 +69,11 @@ impl Balancer {
         active: impl Fn(usize) -> u32,
     ) -> Option<usize> {
         match &mut self.0 {
-            Method::RoundRobin(method) => method.pick(usable),
-            Method::LeastConnections(method) => method.pick(usable, active),
-            Method::P2c(method) => method.pick(usable, active),
-            Method::Random(method) => method.pick(usable),
-            Method::Hash(method) => method.pick(key_hash, usable),
+            Strategy::RoundRobin(strategy) => strategy.pick(usable),
+            Strategy::LeastConnections(strategy) => strategy.pick(usable, active),
+            Strategy::P2c(strategy) => strategy.pick(usable, active),
+            Strategy::Random(strategy) => strategy.pick(usable),
+            Strategy::Hash(strategy) => strategy.pick(key_hash, usable),
         }
     }
 }
@@ -74,8 +81,8 @@ impl Balancer {
 /// The hash of what a request is placed by (a client address, a path, a cookie).
 ///
 /// The same bytes give the same hash in every process, version and node, so that gateways side by side send a key
-/// to the same target, also after a restart. The price: the hash has no secret, and who chooses the key (by a header,
-/// a path) can choose keys that all fall on one target, as with nginx's and Envoy's consistent hashes.
+/// to the same endpoint, also after a restart. The price: the hash has no secret, and who chooses the key (by a header,
+/// a path) can choose keys that all fall on one endpoint, as with nginx's and Envoy's consistent hashes.
 pub fn hash_key(bytes: &[u8]) -> u64 {
     let mut hash = mix(bytes.len() as u64);
     for chunk in bytes.chunks(8) {
@@ -94,7 +101,7 @@ fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// Whether a target with `active` requests at `weight` is less busy than another: by requests per weight.
+/// Whether an endpoint with `active` requests at `weight` is less busy than another: by requests per weight.
 fn less_busy((active, weight): (u32, u32), (other_active, other_weight): (u32, u32)) -> bool {
     u64::from(active) * u64::from(other_weight) < u64::from(other_active) * u64::from(weight)
 }

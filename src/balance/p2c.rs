@@ -1,9 +1,9 @@
-//! Power of two choices: the less busy of two targets drawn at random.
+//! Power of two choices: the less busy of two endpoints drawn at random.
 
 use super::less_busy;
 use super::random::Random;
 
-/// Nearly as even as asking every target, and without the herd that follows a single least busy one when many
+/// Nearly as even as asking every endpoint, and without the herd that follows a single least busy one when many
 /// shards and gateways see the same numbers.
 #[derive(Clone, Debug)]
 pub(super) struct P2c {

@@ -2,13 +2,13 @@
 
 use super::mix;
 
-/// Draws before the usable targets are counted one by one.
+/// Draws before the usable endpoints are counted one by one.
 const MAX_DRAWS: usize = 4;
 
-/// Each usable target with a chance in proportion to its weight.
+/// Each usable endpoint with a chance in proportion to its weight.
 #[derive(Clone, Debug)]
 pub(super) struct Random {
-    /// By target: the sum of the weights up to and with its own.
+    /// By endpoint: the sum of the weights up to and with its own.
     sums: Box<[u64]>,
     state: u64,
 }
@@ -23,10 +23,10 @@ impl Random {
         Random { sums: weights.iter().map(&mut add).collect(), state: mix(seed) }
     }
 
-    /// A draw that hits an unusable target is repeated, which keeps the proportions of the others. After a few, the
-    /// usable targets are summed up instead, so that the cost stays bounded when most are unusable.
+    /// A draw that hits an unusable endpoint is repeated, which keeps the proportions of the others. After a few, the
+    /// usable endpoints are summed up instead, so that the cost stays bounded when most are unusable.
     pub(super) fn pick(&mut self, usable: impl Fn(usize) -> bool) -> Option<usize> {
-        let total = *self.sums.last()?;
+        let total = self.sums.last().copied().filter(|total| *total > 0)?;
         for _ in 0..MAX_DRAWS {
             let drawn = self.below(total);
             let index = self.sums.partition_point(|sum| *sum <= drawn);

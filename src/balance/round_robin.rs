@@ -4,14 +4,14 @@
 /// cycle too long to walk through while building.
 const MAX_START: u64 = 4096;
 
-/// Each usable target gains its weight at every pick; the one with the most is picked and pays what all gained.
+/// Each usable endpoint gains its weight at every pick; the one with the most is picked and pays what all gained.
 #[derive(Clone, Debug)]
 pub(super) struct RoundRobin {
-    targets: Box<[Target]>,
+    endpoints: Box<[CreditedEndpoint]>,
 }
 
 #[derive(Clone, Debug)]
-struct Target {
+struct CreditedEndpoint {
     weight: u32,
     credit: i64,
 }
@@ -19,8 +19,8 @@ struct Target {
 impl RoundRobin {
     /// Begins `seed` picks into the cycle.
     pub(super) fn new(weights: &[u32], seed: u64) -> RoundRobin {
-        let targets = weights.iter().map(|weight| Target { weight: *weight, credit: 0 }).collect();
-        let mut round_robin = RoundRobin { targets };
+        let endpoint = |weight: &u32| CreditedEndpoint { weight: *weight, credit: 0 };
+        let mut round_robin = RoundRobin { endpoints: weights.iter().map(endpoint).collect() };
         let divisor = weights.iter().fold(0, |divisor, weight| gcd(divisor, u64::from(*weight))).max(1);
         let cycle = weights.iter().map(|weight| u64::from(*weight) / divisor).sum::<u64>();
         for _ in 0..seed % cycle.clamp(1, MAX_START) {
@@ -32,16 +32,20 @@ impl RoundRobin {
     pub(super) fn pick(&mut self, usable: impl Fn(usize) -> bool) -> Option<usize> {
         let mut gained = 0_i64;
         let mut best: Option<(usize, i64)> = None;
-        for (index, target) in self.targets.iter_mut().enumerate().filter(|(index, _)| usable(*index)) {
-            gained += i64::from(target.weight);
-            // Saturating, because nobody has proved a bound for every order in which targets come and go.
-            target.credit = target.credit.saturating_add(i64::from(target.weight));
-            if best.is_none_or(|(_, credit)| target.credit > credit) {
-                best = Some((index, target.credit));
+        for (index, endpoint) in self.endpoints.iter_mut().enumerate() {
+            // Without a weight one has no turn, even where all others are in debt.
+            if endpoint.weight == 0 || !usable(index) {
+                continue;
+            }
+            gained += i64::from(endpoint.weight);
+            // Saturating, because nobody has proved a bound for every order in which endpoints come and go.
+            endpoint.credit = endpoint.credit.saturating_add(i64::from(endpoint.weight));
+            if best.is_none_or(|(_, credit)| endpoint.credit > credit) {
+                best = Some((index, endpoint.credit));
             }
         }
         let (index, credit) = best?;
-        self.targets[index].credit = credit.saturating_sub(gained);
+        self.endpoints[index].credit = credit.saturating_sub(gained);
         Some(index)
     }
 }

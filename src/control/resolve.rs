@@ -3,7 +3,7 @@
 //! `getaddrinfo` blocks, so it runs on threads that may wait. Shards only get the result, as one immutable map.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -83,14 +83,44 @@ fn resolve_all(todo: &Receiver<HostPort>, found: &Sender<(HostPort, Resolution)>
             return;
         }
         let resolution = match (&*host, port).to_socket_addrs() {
-            Ok(addresses) => Ok(addresses.collect::<Arc<[SocketAddr]>>()),
+            Ok(addresses) => match usable(addresses, has_route) {
+                addresses if addresses.is_empty() => Err("the name has no address".to_owned()),
+                addresses => Ok(addresses.into()),
+            },
             Err(error) => Err(error.to_string()),
         };
-        let resolution = resolution.and_then(|addresses| {
-            if addresses.is_empty() { Err("the name has no address".to_owned()) } else { Ok(addresses) }
-        });
         if found.send(((host, port), resolution)).is_err() {
             return;
+        }
+    }
+}
+
+/// The addresses that traffic is balanced over: each once (`/etc/hosts` may name one twice), and without those to which
+/// this machine has no route, such as the IPv6 half of a name where there is only IPv4. If there is a route to none, all
+/// of them, so that the failure of requests shows what is wrong.
+fn usable(
+    addresses: impl Iterator<Item = SocketAddr>,
+    has_route: impl Fn(&SocketAddr) -> bool,
+) -> Vec<SocketAddr> {
+    let mut seen = HashSet::new();
+    let distinct: Vec<_> = addresses.filter(|address| seen.insert(*address)).collect();
+    let routed: Vec<_> = distinct.iter().copied().filter(has_route).collect();
+    if routed.is_empty() { distinct } else { routed }
+}
+
+/// Whether the kernel has a route to an address. Connecting a UDP socket looks it up and sends nothing.
+fn has_route(address: &SocketAddr) -> bool {
+    use std::io::ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkUnreachable};
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    match UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(address)) {
+        Ok(()) => true,
+        // Any other error (say, no file descriptor is left) is not about the address.
+        Err(error) => {
+            let no_route = matches!(error.kind(), AddrNotAvailable | HostUnreachable | NetworkUnreachable);
+            !no_route && error.raw_os_error() != Some(libc::EAFNOSUPPORT)
         }
     }
 }
@@ -187,6 +217,16 @@ mod tests {
         let localhost = found[&name("localhost")].as_ref().expect("every machine knows localhost");
         assert!(localhost.iter().all(|address| address.ip().is_loopback() && address.port() == 80));
         assert!(found[&name("no such name")].is_err());
+    }
+
+    #[test]
+    fn an_address_counts_once_and_only_where_there_is_a_route() {
+        let found = addresses(&["[2001:db8::1]:80", "10.0.0.1:80", "10.0.0.2:80", "10.0.0.1:80"]);
+        let usable = |has_route: fn(&SocketAddr) -> bool| usable(found.iter().copied(), has_route);
+        assert_eq!(usable(|_| true), found[..3]);
+        assert_eq!(usable(SocketAddr::is_ipv4), found[1..3]);
+        assert_eq!(usable(|_| false), found[..3], "requests will say why none can be reached");
+        assert!(has_route(&SocketAddr::from(([127, 0, 0, 1], 80))));
     }
 
     #[test]

@@ -30,16 +30,17 @@ mod lease;
 mod local;
 pub mod lua;
 mod messages;
+mod report;
 mod rule;
 mod shard;
 
 pub use bucket::Verdict;
 pub use bucket_store::{AHEAD_SHARE, BucketStore};
-pub use headers::{Dialect, Standing};
 pub use key::{Key, MAX_KEY_BYTES};
 pub use lease::LEASE_SHARE;
 pub use local::local;
 pub use messages::{LEASE_LIFE_MS, LeaseGrant, LeaseRequest, Leaseholder};
+pub use report::LimitReport;
 pub use rule::{Algorithm, MAX_TOKENS, Period, Rule};
 pub use shard::{Decision, IDLE_MS, Leases};
 

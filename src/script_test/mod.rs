@@ -10,6 +10,7 @@ mod compare;
 pub mod files;
 mod functions;
 mod gateway;
+pub mod limits;
 mod outcome;
 mod world;
 

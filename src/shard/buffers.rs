@@ -1,7 +1,7 @@
 //! What one request needs room for, kept from request to request so that none of it is allocated twice.
 
-use super::limits::LimitReport;
 use crate::exchange::Transaction;
+use crate::limit::LimitReport;
 
 /// How many a shard keeps.
 pub const KEPT: usize = 256;
@@ -23,7 +23,7 @@ impl RequestBuffers {
         self.transaction.begin();
         self.client_host.clear();
         self.onward.clear();
-        self.told.forget();
+        self.told.clear();
     }
 
     /// Not swollen by one huge request.

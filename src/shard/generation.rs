@@ -16,10 +16,10 @@ use crate::pipeline::script::RouteScripts;
 use crate::plan::{self, Plan};
 use crate::route::RouteTable;
 use crate::script::{self, Chain};
-use crate::upstream::Upstream;
+use crate::upstream::{Addresses, Upstream};
 
 use super::Generation;
-use super::limits::{Limits, RouteLimits};
+use super::limits::{RouteLimits, ShardLimits};
 use super::scripted;
 
 pub struct LiveGeneration {
@@ -52,8 +52,8 @@ pub struct LiveRoute {
 pub struct GenerationContext {
     pub metrics: Rc<ShardMetrics>,
     pub world: Rc<dyn script::ScriptHost>,
-    pub limits: Rc<Limits>,
-    /// Shards begin at different targets.
+    pub limits: Rc<ShardLimits>,
+    /// Shards begin at different endpoints.
     pub seed: u64,
 }
 
@@ -67,9 +67,9 @@ impl LiveGeneration {
         old: Option<&LiveGeneration>,
         around: &GenerationContext,
     ) -> Result<LiveGeneration, script::ScriptFault> {
-        let Generation { number, plan, table, providers, .. } = generation;
+        let Generation { number, plan, table, providers, addresses, .. } = generation;
         let old_upstreams = old.map_or(&[][..], |old| &old.upstreams);
-        let upstreams = Upstream::build_all(&plan, old_upstreams, &around.metrics, around.seed);
+        let upstreams = Upstream::build_all(&plan, old_upstreams, &addresses, &around.metrics, around.seed);
         // An engine's programs count for good in the metrics that they began with, and those of scripts which no
         // route names are forgotten.
         let same =
@@ -101,6 +101,11 @@ impl LiveGeneration {
         }
     }
 
+    /// Takes what names resolve to now.
+    pub fn set_addresses(&self, addresses: &Addresses) {
+        self.upstreams.iter().for_each(|upstream| upstream.set_addresses(addresses));
+    }
+
     /// The scripts of a route, by its index.
     pub fn scripts_of(&self, route: usize) -> Option<RouteScripts<'_>> {
         let LiveRoute { plan, chain, .. } = &self.routes[route];
@@ -113,7 +118,7 @@ impl LiveGeneration {
     pub fn retain_metrics(&self, metrics: &ShardMetrics) {
         let routes: HashSet<&str> = self.routes.iter().map(|route| &*route.plan.name).collect();
         let of_upstream = |live: &'_ Rc<Upstream>| -> Vec<(Arc<str>, Arc<str>)> {
-            live.targets.iter().map(|target| (live.plan.name.clone(), target.url.clone())).collect()
+            live.plan.targets.iter().map(|target| (live.plan.name.clone(), target.url.clone())).collect()
         };
         let targets: HashSet<_> = self.upstreams.iter().flat_map(of_upstream).collect();
         let scripts = named(&self.plan);

@@ -46,7 +46,7 @@ pub use run::{DriverKind, run};
 use buffers::RequestBuffers;
 use clock::Clock;
 use generation::{GenerationContext, LiveGeneration};
-use limits::Limits;
+use limits::ShardLimits;
 
 /// A bound listening socket. Control keeps the original; shards get clones of it.
 pub struct Listener {
@@ -116,7 +116,7 @@ struct Shard {
     ids: Rc<RefCell<Ids>>,
     link: Link,
     counters: Rc<ShardCounters>,
-    limits: Rc<Limits>,
+    limits: Rc<ShardLimits>,
     surroundings: GenerationContext,
     /// API keys that were added and revoked while running.
     dynamic_keys: RefCell<DynamicKeys>,
@@ -125,7 +125,6 @@ struct Shard {
     /// LimitReport of a provider whose key set lacks a token's key.
     unknown_key: Box<dyn Fn(usize) + Send>,
     live: RefCell<Rc<LiveGeneration>>,
-    addresses: RefCell<Arc<Addresses>>,
     #[expect(clippy::vec_box, reason = "moved out and in for every request: a pointer, not 500 bytes")]
     request_buffers: RefCell<Vec<Box<RequestBuffers>>>,
     /// Client connections, each counted until its task has ended.

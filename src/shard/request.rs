@@ -8,7 +8,7 @@ use super::h1::connection::{Connection, Next, refusal};
 use super::proxy::attempt;
 use super::request_log::RequestLog;
 use super::scripted::{self, Outcome, Whole};
-use super::{Shard, answer, limits};
+use super::{Shard, answer};
 use crate::auth::decide::Gate;
 use crate::base::error::{Error, Reason};
 use crate::base::fault::{self, InjectedFault};
@@ -19,6 +19,7 @@ use crate::http::framing::{self, Body};
 use crate::http::head::{self, HeadLimits, Method};
 use crate::http::{host, path};
 use crate::pipeline::client::Client;
+use crate::pipeline::limits::LimitPhase;
 use crate::pipeline::{cors, identity, ip, request_head};
 use crate::plan::{self, Action};
 use crate::route::{self, Found};
@@ -83,14 +84,14 @@ async fn handle(
     request_head::clean(&mut buffers.transaction.request.fields, asked.client, &live.owned);
     if let Some(limited) = limited {
         let RequestBuffers { transaction, told, .. } = &mut *buffers;
-        limits::before_auth(&connection.shard, limited, transaction, told).await?;
+        limited.check(&connection.shard.limits, LimitPhase::BeforeAuth, transaction, told).await?;
     }
     if !route.auth.is_empty() {
         identify(&connection.shard, &live, route, &mut buffers.transaction)?;
     }
     if let Some(limited) = limited {
         let RequestBuffers { transaction, told, .. } = &mut *buffers;
-        limits::after_auth(&connection.shard, limited, transaction, told).await?;
+        limited.check(&connection.shard.limits, LimitPhase::AfterAuth, transaction, told).await?;
     }
     if let Some(scripts) = scripts
         && scripted::request(connection, buffers, record, scripts, &mut asked).await? == Outcome::Answered

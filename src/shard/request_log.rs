@@ -13,7 +13,7 @@ use crate::exchange::Transaction;
 use crate::http::head::Version;
 use crate::log::access::AccessEntry;
 use crate::script::Hook;
-use crate::upstream::{Target, Upstream};
+use crate::upstream::{Endpoint, Upstream};
 
 /// Filled in as the request goes its way.
 pub struct RequestLog {
@@ -23,7 +23,7 @@ pub struct RequestLog {
     /// Index of the route.
     pub route: Option<usize>,
     pub upstream: Option<Rc<Upstream>>,
-    pub target: Option<Rc<Target>>,
+    pub target: Option<Rc<Endpoint>>,
     /// The response head is on its way to the client: no other answer can be given.
     pub head_sent: bool,
     pub status: u16,

@@ -13,7 +13,7 @@ use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 use super::accept::Acceptors;
 use super::clock::Clock;
 use super::generation::{GenerationContext, LiveGeneration};
-use super::limits::Limits;
+use super::limits::ShardLimits;
 use super::world::ShardWorld;
 use super::{Command, Generation, Shard, ShardSpawn, tick};
 use crate::auth::api_keys::DynamicKeys;
@@ -25,6 +25,7 @@ use crate::net::{Buffers, Deadlines, Pipes, socket};
 use crate::plan::{ApiKeyHash, Driver};
 use crate::script;
 use crate::store::{KeyList, ShardCounters, StoreReply};
+use crate::upstream::Upstream;
 
 /// Submission queue entries: more than one burst of work ever fills.
 const RING_ENTRIES: u32 = 4096;
@@ -173,7 +174,7 @@ async fn serve(
                     shard.swap(*generation, &acceptors);
                     let _ = done.send(shard.id);
                 }
-                Command::Addresses(addresses) => drop(shard.addresses.replace(addresses)),
+                Command::Addresses(addresses) => shard.live().set_addresses(&addresses),
                 Command::Providers(providers) => shard.live().renew_providers(providers),
                 Command::Store(reply) => shard.hear(reply),
                 Command::Scrape(answer) => drop(answer.send(shard.scrape())),
@@ -199,7 +200,6 @@ impl Shard {
         let seed = RandomState::new().hash_one(seat.id);
         let metrics = Rc::new(ShardMetrics::new(seat.id));
         let log = AccessLog::new(first.plan.log.access, seat.sink.clone());
-        let addresses = first.addresses.clone();
         let world = Rc::new(ShardWorld {
             clock: Rc::new(Clock::new()),
             ids: Rc::new(RefCell::new(Ids::new(seed))),
@@ -207,7 +207,7 @@ impl Shard {
             metrics: metrics.clone(),
         });
         let patience = first.plan.store.as_ref().map_or(EMBEDDED_TIMEOUT, |store| store.timeout);
-        let limits = Limits::new(seat.id, seat.shards, seat.link.clone(), world.clock.clone(), patience);
+        let limits = ShardLimits::new(seat.id, seat.shards, seat.link.clone(), world.clock.clone(), patience);
         let limits = Rc::new(limits);
         let surroundings = GenerationContext {
             metrics: metrics.clone(),
@@ -233,7 +233,6 @@ impl Shard {
             unknown_key: std::mem::replace(&mut seat.unknown_key, Box::new(|_| ())),
             tokens: RefCell::new(TokenCache::new(TokenCache::MAX_ENTRIES, TokenCache::MAX_BYTES)),
             live: RefCell::new(Rc::new(live)),
-            addresses: RefCell::new(addresses),
             request_buffers: RefCell::default(),
             open: Cell::new(0),
             refusing: Cell::new(0),
@@ -247,7 +246,6 @@ impl Shard {
     /// Serves by another generation from here on; what is in flight ends on the old one.
     fn swap(self: &Rc<Self>, mut generation: Generation, acceptors: &Acceptors) {
         let listeners = std::mem::take(&mut generation.listeners);
-        self.addresses.replace(generation.addresses.clone());
         self.log.borrow_mut().set_format(generation.plan.log.access);
         let old = self.live();
         let live = match LiveGeneration::build(generation, Some(&old), &self.surroundings) {
@@ -258,6 +256,7 @@ impl Shard {
             }
         };
         live.retain_metrics(&self.metrics);
+        Upstream::retire(&old.upstreams, &live.upstreams);
         self.live.replace(Rc::new(live));
         if let Err(error) = acceptors.change(self, listeners) {
             tracing::error!(shard = self.id, %error, "a new listener cannot accept");
@@ -283,9 +282,7 @@ impl Shard {
         self.metrics.connections_open.set(self.open.get() as u64);
         self.metrics.access_log_dropped.set(self.log.borrow().dropped());
         for upstream in &self.live().upstreams {
-            for target in &upstream.targets {
-                target.metrics.idle.set(target.pool.len() as u32);
-            }
+            upstream.count_idle();
         }
         self.metrics.snapshot()
     }

@@ -90,6 +90,6 @@ fn cancel_left(shard: &Shard) {
 fn sweep(shard: &Shard) {
     let now_ms = shard.deadlines.now_ms();
     for upstream in &shard.live().upstreams {
-        upstream.targets.iter().for_each(|target| target.pool.sweep(now_ms));
+        upstream.sweep(now_ms);
     }
 }

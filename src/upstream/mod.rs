@@ -1,22 +1,29 @@
-//! A shard's live side of the configured upstreams: targets with their pools, and the choice among them.
+//! A shard's live side of the configured upstreams: their endpoints and the choice among them.
+//!
+//! A target of the configuration becomes one [`Endpoint`] per address that it has: one for an IP address or a Unix
+//! socket, and as many as its name resolves to otherwise. Traffic is balanced over endpoints, each with the weight of
+//! its target, so a name with three addresses of weight 2 gets six shares, as in nginx and Envoy.
+//!
+//! Endpoints outlive generations: a reload keeps those whose target and address stay, with their idle connections.
+//! An endpoint whose address the name no longer has is withdrawn: its idle connections are closed at once, and those
+//! in use are closed when their exchange ends.
 
 mod connect;
+mod endpoint;
 mod pool;
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::{Ref, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::balance::Balancer;
-use crate::base::error::{Error, Reason};
+use crate::balance::{Balancer, WeightedEndpoint};
+use crate::base::error::{Error, Reason, Retry};
 use crate::metrics::{ShardMetrics, TargetMetrics};
-use crate::net::{Deadlines, Socket};
 use crate::plan;
 
-pub use pool::Pool;
+pub use endpoint::{Endpoint, EndpointAddress, InFlight, UpstreamConnection};
 
 /// What names resolve to, by host and port. Made on the control side, the same for all shards.
 pub type Addresses = HashMap<(Arc<str>, u16), Arc<[SocketAddr]>>;
@@ -24,109 +31,224 @@ pub type Addresses = HashMap<(Arc<str>, u16), Arc<[SocketAddr]>>;
 /// One upstream of a generation, on this shard.
 pub struct Upstream {
     pub plan: Arc<plan::UpstreamPlan>,
-    pub targets: Vec<Rc<Target>>,
-    balancer: RefCell<Balancer>,
+    /// The counters of each target, by the plan's indices: also of one without an address.
+    targets: Vec<Rc<TargetMetrics>>,
+    endpoints: RefCell<EndpointSet>,
+    /// Where this shard begins.
+    seed: u64,
 }
 
-/// One target of an upstream, on this shard. It outlives the generation as long as its configuration stays.
-pub struct Target {
-    pub url: Arc<str>,
-    pub authority: Arc<str>,
-    pub address: plan::TargetAddress,
-    pub pool: Pool,
-    pub metrics: Rc<TargetMetrics>,
-    /// Which of a name's addresses the next connection tries first.
-    next_address: Cell<usize>,
+/// The endpoints in use, and the balancer over their indices.
+struct EndpointSet {
+    endpoints: Vec<Rc<Endpoint>>,
+    balancer: Balancer,
 }
 
-/// A connection to a target, taken for one exchange.
-pub struct Connection {
-    pub socket: Socket,
-    /// It has served before, so the upstream may just have closed it.
-    pub reused: bool,
+/// An endpoint as configuration and name resolution want it.
+#[derive(Debug, PartialEq)]
+struct Wanted {
+    /// The target's index in the plan.
+    target: usize,
+    address: EndpointAddress,
 }
 
 impl Upstream {
-    /// Builds the live upstreams of a plan, keeping from `old` every target whose pool would be the same.
+    /// Builds the live upstreams of a plan. What `old` has of the same endpoints is kept: idle connections, counts, and
+    /// the balancer's position where the upstream's targets are the same. Until [`Upstream::retire`], both serve.
+    ///
+    /// `seed` should differ from shard to shard, so that they begin at different endpoints.
     pub fn build_all(
         plan: &plan::Plan,
         old: &[Rc<Upstream>],
+        addresses: &Addresses,
         metrics: &ShardMetrics,
         seed: u64,
     ) -> Vec<Rc<Upstream>> {
         let old: HashMap<&str, &Rc<Upstream>> = old.iter().map(|up| (&*up.plan.name, up)).collect();
         let build = |plan: &Arc<plan::UpstreamPlan>| {
             let before = old.get(&*plan.name).copied();
-            match before {
-                // Unchanged as a whole: the balancer's position survives too.
-                Some(before) if before.plan == *plan => before.clone(),
-                _ => Rc::new(Upstream::build(plan, before.map(|rc| &**rc), metrics, seed)),
-            }
+            Upstream::succeed(plan, before, addresses, metrics, seed)
         };
         plan.upstreams.iter().map(build).collect()
+    }
+
+    /// What follows on `before`, the upstream of the same name: that itself, where nothing has changed.
+    fn succeed(
+        plan: &Arc<plan::UpstreamPlan>,
+        before: Option<&Rc<Upstream>>,
+        addresses: &Addresses,
+        metrics: &ShardMetrics,
+        seed: u64,
+    ) -> Rc<Upstream> {
+        match before {
+            Some(before) if before.plan == *plan => {
+                before.set_addresses(addresses);
+                before.clone()
+            }
+            _ => Rc::new(Upstream::build(plan, before.map(|rc| &**rc), addresses, metrics, seed)),
+        }
     }
 
     fn build(
         plan: &Arc<plan::UpstreamPlan>,
         before: Option<&Upstream>,
+        addresses: &Addresses,
         metrics: &ShardMetrics,
         seed: u64,
     ) -> Upstream {
-        let build_target = |target: &plan::TargetPlan| {
-            let same = |old: &&Rc<Target>| old.url == target.url && old.pool.has_settings(plan);
-            match before.and_then(|before| before.targets.iter().find(same)) {
-                Some(kept) => kept.clone(),
-                None => Rc::new(Target {
-                    url: target.url.clone(),
-                    authority: target.authority.clone(),
-                    address: target.address.clone(),
-                    pool: Pool::new(plan),
-                    metrics: metrics.target(&plan.name, &target.url),
-                    next_address: Cell::new(seed as usize),
-                }),
-            }
+        let targets: Vec<_> =
+            plan.targets.iter().map(|target| metrics.target(&plan.name, &target.url)).collect();
+        let before_set = before.map(|before| before.endpoints.borrow());
+        let old = before_set.as_ref().map_or(&[][..], |set| &set.endpoints);
+        let wanted = wanted(plan, addresses);
+        let endpoints = reconcile(plan, &targets, &wanted, old);
+        for endpoint in &endpoints {
+            endpoint.configure(plan);
+        }
+        let same_choice = |before: &&Upstream| {
+            let unchanged = before.plan.targets == plan.targets && before.plan.balance == plan.balance;
+            unchanged && same_endpoints(old, &endpoints)
         };
-        Upstream {
-            plan: plan.clone(),
-            targets: plan.targets.iter().map(build_target).collect(),
-            balancer: RefCell::new(Balancer::build(plan, seed)),
+        let balancer = match (before.filter(same_choice), &before_set) {
+            (Some(_), Some(set)) => set.balancer.clone(),
+            _ => balancer(plan, &wanted, seed),
+        };
+        let endpoints = RefCell::new(EndpointSet { endpoints, balancer });
+        Upstream { plan: plan.clone(), targets, endpoints, seed }
+    }
+
+    /// Takes what names resolve to now: endpoints whose address stays are kept, the others withdrawn at once.
+    pub fn set_addresses(&self, addresses: &Addresses) {
+        let wanted = wanted(&self.plan, addresses);
+        let mut set = self.endpoints.borrow_mut();
+        let endpoints = reconcile(&self.plan, &self.targets, &wanted, &set.endpoints);
+        // A balancer built anew would begin its rotation anew.
+        if same_endpoints(&set.endpoints, &endpoints) {
+            return;
+        }
+        set.balancer = balancer(&self.plan, &wanted, self.seed);
+        let old = std::mem::replace(&mut set.endpoints, endpoints);
+        withdraw_others(&old, &set.endpoints);
+    }
+
+    /// After a swap from `old` to `live`: withdraws the endpoints of `old` that `live` has not taken over. Requests
+    /// that began before the swap may still use them.
+    pub fn retire(old: &[Rc<Upstream>], live: &[Rc<Upstream>]) {
+        let live: HashMap<&str, &Rc<Upstream>> = live.iter().map(|up| (&*up.plan.name, up)).collect();
+        for upstream in old {
+            match live.get(&*upstream.plan.name) {
+                Some(successor) if Rc::ptr_eq(successor, upstream) => {}
+                Some(successor) => withdraw_others(&upstream.endpoints(), &successor.endpoints()),
+                None => withdraw_others(&upstream.endpoints(), &[]),
+            }
         }
     }
 
-    /// The target for the next attempt. `key` is what `hash_on` selects, hashed.
+    /// The endpoint for the next attempt. `key` is what `hash_on` selects, hashed; `tried` are the endpoints at which
+    /// this request has failed already, and which are not chosen again.
     ///
     /// # Errors
-    /// [`Reason::NoTarget`] when none may be used.
-    pub fn pick(&self, key: u64) -> Result<Rc<Target>, Error> {
-        let active = |index: usize| self.targets[index].metrics.active.get();
-        let picked = self.balancer.borrow_mut().pick(key, |_| true, active);
-        let none = || Error::gateway(Reason::NoTarget, "no usable target");
-        picked.and_then(|index| self.targets.get(index)).cloned().ok_or_else(none)
+    /// [`Reason::NoTarget`] when no endpoint is left.
+    pub fn pick(&self, key: u64, tried: &[Rc<Endpoint>]) -> Result<Rc<Endpoint>, Error> {
+        let EndpointSet { endpoints, balancer } = &mut *self.endpoints.borrow_mut();
+        let untried = |index: usize| !tried.iter().any(|tried| Rc::ptr_eq(tried, &endpoints[index]));
+        let active = |index: usize| endpoints[index].active();
+        match balancer.pick(key, untried, active) {
+            Some(index) => Ok(endpoints[index].clone()),
+            // Every target is a name that has no address; which is the upstream side's fault.
+            None if endpoints.is_empty() => {
+                Err(Error::upstream(Reason::NoTarget, Retry::Never, "the target's name has no address"))
+            }
+            None => Err(Error::gateway(Reason::NoTarget, "no usable target")),
+        }
+    }
+
+    /// The endpoints in use, target by target. Not to be held over an await: a change of addresses replaces the list.
+    pub fn endpoints(&self) -> Ref<'_, [Rc<Endpoint>]> {
+        Ref::map(self.endpoints.borrow(), |set| &set.endpoints[..])
+    }
+
+    /// Drops the idle connections that are too old or no longer good.
+    pub fn sweep(&self, now_ms: u64) {
+        self.endpoints().iter().for_each(|endpoint| endpoint.sweep(now_ms));
+    }
+
+    /// Sets each target's gauge of idle connections to what its endpoints have now.
+    pub fn count_idle(&self) {
+        self.targets.iter().for_each(|metrics| metrics.idle.set(0));
+        for endpoint in self.endpoints().iter() {
+            let idle = &endpoint.metrics.idle;
+            idle.set(idle.get() + endpoint.idle() as u32);
+        }
     }
 }
 
-impl Target {
-    /// An idle connection that is still good.
-    pub fn pooled(&self, now_ms: u64) -> Option<Connection> {
-        let socket = self.pool.take(now_ms)?;
-        self.metrics.reused();
-        Some(Connection { socket, reused: true })
+/// The endpoints that a plan's targets make with these addresses, in the plan's order.
+fn wanted(plan: &plan::UpstreamPlan, addresses: &Addresses) -> Vec<Wanted> {
+    let mut wanted = Vec::with_capacity(plan.targets.len());
+    for (index, target) in plan.targets.iter().enumerate() {
+        let mut add = |address| wanted.push(Wanted { target: index, address });
+        match &target.address {
+            plan::TargetAddress::Ip(address) => add(EndpointAddress::Tcp(*address)),
+            plan::TargetAddress::Unix(path) => add(EndpointAddress::Unix(path.clone())),
+            plan::TargetAddress::Name { host, port } => {
+                let known = addresses.get(&(host.clone(), *port)).map_or(&[][..], |known| &**known);
+                known.iter().for_each(|address| add(EndpointAddress::Tcp(*address)));
+            }
+        }
     }
+    wanted
+}
 
-    /// A new connection within `timeout`, trying each address of a name in turn.
-    ///
-    /// # Errors
-    /// [`Reason::UpstreamConnect`] or [`Reason::UpstreamTimeout`] of the last address tried.
-    pub async fn connect(
-        &self,
-        timeout: Duration,
-        addresses: &Addresses,
-        deadlines: &Rc<Deadlines>,
-    ) -> Result<Connection, Error> {
-        let first = self.next_address.get();
-        self.next_address.set(first.wrapping_add(1));
-        let socket = connect::connect(&self.address, addresses, first, timeout, deadlines).await?;
-        self.metrics.connected();
-        Ok(Connection { socket, reused: false })
+/// One endpoint for each wanted, taken from `old` where that has one of the same target and address. Each of `old` is
+/// taken once: a target that is written twice has two endpoints.
+fn reconcile(
+    plan: &plan::UpstreamPlan,
+    targets: &[Rc<TargetMetrics>],
+    wanted: &[Wanted],
+    old: &[Rc<Endpoint>],
+) -> Vec<Rc<Endpoint>> {
+    let mut kept: HashMap<(&str, &EndpointAddress), Vec<&Rc<Endpoint>>> = HashMap::new();
+    for endpoint in old.iter().rev() {
+        kept.entry((&endpoint.url, &endpoint.address)).or_default().push(endpoint);
+    }
+    let mut endpoints = Vec::with_capacity(wanted.len());
+    for Wanted { target, address } in wanted {
+        let (metrics, target) = (&targets[*target], &plan.targets[*target]);
+        endpoints.push(match kept.get_mut(&(&*target.url, address)).and_then(Vec::pop) {
+            Some(kept) => kept.clone(),
+            None => Rc::new(Endpoint::new(plan, target, address.clone(), metrics.clone())),
+        });
+    }
+    endpoints
+}
+
+/// A balancer over `wanted`, by their indices.
+fn balancer(plan: &plan::UpstreamPlan, wanted: &[Wanted], seed: u64) -> Balancer {
+    let weighted = |Wanted { target, address }: &Wanted| {
+        let target = &plan.targets[*target];
+        let name = match &target.address {
+            plan::TargetAddress::Name { .. } => format!("{} {address}", target.url).into(),
+            // The address is in the URL already.
+            plan::TargetAddress::Ip(_) | plan::TargetAddress::Unix(_) => target.url.clone(),
+        };
+        WeightedEndpoint { name, weight: target.weight }
+    };
+    let endpoints: Vec<_> = wanted.iter().map(weighted).collect();
+    Balancer::build(&plan.balance, &endpoints, seed)
+}
+
+fn same_endpoints(one: &[Rc<Endpoint>], other: &[Rc<Endpoint>]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| Rc::ptr_eq(one, other))
+}
+
+/// Withdraws those of `old` that are not in `kept`.
+fn withdraw_others(old: &[Rc<Endpoint>], kept: &[Rc<Endpoint>]) {
+    let kept: HashSet<*const Endpoint> = kept.iter().map(Rc::as_ptr).collect();
+    for endpoint in old.iter().filter(|endpoint| !kept.contains(&Rc::as_ptr(endpoint))) {
+        endpoint.withdraw();
     }
 }
+
+#[cfg(test)]
+mod tests;

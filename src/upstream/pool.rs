@@ -1,6 +1,6 @@
-//! Idle connections to one target, the warmest on top.
+//! Idle connections to one endpoint, the warmest on top.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::net::Socket;
 use crate::plan;
@@ -13,19 +13,31 @@ struct Idle {
 /// A stack of idle connections, bounded in number and age.
 pub struct Pool {
     idle: RefCell<Vec<Idle>>,
-    capacity: usize,
-    idle_ms: u64,
+    /// Connections kept at the most.
+    capacity: Cell<usize>,
+    /// For how long one is kept.
+    idle_ms: Cell<u64>,
+    closed: Cell<bool>,
 }
 
 impl Pool {
     /// A pool with an upstream's `keepalive` settings.
     pub fn new(plan: &plan::UpstreamPlan) -> Pool {
-        Pool { idle: RefCell::default(), capacity: plan.keepalive, idle_ms: idle_ms(plan) }
+        Pool {
+            idle: RefCell::default(),
+            capacity: Cell::new(plan.keepalive),
+            idle_ms: Cell::new(idle_ms(plan)),
+            closed: Cell::new(false),
+        }
     }
 
-    /// Whether a pool made for `plan` would be like this one.
-    pub fn has_settings(&self, plan: &plan::UpstreamPlan) -> bool {
-        (self.capacity, self.idle_ms) == (plan.keepalive, idle_ms(plan))
+    /// Takes other settings; of too many connections the coldest are dropped.
+    pub fn configure(&self, plan: &plan::UpstreamPlan) {
+        self.capacity.set(plan.keepalive);
+        self.idle_ms.set(idle_ms(plan));
+        let mut idle = self.idle.borrow_mut();
+        let excess = idle.len().saturating_sub(plan.keepalive);
+        idle.drain(..excess);
     }
 
     /// The connection used last, if it is young enough and its peer has stayed silent: one that was
@@ -33,35 +45,36 @@ impl Pool {
     pub fn take(&self, now_ms: u64) -> Option<Socket> {
         loop {
             let Idle { socket, since_ms } = self.idle.borrow_mut().pop()?;
-            if now_ms.saturating_sub(since_ms) < self.idle_ms && socket.is_quiet() {
+            if now_ms.saturating_sub(since_ms) < self.idle_ms.get() && socket.is_quiet() {
                 return Some(socket);
             }
         }
     }
 
-    /// Keeps a connection whose exchange ended cleanly. A full pool drops it.
+    /// Keeps a connection whose exchange ended cleanly. A full or closed pool drops it.
     pub fn put(&self, socket: Socket, now_ms: u64) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.capacity {
+        if idle.len() < self.capacity.get() && !self.closed.get() {
             idle.push(Idle { socket, since_ms: now_ms });
         }
     }
 
     /// Drops what is too old or no longer quiet, so that closed connections do not linger.
     pub fn sweep(&self, now_ms: u64) {
-        let good =
-            |idle: &Idle| now_ms.saturating_sub(idle.since_ms) < self.idle_ms && idle.socket.is_quiet();
+        let idle_ms = self.idle_ms.get();
+        let good = |idle: &Idle| now_ms.saturating_sub(idle.since_ms) < idle_ms && idle.socket.is_quiet();
         self.idle.borrow_mut().retain(good);
+    }
+
+    /// Drops all connections, and every one that is still to be put here.
+    pub fn close(&self) {
+        self.closed.set(true);
+        self.idle.take();
     }
 
     /// How many connections are idle.
     pub fn len(&self) -> usize {
         self.idle.borrow().len()
-    }
-
-    /// Whether none is idle.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

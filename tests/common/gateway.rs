@@ -21,7 +21,11 @@ pub struct Builder {
     has_admin: bool,
     environment: Vec<(String, String)>,
     files: Vec<(String, String)>,
+    hosts: Option<String>,
 }
+
+/// The file that a gateway with names of its own sees as `/etc/hosts`, in its directory.
+const HOSTS: &str = "hosts";
 
 impl Builder {
     pub fn driver(mut self, driver: &str) -> Builder {
@@ -58,6 +62,13 @@ impl Builder {
         self
     }
 
+    /// Runs it where this is `/etc/hosts`, so that names have the addresses that the test wants; needs
+    /// [`Gateway::can_have_hosts`].
+    pub fn hosts(mut self, text: &str) -> Builder {
+        self.hosts = Some(text.to_string());
+        self
+    }
+
     /// Starts `ringway run` and waits until it accepts. `toml` is everything but `[server]` and `[admin]`
     /// (`[server.limits]` is fine), which are put before it unless it has its own.
     pub fn start(self, toml: &str) -> Gateway {
@@ -65,7 +76,16 @@ impl Builder {
         let config = dir.path().join("gateway.toml");
         std::fs::write(&config, self.document(toml)).expect("a new file can be written");
         self.files.iter().for_each(|(name, text)| write_file(dir.path(), name, text));
-        let mut child = Command::new(binary())
+        let mut command = match &self.hosts {
+            Some(hosts) => {
+                write_file(dir.path(), HOSTS, hosts);
+                let mut command = with_hosts(&dir.path().join(HOSTS));
+                command.arg(binary());
+                command
+            }
+            None => Command::new(binary()),
+        };
+        let mut child = command
             .args(["run", "--config"])
             .arg(&config)
             .current_dir(dir.path())
@@ -123,6 +143,7 @@ impl Gateway {
             has_admin: true,
             environment: vec![],
             files: vec![],
+            hosts: None,
         }
     }
 
@@ -132,6 +153,18 @@ impl Gateway {
 
     pub fn with_driver(driver: &str, toml: &str) -> Gateway {
         Gateway::builder().driver(driver).start(toml)
+    }
+
+    /// Whether [`Builder::hosts`] works here: not everybody may have a mount namespace.
+    pub fn can_have_hosts() -> bool {
+        let tried = with_hosts(Path::new("/etc/hosts")).arg("true").stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    }
+
+    /// Gives names other addresses, where [`Builder::hosts`] gave them some. They are looked up every 5 s while one
+    /// of the configuration's names has no address, every 30 s otherwise.
+    pub fn change_hosts(&self, text: &str) {
+        write_file(self.dir.path(), HOSTS, text);
     }
 
     /// Every path goes to this origin.
@@ -310,6 +343,14 @@ fn write_file(dir: &Path, name: &str, text: &str) {
     let path = dir.join(name);
     std::fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("a new directory");
     std::fs::write(path, text).expect("the file can be written");
+}
+
+/// A command that is still to get its arguments: what to run where `hosts` is `/etc/hosts`.
+fn with_hosts(hosts: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+    command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(hosts);
+    command
 }
 
 /// The binary under test: this build's, or another one named by `RINGWAY_BIN`.

@@ -46,6 +46,11 @@ impl Origin {
         Origin::listen(Domain::IPV4, &address.into(), handle)
     }
 
+    /// Like [`Origin::new`], on an address of one's choice: all of 127/8 is this machine.
+    pub fn at(address: SocketAddr, handle: impl Fn(&mut Peer) + Send + Sync + 'static) -> Origin {
+        Origin::listen(Domain::for_address(address), &address.into(), handle)
+    }
+
     /// Like [`Origin::new`], on the IPv6 loopback; `None` where there is none.
     pub fn ipv6(handle: impl Fn(&mut Peer) + Send + Sync + 'static) -> Option<Origin> {
         let address = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));

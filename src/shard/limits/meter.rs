@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Limits;
+use super::ShardLimits;
 use super::tickets::Asked;
 use super::wait::{Outcome, Wait};
 use crate::limit::{
@@ -63,7 +63,7 @@ impl Meter {
     }
 
     /// One token for one request.
-    pub fn take(self: &Rc<Meter>, key: &Key, limits: &Limits) -> Taken {
+    pub fn take(self: &Rc<Meter>, key: &Key, limits: &ShardLimits) -> Taken {
         match self.id.mode {
             LimitMode::Local => Taken::Done(self.take_of_share(key, limits)),
             _ if !limits.store_answers() => Taken::Lost,
@@ -73,14 +73,14 @@ impl Meter {
     }
 
     /// One token of what is this shard's own.
-    pub fn take_of_share(&self, key: &Key, limits: &Limits) -> Verdict {
+    pub fn take_of_share(&self, key: &Key, limits: &ShardLimits) -> Verdict {
         let mut share = self.share.borrow_mut();
         let share = share
             .get_or_insert_with(|| local(&self.id.rule, limits.shards as u64, limits.shard as u64, MAX_KEYS));
         share.take(key, limits.now_ms())
     }
 
-    fn take_of_lease(self: &Rc<Meter>, key: &Key, limits: &Limits) -> Taken {
+    fn take_of_lease(self: &Rc<Meter>, key: &Key, limits: &ShardLimits) -> Taken {
         let now_ms = limits.now_ms();
         let mut leases = self.leases().borrow_mut();
         let decision = leases.try_take(key, now_ms);
@@ -92,7 +92,7 @@ impl Meter {
         }
     }
 
-    fn ask_store(&self, key: &Key, limits: &Limits) -> Taken {
+    fn ask_store(&self, key: &Key, limits: &ShardLimits) -> Taken {
         let wait = Rc::<Wait>::default();
         let MeterId { limit, rule, .. } = self.id.clone();
         let (shard, key) = (limits.shard, *key);
@@ -102,7 +102,7 @@ impl Meter {
     }
 
     /// The store's answer to the ask of this number.
-    pub fn granted(self: &Rc<Meter>, seq: u64, grant: &LeaseGrant, limits: &Limits) {
+    pub fn granted(self: &Rc<Meter>, seq: u64, grant: &LeaseGrant, limits: &ShardLimits) {
         let now_ms = limits.now_ms();
         let mut leases = self.leases().borrow_mut();
         leases.granted(grant, now_ms);
@@ -118,7 +118,7 @@ impl Meter {
     }
 
     /// Gives back what is not in use.
-    pub fn tick(self: &Rc<Meter>, limits: &Limits) {
+    pub fn tick(self: &Rc<Meter>, limits: &ShardLimits) {
         let now_ms = limits.now_ms();
         if let Some(leases) = &self.leases {
             let mut leases = leases.borrow_mut();
@@ -138,7 +138,7 @@ impl Meter {
     }
 
     /// Sends what the leases want to be sent. Returns the number of one that was not, if any.
-    fn send_asks(self: &Rc<Meter>, leases: &mut Leases, now_ms: u64, limits: &Limits) -> Option<u64> {
+    fn send_asks(self: &Rc<Meter>, leases: &mut Leases, now_ms: u64, limits: &ShardLimits) -> Option<u64> {
         let mut unsent = None;
         while let Some(ask) = leases.outbox.pop() {
             if !self.send(ask, now_ms, limits) {
@@ -149,7 +149,7 @@ impl Meter {
         unsent
     }
 
-    fn send(self: &Rc<Meter>, ask: LeaseRequest, now_ms: u64, limits: &Limits) -> bool {
+    fn send(self: &Rc<Meter>, ask: LeaseRequest, now_ms: u64, limits: &ShardLimits) -> bool {
         let MeterId { limit, rule, .. } = self.id.clone();
         let shard = limits.shard;
         let request = |ticket| StoreRequest::Lease { shard, ticket, limit, rule, ask };

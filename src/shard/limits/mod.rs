@@ -1,12 +1,11 @@
 //! The rate limits of a shard: what [`crate::limit`] decides, with the store, the clock and the requests that wait.
 //!
-//! A request comes to [`before_auth`] and [`after_auth`]. Each limit has a [`Meter`] for each rule that it has: its own
+//! A request passes [`RouteLimits::check`] in each phase. Each limit has a [`Meter`] for each rule that it has: its own
 //! and those of consumers. Meters stay over reloads that leave them as they are. Most requests are decided at once, from
-//! a lease; others wait until the store's answer comes through the mailbox ([`Limits::hear`]), for the store's timeout
+//! a lease; others wait until the store's answer comes through the mailbox ([`ShardLimits::hear`]), for the store's timeout
 //! at most.
 
 mod meter;
-mod report;
 mod route;
 mod tickets;
 mod wait;
@@ -16,81 +15,17 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use report::LimitReport;
 pub use route::RouteLimits;
 
-use super::Shard;
 use super::clock::Clock;
-use crate::base::error::Error;
-use crate::exchange::Transaction;
 use crate::limit::{Key, Verdict};
-use crate::metrics::LimitResult;
 use crate::store::{Link, StoreReply, StoreRequest};
 use meter::{Meter, MeterId, Taken};
-use route::Limit;
 use tickets::{Asked, Tickets};
 use wait::{Outcome, Wait, Waiting};
 
-/// The limits of a route that count before it is known who is calling.
-///
-/// # Errors
-/// `rate_limited`, `store_unavailable`.
-pub async fn before_auth(
-    shard: &Shard,
-    limited: &RouteLimits,
-    transaction: &Transaction,
-    told: &mut LimitReport,
-) -> Result<(), Error> {
-    pass(&shard.limits, &limited.before_auth, transaction, told).await
-}
-
-/// The others.
-///
-/// # Errors
-/// `rate_limited`, `store_unavailable`.
-pub async fn after_auth(
-    shard: &Shard,
-    limited: &RouteLimits,
-    transaction: &Transaction,
-    told: &mut LimitReport,
-) -> Result<(), Error> {
-    pass(&shard.limits, &limited.after_auth, transaction, told).await
-}
-
-/// One after the other: what refuses a request has no token taken from those behind it.
-async fn pass(
-    limits: &Limits,
-    all: &[Rc<Limit>],
-    transaction: &Transaction,
-    told: &mut LimitReport,
-) -> Result<(), Error> {
-    for limit in all {
-        let meter = limit.meter(transaction.consumer.as_deref(), limits);
-        let key = limit.key(transaction);
-        let decided = match meter.take(&key, limits) {
-            Taken::Done(verdict) => Some(verdict),
-            Taken::Lost => None,
-            Taken::Wait(wait) => {
-                limit.metrics.waited();
-                Box::pin(limits.wait(&meter, &key, wait)).await
-            }
-        };
-        let Some(verdict) = decided else {
-            limit.metrics.count(LimitResult::StoreFailed);
-            if let Some(verdict) = limit.without_store(&meter, &key, limits)? {
-                limit.follow(meter.id.rule, verdict, told)?;
-            }
-            continue;
-        };
-        let followed = limit.follow(meter.id.rule, verdict, told);
-        limit.metrics.count(*followed.as_ref().unwrap_or(&LimitResult::Limited));
-        followed?;
-    }
-    Ok(())
-}
-
 /// What all limits of a shard share.
-pub struct Limits {
+pub struct ShardLimits {
     shard: usize,
     /// How many there are.
     shards: usize,
@@ -103,9 +38,9 @@ pub struct Limits {
     tickets: RefCell<Tickets>,
 }
 
-impl Limits {
-    pub fn new(shard: usize, shards: usize, link: Link, clock: Rc<Clock>, patience: Duration) -> Limits {
-        Limits {
+impl ShardLimits {
+    pub fn new(shard: usize, shards: usize, link: Link, clock: Rc<Clock>, patience: Duration) -> ShardLimits {
+        ShardLimits {
             shard,
             shards,
             link,

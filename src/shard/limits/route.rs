@@ -1,23 +1,23 @@
-//! The limits of one route, as one generation has them.
+//! The limits of one route, as one generation has them, and how a request passes them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::meter::{Meter, MeterId};
-use super::{LimitReport, Limits};
+use super::ShardLimits;
+use super::meter::{Meter, MeterId, Taken};
 use crate::base::error::Error;
 use crate::exchange::Transaction;
-use crate::limit::{Dialect, Key, Rule, Verdict};
-use crate::metrics::{LimitMetrics, LimitResult, ShardMetrics};
-use crate::pipeline::limits::{self as policy, ConsumerRates, RatesOfLimit};
-use crate::plan::{Consumer, OnStoreFailure, Rate, RateLimit, RoutePlan};
+use crate::limit::{LimitReport, Rule};
+use crate::metrics::{LimitMetrics, ShardMetrics};
+use crate::pipeline::limits::{ConsumerRates, LimitPhase, LimitPolicy, name_in_store};
+use crate::plan::{Rate, RateLimit, RoutePlan};
 
-/// In file order, those before it is known who is calling and those after.
+/// In file order, one list for each phase.
 pub struct RouteLimits {
-    pub(super) before_auth: Vec<Rc<Limit>>,
-    pub(super) after_auth: Vec<Rc<Limit>>,
+    before_auth: Vec<RouteLimit>,
+    after_auth: Vec<RouteLimit>,
 }
 
 impl RouteLimits {
@@ -25,111 +25,114 @@ impl RouteLimits {
     pub fn build(
         route: &RoutePlan,
         rates: &ConsumerRates,
-        limits: &Limits,
+        limits: &ShardLimits,
         metrics: &ShardMetrics,
     ) -> Option<RouteLimits> {
         if route.rate_limits.is_empty() {
             return None;
         }
-        let build = |plan: &RateLimit| Rc::new(Limit::build(plan, route, rates, limits, metrics));
-        let (before_auth, after_auth) =
-            route.rate_limits.iter().map(build).partition(|limit: &Rc<Limit>| limit.plan.before_auth);
+        let build = |plan: &RateLimit| RouteLimit::build(plan, route, rates, limits, metrics);
+        let (before_auth, after_auth) = route
+            .rate_limits
+            .iter()
+            .map(build)
+            .partition(|limit: &RouteLimit| limit.policy.phase() == LimitPhase::BeforeAuth);
         Some(RouteLimits { before_auth, after_auth })
+    }
+
+    /// Counts a request by each limit of this phase, one after the other: a limit that refuses the request keeps it from
+    /// taking tokens of those behind. The verdicts go into the report.
+    ///
+    /// # Errors
+    /// `rate_limited`, `store_unavailable`.
+    pub async fn check(
+        &self,
+        limits: &ShardLimits,
+        phase: LimitPhase,
+        transaction: &Transaction,
+        report: &mut LimitReport,
+    ) -> Result<(), Error> {
+        let of_phase = match phase {
+            LimitPhase::BeforeAuth => &self.before_auth,
+            LimitPhase::AfterAuth => &self.after_auth,
+        };
+        for limit in of_phase {
+            limit.check(limits, transaction, report).await?;
+        }
+        Ok(())
     }
 }
 
-/// One limit of the route.
-pub(super) struct Limit {
-    plan: RateLimit,
+/// One limit of the route, with its meters.
+struct RouteLimit {
+    policy: LimitPolicy,
     /// At the limit's own rate.
     meter: Rc<Meter>,
-    /// Those of consumers.
-    rates: Option<Rc<RatesOfLimit>>,
-    /// At those rates, each made when it is first needed.
+    /// At the rates of consumers, each made when it is first needed.
     meters: RefCell<HashMap<Rate, Rc<Meter>>>,
-    pub(super) metrics: Rc<LimitMetrics>,
+    metrics: Rc<LimitMetrics>,
 }
 
-impl Limit {
+impl RouteLimit {
     fn build(
         plan: &RateLimit,
         route: &RoutePlan,
         rates: &ConsumerRates,
-        limits: &Limits,
+        limits: &ShardLimits,
         metrics: &ShardMetrics,
-    ) -> Limit {
-        let limit = policy::name_in_store(&route.name, &plan.name);
+    ) -> RouteLimit {
+        let policy = LimitPolicy::new(plan, rates);
+        let limit = name_in_store(&route.name, &plan.name);
         let id = |rate| MeterId { limit: limit.clone(), rule: Rule::of(plan, rate), mode: plan.mode };
-        let rates = rates.of_limit(&plan.name);
-        let distinct = rates.as_ref().map(|rates| rates.rates()).unwrap_or_default();
-        // What the generation before has counted goes on.
-        let known = distinct.into_iter().filter_map(|rate| Some((rate, limits.known_meter(&id(rate))?)));
-        Limit {
+        // Meters of the generation before go on, with what they have counted.
+        let rates = policy.consumer_rates().into_iter();
+        let known = rates.filter_map(|rate| Some((rate, limits.known_meter(&id(rate))?)));
+        RouteLimit {
             meter: limits.meter(id(plan.rate)),
             meters: RefCell::new(known.collect()),
             metrics: metrics.limit(&route.name, &plan.name),
-            plan: plan.clone(),
-            rates,
+            policy,
         }
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.plan.name
+    async fn check(
+        &self,
+        limits: &ShardLimits,
+        transaction: &Transaction,
+        report: &mut LimitReport,
+    ) -> Result<(), Error> {
+        let meter = self.meter(self.policy.rate(transaction), limits);
+        let key = self.policy.key(transaction);
+        let verdict = match meter.take(&key, limits) {
+            Taken::Done(verdict) => Some(verdict),
+            Taken::Lost => None,
+            Taken::Wait(wait) => {
+                self.metrics.waited();
+                Box::pin(limits.wait(&meter, &key, wait)).await
+            }
+        };
+        let (result, followed) = match verdict {
+            Some(verdict) => self.policy.apply(meter.id.rule, verdict, report),
+            None => {
+                let take_local = || meter.take_of_share(&key, limits);
+                self.policy.apply_without_store(meter.id.rule, take_local, report)
+            }
+        };
+        self.metrics.count(result);
+        followed
     }
 
-    pub(super) fn dialect(&self) -> Option<Dialect> {
-        self.plan.headers
-    }
-
-    pub(super) fn key(&self, transaction: &Transaction) -> Key {
-        policy::key(&self.plan.by, transaction)
-    }
-
-    /// Where this consumer's requests are counted.
-    pub(super) fn meter(&self, consumer: Option<&Consumer>, limits: &Limits) -> Rc<Meter> {
-        let rates = self.rates.as_ref();
-        let rate = rates.zip(consumer).and_then(|(rates, consumer)| rates.of_consumer(&consumer.name));
-        let Some(rate) = rate else { return self.meter.clone() };
+    /// Where requests at this rate are counted.
+    fn meter(&self, rate: Rate, limits: &ShardLimits) -> Rc<Meter> {
+        if rate == self.policy.plan.rate {
+            return self.meter.clone();
+        }
         let mut meters = self.meters.borrow_mut();
         let meter = meters.entry(rate).or_insert_with(|| {
             let limit: Arc<str> = self.meter.id.limit.clone();
-            limits.meter(MeterId { limit, rule: Rule::of(&self.plan, rate), mode: self.plan.mode })
+            let (plan, mode) = (&self.policy.plan, self.policy.plan.mode);
+            limits.meter(MeterId { limit, rule: Rule::of(plan, rate), mode })
         });
         meter.clone()
-    }
-
-    /// What becomes of a request that the store did not decide; `None`: it passes.
-    ///
-    /// # Errors
-    /// `store_unavailable`.
-    pub(super) fn without_store(
-        &self,
-        meter: &Meter,
-        key: &Key,
-        limits: &Limits,
-    ) -> Result<Option<Verdict>, Error> {
-        match self.plan.on_store_failure {
-            OnStoreFailure::Local => Ok(Some(meter.take_of_share(key, limits))),
-            OnStoreFailure::Deny if !self.plan.dry_run => Err(policy::store_lost()),
-            OnStoreFailure::Allow | OnStoreFailure::Deny => Ok(None),
-        }
-    }
-
-    /// Tells a verdict, and follows it.
-    ///
-    /// # Errors
-    /// `rate_limited`.
-    pub(super) fn follow(
-        self: &Rc<Limit>,
-        rule: Rule,
-        verdict: Verdict,
-        told: &mut LimitReport,
-    ) -> Result<LimitResult, Error> {
-        told.add(self, rule, verdict);
-        match verdict.allowed {
-            true => Ok(LimitResult::Allowed),
-            false if self.plan.dry_run => Ok(LimitResult::DryRun),
-            false => Err(policy::refused(&verdict)),
-        }
     }
 }

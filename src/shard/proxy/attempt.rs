@@ -1,10 +1,11 @@
-//! A request to an upstream: the head it gets, the connection it goes over, and the replay on a fresh
+//! A request to an upstream: the endpoint and connection it goes over, the head it gets, and the replay on a fresh
 //! connection when a pooled one turns out to be dead.
 
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::slice;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ use crate::shard::proxy::request_body::{self, Stop};
 use crate::shard::proxy::response::{End, Responder};
 use crate::shard::request::RequestMeta;
 use crate::shard::request_log::RequestLog;
-use crate::upstream::{Connection as UpstreamConnection, Target, Upstream};
+use crate::upstream::{Endpoint, InFlight, Upstream, UpstreamConnection};
 
 /// A request that a route proxies.
 pub struct Request<'a> {
@@ -69,10 +70,6 @@ pub async fn proxy(
     let (shard, live) = (connection.shard.clone(), record.live.clone());
     let upstream = &live.upstreams[buffers.transaction.edits.upstream.unwrap_or(request.proxy.upstream)];
     record.upstream = Some(upstream.clone());
-    let target = upstream.pick(hash_key(upstream, &buffers.transaction, request.asked.client))?;
-    record.target = Some(target.clone());
-    prepare(buffers, &request, &target, &connection.peer_text);
-
     let exchange = Exchange {
         shard: &shard,
         route: request.route,
@@ -82,6 +79,9 @@ pub async fn proxy(
         // Not from the head's first byte: a slow client would make the upstream look late.
         until: request.route.timeout.map(|timeout| Instant::now() + timeout),
     };
+    let key = hash_key(upstream, &buffers.transaction, request.asked.client);
+    let Reached { endpoint, connection: connected, _in_flight } = reach(record, &exchange, key).await?;
+    prepare(buffers, &request, &endpoint, &connection.peer_text);
     let mut out = shard.buffers.small();
     let RequestBuffers { transaction, onward, .. } = &*buffers;
     let head = &transaction.request;
@@ -93,8 +93,41 @@ pub async fn proxy(
         None if request.asked.expects_continue => {}
         None => take_body_prefix(connection, record, &mut out)?,
     }
-    let _active = Active::new(&target);
-    attempts(connection, buffers, record, &exchange, &target, ToSend { first: out, rest }).await
+    attempts(connection, buffers, record, &exchange, (&endpoint, connected), ToSend { first: out, rest })
+        .await
+}
+
+/// An endpoint with a connection for the first attempt.
+struct Reached {
+    endpoint: Rc<Endpoint>,
+    connection: UpstreamConnection,
+    _in_flight: InFlight,
+}
+
+/// Picks an endpoint and takes a connection to it; one that cannot be connected to is replaced by another, once.
+async fn reach(record: &mut RequestLog, exchange: &Exchange<'_>, key: u64) -> Result<Reached, Error> {
+    let (upstream, deadlines) = (exchange.upstream, &exchange.shard.deadlines);
+    let mut endpoint = upstream.pick(key, &[])?;
+    loop {
+        record.target = Some(endpoint.clone());
+        let in_flight = endpoint.begin_exchange();
+        if let Some(connection) = endpoint.pooled(deadlines.now_ms()) {
+            return Ok(Reached { endpoint, connection, _in_flight: in_flight });
+        }
+        let timeout = exchange.within(upstream.plan.connect_timeout);
+        let error = match Box::pin(endpoint.connect(timeout, deadlines)).await {
+            Ok(connection) => return Ok(Reached { endpoint, connection, _in_flight: in_flight }),
+            Err(error) => error,
+        };
+        let is_first = record.retries == 0;
+        let Some(other) = upstream.pick(key, slice::from_ref(&endpoint)).ok().filter(|_| is_first) else {
+            return Err(error);
+        };
+        record.retries += 1;
+        endpoint.metrics.failure(error.reason);
+        endpoint.metrics.retried();
+        endpoint = other;
+    }
 }
 
 /// How much of a request may go in its first write.
@@ -115,18 +148,17 @@ async fn attempts(
     buffers: &mut RequestBuffers,
     record: &mut RequestLog,
     exchange: &Exchange<'_>,
-    target: &Rc<Target>,
+    (endpoint, connected): (&Rc<Endpoint>, UpstreamConnection),
     mut to_send: ToSend,
 ) -> Result<Next, Error> {
     let shard = exchange.shard;
-    let mut pooled = target.pooled(shard.deadlines.now_ms());
+    let mut connected = Some(connected);
     loop {
-        let upstream = match pooled.take() {
-            Some(pooled) => pooled,
+        let upstream = match connected.take() {
+            Some(connected) => connected,
             None => {
-                let addresses = shard.addresses.borrow().clone();
                 let timeout = exchange.within(exchange.upstream.plan.connect_timeout);
-                Box::pin(target.connect(timeout, &addresses, &shard.deadlines)).await?
+                Box::pin(endpoint.connect(timeout, &shard.deadlines)).await?
             }
         };
         let replayable = connection.body.is_done();
@@ -149,7 +181,7 @@ async fn attempts(
             return Err(error);
         }
         record.retries += 1;
-        target.metrics.retried();
+        endpoint.metrics.retried();
     }
 }
 
@@ -216,9 +248,9 @@ async fn attempt(
             let sent = connection.body.is_done() && !pumping.get() && written.result.is_ok();
             if sent
                 && reusable
-                && let Some(target) = &record.target
+                && let Some(endpoint) = &record.target
             {
-                target.pool.put(upstream.socket.clone(), exchange.shard.deadlines.now_ms());
+                endpoint.release(upstream.socket.clone(), exchange.shard.deadlines.now_ms());
             }
             Ok(match (sent, keep_alive) {
                 (true, true) => Next::KeepAlive,
@@ -268,7 +300,7 @@ async fn both(
 }
 
 /// Makes the client's head the upstream's.
-fn prepare(buffers: &mut RequestBuffers, request: &Request<'_>, target: &Target, peer: &str) {
+fn prepare(buffers: &mut RequestBuffers, request: &Request<'_>, endpoint: &Endpoint, peer: &str) {
     let RequestBuffers { transaction, onward, client_host, .. } = buffers;
     let forward = Forward {
         client: request.asked.client,
@@ -276,7 +308,7 @@ fn prepare(buffers: &mut RequestBuffers, request: &Request<'_>, target: &Target,
         client_host,
         body: request.asked.body,
         upgrade: request.asked.upgrade.as_deref(),
-        authority: &target.authority,
+        authority: &endpoint.authority,
     };
     forward::prepare(transaction, request.route, request.proxy, &forward, onward);
 }
@@ -322,23 +354,5 @@ fn hash_key(upstream: &Upstream, transaction: &Transaction, client: Client) -> u
             let value = path::query_pairs(transaction.query()).find(|(key, _)| *key == name.as_bytes());
             balance::hash_key(value.map(|(_, value)| value).unwrap_or_default())
         }
-    }
-}
-
-/// Counts an exchange as in flight on its target.
-struct Active(Rc<Target>);
-
-impl Active {
-    fn new(target: &Rc<Target>) -> Active {
-        let active = &target.metrics.active;
-        active.set(active.get() + 1);
-        Active(target.clone())
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        let active = &self.0.metrics.active;
-        active.set(active.get() - 1);
     }
 }
