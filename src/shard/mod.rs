@@ -70,19 +70,22 @@ pub struct Generation {
     pub listeners: Vec<Listener>,
 }
 
-/// What control tells a shard.
+/// A message from control, or from the store link, to a shard. Handled in the order of arrival, between two tasks of the
+/// event loop; none is answered but by the channels it carries.
 pub enum Command {
-    /// Serve by this generation from now on; `done` gets the shard's id when it does.
+    /// A reload: serve new requests by this generation from now on; those in flight keep theirs. `done` gets the shard's
+    /// id once that is so.
     Swap { generation: Box<Generation>, done: Sender<usize> },
-    /// Names resolve differently now.
+    /// DNS: the addresses of all names, after some have changed.
     Addresses(Arc<Addresses>),
-    /// A JWK set was fetched: all providers of the generation sent last, in the plan's order.
+    /// A JWK set was fetched and has other keys: all providers of the generation sent last, in the plan's order.
     Providers(Arc<[Arc<Provider>]>),
-    /// The store has news.
+    /// The store link's response to requests of this shard, or a change of shared state.
     Store(StoreReply),
-    /// Send a copy of all counters.
+    /// A scrape: send a copy of all counters.
     Scrape(Sender<MetricsSnapshot>),
-    /// Stop accepting, finish what is in flight, then return from [`run`]; `done` gets the shard's id.
+    /// Stop accepting, finish the requests in flight, then return from [`run`]; `done` gets the shard's id once no
+    /// connection is left.
     Drain { done: Sender<usize> },
 }
 

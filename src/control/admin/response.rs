@@ -1,11 +1,11 @@
-//! What the admin listener answers: built by control or here, put on the wire here.
+//! The admin listener's responses: built by control or by `decide`, turned into bytes here.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 /// A whole response of the admin listener.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub struct AdminResponse {
     pub status: u16,
     pub content_type: &'static str,
     pub body: Vec<u8>,
@@ -13,44 +13,46 @@ pub struct Answer {
     pub allow: Option<&'static str>,
 }
 
-impl Answer {
-    pub fn text(status: u16, body: impl Into<String>) -> Answer {
-        Answer::new(status, "text/plain; charset=utf-8", body.into().into_bytes())
+impl AdminResponse {
+    /// Plain text.
+    pub fn text(status: u16, body: impl Into<String>) -> AdminResponse {
+        AdminResponse::new(status, "text/plain; charset=utf-8", body.into().into_bytes())
     }
 
-    /// On one line, for programs.
-    pub fn json(status: u16, body: &impl Serialize) -> Answer {
-        Answer::new(status, "application/json", line(serde_json::to_vec(body)))
+    /// JSON on one line, for programs.
+    pub fn json(status: u16, body: &impl Serialize) -> AdminResponse {
+        AdminResponse::new(status, "application/json", line(serde_json::to_vec(body)))
     }
 
-    /// Indented, for people too.
-    pub fn page(body: &impl Serialize) -> Answer {
-        Answer::new(200, "application/json", line(serde_json::to_vec_pretty(body)))
+    /// Indented JSON with status 200, for people too.
+    pub fn page(body: &impl Serialize) -> AdminResponse {
+        AdminResponse::new(200, "application/json", line(serde_json::to_vec_pretty(body)))
     }
 
-    /// Prometheus text exposition format.
-    pub fn metrics(page: impl Into<Vec<u8>>) -> Answer {
-        Answer::new(200, crate::metrics::CONTENT_TYPE, page.into())
+    /// The Prometheus text exposition format.
+    pub fn metrics(page: impl Into<Vec<u8>>) -> AdminResponse {
+        AdminResponse::new(200, crate::metrics::CONTENT_TYPE, page.into())
     }
 
     /// `application/problem+json` (RFC 9457). `reason` is stable; `error` is for people.
-    pub fn problem(status: u16, reason: &str, error: &str) -> Answer {
-        Answer::problem_with(status, reason, error, json!({}))
+    pub fn problem(status: u16, reason: &str, error: &str) -> AdminResponse {
+        AdminResponse::problem_with(status, reason, error, json!({}))
     }
 
-    /// The same with more members, which must be those of an object.
-    pub fn problem_with(status: u16, reason: &str, error: &str, more: Value) -> Answer {
-        let problem = Problem { r#type: "about:blank", title: title(status), status, error, reason, more };
-        Answer { content_type: "application/problem+json", ..Answer::json(status, &problem) }
+    /// The same with further members, which must be those of a JSON object.
+    pub fn problem_with(status: u16, reason: &str, error: &str, more: Value) -> AdminResponse {
+        let problem =
+            ProblemBody { r#type: "about:blank", title: title(status), status, error, reason, more };
+        AdminResponse { content_type: "application/problem+json", ..AdminResponse::json(status, &problem) }
     }
 
-    fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Answer {
-        Answer { status, content_type, body, allow: None }
+    fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> AdminResponse {
+        AdminResponse { status, content_type, body, allow: None }
     }
 
-    /// The bytes of the response; to HEAD without the body, but with its length.
+    /// The bytes of the response. `with_body` is false for HEAD, whose response has only the body's length.
     pub fn to_bytes(&self, with_body: bool, keep_open: bool) -> Vec<u8> {
-        let Answer { status, content_type, body, allow } = self;
+        let AdminResponse { status, content_type, body, allow } = self;
         let mut head = format!(
             "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
              Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
@@ -69,9 +71,9 @@ impl Answer {
     }
 }
 
-/// In the order in which the contract shows them.
+/// The members of a problem, in the order in which they are documented.
 #[derive(Serialize)]
-struct Problem<'a> {
+struct ProblemBody<'a> {
     r#type: &'a str,
     title: &'a str,
     status: u16,
@@ -81,6 +83,7 @@ struct Problem<'a> {
     more: Value,
 }
 
+/// With a line feed at the end, for terminals.
 fn line(json: serde_json::Result<Vec<u8>>) -> Vec<u8> {
     let mut json = json.expect("the keys are strings, and nothing here fails by itself");
     json.push(b'\n');
@@ -113,9 +116,10 @@ mod tests {
 
     #[test]
     fn a_problem_has_the_members_of_rfc_9457_and_its_own() {
-        let answer = Answer::problem_with(422, "invalid_config", "It is wrong", json!({ "problems": ["a"] }));
-        let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
-        assert_eq!(answer.content_type, "application/problem+json");
+        let response =
+            AdminResponse::problem_with(422, "invalid_config", "It is wrong", json!({ "problems": ["a"] }));
+        let body: Value = serde_json::from_slice(&response.body).expect("JSON");
+        assert_eq!(response.content_type, "application/problem+json");
         assert_eq!(
             body,
             json!({
@@ -127,15 +131,16 @@ mod tests {
 
     #[test]
     fn a_head_request_learns_the_length_of_the_body_it_does_not_get() {
-        let bytes = Answer::text(200, "ok\n").to_bytes(false, true);
+        let bytes = AdminResponse::text(200, "ok\n").to_bytes(false, true);
         let text = String::from_utf8(bytes).expect("ASCII");
         assert!(text.contains("\r\nContent-Length: 3\r\n"), "{text}");
         assert!(text.ends_with("\r\n\r\n"), "{text}");
     }
 
     #[test]
-    fn only_a_connection_that_ends_is_told_so() {
-        let text = |open| String::from_utf8(Answer::text(200, "").to_bytes(true, open)).expect("ASCII");
+    fn only_the_last_response_of_a_connection_says_close() {
+        let text =
+            |open| String::from_utf8(AdminResponse::text(200, "").to_bytes(true, open)).expect("ASCII");
         assert!(text(false).contains("Connection: close"));
         assert!(!text(true).contains("Connection"));
     }

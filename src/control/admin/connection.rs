@@ -1,4 +1,4 @@
-//! One admin connection's bytes: a guarded head in, a body discarded, an answer out.
+//! The bytes of one admin connection: a bounded head in, a body discarded, a response out.
 
 use std::io;
 use std::time::Duration;
@@ -11,32 +11,37 @@ use monoio_codec::{Decoded, Decoder};
 use monoio_http::common::request::RequestHead;
 use monoio_http::h1::codec::decoder::RequestHeadDecoder;
 
-use crate::control::admin::answer::Answer;
+use crate::control::admin::response::AdminResponse;
 use crate::http::head::{HeadError, HeadLimits, HeadScanner};
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 8 * 1024, count: 64 };
-/// A head from its first byte to its last, and a body.
-const WITHIN: Duration = Duration::from_secs(5);
-/// Bodies mean nothing here; one of up to so many bytes is read and dropped so that the connection can go on.
-const BODY_BYTES: usize = 64 * 1024;
+/// For a head from its first byte to its last, for a body, and for a response.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bodies mean nothing here. One of up to so many bytes is read and dropped, so that the connection can stay open.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// How long a closed connection is still read from.
+const LINGER: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 4096;
 
 /// A connection between two requests.
-pub struct Wire {
+pub struct AdminConnection {
     stream: TcpStream,
-    /// Read and not yet used.
+    /// Bytes that were read and not yet used.
     buffer: BytesMut,
 }
 
-impl Wire {
-    pub fn new(stream: TcpStream) -> Wire {
-        Wire { stream, buffer: BytesMut::new() }
+impl AdminConnection {
+    pub fn new(stream: TcpStream) -> AdminConnection {
+        AdminConnection { stream, buffer: BytesMut::new() }
     }
 
-    /// The next head, awaited for `idle`. `Ok(None)`: none comes. An error is what to answer before closing.
-    pub async fn head(&mut self, idle: Duration) -> Result<Option<RequestHead>, Answer> {
+    /// The next head, whose first byte may take `idle`. `Ok(None)`: the client has gone or sends nothing.
+    ///
+    /// # Errors
+    /// The response to send before the connection is closed.
+    pub async fn head(&mut self, idle: Duration) -> Result<Option<RequestHead>, AdminResponse> {
         let mut scanner = HeadScanner::default();
-        let mut deadline = Instant::now() + if self.buffer.is_empty() { idle } else { WITHIN };
+        let mut deadline = Instant::now() + if self.buffer.is_empty() { idle } else { TRANSFER_TIMEOUT };
         loop {
             if let Some(size) = scanner.scan(&self.buffer, &LIMITS).map_err(refusal)? {
                 return decode(self.buffer.split_to(size)).map(Some);
@@ -45,20 +50,25 @@ impl Wire {
             match timeout_at(deadline, self.fill()).await {
                 Ok(Ok(size)) if size > 0 => {}
                 Err(_) if !first => {
-                    return Err(Answer::problem(408, "request_timeout", "the head did not come in time"));
+                    return Err(AdminResponse::problem(
+                        408,
+                        "request_timeout",
+                        "the head did not come in time",
+                    ));
                 }
                 _ => return Ok(None),
             }
+            // From the first byte on, the rest of the head has a time of its own.
             if first {
-                deadline = Instant::now() + WITHIN;
+                deadline = Instant::now() + TRANSFER_TIMEOUT;
             }
         }
     }
 
-    /// Reads a body away. False: it is too long, of unknown length or slow, and the connection cannot go on.
+    /// Reads a body and drops it. False: it is too long, of unknown length or slow, and the connection must be closed.
     pub async fn discard_body(&mut self, head: &RequestHead) -> bool {
         let Some(size) = body_size(head) else { return false };
-        let deadline = Instant::now() + WITHIN;
+        let deadline = Instant::now() + TRANSFER_TIMEOUT;
         while self.buffer.len() < size {
             match timeout_at(deadline, self.fill()).await {
                 Ok(Ok(read)) if read > 0 => {}
@@ -69,18 +79,19 @@ impl Wire {
         true
     }
 
+    /// Sends a whole response.
     pub async fn send(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        let sent = timeout(WITHIN, self.stream.write_all(bytes)).await;
+        let sent = timeout(TRANSFER_TIMEOUT, self.stream.write_all(bytes)).await;
         sent.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.0.map(drop)
     }
 
-    /// Ends the connection such that the peer can read the answer: closed at once, what it still sends would reset
-    /// the connection and may take the answer with it.
+    /// Closes the connection so that the peer can read the response (RFC 9112, 9.6): were it closed at once, data that
+    /// the peer still sends would cause a reset, which may discard the response.
     pub async fn close(mut self) {
         let _ = self.stream.shutdown().await;
-        let until_it_ends = async {
+        let drain = async {
             let mut read = 0;
-            while read < BODY_BYTES {
+            while read < MAX_BODY_BYTES {
                 match self.fill().await {
                     Ok(size) if size > 0 => read += size,
                     _ => return,
@@ -88,9 +99,10 @@ impl Wire {
                 self.buffer.clear();
             }
         };
-        let _ = timeout(Duration::from_secs(1), until_it_ends).await;
+        let _ = timeout(LINGER, drain).await;
     }
 
+    /// Reads more bytes; 0 is the end of the connection.
     async fn fill(&mut self) -> io::Result<usize> {
         let (result, chunk) = self.stream.read(vec![0; READ_BYTES]).await;
         let size = result?;
@@ -99,24 +111,25 @@ impl Wire {
     }
 }
 
-fn refusal(error: HeadError) -> Answer {
+/// The response to a head that breaks the grammar or a limit.
+fn refusal(error: HeadError) -> AdminResponse {
     let (status, reason) = match error {
         HeadError::Bad(_) => (400, "bad_request"),
         HeadError::UriTooLong => (414, "uri_too_long"),
         HeadError::TooLarge(_) => (431, "headers_too_large"),
     };
-    Answer::problem(status, reason, error.detail())
+    AdminResponse::problem(status, reason, error.detail())
 }
 
-/// One whole head; the scanner has bounded it and refused what the decoder would take too lightly.
-fn decode(mut head: BytesMut) -> Result<RequestHead, Answer> {
+/// Decodes one whole head, which the scanner has bounded and checked more strictly than the decoder would.
+fn decode(mut head: BytesMut) -> Result<RequestHead, AdminResponse> {
     match RequestHeadDecoder.decode(&mut head) {
         Ok(Decoded::Some(head)) => Ok(head),
-        _ => Err(Answer::problem(400, "bad_request", "this is no HTTP/1 request")),
+        _ => Err(AdminResponse::problem(400, "bad_request", "this is no HTTP/1 request")),
     }
 }
 
-/// The length of the body, if it has one that is worth reading.
+/// The length of the body; `None` if it is unknown or too long to be read and dropped.
 fn body_size(head: &RequestHead) -> Option<usize> {
     if head.headers.contains_key("transfer-encoding") || head.headers.contains_key("expect") {
         return None;
@@ -127,7 +140,7 @@ fn body_size(head: &RequestHead) -> Option<usize> {
         (Some(length), None) => {
             let digits = length.as_bytes();
             let number = digits.iter().all(u8::is_ascii_digit).then(|| length.to_str().ok()?.parse().ok())?;
-            number.filter(|size| *size <= BODY_BYTES)
+            number.filter(|size| *size <= MAX_BODY_BYTES)
         }
         (Some(_), Some(_)) => None,
     }
