@@ -231,9 +231,9 @@ fn is_character(rest: &[u8]) -> bool {
 #[test]
 fn comments_and_literals_are_blanked_and_lines_stay() {
     let text = "a /* b /* c */ d */ e // f\n\"g\\\"h\" r#\"i\"j\"# 'k' '\\'' &'l m b\"n\" for\"o\"";
-    let code = "a                   e     \n\"    \" r      # ' ' '  ' &'l m b\" \" for\" \"";
-    assert_eq!(blanked(text).len(), text.len());
-    assert_eq!(blanked(text).replace("r     ", "r"), code.replace("r     ", "r"));
+    let kept = blanked(text);
+    assert_eq!((kept.len(), kept.lines().count()), (text.len(), 2));
+    assert_eq!(kept.split_whitespace().collect::<String>(), r##"ae""r#''''&'lmb""for"""##);
 }
 
 #[test]
