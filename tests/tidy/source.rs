@@ -47,6 +47,11 @@ impl Source {
     pub fn folder(&self) -> Option<&str> {
         self.path.strip_prefix("src/")?.split(['/', '.']).next()
     }
+
+    /// How many modules deep a file below `src/` is: that many `super::` lead to the crate.
+    pub fn depth(&self) -> usize {
+        self.path.matches('/').count() - usize::from(self.path.ends_with("/mod.rs"))
+    }
 }
 
 /// Every Rust file of the repository's own, in the order of their paths.
