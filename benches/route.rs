@@ -9,7 +9,7 @@ use ringway::plan::{
     Tail,
 };
 use ringway::route::unreachable::shadowed;
-use ringway::route::{Captures, Found, Request, RouteTable};
+use ringway::route::{Captures, Found, MatchInput, RouteTable};
 
 const SIZES: [usize; 3] = [10, 100, 10_000];
 
@@ -93,7 +93,7 @@ fn look_up(c: &mut Criterion) {
                 b.iter(|| {
                     let (host, path) = (host.as_bytes(), path.as_bytes());
                     let request =
-                        Request { host, path, query: b"", method: method.as_bytes(), header: &header };
+                        MatchInput { host, path, query: b"", method: method.as_bytes(), header: &header };
                     let found = table.find(black_box(&request), &mut captures);
                     assert_eq!(found, expected);
                 })

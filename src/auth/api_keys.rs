@@ -48,8 +48,10 @@ impl Consumers {
     pub fn by_key(&self, key: &[u8], dynamic: &DynamicKeys) -> Result<&Arc<Consumer>, &'static str> {
         let hash = ApiKeyHash::of(key).ok_or("the API key is empty or too long")?;
         match dynamic.changes.get(&hash) {
-            Some(Change::Revoked) => Err("the API key is revoked"),
-            Some(Change::Added(name)) => self.by_name(name).ok_or("the API key's consumer is not configured"),
+            Some(KeyChange::Revoked) => Err("the API key is revoked"),
+            Some(KeyChange::Added(name)) => {
+                self.by_name(name).ok_or("the API key's consumer is not configured")
+            }
             None => self.by_key.get(&hash).ok_or("no consumer has this API key"),
         }
     }
@@ -58,11 +60,11 @@ impl Consumers {
 /// What changed about keys while running, over what the configuration says. For each key the last word counts.
 #[derive(Clone, Debug, Default)]
 pub struct DynamicKeys {
-    changes: ByHash<Change>,
+    changes: ByHash<KeyChange>,
 }
 
 #[derive(Clone, Debug)]
-enum Change {
+enum KeyChange {
     /// Of the consumer of that name.
     Added(Arc<str>),
     Revoked,
@@ -71,12 +73,12 @@ enum Change {
 impl DynamicKeys {
     /// The key is that consumer's from now on, also if it was revoked.
     pub fn add(&mut self, hash: ApiKeyHash, consumer: Arc<str>) {
-        self.changes.insert(hash, Change::Added(consumer));
+        self.changes.insert(hash, KeyChange::Added(consumer));
     }
 
     /// The key is no one's from now on, also if it is configured.
     pub fn revoke(&mut self, hash: ApiKeyHash) {
-        self.changes.insert(hash, Change::Revoked);
+        self.changes.insert(hash, KeyChange::Revoked);
     }
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use foldhash::fast::RandomState;
 use lru::LruCache;
 
-use super::jwt::{Claims, Failure, Provider};
+use super::jwt::{Claims, Provider, TokenFailure};
 
 /// Bytes of one entry beyond its claims' text: list, table and allocator.
 const ENTRY_BYTES: usize = 256;
@@ -21,13 +21,13 @@ const CLAIMS_FACTOR: usize = 4;
 /// another issuer after a reload, finds nothing, and what it left behind is pushed out in time; and no one can make
 /// two tokens meet, nor learn from a look-up's time how much of a token was right.
 pub struct TokenCache {
-    entries: LruCache<[u8; 32], Entry, RandomState>,
+    entries: LruCache<[u8; 32], CachedToken, RandomState>,
     bytes: usize,
     most_entries: usize,
     most_bytes: usize,
 }
 
-struct Entry {
+struct CachedToken {
     claims: Rc<Claims>,
     ends_s: u64,
     bytes: usize,
@@ -59,7 +59,12 @@ impl TokenCache {
     }
 
     /// [`Provider::verify`], or what it said the last time while the token lives.
-    pub fn verify(&mut self, provider: &Provider, token: &[u8], now_s: u64) -> Result<Rc<Claims>, Failure> {
+    pub fn verify(
+        &mut self,
+        provider: &Provider,
+        token: &[u8],
+        now_s: u64,
+    ) -> Result<Rc<Claims>, TokenFailure> {
         let id = provider.token_id(token);
         if let Some(entry) = self.entries.get(&id).filter(|entry| now_s < entry.ends_s) {
             return Ok(entry.claims.clone());
@@ -80,7 +85,7 @@ impl TokenCache {
             self.bytes -= oldest.bytes;
         }
         self.bytes += bytes;
-        self.entries.put(id, Entry { claims, ends_s, bytes });
+        self.entries.put(id, CachedToken { claims, ends_s, bytes });
     }
 
     fn remove(&mut self, id: &[u8; 32]) {
@@ -117,7 +122,7 @@ mod tests {
         let first = cache.verify(&provider, &token(1), NOW).unwrap();
         let second = cache.verify(&provider, &token(1), NOW + 159).unwrap();
         assert!(Rc::ptr_eq(&first, &second), "the leeway counts");
-        assert_eq!(cache.verify(&provider, &token(1), NOW + 160), Err(Failure::Expired));
+        assert_eq!(cache.verify(&provider, &token(1), NOW + 160), Err(TokenFailure::Expired));
         assert_eq!((cache.len(), cache.bytes()), (0, 0));
     }
 

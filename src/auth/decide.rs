@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::api_keys::{Consumers, DynamicKeys};
 use super::cache::TokenCache;
-use super::jwt::{Claims, Failure, MAX_TOKEN_BYTES, Provider};
-use super::token::{Lookup, Taken, take};
+use super::jwt::{Claims, MAX_TOKEN_BYTES, Provider, TokenFailure};
+use super::token::{CredentialSource, FoundCredential, take};
 use crate::plan::{ApiKeyHash, AuthMethod, Consumer, CredentialPlace};
 
 /// What a shard decides with.
-pub struct Gate<'a> {
+pub struct Authenticator<'a> {
     /// All that the configuration has, in its order: [`Method::Jwt`] names one by its index.
     pub providers: &'a [Arc<Provider>],
     pub consumers: &'a Consumers,
@@ -63,7 +63,7 @@ pub struct Denied {
     pub unknown_key_of: Option<usize>,
 }
 
-impl Gate<'_> {
+impl Authenticator<'_> {
     /// Tries the methods (at least one) in their order at `now_s` (Unix seconds); the first that accepts decides.
     ///
     /// Where none does, an expired token is what the client hears of, since it can do something about it; else the
@@ -71,7 +71,7 @@ impl Gate<'_> {
     pub fn decide(
         &mut self,
         methods: &[AuthMethod],
-        request: &impl Lookup,
+        request: &impl CredentialSource,
         now_s: u64,
     ) -> Result<Identity, Denied> {
         let (mut refused, mut unknown_key_of) = (None, None);
@@ -83,7 +83,7 @@ impl Gate<'_> {
                 },
                 AuthMethod::Jwt(index) => match self.by_token(index, request, now_s) {
                     Ok(identity) => return Ok(identity),
-                    Err(Rejected { refusal, unknown_key }) => {
+                    Err(TokenRefusal { refusal, unknown_key }) => {
                         unknown_key_of = unknown_key_of.or(unknown_key.then_some(index));
                         refusal
                     }
@@ -97,22 +97,27 @@ impl Gate<'_> {
         Err(Denied { refusal, challenges: challenges(methods, refusal), unknown_key_of })
     }
 
-    fn by_key(&self, request: &impl Lookup) -> Result<Identity, Refusal> {
+    fn by_key(&self, request: &impl CredentialSource) -> Result<Identity, Refusal> {
         let key = match take(self.key_places, request, ApiKeyHash::MAX_KEY_BYTES) {
-            Taken::Nothing => return Err(Refusal::NoCredentials),
-            Taken::Refused(why) => return Err(Refusal::InvalidApiKey(why)),
-            Taken::Token(key) => key,
+            FoundCredential::Nothing => return Err(Refusal::NoCredentials),
+            FoundCredential::Refused(why) => return Err(Refusal::InvalidApiKey(why)),
+            FoundCredential::Token(key) => key,
         };
         let consumer = self.consumers.by_key(&key, self.dynamic_keys).map_err(Refusal::InvalidApiKey)?;
         Ok(Identity { method: AuthMethod::Key, consumer: Some(consumer.clone()), claims: None })
     }
 
-    fn by_token(&mut self, index: usize, request: &impl Lookup, now_s: u64) -> Result<Identity, Rejected> {
+    fn by_token(
+        &mut self,
+        index: usize,
+        request: &impl CredentialSource,
+        now_s: u64,
+    ) -> Result<Identity, TokenRefusal> {
         let provider = &*self.providers[index];
         let token = match take(&provider.plan().from, request, MAX_TOKEN_BYTES) {
-            Taken::Nothing => return Err(Refusal::NoCredentials.into()),
-            Taken::Refused(why) => return Err(Refusal::InvalidToken(why).into()),
-            Taken::Token(token) => token,
+            FoundCredential::Nothing => return Err(Refusal::NoCredentials.into()),
+            FoundCredential::Refused(why) => return Err(Refusal::InvalidToken(why).into()),
+            FoundCredential::Token(token) => token,
         };
         let claims = self.tokens.verify(provider, &token, now_s)?;
         let name = claims.map.get(&*provider.plan().consumer_claim).and_then(|name| name.as_str());
@@ -121,23 +126,23 @@ impl Gate<'_> {
     }
 }
 
-struct Rejected {
+struct TokenRefusal {
     refusal: Refusal,
     unknown_key: bool,
 }
 
-impl From<Refusal> for Rejected {
-    fn from(refusal: Refusal) -> Rejected {
-        Rejected { refusal, unknown_key: false }
+impl From<Refusal> for TokenRefusal {
+    fn from(refusal: Refusal) -> TokenRefusal {
+        TokenRefusal { refusal, unknown_key: false }
     }
 }
 
-impl From<Failure> for Rejected {
-    fn from(failure: Failure) -> Rejected {
+impl From<TokenFailure> for TokenRefusal {
+    fn from(failure: TokenFailure) -> TokenRefusal {
         match failure {
-            Failure::Invalid(why) => Refusal::InvalidToken(why).into(),
-            Failure::Expired => Refusal::TokenExpired.into(),
-            Failure::UnknownKey => Rejected {
+            TokenFailure::Invalid(why) => Refusal::InvalidToken(why).into(),
+            TokenFailure::Expired => Refusal::TokenExpired.into(),
+            TokenFailure::UnknownKey => TokenRefusal {
                 refusal: Refusal::InvalidToken("the token's key is not in the key set"),
                 unknown_key: true,
             },
@@ -155,7 +160,7 @@ fn weight(refusal: Refusal) -> u8 {
 }
 
 /// What could have been presented (RFC 9110, 11.6.1). Who sent no token hears of no error (RFC 6750, 3.1). API keys
-/// have no registered scheme; `Key` is what Kong says.
+/// have no registered scheme; `VerificationKey` is what Kong says.
 fn challenges(methods: &[AuthMethod], refusal: Refusal) -> Vec<&'static str> {
     let bearer = match refusal {
         Refusal::InvalidToken(_) => r#"Bearer realm="ringway", error="invalid_token""#,

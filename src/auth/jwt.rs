@@ -31,7 +31,7 @@ const REFUSED_PARAMETERS: [(&str, &str); 6] = [
 
 /// Why a token is not accepted. The texts are for the log; they quote nothing of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum TokenFailure {
     Invalid(&'static str),
     /// All is well with it but its age.
     Expired,
@@ -39,7 +39,7 @@ pub enum Failure {
     UnknownKey,
 }
 
-use Failure::Invalid;
+use TokenFailure::Invalid;
 
 /// What a verified token says.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,8 +87,8 @@ impl Provider {
     ///
     /// The signature is checked before the claims are read, and `exp` last: `Expired` is said only of a token that
     /// this provider's issuer has signed for this audience.
-    pub fn verify(&self, token: &[u8], now_s: u64) -> Result<Claims, Failure> {
-        let parts = Parts::of(token)?;
+    pub fn verify(&self, token: &[u8], now_s: u64) -> Result<Claims, TokenFailure> {
+        let parts = TokenParts::of(token)?;
         let header = Header::read(parts.header)?;
         let pinned = header.alg.parse().ok().filter(|algorithm| self.plan.algorithms.contains(algorithm));
         let algorithm = pinned.ok_or(Invalid("`alg` is not one of the configured algorithms"))?;
@@ -98,20 +98,20 @@ impl Provider {
 
     fn check_signature(
         &self,
-        parts: &Parts<'_>,
+        parts: &TokenParts<'_>,
         header: &Header,
         algorithm: Algorithm,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TokenFailure> {
         let kid = header.kid.as_deref();
         if self.keys.lacks(kid) {
-            return Err(Failure::UnknownKey);
+            return Err(TokenFailure::UnknownKey);
         }
         let mut candidates = self.keys.candidates(kid, algorithm);
         let verified = candidates.any(|key| key.verifies(algorithm, parts.message, parts.signature));
         verified.then_some(()).ok_or(Invalid("the signature is wrong"))
     }
 
-    fn check_claims(&self, json: Vec<u8>, now_s: u64) -> Result<Claims, Failure> {
+    fn check_claims(&self, json: Vec<u8>, now_s: u64) -> Result<Claims, TokenFailure> {
         let map =
             strict_object(&json).ok_or(Invalid("the claims are no JSON object, or one stands twice"))?;
         let issuer = map.get("iss").and_then(Value::as_str);
@@ -130,14 +130,14 @@ impl Provider {
         }
         // RFC 7519, 4.1.4: not "on or after" that time.
         if now_s >= self.ends_s(exp_s) {
-            return Err(Failure::Expired);
+            return Err(TokenFailure::Expired);
         }
         Ok(Claims { map, exp_s, bytes: json.len() })
     }
 }
 
 /// The three parts of a compact JWS (RFC 7515, 7.1), still encoded.
-struct Parts<'a> {
+struct TokenParts<'a> {
     header: &'a str,
     claims: &'a str,
     signature: &'a str,
@@ -145,8 +145,8 @@ struct Parts<'a> {
     message: &'a [u8],
 }
 
-impl Parts<'_> {
-    fn of(token: &[u8]) -> Result<Parts<'_>, Failure> {
+impl TokenParts<'_> {
+    fn of(token: &[u8]) -> Result<TokenParts<'_>, TokenFailure> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Invalid("the token is too long"));
         }
@@ -155,7 +155,7 @@ impl Parts<'_> {
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some(header), Some(claims), Some(signature), None) if !signature.is_empty() => {
                 let message = &token[..header.len() + 1 + claims.len()];
-                Ok(Parts { header, claims, signature, message })
+                Ok(TokenParts { header, claims, signature, message })
             }
             (Some(_), Some(_), Some(_), None) => Err(Invalid("the token is not signed")),
             _ => Err(Invalid("the token has not three parts")),
@@ -170,7 +170,7 @@ struct Header {
 }
 
 impl Header {
-    fn read(encoded: &str) -> Result<Header, Failure> {
+    fn read(encoded: &str) -> Result<Header, TokenFailure> {
         let mut map = strict_object(&decode(encoded)?)
             .ok_or(Invalid("the header is no JSON object, or a member stands twice"))?;
         if let Some((_, why)) = REFUSED_PARAMETERS.iter().find(|(name, _)| map.contains_key(*name)) {
@@ -198,7 +198,7 @@ fn is_nested(cty: Option<&Value>) -> bool {
 }
 
 /// Base64url in its one canonical form: no padding, no stray bits, nothing else between (RFC 7515, 2).
-fn decode(encoded: &str) -> Result<Vec<u8>, Failure> {
+fn decode(encoded: &str) -> Result<Vec<u8>, TokenFailure> {
     URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Invalid("the token is not base64url"))
 }
 
@@ -216,7 +216,7 @@ fn audience_holds(wanted: &[Arc<str>], aud: Option<&Value>) -> bool {
 }
 
 /// A NumericDate (RFC 7519, 2): seconds since 1970, maybe with a fraction, which is rounded to the stricter side.
-fn date(map: &Map<String, Value>, name: &str, round: fn(f64) -> f64) -> Result<Option<u64>, Failure> {
+fn date(map: &Map<String, Value>, name: &str, round: fn(f64) -> f64) -> Result<Option<u64>, TokenFailure> {
     let seconds = |number: &Number| {
         let fraction = || number.as_f64().filter(|s| (0.0..=u64::MAX as f64).contains(s));
         number.as_u64().or_else(|| fraction().map(|s| round(s) as u64))

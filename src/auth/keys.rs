@@ -13,12 +13,12 @@ const MAX_TRIES: usize = 8;
 
 /// Never changed once built: a new set replaces it. Sets that hold the same keys for the same algorithms are equal.
 pub struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<VerificationKey>,
     fingerprint: [u8; 32],
 }
 
 /// One key.
-pub(super) struct Key {
+pub(super) struct VerificationKey {
     kid: Option<Box<str>>,
     /// Pinned by the provider, fit for the key's kind, and allowed by its own `alg`; at least one. So an RSA key is
     /// never taken for a shared secret, whatever a token says (RFC 8725, 2.1).
@@ -60,16 +60,16 @@ impl KeySet {
         if secret.is_empty() {
             return Err("the secret is empty".to_owned());
         }
-        let material = Material::Secret(secret.to_vec());
+        let material = KeyMaterial::Secret(secret.to_vec());
         material.must_serve(pinned)?;
-        Ok(KeySet::new(Vec::from_iter(Key::new(None, None, pinned, material))))
+        Ok(KeySet::new(Vec::from_iter(VerificationKey::new(None, None, pinned, material))))
     }
 
     /// The set of one public key, the text of a PEM file: `PUBLIC KEY` (SPKI) or `RSA PUBLIC KEY` (PKCS #1).
     pub fn from_pem(text: &str, pinned: &[Algorithm]) -> Result<KeySet, String> {
         let material = super::pem::public_key(text)?;
         material.must_serve(pinned)?;
-        Ok(KeySet::new(Vec::from_iter(Key::new(None, None, pinned, material))))
+        Ok(KeySet::new(Vec::from_iter(VerificationKey::new(None, None, pinned, material))))
     }
 
     /// The usable keys of a JWK set (RFC 7517, 5), its JSON text. Without any it is an error, as is one that is no
@@ -79,7 +79,7 @@ impl KeySet {
         super::jwks::keys(text, pinned).map(KeySet::new)
     }
 
-    pub(super) fn new(mut keys: Vec<Key>) -> KeySet {
+    pub(super) fn new(mut keys: Vec<VerificationKey>) -> KeySet {
         let mut prints: Vec<[u8; 32]> = Vec::with_capacity(keys.len());
         keys.retain(|key| {
             let print = key.fingerprint();
@@ -108,8 +108,12 @@ impl KeySet {
 
     /// The keys that may have signed a token: those of its `kid` and those without one (a `kid` is a hint: RFC 7515,
     /// 4.1.4), or, where the token has none, all of them up to [`MAX_TRIES`].
-    pub(super) fn candidates(&self, kid: Option<&str>, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
-        let fits = move |key: &&Key| key.algorithms.contains(&algorithm) && key.may_be(kid);
+    pub(super) fn candidates(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &VerificationKey> {
+        let fits = move |key: &&VerificationKey| key.algorithms.contains(&algorithm) && key.may_be(kid);
         self.keys.iter().filter(fits).take(MAX_TRIES)
     }
 
@@ -119,20 +123,20 @@ impl KeySet {
     }
 }
 
-impl Key {
+impl VerificationKey {
     /// `None`: the key serves no pinned algorithm. `own` is the one that the key itself is bound to.
     pub(super) fn new(
         kid: Option<&str>,
         own: Option<Algorithm>,
         pinned: &[Algorithm],
-        material: Material,
-    ) -> Option<Key> {
+        material: KeyMaterial,
+    ) -> Option<VerificationKey> {
         let serves = |algorithm: &Algorithm| {
             material.algorithms().contains(algorithm) && own.is_none_or(|own| own == *algorithm)
         };
         let algorithms: Vec<Algorithm> = pinned.iter().copied().filter(serves).collect();
         let kid = kid.map(Into::into);
-        (!algorithms.is_empty()).then(|| Key { kid, algorithms, key: material.decoding_key() })
+        (!algorithms.is_empty()).then(|| VerificationKey { kid, algorithms, key: material.decoding_key() })
     }
 
     fn may_be(&self, kid: Option<&str>) -> bool {
@@ -164,7 +168,7 @@ impl Key {
 
 /// A key's kind and bytes, known to be sound.
 #[derive(Clone)]
-pub(super) enum Material {
+pub(super) enum KeyMaterial {
     Secret(Vec<u8>),
     /// Big-endian, without leading zeros.
     Rsa {
@@ -178,11 +182,11 @@ pub(super) enum Material {
     Ed25519(Vec<u8>),
 }
 
-impl Material {
+impl KeyMaterial {
     fn algorithms(&self) -> &'static [Algorithm] {
         match self {
-            Material::Secret(_) => &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512],
-            Material::Rsa { .. } => &[
+            KeyMaterial::Secret(_) => &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512],
+            KeyMaterial::Rsa { .. } => &[
                 Algorithm::RS256,
                 Algorithm::RS384,
                 Algorithm::RS512,
@@ -190,19 +194,19 @@ impl Material {
                 Algorithm::PS384,
                 Algorithm::PS512,
             ],
-            Material::P256(_) => &[Algorithm::ES256],
-            Material::P384(_) => &[Algorithm::ES384],
-            Material::Ed25519(_) => &[Algorithm::EdDSA],
+            KeyMaterial::P256(_) => &[Algorithm::ES256],
+            KeyMaterial::P384(_) => &[Algorithm::ES384],
+            KeyMaterial::Ed25519(_) => &[Algorithm::EdDSA],
         }
     }
 
     fn kind(&self) -> &'static str {
         match self {
-            Material::Secret(_) => "a shared secret",
-            Material::Rsa { .. } => "an RSA key",
-            Material::P256(_) => "an EC key on P-256",
-            Material::P384(_) => "an EC key on P-384",
-            Material::Ed25519(_) => "an Ed25519 key",
+            KeyMaterial::Secret(_) => "a shared secret",
+            KeyMaterial::Rsa { .. } => "an RSA key",
+            KeyMaterial::P256(_) => "an EC key on P-256",
+            KeyMaterial::P384(_) => "an EC key on P-384",
+            KeyMaterial::Ed25519(_) => "an Ed25519 key",
         }
     }
 
@@ -221,14 +225,14 @@ impl Material {
 
     fn decoding_key(&self) -> DecodingKey {
         let key = match self {
-            Material::Secret(secret) => DecodingKey::from_secret(secret),
-            Material::Rsa { n, e } => DecodingKey::from_rsa_raw_components(n, e),
-            Material::P256(bytes) | Material::P384(bytes) => DecodingKey::from_ec_der(bytes),
-            Material::Ed25519(bytes) => DecodingKey::from_ed_der(bytes),
+            KeyMaterial::Secret(secret) => DecodingKey::from_secret(secret),
+            KeyMaterial::Rsa { n, e } => DecodingKey::from_rsa_raw_components(n, e),
+            KeyMaterial::P256(bytes) | KeyMaterial::P384(bytes) => DecodingKey::from_ec_der(bytes),
+            KeyMaterial::Ed25519(bytes) => DecodingKey::from_ed_der(bytes),
         };
         debug_assert_eq!(
             key.family() == AlgorithmFamily::Hmac,
-            matches!(self, Material::Secret(_)),
+            matches!(self, KeyMaterial::Secret(_)),
             "public keys are never secrets"
         );
         key

@@ -38,7 +38,7 @@ pub enum Fetched {
 
 /// What a token with an unknown key may hope for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hope {
+pub enum UnknownKeyAction {
     /// A fetch is under way, or due now.
     Fetch,
     /// The set was asked for a moment ago, or fetches fail: the token is invalid.
@@ -76,12 +76,12 @@ impl Refetch {
     }
 
     /// A shard met a token of an unknown key.
-    pub fn unknown_key(&mut self, now_ms: u64) -> Hope {
+    pub fn unknown_key(&mut self, now_ms: u64) -> UnknownKeyAction {
         let rested = self.started_ms.is_none_or(|started| now_ms >= started.saturating_add(UNKNOWN_KEY_MS));
         if !self.in_flight && rested && self.failures == 0 {
             self.due_ms = self.due_ms.min(now_ms);
         }
-        if self.in_flight || now_ms >= self.due_ms { Hope::Fetch } else { Hope::None }
+        if self.in_flight || now_ms >= self.due_ms { UnknownKeyAction::Fetch } else { UnknownKeyAction::None }
     }
 
     /// The end of a fetch: a set, or why there is none.
@@ -140,14 +140,14 @@ mod tests {
     #[test]
     fn an_unknown_key_fetches_once_and_then_not_for_a_while() {
         let mut refetch = fetched_at(0);
-        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS - 1), Hope::None);
+        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS - 1), UnknownKeyAction::None);
         assert!(!refetch.begin(UNKNOWN_KEY_MS - 1));
-        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS), Hope::Fetch);
+        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS), UnknownKeyAction::Fetch);
         assert!(refetch.begin(UNKNOWN_KEY_MS));
-        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS + 5), Hope::Fetch, "under way");
+        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS + 5), UnknownKeyAction::Fetch, "under way");
         assert!(matches!(refetch.finish(UNKNOWN_KEY_MS + 9, Ok(set(b"b"))), Fetched::New(_)));
-        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS + 10), Hope::None);
-        assert_eq!(refetch.unknown_key(2 * UNKNOWN_KEY_MS), Hope::Fetch);
+        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS + 10), UnknownKeyAction::None);
+        assert_eq!(refetch.unknown_key(2 * UNKNOWN_KEY_MS), UnknownKeyAction::Fetch);
     }
 
     #[test]
@@ -158,7 +158,7 @@ mod tests {
             assert!(refetch.begin(now_ms));
             assert_eq!(refetch.finish(now_ms, Err("refused".into())), Fetched::Failed("refused".into()));
             let wait = (1000 << failures).min(MAX_BACK_OFF_MS);
-            assert_eq!(refetch.unknown_key(now_ms + wait - 1), Hope::None);
+            assert_eq!(refetch.unknown_key(now_ms + wait - 1), UnknownKeyAction::None);
             assert_eq!(refetch.due_ms(), Some(now_ms + wait));
             now_ms += wait;
         }

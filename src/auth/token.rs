@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::plan::CredentialPlace;
 
 /// A request, as far as credentials may stand in it.
-pub trait Lookup {
+pub trait CredentialSource {
     /// Calls `see` with every value that stands in `place`, in order: those of all fields of that name, of all cookies
     /// of that name, or of all query parameters of that name (percent-decoded, `+` as it is).
     fn each<'a>(&'a self, place: &CredentialPlace, see: &mut dyn FnMut(Cow<'a, [u8]>));
@@ -13,7 +13,7 @@ pub trait Lookup {
 
 /// What the places hold.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Taken<'a> {
+pub enum FoundCredential<'a> {
     /// No credential in any of them.
     Nothing,
     Token(Cow<'a, [u8]>),
@@ -26,7 +26,11 @@ pub enum Taken<'a> {
 /// A place that holds two is refused: the upstream might read the other one. So is one over `most_bytes`, before any
 /// work is done on it. In `authorization` only the scheme `Bearer` counts (RFC 6750, 2.1; schemes have no case: RFC
 /// 9110, 11.1); another scheme, or nothing behind it, is no credential.
-pub fn take<'a>(places: &[CredentialPlace], request: &'a impl Lookup, most_bytes: usize) -> Taken<'a> {
+pub fn take<'a>(
+    places: &[CredentialPlace],
+    request: &'a impl CredentialSource,
+    most_bytes: usize,
+) -> FoundCredential<'a> {
     for place in places {
         let bearer = matches!(place, CredentialPlace::Header(name) if &**name == "authorization");
         let (mut token, mut seen) = (None, 0);
@@ -39,12 +43,14 @@ pub fn take<'a>(places: &[CredentialPlace], request: &'a impl Lookup, most_bytes
         });
         match token {
             None => {}
-            Some(_) if seen > 1 => return Taken::Refused("more than one credential in one place"),
-            Some(token) if token.len() > most_bytes => return Taken::Refused("the credential is too long"),
-            Some(token) => return Taken::Token(token),
+            Some(_) if seen > 1 => return FoundCredential::Refused("more than one credential in one place"),
+            Some(token) if token.len() > most_bytes => {
+                return FoundCredential::Refused("the credential is too long");
+            }
+            Some(token) => return FoundCredential::Token(token),
         }
     }
-    Taken::Nothing
+    FoundCredential::Nothing
 }
 
 /// Whether an `Authorization` value is of the scheme `Bearer`: what `forward = false` removes.
@@ -78,9 +84,9 @@ mod tests {
         let places: Vec<CredentialPlace> =
             places.iter().map(|place| CredentialPlace::parse(place).unwrap()).collect();
         match take(&places, request, 8) {
-            Taken::Nothing => Ok(None),
-            Taken::Token(token) => Ok(Some(String::from_utf8(token.into_owned()).unwrap())),
-            Taken::Refused(why) => Err(why),
+            FoundCredential::Nothing => Ok(None),
+            FoundCredential::Token(token) => Ok(Some(String::from_utf8(token.into_owned()).unwrap())),
+            FoundCredential::Refused(why) => Err(why),
         }
     }
 

@@ -9,19 +9,22 @@ use tikv_jemalloc_ctl::thread;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Reads what the thread that made it has in use. Not `Send`: the counters are the thread's own.
-pub struct Gauge {
+pub struct ThreadMemory {
     allocated: thread::ThreadLocal<u64>,
     deallocated: thread::ThreadLocal<u64>,
 }
 
-impl Gauge {
+impl ThreadMemory {
     /// A gauge of this thread.
     ///
     /// # Panics
     /// When jemalloc was built without statistics, which this crate's dependencies never do.
-    pub fn of_this_thread() -> Gauge {
+    pub fn of_this_thread() -> ThreadMemory {
         let read = |mib: Result<_, _>| mib.expect("jemalloc keeps thread statistics unless built without");
-        Gauge { allocated: read(thread::allocatedp::read()), deallocated: read(thread::deallocatedp::read()) }
+        ThreadMemory {
+            allocated: read(thread::allocatedp::read()),
+            deallocated: read(thread::deallocatedp::read()),
+        }
     }
 
     /// Bytes allocated less bytes freed by this thread, ever: only differences mean something, since memory may be
@@ -42,7 +45,7 @@ mod tests {
 
     #[test]
     fn what_is_held_shows_and_what_is_freed_does_not() {
-        let gauge = Gauge::of_this_thread();
+        let gauge = ThreadMemory::of_this_thread();
         let before = gauge.bytes();
         let held = std::hint::black_box(vec![0_u8; 1 << 20]);
         assert!(gauge.bytes() - before >= 1 << 20);

@@ -1,6 +1,6 @@
 //! Where a message body ends: counts or decodes what comes, whatever the framing, and never buffers.
 
-use super::chunked::{Chunked, Owned};
+use super::chunked::{Chunked, OwnedNames};
 use super::framing::Body;
 use super::head::HeadError;
 
@@ -42,7 +42,7 @@ impl BodyReader {
     }
 
     /// Refuses trailers of these names too.
-    pub fn without(self, owned: &Owned) -> BodyReader {
+    pub fn without(self, owned: &OwnedNames) -> BodyReader {
         match self.framing {
             Framing::Chunked(chunked) => {
                 BodyReader { framing: Framing::Chunked(chunked.without(owned)), ..self }

@@ -22,7 +22,7 @@ const NAME_BYTES: usize = 24;
 
 /// Why a body is refused: one byte, so that a step of the decoder stays in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+enum ChunkFault {
     Size,
     Extension,
     LongExtensions,
@@ -35,27 +35,29 @@ enum Fault {
     LongTrailers,
 }
 
-impl Fault {
+impl ChunkFault {
     #[cold]
     fn error(self) -> HeadError {
         HeadError::Bad(match self {
-            Fault::Size => "a chunk size that is not 1 to 16 hex digits",
-            Fault::Extension => "a chunk extension that is not ;name or ;name=value",
-            Fault::LongExtensions => "chunk extensions longer than allowed",
-            Fault::LineEnd => "a line of the chunked coding that does not end with CRLF",
-            Fault::DataEnd => "a chunk that is not as long as its size says",
-            Fault::TrailerName => "a trailer's name is not a token followed by a colon",
-            Fault::TrailerValue => "a control byte in a trailer's value",
-            Fault::ForbiddenTrailer => "a field that must not come as a trailer",
-            Fault::ManyTrailers => return HeadError::TooLarge("more trailers than allowed"),
-            Fault::LongTrailers => return HeadError::TooLarge("the trailers have more bytes than allowed"),
+            ChunkFault::Size => "a chunk size that is not 1 to 16 hex digits",
+            ChunkFault::Extension => "a chunk extension that is not ;name or ;name=value",
+            ChunkFault::LongExtensions => "chunk extensions longer than allowed",
+            ChunkFault::LineEnd => "a line of the chunked coding that does not end with CRLF",
+            ChunkFault::DataEnd => "a chunk that is not as long as its size says",
+            ChunkFault::TrailerName => "a trailer's name is not a token followed by a colon",
+            ChunkFault::TrailerValue => "a control byte in a trailer's value",
+            ChunkFault::ForbiddenTrailer => "a field that must not come as a trailer",
+            ChunkFault::ManyTrailers => return HeadError::TooLarge("more trailers than allowed"),
+            ChunkFault::LongTrailers => {
+                return HeadError::TooLarge("the trailers have more bytes than allowed");
+            }
         })
     }
 }
 
 /// What one call of [`Chunked::feed`] took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fed {
+pub struct FeedProgress {
     /// Bytes of the input that belong to this body: all of it, unless the body is done.
     pub consumed: usize,
     /// The last byte of the coding has been seen; what follows is the next message's.
@@ -64,7 +66,7 @@ pub struct Fed {
 
 /// Where in the grammar the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     /// At the first digit of a size.
     Size,
     /// Behind so many digits.
@@ -89,13 +91,13 @@ enum State {
     TrailerLf,
     EndLf,
     Done,
-    Failed(Fault),
+    Failed(ChunkFault),
 }
 
 /// A decoder of one chunked body. It says where the payload lies and keeps no byte of it.
 #[derive(Clone, Debug)]
 pub struct Chunked {
-    state: State,
+    state: ChunkState,
     /// Of the current chunk: its size while that is read, then the payload still to come.
     remaining: u64,
     payload: u64,
@@ -107,17 +109,17 @@ pub struct Chunked {
     name: [u8; NAME_BYTES],
     name_len: usize,
     /// Names (lower case) that are forbidden as well.
-    owned: Option<Owned>,
+    owned: Option<OwnedNames>,
 }
 
 /// Field names (lower case) in which the gateway alone speaks, beside those that it always does.
-pub type Owned = Arc<[Arc<str>]>;
+pub type OwnedNames = Arc<[Arc<str>]>;
 
 impl Chunked {
     /// `trailer_limit_bytes` bounds the trailer section, its line ends included, the final blank line not.
     pub fn new(trailer_limit_bytes: usize) -> Chunked {
         Chunked {
-            state: State::Size,
+            state: ChunkState::Size,
             remaining: 0,
             payload: 0,
             extension: 0,
@@ -132,32 +134,36 @@ impl Chunked {
     }
 
     /// Refuses trailers of these names too.
-    pub fn without(self, owned: &Owned) -> Chunked {
+    pub fn without(self, owned: &OwnedNames) -> Chunked {
         Chunked { owned: (!owned.is_empty()).then(|| owned.clone()), ..self }
     }
 
     /// Takes the next bytes of the body, calling `data` for each run of payload in them. An error is final: every
     /// later call returns it again.
-    pub fn feed(&mut self, input: &[u8], mut data: impl FnMut(Range<usize>)) -> Result<Fed, HeadError> {
+    pub fn feed(
+        &mut self,
+        input: &[u8],
+        mut data: impl FnMut(Range<usize>),
+    ) -> Result<FeedProgress, HeadError> {
         let mut at = 0;
         while let Some(&byte) = input.get(at) {
             match self.state {
-                State::Data => {
+                ChunkState::Data => {
                     let run = self.take_payload(input.len() - at);
                     data(at..at + run);
                     at += run;
                 }
-                State::Done => break,
+                ChunkState::Done => break,
                 state => {
-                    self.state = self.next(state, byte).unwrap_or_else(State::Failed);
-                    if let State::Failed(fault) = self.state {
+                    self.state = self.next(state, byte).unwrap_or_else(ChunkState::Failed);
+                    if let ChunkState::Failed(fault) = self.state {
                         return Err(fault.error());
                     }
                     at += 1;
                 }
             }
         }
-        Ok(Fed { consumed: at, done: self.state == State::Done })
+        Ok(FeedProgress { consumed: at, done: self.state == ChunkState::Done })
     }
 
     /// Payload so far.
@@ -167,7 +173,7 @@ impl Chunked {
 
     /// Whether the last byte of the coding has been seen.
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == ChunkState::Done
     }
 
     /// So many of the next `available` bytes are payload: at least one, in state `Data`.
@@ -176,53 +182,54 @@ impl Chunked {
         self.remaining -= run as u64;
         self.payload = self.payload.saturating_add(run as u64);
         if self.remaining == 0 {
-            self.state = State::DataCr;
+            self.state = ChunkState::DataCr;
         }
         run
     }
 
-    fn next(&mut self, state: State, byte: u8) -> Result<State, Fault> {
+    fn next(&mut self, state: ChunkState, byte: u8) -> Result<ChunkState, ChunkFault> {
         match state {
-            State::Size | State::SizeDigits(_) => self.size(state, byte),
-            State::SizeLf => {
-                expect(byte, b'\n', Fault::LineEnd)?;
-                Ok(if self.remaining == 0 { State::Trailer } else { State::Data })
+            ChunkState::Size | ChunkState::SizeDigits(_) => self.size(state, byte),
+            ChunkState::SizeLf => {
+                expect(byte, b'\n', ChunkFault::LineEnd)?;
+                Ok(if self.remaining == 0 { ChunkState::Trailer } else { ChunkState::Data })
             }
-            State::DataCr => expect(byte, b'\r', Fault::DataEnd).map(|()| State::DataLf),
-            State::DataLf => expect(byte, b'\n', Fault::DataEnd).map(|()| State::Size),
-            State::Trailer if byte == b'\r' => Ok(State::EndLf),
-            State::EndLf => expect(byte, b'\n', Fault::LineEnd).map(|()| State::Done),
-            State::Trailer | State::TrailerName | State::TrailerValue | State::TrailerLf => {
-                self.trailer(state, byte)
-            }
-            State::Data | State::Done | State::Failed(_) => Ok(state),
+            ChunkState::DataCr => expect(byte, b'\r', ChunkFault::DataEnd).map(|()| ChunkState::DataLf),
+            ChunkState::DataLf => expect(byte, b'\n', ChunkFault::DataEnd).map(|()| ChunkState::Size),
+            ChunkState::Trailer if byte == b'\r' => Ok(ChunkState::EndLf),
+            ChunkState::EndLf => expect(byte, b'\n', ChunkFault::LineEnd).map(|()| ChunkState::Done),
+            ChunkState::Trailer
+            | ChunkState::TrailerName
+            | ChunkState::TrailerValue
+            | ChunkState::TrailerLf => self.trailer(state, byte),
+            ChunkState::Data | ChunkState::Done | ChunkState::Failed(_) => Ok(state),
             _ => self.extension(state, byte),
         }
     }
 
-    fn size(&mut self, state: State, byte: u8) -> Result<State, Fault> {
-        let digits = if let State::SizeDigits(digits) = state { digits } else { 0 };
+    fn size(&mut self, state: ChunkState, byte: u8) -> Result<ChunkState, ChunkFault> {
+        let digits = if let ChunkState::SizeDigits(digits) = state { digits } else { 0 };
         if let Some(value) = char::from(byte).to_digit(16) {
             self.remaining = if digits == 0 { 0 } else { self.remaining << 4 } | u64::from(value);
             return if digits < MAX_SIZE_DIGITS {
-                Ok(State::SizeDigits(digits + 1))
+                Ok(ChunkState::SizeDigits(digits + 1))
             } else {
-                Err(Fault::Size)
+                Err(ChunkFault::Size)
             };
         }
         match byte {
-            b'\r' if digits > 0 => Ok(State::SizeLf),
+            b'\r' if digits > 0 => Ok(ChunkState::SizeLf),
             b';' if digits > 0 => {
                 self.extension = 0;
-                self.count_extension_byte().map(|()| State::ExtensionName)
+                self.count_extension_byte().map(|()| ChunkState::ExtensionName)
             }
-            _ => Err(Fault::Size),
+            _ => Err(ChunkFault::Size),
         }
     }
 
     /// `;name`, `;name=token` or `;name="quoted \" string"`.
-    fn extension(&mut self, state: State, byte: u8) -> Result<State, Fault> {
-        use State::*;
+    fn extension(&mut self, state: ChunkState, byte: u8) -> Result<ChunkState, ChunkFault> {
+        use ChunkState::*;
         let next = match (state, byte) {
             (ExtensionNameRest | ExtensionToken | QuotedEnd, b'\r') => return Ok(SizeLf),
             (ExtensionNameRest | ExtensionToken | QuotedEnd, b';') => ExtensionName,
@@ -233,32 +240,36 @@ impl Chunked {
             (Quoted, b'"') => QuotedEnd,
             (Quoted, b'\\') => QuotedPair,
             (Quoted | QuotedPair, _) if is_value_byte(byte) => Quoted,
-            _ => return Err(Fault::Extension),
+            _ => return Err(ChunkFault::Extension),
         };
         self.count_extension_byte().map(|()| next)
     }
 
-    fn count_extension_byte(&mut self) -> Result<(), Fault> {
+    fn count_extension_byte(&mut self) -> Result<(), ChunkFault> {
         self.extension += 1;
         self.extension_total += 1;
         let over = self.extension > MAX_EXTENSION_BYTES || self.extension_total > MAX_EXTENSION_BYTES_TOTAL;
-        if over { Err(Fault::LongExtensions) } else { Ok(()) }
+        if over { Err(ChunkFault::LongExtensions) } else { Ok(()) }
     }
 
     /// The grammar of a head's field lines.
-    fn trailer(&mut self, state: State, byte: u8) -> Result<State, Fault> {
+    fn trailer(&mut self, state: ChunkState, byte: u8) -> Result<ChunkState, ChunkFault> {
         self.trailer_bytes += 1;
         if self.trailer_bytes > self.trailer_limit {
-            return Err(Fault::LongTrailers);
+            return Err(ChunkFault::LongTrailers);
         }
         match (state, byte) {
-            (State::Trailer, _) if is_token_byte(byte) => {
+            (ChunkState::Trailer, _) if is_token_byte(byte) => {
                 self.trailers += 1;
                 self.name_len = 0;
                 self.keep_name_byte(byte);
-                if self.trailers > MAX_TRAILERS { Err(Fault::ManyTrailers) } else { Ok(State::TrailerName) }
+                if self.trailers > MAX_TRAILERS {
+                    Err(ChunkFault::ManyTrailers)
+                } else {
+                    Ok(ChunkState::TrailerName)
+                }
             }
-            (State::TrailerName, b':') => {
+            (ChunkState::TrailerName, b':') => {
                 let name = self.name.get(..self.name_len).unwrap_or(&self.name);
                 let is_owned = |owned: &Arc<str>| {
                     // Of a longer name than is kept, the beginning decides.
@@ -266,21 +277,21 @@ impl Chunked {
                     reads_as(name, &owned[..owned.len().min(NAME_BYTES)])
                 };
                 if is_forbidden_trailer(name) || self.owned.iter().flat_map(|owned| &**owned).any(is_owned) {
-                    Err(Fault::ForbiddenTrailer)
+                    Err(ChunkFault::ForbiddenTrailer)
                 } else {
-                    Ok(State::TrailerValue)
+                    Ok(ChunkState::TrailerValue)
                 }
             }
-            (State::TrailerName, _) if is_token_byte(byte) => {
+            (ChunkState::TrailerName, _) if is_token_byte(byte) => {
                 self.keep_name_byte(byte);
-                Ok(State::TrailerName)
+                Ok(ChunkState::TrailerName)
             }
-            (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
-            (State::TrailerValue, _) if is_value_byte(byte) => Ok(State::TrailerValue),
-            (State::TrailerLf, b'\n') => Ok(State::Trailer),
-            (State::TrailerLf, _) => Err(Fault::LineEnd),
-            (State::TrailerValue, _) => Err(Fault::TrailerValue),
-            _ => Err(Fault::TrailerName),
+            (ChunkState::TrailerValue, b'\r') => Ok(ChunkState::TrailerLf),
+            (ChunkState::TrailerValue, _) if is_value_byte(byte) => Ok(ChunkState::TrailerValue),
+            (ChunkState::TrailerLf, b'\n') => Ok(ChunkState::Trailer),
+            (ChunkState::TrailerLf, _) => Err(ChunkFault::LineEnd),
+            (ChunkState::TrailerValue, _) => Err(ChunkFault::TrailerValue),
+            _ => Err(ChunkFault::TrailerName),
         }
     }
 
@@ -292,7 +303,7 @@ impl Chunked {
     }
 }
 
-fn expect(byte: u8, expected: u8, fault: Fault) -> Result<(), Fault> {
+fn expect(byte: u8, expected: u8, fault: ChunkFault) -> Result<(), ChunkFault> {
     if byte == expected { Ok(()) } else { Err(fault) }
 }
 

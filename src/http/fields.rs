@@ -4,7 +4,7 @@ pub use super::name::FieldName;
 
 /// A run of bytes in a head's arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Span {
+pub struct ByteSpan {
     pub start: u32,
     pub len: u32,
 }
@@ -12,8 +12,8 @@ pub struct Span {
 #[derive(Clone, Copy, Debug)]
 struct Field {
     id: FieldName,
-    name: Span,
-    value: Span,
+    name: ByteSpan,
+    value: ByteSpan,
 }
 
 /// One field as it stands in the list.
@@ -183,20 +183,20 @@ impl Fields {
     }
 
     /// Appends a field whose bytes are in the arena already.
-    pub(super) fn push(&mut self, name: Span, value: Span) {
+    pub(super) fn push(&mut self, name: ByteSpan, value: ByteSpan) {
         let id = FieldName::of(self.bytes(name));
         self.seen |= id.bit();
         self.list.push(Field { id, name, value });
     }
 
     /// The arena's bytes there; none if the arena was cleared meanwhile.
-    pub(super) fn bytes(&self, span: Span) -> &[u8] {
+    pub(super) fn bytes(&self, span: ByteSpan) -> &[u8] {
         let start = span.start as usize;
         self.arena.get(start..start + span.len as usize).unwrap_or_default()
     }
 
     /// `x-request-id` becomes `X-Request-Id`.
-    fn title_case(&mut self, span: Span) {
+    fn title_case(&mut self, span: ByteSpan) {
         let start = span.start as usize;
         let name = self.arena.get_mut(start..start + span.len as usize).unwrap_or_default();
         let mut begins = true;
@@ -226,11 +226,11 @@ impl Fields {
         self.list = list;
     }
 
-    fn store(&mut self, bytes: &[u8]) -> Span {
+    fn store(&mut self, bytes: &[u8]) -> ByteSpan {
         let start = self.arena.len();
         self.arena.extend_from_slice(bytes);
         let fits = "heads and the edits on them are bounded far below 4 GiB";
-        Span { start: u32::try_from(start).expect(fits), len: u32::try_from(bytes.len()).expect(fits) }
+        ByteSpan { start: u32::try_from(start).expect(fits), len: u32::try_from(bytes.len()).expect(fits) }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::mem::MaybeUninit;
 
-use super::fields::{Fields, Span};
+use super::fields::{ByteSpan, Fields};
 
 /// What a head may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,8 +178,8 @@ impl Method {
 pub struct RequestHead {
     pub fields: Fields,
     method: Method,
-    method_bytes: Span,
-    target: Span,
+    method_bytes: ByteSpan,
+    target: ByteSpan,
     version: Version,
 }
 
@@ -214,7 +214,7 @@ impl RequestHead {
 pub struct ResponseHead {
     pub fields: Fields,
     status: u16,
-    reason: Option<Span>,
+    reason: Option<ByteSpan>,
     version: Version,
 }
 
@@ -339,16 +339,16 @@ fn load(head: &[u8], headers: &[httparse::Header<'_>], into: &mut Fields) {
 }
 
 /// Where `part`, a slice of `whole`, lies in it; `check_size` has made sure that 32 bits hold it.
-fn span_in(whole: &[u8], part: &[u8]) -> Span {
+fn span_in(whole: &[u8], part: &[u8]) -> ByteSpan {
     let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
-    Span { start: start as u32, len: part.len() as u32 }
+    ByteSpan { start: start as u32, len: part.len() as u32 }
 }
 
 /// The reason phrase, which httparse leaves out when it is not ASCII: what stands after `HTTP/1.1 200 `.
-fn reason_span(head: &[u8]) -> Span {
+fn reason_span(head: &[u8]) -> ByteSpan {
     const START: usize = b"HTTP/1.1 200 ".len();
     let end = memchr::memchr(b'\r', head).unwrap_or_default();
-    Span { start: START as u32, len: end.saturating_sub(START) as u32 }
+    ByteSpan { start: START as u32, len: end.saturating_sub(START) as u32 }
 }
 
 #[cold]

@@ -22,7 +22,7 @@ impl NormalTarget {
 }
 
 /// An `http` or `https` URI as a request target (RFC 9112, 3.2.2).
-pub(super) struct Absolute<'a> {
+pub(super) struct AbsoluteForm<'a> {
     pub default_port: u16,
     pub authority: &'a [u8],
     /// Path and query, both possibly missing.
@@ -30,7 +30,7 @@ pub(super) struct Absolute<'a> {
 }
 
 /// The parts of a target in absolute-form; `None`: it is in another form, or of another scheme.
-pub(super) fn absolute_form(target: &[u8]) -> Option<Absolute<'_>> {
+pub(super) fn absolute_form(target: &[u8]) -> Option<AbsoluteForm<'_>> {
     if target.starts_with(b"/") {
         return None;
     }
@@ -44,7 +44,7 @@ pub(super) fn absolute_form(target: &[u8]) -> Option<Absolute<'_>> {
     };
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
-    Some(Absolute { default_port, authority, rest })
+    Some(AbsoluteForm { default_port, authority, rest })
 }
 
 const BAD_FORM: HeadError = HeadError::Bad("the target is neither a path nor an http or https URI");
@@ -68,9 +68,9 @@ pub fn normalise(target: &[u8], method: Method, out: &mut Vec<u8>) -> Result<Nor
         return normalise_origin(target, out);
     }
     let whole_server = match absolute_form(target) {
-        Some(Absolute { rest: rest @ [b'/', ..], .. }) => return normalise_origin(rest, out),
-        Some(Absolute { rest: [], .. }) => method == Method::Options,
-        Some(Absolute { rest: query, .. }) => {
+        Some(AbsoluteForm { rest: rest @ [b'/', ..], .. }) => return normalise_origin(rest, out),
+        Some(AbsoluteForm { rest: [], .. }) => method == Method::Options,
+        Some(AbsoluteForm { rest: query, .. }) => {
             out.push(b'/');
             return append_query(query, out);
         }
@@ -85,16 +85,16 @@ pub fn normalise(target: &[u8], method: Method, out: &mut Vec<u8>) -> Result<Nor
 /// `target` begins with a slash.
 fn normalise_origin(target: &[u8], out: &mut Vec<u8>) -> Result<NormalTarget, HeadError> {
     let (mut end, mut normal) = (0, true);
-    let special = |byte: &u8| CLASS[usize::from(*byte)] != Class::Plain;
+    let special = |byte: &u8| CLASS[usize::from(*byte)] != ByteClass::Plain;
     loop {
         let rest = &target[end..];
         end += rest.iter().position(special).unwrap_or(rest.len());
         match target.get(end).map(|&byte| CLASS[usize::from(byte)]) {
-            Some(Class::Dot) => normal &= target[end - 1] != b'/' || !is_dot_segment(&target[end..]),
-            Some(Class::Escape) => normal = false,
-            Some(Class::Bad) => return Err(BAD_BYTE),
-            Some(Class::Query) | None => break,
-            Some(Class::Plain) => {}
+            Some(ByteClass::Dot) => normal &= target[end - 1] != b'/' || !is_dot_segment(&target[end..]),
+            Some(ByteClass::Escape) => normal = false,
+            Some(ByteClass::Bad) => return Err(BAD_BYTE),
+            Some(ByteClass::Query) | None => break,
+            Some(ByteClass::Plain) => {}
         }
         end += 1;
     }
@@ -120,7 +120,7 @@ fn append_query(query: &[u8], out: &mut Vec<u8>) -> Result<NormalTarget, HeadErr
 
 /// What a byte is to a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
+enum ByteClass {
     /// Stands for itself. More than RFC 3986's pchar: browsers send `|`, `[` or `^` as they are.
     Plain,
     /// Stands for itself, unless a segment is made of it alone.
@@ -130,16 +130,16 @@ enum Class {
     Bad,
 }
 
-static CLASS: [Class; 256] = {
-    let mut class = [Class::Bad; 256];
+static CLASS: [ByteClass; 256] = {
+    let mut class = [ByteClass::Bad; 256];
     let mut byte = b'!';
     while byte <= b'~' {
         class[byte as usize] = match byte {
-            b'#' | b'\\' => Class::Bad,
-            b'.' => Class::Dot,
-            b'%' => Class::Escape,
-            b'?' => Class::Query,
-            _ => Class::Plain,
+            b'#' | b'\\' => ByteClass::Bad,
+            b'.' => ByteClass::Dot,
+            b'%' => ByteClass::Escape,
+            b'?' => ByteClass::Query,
+            _ => ByteClass::Plain,
         };
         byte += 1;
     }
@@ -217,21 +217,21 @@ pub fn query_pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// The bytes that a part of a query means: escapes decoded, `+` a space. What is no escape stands for itself.
 pub fn form_decoded(raw: &[u8]) -> impl Iterator<Item = u8> {
-    Decoded { raw, plus: b' ' }
+    FormDecoder { raw, plus: b' ' }
 }
 
 /// Like [`form_decoded`] where `+` is a plus, as in paths.
 #[cfg(test)]
 fn percent_decoded(raw: &[u8]) -> impl Iterator<Item = u8> {
-    Decoded { raw, plus: b'+' }
+    FormDecoder { raw, plus: b'+' }
 }
 
-struct Decoded<'a> {
+struct FormDecoder<'a> {
     raw: &'a [u8],
     plus: u8,
 }
 
-impl Iterator for Decoded<'_> {
+impl Iterator for FormDecoder<'_> {
     type Item = u8;
 
     fn next(&mut self) -> Option<u8> {

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::auth::decide::{Denied, Gate, Identity, Refusal};
+use crate::auth::decide::{Authenticator, Denied, Identity, Refusal};
 use crate::auth::jwt::Provider;
 use crate::auth::require::{self, Missing};
-use crate::auth::token::{self, Lookup};
+use crate::auth::token::{self, CredentialSource};
 use crate::auth::{headers, strip};
 use crate::base::error::{Error, Reason};
 use crate::exchange::Transaction;
@@ -22,7 +22,7 @@ pub struct Credentials<'a> {
     pub query: &'a [u8],
 }
 
-impl Lookup for Credentials<'_> {
+impl CredentialSource for Credentials<'_> {
     fn each<'a>(&'a self, place: &CredentialPlace, see: &mut dyn FnMut(Cow<'a, [u8]>)) {
         match place {
             CredentialPlace::Header(name) => {
@@ -52,7 +52,7 @@ impl Lookup for Credentials<'_> {
 /// # Errors
 /// 401 with its challenges, or 403; beside it the provider whose key set lacks the token's key, if that is why.
 pub fn check(
-    gate: &mut Gate<'_>,
+    gate: &mut Authenticator<'_>,
     route: &RoutePlan,
     transaction: &mut Transaction,
     now_s: u64,

@@ -1,7 +1,7 @@
 //! What a path pattern captured, and the buffers a look-up works in: made once per connection, used again by
 //! every request, so that a look-up allocates nothing once they have grown to the table's depth.
 
-use super::trie::{Pending, Step, Steps};
+use super::trie::{PatternPath, PendingNode, TrieStep};
 use crate::plan::{PathPattern, Segment, Tail};
 
 /// Spans of the request's path by the name of their capture.
@@ -9,15 +9,15 @@ use crate::plan::{PathPattern, Segment, Tail};
 pub struct Captures {
     /// Where the slash before each segment stands, down to the depth of the deepest pattern.
     slashes: Vec<usize>,
-    pending: Vec<Pending>,
+    pending: Vec<PendingNode>,
     /// The names one after the other: copied, so that neither a lifetime nor a counted reference is needed.
     names: String,
-    spans: Vec<Span>,
+    spans: Vec<CaptureSpan>,
     prefix_len: usize,
 }
 
 #[derive(Clone, Copy)]
-struct Span {
+struct CaptureSpan {
     /// Where the name ends in `names`; it begins where the previous one ends.
     name_end: usize,
     start: usize,
@@ -26,7 +26,7 @@ struct Span {
 
 /// What a pattern captures, and how deep it is.
 #[derive(Clone)]
-pub(super) struct Shape {
+pub(super) struct PatternShape {
     depth: usize,
     /// The segment's index and its name.
     captures: Box<[(usize, Box<str>)]>,
@@ -34,13 +34,13 @@ pub(super) struct Shape {
     rest: Option<Box<str>>,
 }
 
-impl Shape {
-    pub(super) fn of(pattern: &PathPattern) -> Shape {
+impl PatternShape {
+    pub(super) fn of(pattern: &PathPattern) -> PatternShape {
         let capture = |(index, segment): (usize, &Segment)| match segment {
             Segment::Capture(name) => Some((index, (**name).into())),
             Segment::Literal(_) => None,
         };
-        Shape {
+        PatternShape {
             depth: pattern.segments.len(),
             captures: pattern.segments.iter().enumerate().filter_map(capture).collect(),
             rest: match &pattern.tail {
@@ -53,7 +53,7 @@ impl Shape {
 }
 
 /// A request's path, cut at its slashes.
-pub(super) struct Split<'c> {
+pub(super) struct SplitPath<'c> {
     path: &'c [u8],
     slashes: &'c [usize],
 }
@@ -86,7 +86,7 @@ impl Captures {
         &'c mut self,
         path: &'c [u8],
         depth: usize,
-    ) -> Option<(Split<'c>, &'c mut Vec<Pending>)> {
+    ) -> Option<(SplitPath<'c>, &'c mut Vec<PendingNode>)> {
         self.names.clear();
         self.spans.clear();
         self.slashes.clear();
@@ -95,31 +95,31 @@ impl Captures {
             return None;
         }
         self.slashes.extend(memchr::memchr_iter(b'/', path).take(depth + 1));
-        Some((Split { path, slashes: &self.slashes }, &mut self.pending))
+        Some((SplitPath { path, slashes: &self.slashes }, &mut self.pending))
     }
 
     /// Keeps what `shape` captures of the path that was split last.
-    pub(super) fn record(&mut self, shape: &Shape, path: &[u8]) {
+    pub(super) fn record(&mut self, shape: &PatternShape, path: &[u8]) {
         let starts_at = |index: usize| self.slashes.get(index).copied().unwrap_or(path.len());
         self.prefix_len = if shape.rest.is_some() { starts_at(shape.depth) } else { path.len() };
         for (index, name) in &shape.captures {
             self.names.push_str(name);
             let (start, end) = (starts_at(*index) + 1, starts_at(index + 1));
-            self.spans.push(Span { name_end: self.names.len(), start, end });
+            self.spans.push(CaptureSpan { name_end: self.names.len(), start, end });
         }
         if let Some(name) = &shape.rest {
             self.names.push_str(name);
             let start = path.len().min(self.prefix_len + 1);
-            self.spans.push(Span { name_end: self.names.len(), start, end: path.len() });
+            self.spans.push(CaptureSpan { name_end: self.names.len(), start, end: path.len() });
         }
     }
 }
 
-impl Steps for Split<'_> {
-    fn step(&self, depth: usize) -> Step<'_> {
-        let Some(slash) = self.slashes.get(depth) else { return Step::End { exact: true } };
+impl PatternPath for SplitPath<'_> {
+    fn step(&self, depth: usize) -> TrieStep<'_> {
+        let Some(slash) = self.slashes.get(depth) else { return TrieStep::End { exact: true } };
         let end = self.slashes.get(depth + 1).copied().unwrap_or(self.path.len());
         let segment = self.path.get(slash + 1..end).unwrap_or_default();
-        Step::Segment { literal: Some(segment), capturable: !segment.is_empty() }
+        TrieStep::Segment { literal: Some(segment), capturable: !segment.is_empty() }
     }
 }

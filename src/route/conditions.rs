@@ -1,6 +1,6 @@
 //! Whether a request holds what a route asks beyond host and path: method, headers, query.
 
-use super::{HeaderLookup, Request};
+use super::{HeaderLookup, MatchInput};
 use crate::http::path;
 use crate::plan::{Condition, RoutePlan};
 
@@ -18,7 +18,7 @@ pub(super) fn count(route: &RoutePlan) -> u32 {
     (usize::from(!route.methods.is_empty()) + route.headers.len() + route.query.len()) as u32
 }
 
-pub(super) fn fit<H: HeaderLookup + ?Sized>(route: &RoutePlan, request: &Request<'_, H>) -> Fit {
+pub(super) fn fit<H: HeaderLookup + ?Sized>(route: &RoutePlan, request: &MatchInput<'_, H>) -> Fit {
     let holds = route.headers.iter().all(|condition| header_holds(request.header, condition))
         && route.query.iter().all(|condition| query_holds(request.query, condition));
     match holds {

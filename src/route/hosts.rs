@@ -2,15 +2,15 @@
 
 use std::cmp::Reverse;
 
-use super::trie::Keyed;
+use super::trie::NodeIndex;
 use crate::plan::HostPattern;
 
 /// The roots of the hosts' tries.
 #[derive(Clone, Default)]
 pub(super) struct Hosts {
-    exact: Keyed,
+    exact: NodeIndex,
     /// By what follows `*.`.
-    wildcard: Keyed,
+    wildcard: NodeIndex,
     /// The different lengths of the keys of `wildcard`, longest first: the only suffixes of a host worth hashing,
     /// so a host of thousands of labels costs no more than any other.
     lengths: Vec<usize>,

@@ -30,13 +30,13 @@ use std::sync::Arc;
 use crate::plan::{HostPattern, RoutePlan};
 
 pub use captures::Captures;
-use captures::Shape;
+use captures::PatternShape;
 use conditions::Fit;
 use hosts::Hosts;
 use trie::Trie;
 
 /// What of a request decides its route.
-pub struct Request<'a, H: HeaderLookup + ?Sized> {
+pub struct MatchInput<'a, H: HeaderLookup + ?Sized> {
     /// Lower case, without port and trailing dot; empty: none.
     pub host: &'a [u8],
     /// Normalised: starts with `/`, or is the `*` of `OPTIONS *`, which no route matches.
@@ -81,15 +81,15 @@ pub struct RouteTable {
     hosts: Hosts,
     trie: Trie,
     /// By terminal of the trie: the entries of one host and path, in the order in which they are asked.
-    terminals: Vec<Vec<Entry>>,
-    /// By [`Entry::shape`].
-    shapes: Vec<Shape>,
+    terminals: Vec<Vec<RouteEntry>>,
+    /// By [`RouteEntry::shape`].
+    shapes: Vec<PatternShape>,
     routes: Vec<Arc<RoutePlan>>,
 }
 
 /// One path of one route under one host.
 #[derive(Clone, Copy)]
-struct Entry {
+struct RouteEntry {
     priority: i64,
     /// How many conditions the route has beyond host and path.
     conditions: u32,
@@ -118,12 +118,12 @@ impl RouteTable {
 
     fn insert(&mut self, index: u32, route: &RoutePlan) {
         let first_shape = self.shapes.len() as u32;
-        self.shapes.extend(route.paths.iter().map(Shape::of));
+        self.shapes.extend(route.paths.iter().map(PatternShape::of));
         for_each_pair(route, &mut self.hosts, &mut self.trie, |shape, terminal| {
             if self.terminals.len() <= terminal as usize {
                 self.terminals.resize_with(terminal as usize + 1, Vec::new);
             }
-            self.terminals[terminal as usize].push(Entry {
+            self.terminals[terminal as usize].push(RouteEntry {
                 priority: route.priority,
                 conditions: conditions::count(route),
                 route: index,
@@ -133,8 +133,12 @@ impl RouteTable {
     }
 
     /// The route of a request. `captures` then holds what its path pattern captured, if there is one.
-    pub fn find<H: HeaderLookup + ?Sized>(&self, request: &Request<'_, H>, captures: &mut Captures) -> Found {
-        let mut best: Option<&Entry> = None;
+    pub fn find<H: HeaderLookup + ?Sized>(
+        &self,
+        request: &MatchInput<'_, H>,
+        captures: &mut Captures,
+    ) -> Found {
+        let mut best: Option<&RouteEntry> = None;
         let mut refused = false;
         self.search(request.host, request.path, captures, |entries| {
             for entry in entries {
@@ -162,7 +166,7 @@ impl RouteTable {
 
     /// Appends the value of `Allow` for a request that was answered with [`Found::MethodNotAllowed`]: the methods
     /// with which the same request would find a route, sorted, `HEAD` beside every `GET`.
-    pub fn allowed<H: HeaderLookup + ?Sized>(&self, request: &Request<'_, H>, out: &mut Vec<u8>) {
+    pub fn allowed<H: HeaderLookup + ?Sized>(&self, request: &MatchInput<'_, H>, out: &mut Vec<u8>) {
         let mut methods: Vec<&str> = Vec::new();
         self.search(request.host, request.path, &mut Captures::default(), |entries| {
             for entry in entries.iter().filter(|entry| self.fit(entry, request) != Fit::No) {
@@ -178,7 +182,7 @@ impl RouteTable {
         out.extend_from_slice(methods.join(", ").as_bytes());
     }
 
-    fn fit<H: HeaderLookup + ?Sized>(&self, entry: &Entry, request: &Request<'_, H>) -> Fit {
+    fn fit<H: HeaderLookup + ?Sized>(&self, entry: &RouteEntry, request: &MatchInput<'_, H>) -> Fit {
         match entry.conditions {
             0 => Fit::Yes,
             _ => conditions::fit(&self.routes[entry.route as usize], request),
@@ -193,7 +197,7 @@ impl RouteTable {
         host: &[u8],
         path: &[u8],
         captures: &mut Captures,
-        mut visit: impl FnMut(&'t [Entry]) -> Option<i64>,
+        mut visit: impl FnMut(&'t [RouteEntry]) -> Option<i64>,
     ) -> usize {
         let Some((path, pending)) = captures.split(path, self.trie.depth()) else { return 0 };
         let mut found = None;

@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use crate::plan::{PathPattern, Segment, Tail};
 
 /// Keys come from the configuration alone and requests are only looked up, so fixed seeds are safe.
-pub(super) type Keyed = HashMap<Box<[u8]>, u32, foldhash::fast::FixedState>;
+pub(super) type NodeIndex = HashMap<Box<[u8]>, u32, foldhash::fast::FixedState>;
 
 #[derive(Clone, Default)]
 pub(super) struct Trie {
-    nodes: Vec<Node>,
+    nodes: Vec<TrieNode>,
     terminals: u32,
     depth: usize,
     /// The highest priority of all patterns.
@@ -21,8 +21,8 @@ pub(super) struct Trie {
 }
 
 #[derive(Clone)]
-struct Node {
-    literals: Keyed,
+struct TrieNode {
+    literals: NodeIndex,
     capture: Option<u32>,
     /// The terminal of the pattern that ends here.
     exact: Option<u32>,
@@ -33,7 +33,7 @@ struct Node {
 }
 
 /// What a path has at one depth.
-pub(super) enum Step<'p> {
+pub(super) enum TrieStep<'p> {
     Segment {
         /// `None`: any text, so that no literal takes all of it.
         literal: Option<&'p [u8]>,
@@ -45,12 +45,12 @@ pub(super) enum Step<'p> {
 }
 
 /// A path that can be walked down a trie: a request's, or a pattern of which the covering patterns are sought.
-pub(super) trait Steps {
-    fn step(&self, depth: usize) -> Step<'_>;
+pub(super) trait PatternPath {
+    fn step(&self, depth: usize) -> TrieStep<'_>;
 }
 
 /// A part of a search that is still to be done.
-pub(super) struct Pending {
+pub(super) struct PendingNode {
     node: u32,
     depth: u32,
     /// Only the node's `*` is left.
@@ -112,8 +112,8 @@ impl Trie {
     }
 
     fn add_node(&mut self) -> u32 {
-        self.nodes.push(Node {
-            literals: Keyed::default(),
+        self.nodes.push(TrieNode {
+            literals: NodeIndex::default(),
             capture: None,
             exact: None,
             tail: None,
@@ -133,36 +133,36 @@ impl Trie {
     pub(super) fn walk(
         &self,
         root: u32,
-        path: &impl Steps,
-        pending: &mut Vec<Pending>,
+        path: &impl PatternPath,
+        pending: &mut Vec<PendingNode>,
         mut floor: Option<i64>,
         mut visit: impl FnMut(u32) -> Option<i64>,
     ) -> usize {
         let mut steps = 0;
         pending.clear();
-        pending.push(Pending { node: root, depth: 0, tail: false });
-        while let Some(Pending { node: at, depth, tail }) = pending.pop() {
+        pending.push(PendingNode { node: root, depth: 0, tail: false });
+        while let Some(PendingNode { node: at, depth, tail }) = pending.pop() {
             let node = &self.nodes[at as usize];
             if floor >= Some(node.highest) {
                 continue;
             }
             steps += 1;
-            let step = if tail { Step::End { exact: false } } else { path.step(depth as usize) };
+            let step = if tail { TrieStep::End { exact: false } } else { path.step(depth as usize) };
             match step {
-                Step::End { exact } => {
+                TrieStep::End { exact } => {
                     for terminal in node.exact.filter(|_| exact).into_iter().chain(node.tail) {
                         floor = visit(terminal);
                     }
                 }
                 // The last pushed is the next looked at.
-                Step::Segment { literal, capturable } => {
+                TrieStep::Segment { literal, capturable } => {
                     if node.tail.is_some() {
-                        pending.push(Pending { node: at, depth, tail: true });
+                        pending.push(PendingNode { node: at, depth, tail: true });
                     }
                     let capture = node.capture.filter(|_| capturable);
                     let literal = literal.and_then(|text| node.literals.get(text)).copied();
                     for child in capture.into_iter().chain(literal) {
-                        pending.push(Pending { node: child, depth: depth + 1, tail: false });
+                        pending.push(PendingNode { node: child, depth: depth + 1, tail: false });
                     }
                 }
             }
@@ -172,14 +172,14 @@ impl Trie {
 }
 
 /// Walking a pattern down a trie visits the patterns that match whatever it matches.
-impl Steps for PathPattern {
-    fn step(&self, depth: usize) -> Step<'_> {
+impl PatternPath for PathPattern {
+    fn step(&self, depth: usize) -> TrieStep<'_> {
         match self.segments.get(depth) {
             Some(Segment::Literal(text)) => {
-                Step::Segment { literal: Some(text.as_bytes()), capturable: !text.is_empty() }
+                TrieStep::Segment { literal: Some(text.as_bytes()), capturable: !text.is_empty() }
             }
-            Some(Segment::Capture(_)) => Step::Segment { literal: None, capturable: true },
-            None => Step::End { exact: self.tail == Tail::Exact },
+            Some(Segment::Capture(_)) => TrieStep::Segment { literal: None, capturable: true },
+            None => TrieStep::End { exact: self.tail == Tail::Exact },
         }
     }
 }

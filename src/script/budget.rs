@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use rhai::{Dynamic, Engine};
 
-use super::stage::{Outcome, ScriptHost, thrown};
-use crate::base::memory::Gauge;
+use super::call_stage::{ScriptHost, ScriptResult, thrown};
+use crate::base::memory::ThreadMemory;
 
 /// The limits of one call.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
+pub struct CallLimits {
     /// Steps of the script, roughly one an expression.
     pub operations: u64,
     /// By the clock on the wall.
@@ -35,7 +35,7 @@ const DEPTH_READS: u32 = 10;
 /// Operations without any variable read, after which as much memory means that a value grows out of sight.
 const MAX_UNREAD: u64 = 512;
 
-impl Limits {
+impl CallLimits {
     /// What a call may hold, in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.body_bytes.saturating_mul(MEMORY_PER_BODY_BYTE).max(LEAST_MEMORY_BYTES)
@@ -44,8 +44,8 @@ impl Limits {
 
 /// Watches over the call that runs.
 pub(super) struct Budget {
-    limits: Limits,
-    memory: Gauge,
+    limits: CallLimits,
+    memory: ThreadMemory,
     began: Cell<Option<Instant>>,
     began_bytes: Cell<i64>,
     operations: Cell<u64>,
@@ -61,10 +61,10 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub fn new(limits: Limits, clock: Rc<dyn ScriptHost>) -> Budget {
+    pub fn new(limits: CallLimits, clock: Rc<dyn ScriptHost>) -> Budget {
         Budget {
             limits,
-            memory: Gauge::of_this_thread(),
+            memory: ThreadMemory::of_this_thread(),
             began: Cell::new(None),
             began_bytes: Cell::new(0),
             operations: Cell::new(0),
@@ -112,7 +112,7 @@ impl Budget {
     }
 
     /// For what allocates much within one operation: whether there is room for more.
-    pub fn room(&self) -> Outcome<()> {
+    pub fn room(&self) -> ScriptResult<()> {
         if self.is_full() { Err(thrown(self.full())) } else { Ok(()) }
     }
 

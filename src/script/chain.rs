@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::call_stage::{Hook, RouteView};
 use super::engine::{Engine, vars_map};
 use super::fault::ScriptFault;
-use super::objects::{Reply, ReplyBody};
+use super::objects::{ScriptReply, ScriptReplyBody};
 use super::program::Program;
-use super::stage::{Hook, RouteView};
 use crate::exchange::{Content, Transaction};
 use crate::http::head::ResponseHead;
 use crate::plan::{self, Action, OnError};
@@ -134,8 +134,8 @@ impl Chain {
         hook: Hook,
         transaction: &mut Transaction,
         on_fault: OnFault<'_>,
-    ) -> Result<Option<Reply>, ScriptFault> {
-        let before = (self.on_error == OnError::Ignore).then(|| Snapshot::of(transaction));
+    ) -> Result<Option<ScriptReply>, ScriptFault> {
+        let before = (self.on_error == OnError::Ignore).then(|| TransactionSnapshot::of(transaction));
         let result = engine.run(program, hook, &self.route, transaction);
         if let Err(fault) = &result {
             on_fault(transaction, fault);
@@ -149,10 +149,10 @@ impl Chain {
 }
 
 /// Puts a reply into the transaction.
-fn apply(reply: Reply, transaction: &mut Transaction) -> ScriptAnswer {
+fn apply(reply: ScriptReply, transaction: &mut Transaction) -> ScriptAnswer {
     match Rc::unwrap_or_clone(reply.0) {
-        ReplyBody::Denied { detail } => ScriptAnswer::Denied(detail),
-        ReplyBody::Own { status, fields, body } => {
+        ScriptReplyBody::Denied { detail } => ScriptAnswer::Denied(detail),
+        ScriptReplyBody::Own { status, fields, body } => {
             transaction.response.clear();
             transaction.response.set_status(status);
             transaction.response.fields = fields;
@@ -163,18 +163,18 @@ fn apply(reply: Reply, transaction: &mut Transaction) -> ScriptAnswer {
 }
 
 /// All that a hook can change.
-struct Snapshot {
+struct TransactionSnapshot {
     request: crate::http::fields::Fields,
     response: ResponseHead,
     edits: crate::exchange::Edits,
 }
 
-impl Snapshot {
-    fn of(transaction: &Transaction) -> Snapshot {
+impl TransactionSnapshot {
+    fn of(transaction: &Transaction) -> TransactionSnapshot {
         let mut edits = transaction.edits.clone();
         // Shared with the transaction, it would change with it.
         edits.ctx = edits.ctx.flatten_clone();
-        Snapshot {
+        TransactionSnapshot {
             request: transaction.request.fields.clone(),
             response: transaction.response.clone(),
             edits,

@@ -8,18 +8,18 @@ use std::time::Instant;
 
 use rhai::{AST, ASTNode, Dynamic, Engine as Rhai, Expr, FnCallExpr, Position, Stmt};
 
+use super::call_stage::{Hook, LogLine, ScriptHost};
 use super::engine::Engine;
 use super::fault::ScriptFault;
 use super::functions::WITHHELD;
 use super::library::{Library, place_of};
-use super::stage::{Hook, LogLine, ScriptHost};
 use crate::config::ScriptProblem;
 use crate::metrics::ScriptMetrics;
 use crate::plan::{ScriptFile, ScriptSettings};
 
 /// Everything that is wrong with the scripts of these names and with what they import.
 pub fn check(scripts: &ScriptSettings, used: &[Arc<str>]) -> Vec<ScriptProblem> {
-    let engine = Engine::new(scripts, Rc::new(Nowhere));
+    let engine = Engine::new(scripts, Rc::new(CheckHost));
     let mut checker =
         Checker { engine: &engine, native: native(engine.rhai()), seen: HashMap::new(), found: Vec::new() };
     for name in used {
@@ -44,13 +44,13 @@ type Arities = HashMap<String, BTreeSet<usize>>;
 struct Checker<'e> {
     engine: &'e Engine,
     native: Arities,
-    seen: HashMap<Arc<str>, Seen>,
+    seen: HashMap<Arc<str>, CheckedFile>,
     found: Vec<ScriptProblem>,
 }
 
 /// A file that was checked.
 #[derive(Default)]
-struct Seen {
+struct CheckedFile {
     /// Its functions but for hooks and closures, by name and number of parameters.
     functions: Vec<(String, usize)>,
     imports: Vec<Arc<str>>,
@@ -58,7 +58,7 @@ struct Seen {
 
 /// What a script has of its own.
 #[derive(Default)]
-struct Own {
+struct ScriptSymbols {
     functions: Arities,
     /// Members of maps: a call of one may be of a closure that it holds.
     members: HashSet<String>,
@@ -72,7 +72,7 @@ impl Checker<'_> {
         if self.seen.contains_key(&file.name) {
             return;
         }
-        self.seen.insert(file.name.clone(), Seen::default());
+        self.seen.insert(file.name.clone(), CheckedFile::default());
         let ast = match Library::compile(self.engine.rhai(), file) {
             Ok(ast) => ast,
             Err(error) => return self.found.push(problem(ScriptFault::of_parser(&file.name, &error), "")),
@@ -81,7 +81,7 @@ impl Checker<'_> {
             self.hooks(file, &ast);
         }
         self.see(file, |seen| seen.functions = named(&ast));
-        let mut own = Own::default();
+        let mut own = ScriptSymbols::default();
         for function in ast.iter_functions() {
             own.functions.entry(function.name.to_owned()).or_default().insert(function.params.len());
         }
@@ -95,7 +95,7 @@ impl Checker<'_> {
         });
     }
 
-    fn see(&mut self, file: &ScriptFile, note: impl FnOnce(&mut Seen)) {
+    fn see(&mut self, file: &ScriptFile, note: impl FnOnce(&mut CheckedFile)) {
         note(self.seen.entry(file.name.clone()).or_default());
     }
 
@@ -158,7 +158,7 @@ impl Checker<'_> {
     }
 
     /// Notes imports and members, which may stand behind their use.
-    fn gather(&mut self, file: &ScriptFile, path: &[ASTNode], own: &mut Own) {
+    fn gather(&mut self, file: &ScriptFile, path: &[ASTNode], own: &mut ScriptSymbols) {
         match path.last() {
             Some(ASTNode::Stmt(Stmt::Import(import, place))) => {
                 let (what, alias) = (&import.0, import.1.as_str());
@@ -195,7 +195,7 @@ impl Checker<'_> {
         }
     }
 
-    fn calls(&mut self, file: &ScriptFile, path: &[ASTNode], own: &Own) {
+    fn calls(&mut self, file: &ScriptFile, path: &[ASTNode], own: &ScriptSymbols) {
         let (call, place, is_method) = match path.last() {
             Some(ASTNode::Expr(Expr::FnCall(call, place)) | ASTNode::Stmt(Stmt::FnCall(call, place))) => {
                 (call, *place, false)
@@ -209,7 +209,12 @@ impl Checker<'_> {
     }
 
     /// What is wrong with a call, and what to do.
-    fn wrong_call(&self, call: &FnCallExpr, is_method: bool, own: &Own) -> Option<(String, String)> {
+    fn wrong_call(
+        &self,
+        call: &FnCallExpr,
+        is_method: bool,
+        own: &ScriptSymbols,
+    ) -> Option<(String, String)> {
         let (name, given) = (call.name.as_str(), call.args.len());
         // Operators are looked up by the types of what they are given; closures have names that nobody wrote.
         if call.op_token.is_some() || name.starts_with("anon$") || LANGUAGE.contains(&name) {
@@ -252,7 +257,7 @@ impl Checker<'_> {
     }
 }
 
-fn gather_members(value: &Dynamic, own: &mut Own) {
+fn gather_members(value: &Dynamic, own: &mut ScriptSymbols) {
     if let Ok(map) = value.as_map_ref() {
         own.members.extend(map.keys().map(ToString::to_string));
         map.values().for_each(|value| gather_members(value, own));
@@ -312,9 +317,9 @@ fn problem(fault: ScriptFault, hint: &str) -> ScriptProblem {
 }
 
 /// The world of scripts that are only looked at.
-struct Nowhere;
+struct CheckHost;
 
-impl ScriptHost for Nowhere {
+impl ScriptHost for CheckHost {
     fn unix_ms(&self) -> u64 {
         0
     }

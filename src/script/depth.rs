@@ -10,18 +10,18 @@ const MAX_LEVELS: usize = 256;
 
 /// Whether every variable in sight nests within bounds.
 pub(super) fn is_bounded(context: &EvalContext<'_, '_, '_, '_, '_, '_>) -> bool {
-    let mut walk = Walk::default();
+    let mut walk = DepthWalk::default();
     let variables = context.scope().iter_raw().map(|(_, _, value)| value);
     variables.chain(context.this_ptr()).all(|value| walk.is_bounded(value, 0))
 }
 
 #[derive(Default)]
-struct Walk {
+struct DepthWalk {
     /// How deep a captured variable was met: many closures may share one, and it must not be walked for each.
     met: HashMap<*const Dynamic, usize>,
 }
 
-impl Walk {
+impl DepthWalk {
     fn is_bounded(&mut self, value: &Dynamic, level: usize) -> bool {
         if level > MAX_LEVELS {
             return false;

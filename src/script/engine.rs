@@ -9,21 +9,21 @@ use std::sync::Arc;
 use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, EvalAltResult, Module, OptimizationLevel, Position, Scope, Shared};
 
-use super::budget::{Budget, Limits};
+use super::budget::{Budget, CallLimits};
+use super::call_stage::{CallStage, Hook, RouteView, ScriptHost, ScriptResult, thrown};
 use super::depth;
 use super::fault::ScriptFault;
 use super::functions;
 use super::library::{Library, Resolver, VARS};
-use super::objects::{self, Reply};
+use super::objects::{self, ScriptReply};
 use super::program::Program;
-use super::stage::{Hook, Outcome, RouteView, ScriptHost, Stage, thrown};
 use crate::exchange::Transaction;
 use crate::plan;
 
 /// One engine; it is of one thread, like everything it holds.
 pub struct Engine {
     rhai: rhai::Engine,
-    stage: Rc<Stage>,
+    stage: Rc<CallStage>,
     library: Shared<Library>,
     programs: RefCell<HashMap<Arc<str>, Rc<Program>>>,
 }
@@ -31,13 +31,13 @@ pub struct Engine {
 impl Engine {
     /// An engine for a configuration's scripts; nothing is compiled yet.
     pub fn new(scripts: &plan::ScriptSettings, world: Rc<dyn ScriptHost>) -> Engine {
-        let limits = Limits {
+        let limits = CallLimits {
             operations: scripts.max_operations,
             time: scripts.max_time,
             body_bytes: scripts.max_body,
         };
         let budget = Rc::new(Budget::new(limits, world.clone()));
-        let stage = Rc::new(Stage::new(world, budget.clone(), scripts.env.clone()));
+        let stage = Rc::new(CallStage::new(world, budget.clone(), scripts.env.clone()));
         let library = Shared::new(Library::new(&scripts.files));
         let mut rhai = language();
         budget.install(&mut rhai);
@@ -84,7 +84,7 @@ impl Engine {
         hook: Hook,
         route: &Rc<RouteView>,
         transaction: &mut Transaction,
-    ) -> Result<Option<Reply>, ScriptFault> {
+    ) -> Result<Option<ScriptReply>, ScriptFault> {
         let stage = &*self.stage;
         let began = stage.world.instant();
         std::mem::swap(&mut *stage.transaction.borrow_mut(), transaction);
@@ -102,7 +102,7 @@ impl Engine {
         let took = stage.world.instant().saturating_duration_since(began);
         program.metrics.hook(hook as usize).ran(stage.budget.operations(), took);
         match result {
-            Ok(value) => Ok(value.try_cast::<Reply>()),
+            Ok(value) => Ok(value.try_cast::<ScriptReply>()),
             Err(error) => {
                 program.metrics.failed(&route.name);
                 Err(ScriptFault::of_run(&program.name, error).or_at(&program.name, program.place(hook)))
@@ -155,7 +155,7 @@ fn language() -> rhai::Engine {
 
 /// Looks at every variable that a script reads: `vars` is there in every function, whoever calls it; no value may
 /// nest too deep; and what closures capture is noted.
-fn watch_variables(rhai: &mut rhai::Engine, stage: &Rc<Stage>) {
+fn watch_variables(rhai: &mut rhai::Engine, stage: &Rc<CallStage>) {
     let on = stage.clone();
     #[expect(
         deprecated,
@@ -175,7 +175,7 @@ fn watch_variables(rhai: &mut rhai::Engine, stage: &Rc<Stage>) {
     });
 }
 
-fn vars(stage: &Stage) -> Outcome<Dynamic> {
+fn vars(stage: &CallStage) -> ScriptResult<Dynamic> {
     let route = stage.route.borrow();
     match (stage.hook.get(), route.as_ref()) {
         (Some(_), Some(route)) => Ok(route.vars.clone()),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use rhai::{AST, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
-use super::captures::Captures;
-use super::stage::{Outcome, Stage};
+use super::call_stage::{CallStage, ScriptResult};
+use super::saved_captures::SavedCaptures;
 use crate::plan::ScriptFile;
 
 /// The name of the route's `vars` in scripts.
@@ -49,8 +49,8 @@ impl Library {
         engine: &Engine,
         file: &ScriptFile,
         place: Position,
-        captures: &Captures,
-    ) -> Outcome<Shared<Module>> {
+        captures: &SavedCaptures,
+    ) -> ScriptResult<Shared<Module>> {
         if let Some(module) = self.modules.borrow().get(&file.name) {
             return Ok(module.clone());
         }
@@ -59,7 +59,7 @@ impl Library {
             return Err(EvalAltResult::ErrorRuntime(text.into(), place).into());
         }
         self.loading.borrow_mut().push(file.name.clone());
-        let loading = Loading(&self.loading);
+        let loading = LoadingGuard(&self.loading);
         let module = Self::evaluate(engine, file, captures);
         drop(loading);
         let module =
@@ -68,7 +68,11 @@ impl Library {
         Ok(module)
     }
 
-    fn evaluate(engine: &Engine, file: &ScriptFile, captures: &Captures) -> Outcome<Shared<Module>> {
+    fn evaluate(
+        engine: &Engine,
+        file: &ScriptFile,
+        captures: &SavedCaptures,
+    ) -> ScriptResult<Shared<Module>> {
         let ast =
             Self::compile(engine, file).map_err(|error| EvalAltResult::ErrorParsing(*error.0, error.1))?;
         captures.expect(&ast);
@@ -77,9 +81,9 @@ impl Library {
 }
 
 /// A module that is being evaluated, until this is dropped, even by a panic.
-struct Loading<'l>(&'l RefCell<Vec<Arc<str>>>);
+struct LoadingGuard<'l>(&'l RefCell<Vec<Arc<str>>>);
 
-impl Drop for Loading<'_> {
+impl Drop for LoadingGuard<'_> {
     fn drop(&mut self) {
         self.0.borrow_mut().pop();
     }
@@ -88,7 +92,7 @@ impl Drop for Loading<'_> {
 /// Shared, because the rhai engine owns its resolver.
 pub(super) struct Resolver {
     pub library: Shared<Library>,
-    pub stage: Rc<Stage>,
+    pub stage: Rc<CallStage>,
 }
 
 impl ModuleResolver for Resolver {
@@ -98,7 +102,7 @@ impl ModuleResolver for Resolver {
         _: Option<&str>,
         path: &str,
         place: Position,
-    ) -> Outcome<Shared<Module>> {
+    ) -> ScriptResult<Shared<Module>> {
         let Some(file) = self.library.file(path) else {
             return Err(EvalAltResult::ErrorModuleNotFound(path.to_owned(), place).into());
         };

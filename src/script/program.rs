@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use rhai::{AST, Caches, Dynamic, EvalContext, GlobalRuntimeState, Module, Position, Scope, Shared};
 
+use super::call_stage::{Hook, ScriptResult};
 use super::library::place_of;
-use super::objects::{Request, Response};
-use super::stage::{Hook, Outcome};
+use super::objects::{RequestObject, ResponseObject};
 use crate::metrics::ScriptMetrics;
 use crate::plan::ScriptFile;
 
@@ -22,10 +22,10 @@ pub struct Program {
     hooks: [Option<Position>; Hook::ALL.len()],
     /// What the language keeps from call to call: found functions, above all. Taken out for a call and put back
     /// when it ended well, so that a call that failed leaves nothing behind.
-    state: Cell<Option<Box<State>>>,
+    state: Cell<Option<Box<CallState>>>,
 }
 
-struct State {
+struct CallState {
     global: GlobalRuntimeState,
     caches: Caches,
     scope: Scope<'static>,
@@ -60,12 +60,12 @@ impl Program {
     }
 
     /// Calls a hook that it has.
-    pub(super) fn call(&self, engine: &rhai::Engine, hook: Hook) -> Outcome<Dynamic> {
+    pub(super) fn call(&self, engine: &rhai::Engine, hook: Hook) -> ScriptResult<Dynamic> {
         let mut state = self.state.take().unwrap_or_else(|| self.fresh(engine));
-        let State { global, caches, scope } = &mut *state;
+        let CallState { global, caches, scope } = &mut *state;
         // Imports of functions would add up from call to call.
         global.num_modules_loaded = 0;
-        let (mut request, mut response) = (Dynamic::from(Request), Dynamic::from(Response));
+        let (mut request, mut response) = (Dynamic::from(RequestObject), Dynamic::from(ResponseObject));
         let mut arguments = [&mut request, &mut response];
         let arguments = &mut arguments[..hook.parameters().len()];
         let mut context = EvalContext::new(engine, global, caches, scope, None);
@@ -77,10 +77,10 @@ impl Program {
         Ok(value)
     }
 
-    fn fresh(&self, engine: &rhai::Engine) -> Box<State> {
+    fn fresh(&self, engine: &rhai::Engine) -> Box<CallState> {
         let mut global = engine.new_global_runtime_state();
         global.lib.push(self.module.clone());
         global.source = Some((&*self.name).into());
-        Box::new(State { global, caches: Caches::new(), scope: Scope::new() })
+        Box::new(CallState { global, caches: Caches::new(), scope: Scope::new() })
     }
 }

@@ -9,7 +9,7 @@ use super::proxy::attempt;
 use super::request_log::RequestLog;
 use super::scripted::{self, Outcome, Whole};
 use super::{Shard, answer, limits};
-use crate::auth::decide::Gate;
+use crate::auth::decide::Authenticator;
 use crate::base::error::{Error, Reason};
 use crate::base::fault::{self, InjectedFault};
 use crate::exchange::Transaction;
@@ -119,7 +119,7 @@ fn identify(
     route: &plan::RoutePlan,
     transaction: &mut Transaction,
 ) -> Result<(), Error> {
-    let mut gate = Gate {
+    let mut gate = Authenticator {
         providers: &live.providers.borrow(),
         consumers: &live.consumers,
         dynamic_keys: &shard.dynamic_keys.borrow(),
@@ -199,7 +199,7 @@ impl route::HeaderLookup for FieldLookup<'_> {
 fn find_route(live: &LiveGeneration, buffers: &mut RequestBuffers) -> Result<usize, Error> {
     let RequestBuffers { transaction, onward, .. } = buffers;
     let Transaction { request, host, target, path_bytes, captures, .. } = transaction;
-    let mut asked = route::Request {
+    let mut asked = route::MatchInput {
         host,
         path: &target[..*path_bytes],
         query: target.get(*path_bytes + 1..).unwrap_or_default(),

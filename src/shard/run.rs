@@ -18,7 +18,7 @@ use super::world::ShardWorld;
 use super::{Command, Generation, Shard, ShardSpawn, tick};
 use crate::auth::api_keys::DynamicKeys;
 use crate::auth::cache::TokenCache;
-use crate::base::id::Ids;
+use crate::base::id::RequestIds;
 use crate::log::batch::AccessLog;
 use crate::metrics::ShardMetrics;
 use crate::net::{Buffers, Deadlines, Pipes, socket};
@@ -202,7 +202,7 @@ impl Shard {
         let addresses = first.addresses.clone();
         let world = Rc::new(ShardWorld {
             clock: Rc::new(Clock::new()),
-            ids: Rc::new(RefCell::new(Ids::new(seed))),
+            ids: Rc::new(RefCell::new(RequestIds::new(seed))),
             counters: Rc::new(ShardCounters::new()),
             metrics: metrics.clone(),
         });

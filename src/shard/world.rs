@@ -5,14 +5,14 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::clock::Clock;
-use crate::base::id::Ids;
+use crate::base::id::RequestIds;
 use crate::metrics::{ScriptMetrics, ShardMetrics};
 use crate::script::{LogLine, ScriptHost};
 use crate::store::ShardCounters;
 
 pub struct ShardWorld {
     pub clock: Rc<Clock>,
-    pub ids: Rc<RefCell<Ids>>,
+    pub ids: Rc<RefCell<RequestIds>>,
     pub counters: Rc<ShardCounters>,
     pub metrics: Rc<ShardMetrics>,
 }

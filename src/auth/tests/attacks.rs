@@ -5,14 +5,14 @@ use aws_lc_rs::signature::KeyPair;
 use jsonwebtoken::Algorithm;
 use serde_json::json;
 
-use super::super::jwt::{Failure, MAX_TOKEN_BYTES, Provider};
+use super::super::jwt::{MAX_TOKEN_BYTES, Provider, TokenFailure};
 use super::providers::*;
 use super::sign::*;
 
 fn refused(provider: &Provider, token: impl AsRef<[u8]>, why: &str) {
     let text = String::from_utf8_lossy(token.as_ref()).into_owned();
     match provider.verify(token.as_ref(), NOW) {
-        Err(Failure::Invalid(said)) => assert!(said.contains(why), "{said:?}, not {why:?}: {text}"),
+        Err(TokenFailure::Invalid(said)) => assert!(said.contains(why), "{said:?}, not {why:?}: {text}"),
         other => panic!("{other:?} for {text}"),
     }
 }
@@ -193,7 +193,7 @@ fn a_token_is_three_parts_of_canonical_base64url() {
         good.replace('.', "%2E"),
         good.replacen(&signature[..1], "+", 1),
     ] {
-        assert!(matches!(verify(&provider, bent.as_bytes()), Err(Failure::Invalid(_))), "{bent:?}");
+        assert!(matches!(verify(&provider, bent.as_bytes()), Err(TokenFailure::Invalid(_))), "{bent:?}");
     }
     assert!(verify(&provider, &[good.as_bytes(), b"\xff"].concat()).is_err());
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::api_keys::{Consumers, DynamicKeys};
 use super::super::cache::TokenCache;
-use super::super::decide::{Denied, Gate, Identity, Refusal};
+use super::super::decide::{Authenticator, Denied, Identity, Refusal};
 use super::super::jwt::Provider;
 use super::super::keys::KeySet;
 use super::providers::*;
@@ -36,7 +36,7 @@ fn decide_by(
     let api_keys = vec![ApiKeyHash::of(b"k-alice").unwrap()];
     let alice =
         Consumer { name: "alice".into(), groups: vec![], permissions: vec![], api_keys, limits: vec![] };
-    Gate {
+    Authenticator {
         providers,
         consumers: &Consumers::build(&[Arc::new(alice)]).unwrap(),
         dynamic_keys: &DynamicKeys::default(),

@@ -5,7 +5,7 @@ use aws_lc_rs::signature::KeyPair;
 use jsonwebtoken::Algorithm::{self, *};
 use serde_json::{Value, json};
 
-use super::super::jwt::Failure;
+use super::super::jwt::TokenFailure;
 use super::super::keys::{KeySet, MAX_KEYS};
 use super::providers::*;
 use super::sign::*;
@@ -215,7 +215,8 @@ fn a_token_meets_the_keys_of_its_kid_and_those_without() {
     let mine = |kid: &str| jwk(RS256, json!({ "kid": kid }));
     let nameless = jwk(RS256, json!({}));
     let outcome = |keys: Value, token: &[u8]| verify(&jwks_provider(&[RS256], &set(keys)), token).map(drop);
-    let (wrong, unknown) = (Err(Failure::Invalid("the signature is wrong")), Err(Failure::UnknownKey));
+    let (wrong, unknown) =
+        (Err(TokenFailure::Invalid("the signature is wrong")), Err(TokenFailure::UnknownKey));
 
     assert_eq!(outcome(json!([other(json!("a")), mine("b")]), &by_kid(RS256, "b")), Ok(()));
     assert_eq!(outcome(json!([other(json!("a")), mine("b")]), &by_kid(RS256, "a")), wrong);
@@ -236,10 +237,10 @@ fn a_token_meets_the_keys_of_its_kid_and_those_without() {
 fn an_empty_set_asks_for_keys_and_a_single_key_never_does() {
     let plan = std::sync::Arc::new(jwt_plan(&[RS256]));
     let none = super::super::jwt::Provider::new(plan, std::sync::Arc::new(KeySet::empty()));
-    assert_eq!(verify(&none, &usual(RS256, &good_claims())), Err(Failure::UnknownKey));
-    assert_eq!(verify(&none, &by_kid(RS256, "a")), Err(Failure::UnknownKey));
+    assert_eq!(verify(&none, &usual(RS256, &good_claims())), Err(TokenFailure::UnknownKey));
+    assert_eq!(verify(&none, &by_kid(RS256, "a")), Err(TokenFailure::UnknownKey));
     assert!(
-        matches!(verify(&none, &usual(ES256, &good_claims())), Err(Failure::Invalid(_))),
+        matches!(verify(&none, &usual(ES256, &good_claims())), Err(TokenFailure::Invalid(_))),
         "not even pinned"
     );
     assert!(verify(&provider(&[RS256]), &by_kid(RS256, "whatever")).is_ok());

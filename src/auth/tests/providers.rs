@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
-use super::super::jwt::{Claims, Failure, Provider};
+use super::super::jwt::{Claims, Provider, TokenFailure};
 use super::super::keys::KeySet;
 use super::sign::{SECRET, pem, spki};
 use crate::plan;
@@ -48,6 +48,6 @@ pub fn jwks_provider(algorithms: &[Algorithm], jwks: &Value) -> Provider {
     Provider::new(Arc::new(jwt_plan(algorithms)), Arc::new(keys))
 }
 
-pub fn verify(provider: &Provider, token: &[u8]) -> Result<Claims, Failure> {
+pub fn verify(provider: &Provider, token: &[u8]) -> Result<Claims, TokenFailure> {
     provider.verify(token, NOW)
 }

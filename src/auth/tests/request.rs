@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::super::token::Lookup;
+use super::super::token::CredentialSource;
 use crate::plan::CredentialPlace;
 
 #[derive(Clone, Default)]
@@ -23,7 +23,7 @@ impl Request {
     }
 }
 
-impl Lookup for Request {
+impl CredentialSource for Request {
     fn each<'a>(&'a self, place: &CredentialPlace, see: &mut dyn FnMut(Cow<'a, [u8]>)) {
         for (_, value) in self.0.iter().filter(|(at, _)| at == place) {
             see(Cow::Borrowed(value));

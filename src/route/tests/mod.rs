@@ -8,7 +8,7 @@ mod oracle;
 
 use std::sync::Arc;
 
-use super::{Captures, Found, Request, RouteTable};
+use super::{Captures, Found, MatchInput, RouteTable};
 use crate::plan::{
     Action, Condition, HeaderEdits, HostPattern, IpRules, PathPattern, Require, Respond, RoutePlan, Segment,
     Tail,
@@ -35,12 +35,12 @@ impl Asked {
         String::from_utf8(out).expect("methods are text")
     }
 
-    fn with_request<R>(&self, run: impl FnOnce(&Request<'_, Lookup<'_>>) -> R) -> R {
+    fn with_request<R>(&self, run: impl FnOnce(&MatchInput<'_, Lookup<'_>>) -> R) -> R {
         let query: Vec<String> = self.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let any = |name: &[u8], holds: &mut dyn FnMut(&[u8]) -> bool| {
             self.headers.iter().any(|(known, value)| known.as_bytes() == name && holds(value.as_bytes()))
         };
-        run(&Request {
+        run(&MatchInput {
             host: self.host.as_bytes(),
             path: self.path.as_bytes(),
             query: query.join("&").as_bytes(),

@@ -5,13 +5,13 @@ use rhai::{Dynamic, Engine};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::script::stage::{Outcome, bytes_of, thrown};
+use crate::script::call_stage::{ScriptResult, bytes_of, thrown};
 
 pub fn register(engine: &mut Engine) {
-    engine.register_fn("sha256", |data: Dynamic| -> Outcome<String> {
+    engine.register_fn("sha256", |data: Dynamic| -> ScriptResult<String> {
         Ok(hex(&Sha256::digest(bytes_of(&data, "`sha256`")?)))
     });
-    engine.register_fn("hmac_sha256", |key: Dynamic, data: Dynamic| -> Outcome<String> {
+    engine.register_fn("hmac_sha256", |key: Dynamic, data: Dynamic| -> ScriptResult<String> {
         let key = bytes_of(&key, "`hmac_sha256`")?;
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|error| thrown(error.to_string()))?;
         mac.update(&bytes_of(&data, "`hmac_sha256`")?);

@@ -9,9 +9,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde::ser::{Error as _, Serialize, Serializer};
 
 use crate::script::budget::Budget;
-use crate::script::stage::{Outcome, Stage, thrown};
+use crate::script::call_stage::{CallStage, ScriptResult, thrown};
 
-pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
+pub fn register(engine: &mut Engine, stage: &Rc<CallStage>) {
     engine.register_fn("to_json", |value: Dynamic| written(&value));
     // The language has one of its own for maps, which writes some values as no JSON at all.
     engine.register_fn("to_json", |map: Map| written(&map.into()));
@@ -21,7 +21,7 @@ pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
     });
 }
 
-fn written(value: &Dynamic) -> Outcome<String> {
+fn written(value: &Dynamic) -> ScriptResult<String> {
     Ok(String::from_utf8(write(value)?).expect("JSON is written as UTF-8"))
 }
 
@@ -30,34 +30,34 @@ fn written(value: &Dynamic) -> Outcome<String> {
 pub fn parse(bytes: &[u8], budget: &Budget) -> serde_json::Result<Dynamic> {
     budget.shallow(|| {
         let mut parser = serde_json::Deserializer::from_slice(bytes);
-        let value = Value(budget).deserialize(&mut parser)?;
+        let value = JsonSeed(budget).deserialize(&mut parser)?;
         parser.end()?;
         Ok(value)
     })
 }
 
 /// Writes a value without spaces. Functions and the gateway's objects are no data, so they are an error.
-pub fn write(value: &Dynamic) -> Outcome<Vec<u8>> {
-    serde_json::to_vec(&Data(value))
+pub fn write(value: &Dynamic) -> ScriptResult<Vec<u8>> {
+    serde_json::to_vec(&JsonValue(value))
         .map_err(|error| thrown(format!("this cannot be written as JSON: {error}")))
 }
 
 /// A script's value on its way to become JSON.
-struct Data<'d>(&'d Dynamic);
+struct JsonValue<'d>(&'d Dynamic);
 
-impl Serialize for Data<'_> {
+impl Serialize for JsonValue<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let value = self.0;
         if value.is_shared() {
             let inner =
                 value.read_lock::<Dynamic>().ok_or_else(|| S::Error::custom("it is being changed"))?;
-            return Data(&inner).serialize(to);
+            return JsonValue(&inner).serialize(to);
         }
         if let Ok(items) = value.as_array_ref() {
-            return to.collect_seq(items.iter().map(Data));
+            return to.collect_seq(items.iter().map(JsonValue));
         }
         if let Ok(members) = value.as_map_ref() {
-            return to.collect_map(members.iter().map(|(name, member)| (name.as_str(), Data(member))));
+            return to.collect_map(members.iter().map(|(name, member)| (name.as_str(), JsonValue(member))));
         }
         if let Ok(bytes) = value.as_blob_ref() {
             return to.collect_seq(bytes.iter());
@@ -90,9 +90,9 @@ fn scalar<S: Serializer>(value: &Dynamic, to: S) -> Result<S::Ok, S::Error> {
 
 /// A JSON value on its way to become a script's.
 #[derive(Clone, Copy)]
-struct Value<'b>(&'b Budget);
+struct JsonSeed<'b>(&'b Budget);
 
-impl<'de> DeserializeSeed<'de> for Value<'_> {
+impl<'de> DeserializeSeed<'de> for JsonSeed<'_> {
     type Value = Dynamic;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Dynamic, D::Error> {
@@ -100,7 +100,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Value<'_> {
+impl<'de> Visitor<'de> for JsonSeed<'_> {
     type Value = Dynamic;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

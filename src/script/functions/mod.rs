@@ -11,11 +11,11 @@ mod withheld;
 
 use std::rc::Rc;
 
-use super::stage::Stage;
+use super::call_stage::CallStage;
 
 pub(super) use withheld::WITHHELD;
 
-pub(super) fn register(engine: &mut rhai::Engine, stage: &Rc<Stage>) {
+pub(super) fn register(engine: &mut rhai::Engine, stage: &Rc<CallStage>) {
     counters::register(engine, stage);
     crypto::register(engine);
     json::register(engine, stage);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use regex::{Regex, RegexBuilder};
 use rhai::Engine;
 
-use crate::script::stage::{Outcome, thrown};
+use crate::script::call_stage::{ScriptResult, thrown};
 
 /// Patterns kept compiled. Scripts have few; where a pattern is made of a request's parts, the keeping starts over.
 const MAX_KEPT: usize = 128;
@@ -17,10 +17,10 @@ const MAX_PATTERN_BYTES: usize = 8 * 1024;
 const MAX_BYTES: usize = 256 * 1024;
 
 #[derive(Default)]
-struct Patterns(RefCell<HashMap<String, Regex>>);
+struct PatternCache(RefCell<HashMap<String, Regex>>);
 
-impl Patterns {
-    fn get(&self, pattern: &str) -> Outcome<Regex> {
+impl PatternCache {
+    fn get(&self, pattern: &str) -> ScriptResult<Regex> {
         let mut kept = self.0.borrow_mut();
         if let Some(regex) = kept.get(pattern) {
             return Ok(regex.clone());
@@ -40,9 +40,9 @@ impl Patterns {
 }
 
 pub fn register(engine: &mut Engine) {
-    let patterns = Rc::new(Patterns::default());
+    let patterns = Rc::new(PatternCache::default());
     let kept = patterns.clone();
-    engine.register_fn("regex_match", move |text: &str, pattern: &str| -> Outcome<bool> {
+    engine.register_fn("regex_match", move |text: &str, pattern: &str| -> ScriptResult<bool> {
         Ok(kept.get(pattern)?.is_match(text))
     });
     let most = engine.max_string_size();
@@ -52,7 +52,7 @@ pub fn register(engine: &mut Engine) {
 }
 
 /// Replaces all matches, unless the text would be longer than `most` bytes then.
-fn replace(text: &str, regex: &Regex, with: &str, most: usize) -> Outcome<String> {
+fn replace(text: &str, regex: &Regex, with: &str, most: usize) -> ScriptResult<String> {
     let references = with.matches('$').count();
     let mut out = String::new();
     let mut copied = 0;

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use rhai::{Array, Dynamic, Engine, ImmutableString};
 
 use crate::script::budget::Budget;
-use crate::script::stage::{Outcome, Stage, thrown};
+use crate::script::call_stage::{CallStage, ScriptResult, thrown};
 
-pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
+pub fn register(engine: &mut Engine, stage: &Rc<CallStage>) {
     register_replace(engine);
     register_split(engine, stage);
     register_split_rev(engine, stage);
@@ -31,7 +31,7 @@ fn register_replace(engine: &mut Engine) {
     });
 }
 
-fn replace(text: &mut ImmutableString, find: &str, with: &str, most: usize) -> Outcome<()> {
+fn replace(text: &mut ImmutableString, find: &str, with: &str, most: usize) -> ScriptResult<()> {
     if with.len() > find.len() {
         let grown = text.matches(find).count().saturating_mul(with.len() - find.len());
         if text.len().saturating_add(grown) > most {
@@ -44,7 +44,7 @@ fn replace(text: &mut ImmutableString, find: &str, with: &str, most: usize) -> O
     Ok(())
 }
 
-fn register_split(engine: &mut Engine, stage: &Rc<Stage>) {
+fn register_split(engine: &mut Engine, stage: &Rc<CallStage>) {
     let budget = stage.budget.clone();
     engine.register_fn("split", move |text: &mut ImmutableString| match text.is_empty() {
         true => gather(&budget, [text.clone()]),
@@ -67,7 +67,7 @@ fn register_split(engine: &mut Engine, stage: &Rc<Stage>) {
     });
 }
 
-fn register_split_rev(engine: &mut Engine, stage: &Rc<Stage>) {
+fn register_split_rev(engine: &mut Engine, stage: &Rc<CallStage>) {
     let budget = stage.budget.clone();
     engine.register_fn("split_rev", move |text: &mut ImmutableString, at: &str| match text.is_empty() {
         true => gather(&budget, [text.clone()]),
@@ -93,7 +93,7 @@ fn segments(most: i64) -> usize {
 }
 
 /// The pieces as an array, as long as there is room for them.
-fn gather<T: Into<Dynamic>>(budget: &Budget, pieces: impl IntoIterator<Item = T>) -> Outcome<Array> {
+fn gather<T: Into<Dynamic>>(budget: &Budget, pieces: impl IntoIterator<Item = T>) -> ScriptResult<Array> {
     let mut list = Array::new();
     for piece in pieces {
         list.push(piece.into());

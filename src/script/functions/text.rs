@@ -6,11 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rhai::{Dynamic, Engine, ImmutableString};
 
+use crate::script::call_stage::{CallStage, ScriptResult, bytes_of, text, text_or_blob, thrown};
 use crate::script::objects::encoded;
-use crate::script::stage::{Outcome, Stage, bytes_of, text, text_or_blob, thrown};
 
-pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
-    engine.register_fn("base64_encode", |data: Dynamic| -> Outcome<String> {
+pub fn register(engine: &mut Engine, stage: &Rc<CallStage>) {
+    engine.register_fn("base64_encode", |data: Dynamic| -> ScriptResult<String> {
         Ok(STANDARD.encode(bytes_of(&data, "`base64_encode`")?))
     });
     engine.register_fn("base64_decode", |text: &str| {
@@ -18,7 +18,7 @@ pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
         decoded.map(|bytes| text_or_blob(&bytes)).map_err(|error| thrown(format!("`base64_decode`: {error}")))
     });
     engine.register_fn("url_encode", encoded);
-    engine.register_fn("url_decode", |encoded: &str| -> Outcome<ImmutableString> {
+    engine.register_fn("url_decode", |encoded: &str| -> ScriptResult<ImmutableString> {
         let decoded = percent_encoding::percent_decode_str(encoded).decode_utf8();
         decoded.map(|text| (&*text).into()).map_err(|error| thrown(format!("`url_decode`: {error}")))
     });
@@ -29,7 +29,7 @@ pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
         text(&id)
     });
     let on = stage.clone();
-    engine.register_fn("env", move |name: &str| -> Outcome<Dynamic> {
+    engine.register_fn("env", move |name: &str| -> ScriptResult<Dynamic> {
         if !on.env.iter().any(|allowed| **allowed == *name) {
             return Err(thrown(format!("`env` may not read {name:?}: list it in `[scripts] env`")));
         }

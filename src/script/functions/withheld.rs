@@ -2,7 +2,7 @@
 
 use rhai::{Dynamic, Engine};
 
-use crate::script::stage::{Outcome, thrown};
+use crate::script::call_stage::{ScriptResult, thrown};
 
 /// The functions' names, and what to know of each.
 pub const WITHHELD: [(&str, &str); 3] = [
@@ -12,7 +12,7 @@ pub const WITHHELD: [(&str, &str); 3] = [
 ];
 
 pub fn register(engine: &mut Engine) {
-    let [sleep, timestamp, exit] = WITHHELD.map(|(_, why)| move || -> Outcome<()> { Err(thrown(why)) });
+    let [sleep, timestamp, exit] = WITHHELD.map(|(_, why)| move || -> ScriptResult<()> { Err(thrown(why)) });
     engine.register_fn("sleep", move |_: i64| sleep());
     engine.register_fn("sleep", move |_: f64| sleep());
     engine.register_fn("timestamp", timestamp);

@@ -5,8 +5,8 @@ use rhai::Dynamic;
 use crate::exchange::Content;
 use crate::http::fields::{FieldName, Fields};
 use crate::script::budget::Budget;
+use crate::script::call_stage::{ScriptResult, bytes_of, text_or_blob, thrown};
 use crate::script::functions::json;
-use crate::script::stage::{Outcome, bytes_of, text_or_blob, thrown};
 
 /// `()` where there is no body, or none that scripts see.
 pub fn get(content: &Content) -> Dynamic {
@@ -16,7 +16,7 @@ pub fn get(content: &Content) -> Dynamic {
     }
 }
 
-pub fn set(content: &mut Content, value: &Dynamic) -> Outcome<()> {
+pub fn set(content: &mut Content, value: &Dynamic) -> ScriptResult<()> {
     let bytes = match value.is_unit() {
         true => Vec::new(),
         false => bytes_of(value, "`body`")?,
@@ -26,7 +26,7 @@ pub fn set(content: &mut Content, value: &Dynamic) -> Outcome<()> {
 }
 
 /// The body parsed; anew at each reading, so that what a script does to the value changes nothing unless assigned.
-pub fn get_json(content: &Content, whose: &str, budget: &Budget) -> Outcome<Dynamic> {
+pub fn get_json(content: &Content, whose: &str, budget: &Budget) -> ScriptResult<Dynamic> {
     match content.bytes.as_deref() {
         None | Some([]) => Ok(Dynamic::UNIT),
         Some(bytes) => json::parse(bytes, budget)
@@ -34,7 +34,7 @@ pub fn get_json(content: &Content, whose: &str, budget: &Budget) -> Outcome<Dyna
     }
 }
 
-pub fn set_json(content: &mut Content, fields: &mut Fields, value: &Dynamic) -> Outcome<()> {
+pub fn set_json(content: &mut Content, fields: &mut Fields, value: &Dynamic) -> ScriptResult<()> {
     *content = Content { bytes: Some(json::write(value)?), changed: true };
     let said = fields.get(FieldName::ContentType).unwrap_or_default();
     if !is_json(said) {

@@ -8,7 +8,7 @@ use rhai::{Array, Dynamic, Engine};
 use crate::exchange::Transaction;
 use crate::http::fields::{FieldName, Fields};
 use crate::http::hygiene;
-use crate::script::stage::{Outcome, Stage, text, thrown};
+use crate::script::call_stage::{CallStage, ScriptResult, text, thrown};
 
 /// What a head that scripts have worked on may take, replaced values included.
 const MAX_BYTES: usize = 256 * 1024;
@@ -20,9 +20,9 @@ const MAX_FIELDS: usize = 256;
 pub struct Headers<S>(PhantomData<S>);
 
 #[derive(Debug)]
-pub struct OfRequest;
+pub struct RequestSide;
 #[derive(Debug)]
-pub struct OfResponse;
+pub struct ResponseSide;
 
 impl<S> Clone for Headers<S> {
     fn clone(&self) -> Self {
@@ -37,11 +37,11 @@ impl<S> Headers<S> {
 }
 
 /// Which head, and what of it is the gateway's.
-pub trait Side: 'static {
+pub trait HeaderSide: 'static {
     const TYPE: &'static str;
     fn fields(transaction: &Transaction) -> &Fields;
     fn fields_mut(transaction: &mut Transaction) -> &mut Fields;
-    fn may_change(stage: &Stage) -> Outcome<()>;
+    fn may_change(stage: &CallStage) -> ScriptResult<()>;
     /// What to do instead of setting a field that the gateway alone sets.
     fn instead(id: FieldName) -> Option<&'static str>;
 }
@@ -61,7 +61,7 @@ fn framing_or_connection(id: FieldName) -> Option<&'static str> {
     }
 }
 
-impl Side for OfRequest {
+impl HeaderSide for RequestSide {
     const TYPE: &'static str = "RequestHeaders";
 
     fn fields(transaction: &Transaction) -> &Fields {
@@ -72,7 +72,7 @@ impl Side for OfRequest {
         &mut transaction.request.fields
     }
 
-    fn may_change(stage: &Stage) -> Outcome<()> {
+    fn may_change(stage: &CallStage) -> ScriptResult<()> {
         stage.before_upstream("a request header")
     }
 
@@ -91,7 +91,7 @@ impl Side for OfRequest {
     }
 }
 
-impl Side for OfResponse {
+impl HeaderSide for ResponseSide {
     const TYPE: &'static str = "ResponseHeaders";
 
     fn fields(transaction: &Transaction) -> &Fields {
@@ -102,7 +102,7 @@ impl Side for OfResponse {
         &mut transaction.response.fields
     }
 
-    fn may_change(stage: &Stage) -> Outcome<()> {
+    fn may_change(stage: &CallStage) -> ScriptResult<()> {
         stage.before_client("a response header")
     }
 
@@ -111,12 +111,12 @@ impl Side for OfResponse {
     }
 }
 
-pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
-    register_side::<OfRequest>(engine, stage);
-    register_side::<OfResponse>(engine, stage);
+pub fn register(engine: &mut Engine, stage: &Rc<CallStage>) {
+    register_side::<RequestSide>(engine, stage);
+    register_side::<ResponseSide>(engine, stage);
 }
 
-fn register_side<S: Side>(engine: &mut Engine, stage: &Rc<Stage>) {
+fn register_side<S: HeaderSide>(engine: &mut Engine, stage: &Rc<CallStage>) {
     engine.register_type_with_name::<Headers<S>>(S::TYPE);
     let on = stage.clone();
     engine.register_indexer_get(move |_: &mut Headers<S>, name: &str| {
@@ -182,7 +182,7 @@ fn names(fields: &Fields) -> Array {
     names.into_iter().map(Dynamic::from).collect()
 }
 
-fn remove<S: Side>(stage: &Stage, name: &str) -> Outcome<()> {
+fn remove<S: HeaderSide>(stage: &CallStage, name: &str) -> ScriptResult<()> {
     change::<S>(stage, name, |fields| {
         fields.remove(name.as_bytes());
         Ok(())
@@ -190,7 +190,11 @@ fn remove<S: Side>(stage: &Stage, name: &str) -> Outcome<()> {
 }
 
 /// Changes a head if the name is one that scripts may change, and the head stays within its bounds.
-fn change<S: Side>(stage: &Stage, name: &str, edit: impl FnOnce(&mut Fields) -> Outcome<()>) -> Outcome<()> {
+fn change<S: HeaderSide>(
+    stage: &CallStage,
+    name: &str,
+    edit: impl FnOnce(&mut Fields) -> ScriptResult<()>,
+) -> ScriptResult<()> {
     S::may_change(stage)?;
     if !hygiene::is_token(name.as_bytes()) {
         return Err(thrown(format!("{name:?} is no header name")));
@@ -213,7 +217,7 @@ fn change<S: Side>(stage: &Stage, name: &str, edit: impl FnOnce(&mut Fields) -> 
 }
 
 /// A value as it may stand in a head (RFC 9110, 5.5): without CR, LF, NUL and other control bytes.
-fn checked<'v>(name: &str, value: &'v str) -> Outcome<&'v [u8]> {
+fn checked<'v>(name: &str, value: &'v str) -> ScriptResult<&'v [u8]> {
     let bytes = value.trim_ascii().as_bytes();
     if bytes.len() > MAX_BYTES || !hygiene::is_field_value(bytes) {
         return Err(thrown(format!("the value for header {name:?} has a control character, or is too long")));
@@ -222,7 +226,7 @@ fn checked<'v>(name: &str, value: &'v str) -> Outcome<&'v [u8]> {
 }
 
 /// Numbers and booleans are written out; anything else that is no string is a mistake.
-pub fn plain(name: &str, value: &Dynamic) -> Outcome<String> {
+pub fn plain(name: &str, value: &Dynamic) -> ScriptResult<String> {
     let plain = value.is_string() || value.is_int() || value.is_float() || value.is_bool() || value.is_char();
     if plain {
         return Ok(value.to_string());

@@ -10,14 +10,14 @@ mod response;
 
 use std::rc::Rc;
 
-use super::stage::Stage;
+use super::call_stage::CallStage;
 
 pub(super) use query::encoded;
-pub use reply::{Reply, ReplyBody};
-pub(super) use request::Request;
-pub(super) use response::Response;
+pub use reply::{ScriptReply, ScriptReplyBody};
+pub(super) use request::RequestObject;
+pub(super) use response::ResponseObject;
 
-pub(super) fn register(engine: &mut rhai::Engine, stage: &Rc<Stage>) {
+pub(super) fn register(engine: &mut rhai::Engine, stage: &Rc<CallStage>) {
     headers::register(engine, stage);
     reply::register(engine);
     request::register(engine, stage);

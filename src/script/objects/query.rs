@@ -3,7 +3,7 @@
 use rhai::{Array, Dynamic, Map};
 
 use crate::http::path;
-use crate::script::stage::{Outcome, text, thrown};
+use crate::script::call_stage::{ScriptResult, text, thrown};
 
 /// The parameters by name, decoded. A name that comes once is a string, one that is repeated an array of them: a
 /// script that expects one value then fails to find it, rather than look at another than the upstream will.
@@ -31,7 +31,7 @@ fn decoded(raw: &[u8]) -> rhai::ImmutableString {
 }
 
 /// The query that means what `map` says. What `map` leaves as it is in `old` keeps its order and its spelling.
-pub fn from_map(old: &[u8], map: &Map) -> Outcome<Vec<u8>> {
+pub fn from_map(old: &[u8], map: &Map) -> ScriptResult<Vec<u8>> {
     let before = to_map(old);
     let mut out = Vec::with_capacity(old.len());
     let mut written: Vec<&str> = Vec::new();
@@ -82,7 +82,7 @@ fn write_raw(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     }
 }
 
-fn write_values(out: &mut Vec<u8>, name: &str, value: &Dynamic) -> Outcome<()> {
+fn write_values(out: &mut Vec<u8>, name: &str, value: &Dynamic) -> ScriptResult<()> {
     if value.is_unit() {
         return Ok(());
     }

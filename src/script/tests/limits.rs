@@ -1,7 +1,7 @@
 //! What a call may use, and that nothing it does hurts more than its own request.
 
 use super::*;
-use crate::script::budget::Limits;
+use crate::script::budget::CallLimits;
 
 /// Beyond the limit: what one operation may take before the limit is looked at again.
 const SLACK_BYTES: i64 = 8 * 1024 * 1024;
@@ -18,7 +18,7 @@ fn ends(text: &str) -> String {
     files.max_time = Duration::from_secs(3600);
     let mut fixture = Fixture::with(&files, &["s.rhai"]);
     fixture.transaction.edits.request_body = Content::buffered(b"[1]".to_vec());
-    let limits = Limits { operations: 0, time: Duration::ZERO, body_bytes: files.max_body };
+    let limits = CallLimits { operations: 0, time: Duration::ZERO, body_bytes: files.max_body };
     let mut last = String::new();
     for _ in 0..2 {
         let before = fixture.world.watch();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::auth::jwt::Claims;
-use crate::base::memory::Gauge;
+use crate::base::memory::ThreadMemory;
 pub(super) use crate::exchange::{Content, Transaction};
 use crate::http::head::{self, HeadLimits};
 use crate::http::path;
@@ -28,7 +28,7 @@ struct TestWorld {
     start: Instant,
     looks: Cell<u32>,
     step: Cell<Duration>,
-    memory: Gauge,
+    memory: ThreadMemory,
     /// The most that was held at any look at the clock since [`TestWorld::watch`].
     most_held: Cell<i64>,
     ids: Cell<u64>,
@@ -42,7 +42,7 @@ impl Default for TestWorld {
             start: Instant::now(),
             looks: Cell::default(),
             step: Cell::default(),
-            memory: Gauge::of_this_thread(),
+            memory: ThreadMemory::of_this_thread(),
             most_held: Cell::default(),
             ids: Cell::default(),
             lines: RefCell::default(),

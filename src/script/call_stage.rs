@@ -9,12 +9,12 @@ use std::time::Instant;
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Position};
 
 use super::budget::Budget;
-use super::captures::Captures;
+use super::saved_captures::SavedCaptures;
 use crate::exchange::Transaction;
 use crate::metrics::ScriptMetrics;
 
 /// What a native function returns.
-pub(super) type Outcome<T> = Result<T, Box<EvalAltResult>>;
+pub(super) type ScriptResult<T> = Result<T, Box<EvalAltResult>>;
 
 /// The functions that a script may define, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,10 +94,10 @@ pub struct RouteView {
 }
 
 /// The hook that runs, and what it runs on.
-pub(super) struct Stage {
+pub(super) struct CallStage {
     pub world: Rc<dyn ScriptHost>,
     pub budget: Rc<Budget>,
-    pub captures: Captures,
+    pub captures: SavedCaptures,
     pub transaction: RefCell<Transaction>,
     pub route: RefCell<Option<Rc<RouteView>>>,
     pub script: RefCell<Arc<str>>,
@@ -106,12 +106,12 @@ pub(super) struct Stage {
     pub env: Vec<Arc<str>>,
 }
 
-impl Stage {
-    pub fn new(world: Rc<dyn ScriptHost>, budget: Rc<Budget>, env: Vec<Arc<str>>) -> Stage {
-        Stage {
+impl CallStage {
+    pub fn new(world: Rc<dyn ScriptHost>, budget: Rc<Budget>, env: Vec<Arc<str>>) -> CallStage {
+        CallStage {
             world,
             budget,
-            captures: Captures::default(),
+            captures: SavedCaptures::default(),
             transaction: RefCell::default(),
             route: RefCell::default(),
             script: RefCell::new("".into()),
@@ -121,7 +121,7 @@ impl Stage {
     }
 
     /// Refuses what can only be done before the upstream was asked.
-    pub fn before_upstream(&self, what: &str) -> Outcome<()> {
+    pub fn before_upstream(&self, what: &str) -> ScriptResult<()> {
         match self.hook.get() {
             Some(hook) if hook.is_before_upstream() => Ok(()),
             _ => Err(thrown(format!("{what} cannot be set any more: the request has been sent"))),
@@ -129,7 +129,7 @@ impl Stage {
     }
 
     /// Refuses what can only be done between the response's head and its first byte to the client.
-    pub fn before_client(&self, what: &str) -> Outcome<()> {
+    pub fn before_client(&self, what: &str) -> ScriptResult<()> {
         match self.hook.get() {
             Some(Hook::Response | Hook::ResponseBody) => Ok(()),
             _ => Err(thrown(format!("{what} cannot be set any more: the response has been sent"))),
@@ -170,7 +170,7 @@ pub(super) fn text_or_blob(bytes: &[u8]) -> Dynamic {
 }
 
 /// What a body, a digest or an encoding is made from: a string or a blob.
-pub(super) fn bytes_of(value: &Dynamic, what: &str) -> Outcome<Vec<u8>> {
+pub(super) fn bytes_of(value: &Dynamic, what: &str) -> ScriptResult<Vec<u8>> {
     if let Ok(text) = value.as_immutable_string_ref() {
         return Ok(text.as_bytes().to_vec());
     }

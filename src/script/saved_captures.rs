@@ -8,7 +8,7 @@ use rhai::{AST, ASTNode, Dynamic, EvalContext, FnPtr, Stmt};
 
 /// The captured variables of the call that runs.
 #[derive(Default)]
-pub(super) struct Captures {
+pub(super) struct SavedCaptures {
     /// Whether any script captures anything at all; most don't, and then no variable need be looked at.
     pub possible: Cell<bool>,
     seen: RefCell<HashMap<*const Dynamic, Dynamic>>,
@@ -16,7 +16,7 @@ pub(super) struct Captures {
     kept: RefCell<HashMap<*const Dynamic, Dynamic>>,
 }
 
-impl Captures {
+impl SavedCaptures {
     /// Whether this script captures variables.
     pub fn expect(&self, ast: &AST) {
         let mut found = false;
