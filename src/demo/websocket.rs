@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 
+use aws_lc_rs::digest;
+
 /// The longest message that is sent back.
 const MESSAGE_BYTES: u64 = 1024 * 1024;
 
@@ -86,7 +88,7 @@ fn read_array<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
 /// `Sec-WebSocket-Accept` (4.2.2).
 fn accept_of(key: &str) -> String {
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    base64(&sha1_smol::Sha1::from(text).digest().bytes())
+    base64(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref())
 }
 
 fn base64(bytes: &[u8]) -> String {
