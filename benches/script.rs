@@ -1,4 +1,5 @@
-//! What scripts cost: an empty hook, a header policy, a JSON body wrapped. `cargo bench --bench script`.
+//! What scripts cost: an empty hook, a header policy, regular expressions, digests, a JSON body wrapped.
+//! `cargo bench --bench script`.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -30,6 +31,26 @@ fn on_response(req, res) {
     let headers = res.headers;
     headers["x-served-by"] = "edge";
     headers.remove("server");
+}
+"#;
+const REGEX_MATCH: &str = r#"
+fn on_request(req) {
+    regex_match(req.path, "^/users/[0-9]+(/[a-z]+)?$")
+}
+"#;
+const REGEX_REPLACE: &str = r#"
+fn on_request(req) {
+    regex_replace(req.path, "[0-9]+", "N")
+}
+"#;
+const SHA256: &str = r#"
+fn on_request(req) {
+    sha256(req.path)
+}
+"#;
+const HMAC_SHA256: &str = r#"
+fn on_request(req) {
+    hmac_sha256("0123456789abcdef0123456789abcdef", req.path)
 }
 "#;
 const ENVELOPE: &str = r#"
@@ -134,6 +155,28 @@ fn headers(c: &mut Criterion) {
     group.finish();
 }
 
+/// One call of a function whose work is done outside of the language; `path alone` is to be taken off.
+fn functions(c: &mut Criterion) {
+    let mut group = c.benchmark_group("functions");
+    let mut transaction = Transaction::default();
+    read_heads(&mut transaction);
+    transaction.edits.path = Some(b"/users/42".to_vec());
+    for (name, text) in [
+        ("path alone", "fn on_request(req) { req.path }"),
+        ("regex_match", REGEX_MATCH),
+        ("regex_replace", REGEX_REPLACE),
+        ("sha256", SHA256),
+        ("hmac_sha256", HMAC_SHA256),
+    ] {
+        let (engine, chain) = chain(text);
+        let fine = |_: &Transaction, fault: &ScriptFault| panic!("{fault}");
+        group.bench_function(name, |b| {
+            b.iter(|| chain.on_request(&engine, Hook::Request, &mut transaction, &fine).is_ok())
+        });
+    }
+    group.finish();
+}
+
 /// A JSON body of so many bytes: a list of users.
 fn json(bytes: usize) -> Vec<u8> {
     let user =
@@ -169,5 +212,5 @@ fn envelope(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, headers, envelope);
+criterion_group!(benches, headers, functions, envelope);
 criterion_main!(benches);
