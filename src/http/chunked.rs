@@ -1,15 +1,16 @@
-//! The chunked coding (RFC 9112, 7.1): validated byte for byte as it passes by, nothing of it buffered.
+//! The chunked coding (RFC 9112, 7.1), decoded and validated byte by byte without buffering any of the payload.
 //!
-//! Stricter than the RFC asks: no whitespace but in a quoted string. A sender must not write any, and peers differ on
-//! what they do with it.
+//! One state per place in the grammar. Stricter than the RFC in one point: whitespace is refused outside of quoted
+//! strings and field values. A sender must not write any, and recipients differ in how they read it.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::fields::Fields;
 use super::head::HeadError;
 use super::hygiene::{is_forbidden_trailer, is_token_byte, is_value_byte, reads_as};
 
-/// Hex digits of a chunk size, leading zeros included: what fits into 64 bits.
+/// Hex digits of a chunk size, leading zeros included: as many as 64 bits hold.
 const MAX_SIZE_DIGITS: u8 = 16;
 /// Bytes of one chunk's extensions, their semicolons included.
 const MAX_EXTENSION_BYTES: usize = 256;
@@ -17,10 +18,10 @@ const MAX_EXTENSION_BYTES: usize = 256;
 const MAX_EXTENSION_BYTES_TOTAL: usize = 16 * 1024;
 /// Fields of a trailer section.
 const MAX_TRAILERS: usize = 64;
-/// Bytes of a trailer's name that are kept to compare it: more than any forbidden one has.
+/// Bytes of a trailer field's name that are kept for comparison: more than any forbidden name has.
 const NAME_BYTES: usize = 24;
 
-/// Why a body is refused: one byte, so that a step of the decoder stays in registers.
+/// Why a body is refused. One byte, so that the result of a step fits into registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkFault {
     Size,
@@ -55,21 +56,21 @@ impl ChunkFault {
     }
 }
 
-/// What one call of [`Chunked::feed`] took.
+/// How far one call of [`Chunked::feed`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeedProgress {
     /// Bytes of the input that belong to this body: all of it, unless the body is done.
     pub consumed: usize,
-    /// The last byte of the coding has been seen; what follows is the next message's.
+    /// The coding has ended; the bytes that follow are the next message's.
     pub done: bool,
 }
 
-/// Where in the grammar the next byte stands.
+/// The place of the next byte in the grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkState {
-    /// At the first digit of a size.
+    /// At the first digit of a chunk size.
     Size,
-    /// Behind so many digits.
+    /// After this many digits.
     SizeDigits(u8),
     SizeLf,
     ExtensionName,
@@ -78,9 +79,9 @@ enum ChunkState {
     ExtensionToken,
     Quoted,
     QuotedPair,
-    /// Behind a closing quote.
+    /// After a closing quote.
     QuotedEnd,
-    /// In the payload, of which `remaining` bytes are to come.
+    /// In the chunk data, of which `remaining` bytes are still to come.
     Data,
     DataCr,
     DataLf,
@@ -94,11 +95,11 @@ enum ChunkState {
     Failed(ChunkFault),
 }
 
-/// A decoder of one chunked body. It says where the payload lies and keeps no byte of it.
+/// A decoder of one chunked body. It reports where the payload lies and copies none of it.
 #[derive(Clone, Debug)]
 pub struct Chunked {
     state: ChunkState,
-    /// Of the current chunk: its size while that is read, then the payload still to come.
+    /// Of the current chunk: its size as read so far, then the data still to come.
     remaining: u64,
     payload: u64,
     extension: usize,
@@ -108,11 +109,13 @@ pub struct Chunked {
     trailer_limit: usize,
     name: [u8; NAME_BYTES],
     name_len: usize,
-    /// Names (lower case) that are forbidden as well.
+    /// Names forbidden beside those of [`is_forbidden_trailer`].
     owned: Option<OwnedNames>,
+    /// The field lines of the trailer section so far, CRLF included; `None`: they are not kept.
+    kept: Option<Vec<u8>>,
 }
 
-/// Field names (lower case) in which the gateway alone speaks, beside those that it always does.
+/// Names (lower case) of the fields that this configuration lets the gateway alone set, beside those that it always does.
 pub type OwnedNames = Arc<[Arc<str>]>;
 
 impl Chunked {
@@ -130,16 +133,24 @@ impl Chunked {
             name: [0; NAME_BYTES],
             name_len: 0,
             owned: None,
+            kept: None,
         }
     }
 
-    /// Refuses trailers of these names too.
-    pub fn without(self, owned: &OwnedNames) -> Chunked {
+    /// Refuses trailer fields of these names too.
+    pub fn forbid_trailers(self, owned: &OwnedNames) -> Chunked {
         Chunked { owned: (!owned.is_empty()).then(|| owned.clone()), ..self }
     }
 
-    /// Takes the next bytes of the body, calling `data` for each run of payload in them. An error is final: every
-    /// later call returns it again.
+    /// Keeps the trailer section for [`trailers`](Self::trailers).
+    pub fn keep_trailers(self) -> Chunked {
+        Chunked { kept: Some(Vec::new()), ..self }
+    }
+
+    /// Decodes the next bytes of the body and calls `data` with each run of payload in them.
+    ///
+    /// # Errors
+    /// A malformed coding. Every later call returns the same error.
     pub fn feed(
         &mut self,
         input: &[u8],
@@ -166,17 +177,30 @@ impl Chunked {
         Ok(FeedProgress { consumed: at, done: self.state == ChunkState::Done })
     }
 
-    /// Payload so far.
+    /// The fields of the trailer section, once it has ended; none where they were not kept.
+    pub fn trailers(&self) -> Fields {
+        let mut fields = Fields::default();
+        let lines = self.kept.as_deref().filter(|_| self.is_done()).unwrap_or_default();
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            // Each has been held to the grammar of a field line, so it has a colon.
+            if let Some(colon) = memchr::memchr(b':', line) {
+                fields.add(&line[..colon], line[colon + 1..].trim_ascii());
+            }
+        }
+        fields
+    }
+
+    /// Bytes of payload so far.
     pub fn payload_bytes(&self) -> u64 {
         self.payload
     }
 
-    /// Whether the last byte of the coding has been seen.
+    /// Whether the coding has ended.
     pub fn is_done(&self) -> bool {
         self.state == ChunkState::Done
     }
 
-    /// So many of the next `available` bytes are payload: at least one, in state `Data`.
+    /// How many of the next `available` bytes are chunk data: at least one in state `Data`.
     fn take_payload(&mut self, available: usize) -> usize {
         let run = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(available);
         self.remaining -= run as u64;
@@ -252,11 +276,14 @@ impl Chunked {
         if over { Err(ChunkFault::LongExtensions) } else { Ok(()) }
     }
 
-    /// The grammar of a head's field lines.
+    /// A byte of the trailer section, whose lines have the grammar of a head's field lines.
     fn trailer(&mut self, state: ChunkState, byte: u8) -> Result<ChunkState, ChunkFault> {
         self.trailer_bytes += 1;
         if self.trailer_bytes > self.trailer_limit {
             return Err(ChunkFault::LongTrailers);
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.push(byte);
         }
         match (state, byte) {
             (ChunkState::Trailer, _) if is_token_byte(byte) => {
@@ -272,7 +299,7 @@ impl Chunked {
             (ChunkState::TrailerName, b':') => {
                 let name = self.name.get(..self.name_len).unwrap_or(&self.name);
                 let is_owned = |owned: &Arc<str>| {
-                    // Of a longer name than is kept, the beginning decides.
+                    // Of a name longer than `NAME_BYTES` only the start is known, and decides.
                     let owned = owned.as_bytes();
                     reads_as(name, &owned[..owned.len().min(NAME_BYTES)])
                 };
@@ -307,7 +334,7 @@ fn expect(byte: u8, expected: u8, fault: ChunkFault) -> Result<(), ChunkFault> {
     if byte == expected { Ok(()) } else { Err(fault) }
 }
 
-/// The line that goes before a chunk of `len` bytes, written into `out`. A `len` of 0 makes the last chunk's line.
+/// Writes the chunk-size line of a chunk of `len` bytes into `out`; 0 makes that of the last chunk.
 pub fn encode_chunk_size(len: usize, out: &mut [u8; 18]) -> &[u8] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let (mut start, mut rest) = (16, len);

@@ -158,7 +158,7 @@ fn understand(
     let request = &transaction.request;
     let body = framing::request_body(request).map_err(refusal)?;
     connection.body =
-        BodyReader::new(body, limits.body_bytes, limits.header_bytes).without(&record.live.owned);
+        BodyReader::new(body, limits.body_bytes, limits.header_bytes).forbid_trailers(&record.live.owned);
     record.keep_alive = framing::wants_keep_alive(request.version(), &request.fields);
 
     let trusted_proxies = &record.live.plan.server.trusted_proxies;
