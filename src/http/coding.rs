@@ -1,21 +1,21 @@
-//! Content codings undone (RFC 9110, 8.4.1): gzip, deflate, br. Bounded, since a few bytes may say gigabytes.
+//! Decodes content codings (RFC 9110, 8.4.1): gzip, deflate, br. Bounded, since a few bytes may decode to gigabytes.
 
 use std::fmt;
 use std::io::{self, Read};
 
 use super::fields::{FieldName, Fields};
 
-/// Codings on top of each other: more is an attack, or a mistake.
+/// Codings applied one after the other: more is an attack, or a mistake.
 const MAX_LAYERS: usize = 2;
 
 /// Why a body was not decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodingError {
-    /// A coding that is not known here.
+    /// A coding that the gateway does not know.
     Unknown(String),
-    /// It is not what its coding says.
+    /// The bytes are not of their coding.
     Corrupt,
-    /// What it decodes to is over the limit.
+    /// The decoded content is over the limit.
     TooLarge,
 }
 
@@ -29,10 +29,10 @@ impl fmt::Display for CodingError {
     }
 }
 
-/// The content of a body whose head has these fields; `None`: it has no coding.
+/// The decoded content of a body whose head has these fields; `None`: it has no coding.
 ///
 /// # Errors
-/// [`CodingError`]; the body itself is left as it is.
+/// [`CodingError`]: the body is not decoded.
 pub fn decode(fields: &Fields, body: &[u8], limit_bytes: usize) -> Result<Option<Vec<u8>>, CodingError> {
     let lines = fields.all(FieldName::ContentEncoding);
     let codings: Vec<&[u8]> = lines
@@ -98,7 +98,7 @@ mod tests {
     const BR_HELLO: [u8; 10] = [0x0b, 0x02, 0x80, b'h', b'e', b'l', b'l', b'o', 0x03, 0x00];
 
     #[test]
-    fn each_coding_is_undone_and_none_is_none() {
+    fn each_coding_is_decoded_and_a_body_without_one_left() {
         let decoded = |coding, body: &[u8]| decode(&fields(coding), body, 100);
         assert_eq!(decoded("gzip", &gzip(b"hello")), Ok(Some(b"hello".to_vec())));
         assert_eq!(decoded("X-GZip", &gzip(b"hello")), Ok(Some(b"hello".to_vec())));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_ends_at_the_limit() {
+    fn decoding_stops_at_the_limit() {
         let bomb = gzip(&vec![0; 10_000_000]);
         assert!(bomb.len() < 100_000);
         assert_eq!(decode(&fields("gzip"), &bomb, 1_000_000), Err(CodingError::TooLarge));
