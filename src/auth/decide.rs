@@ -1,4 +1,4 @@
-//! Who is calling, by a route's `auth`: the first of its methods that accepts what the request presents.
+//! Authentication by a route's `auth`: the first method that accepts the request's credential decides.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -6,24 +6,24 @@ use std::sync::Arc;
 use super::api_keys::{Consumers, DynamicKeys};
 use super::cache::TokenCache;
 use super::jwt::{Claims, MAX_TOKEN_BYTES, Provider, TokenFailure};
-use super::token::{CredentialSource, FoundCredential, take};
+use super::token::{self, CredentialSource, FoundCredential};
 use crate::plan::{ApiKeyHash, AuthMethod, Consumer, CredentialPlace};
 
-/// What a shard decides with.
+/// What a shard authenticates with.
 pub struct Authenticator<'a> {
-    /// All that the configuration has, in its order: [`Method::Jwt`] names one by its index.
+    /// All configured providers in their order: [`AuthMethod::Jwt`] holds an index.
     pub providers: &'a [Arc<Provider>],
     pub consumers: &'a Consumers,
     pub dynamic_keys: &'a DynamicKeys,
-    /// Where API keys stand.
+    /// The places of API keys, in the order in which they are tried.
     pub key_places: &'a [CredentialPlace],
     pub tokens: &'a mut TokenCache,
 }
 
-/// Who is calling.
+/// The authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The method that accepted.
+    /// The method that accepted the credential.
     pub method: AuthMethod,
     /// `None`: a token that names no configured consumer.
     pub consumer: Option<Arc<Consumer>>,
@@ -31,7 +31,7 @@ pub struct Identity {
     pub claims: Option<Rc<Claims>>,
 }
 
-/// Why it is not known who is calling. The texts are for the log and quote nothing that was sent.
+/// Why a caller is not authenticated. The texts are for the log and quote nothing of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     NoCredentials,
@@ -52,22 +52,23 @@ impl Refusal {
     }
 }
 
-/// A request refused.
+/// A refused request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Denied {
     pub refusal: Refusal,
-    /// The values of the answer's `WWW-Authenticate` fields, one for each kind of method; never empty.
+    /// The values of the response's `WWW-Authenticate` fields, one for each kind of method; never empty.
     pub challenges: Vec<&'static str>,
-    /// The first provider whose key set lacks the token's key. After a fetch that changed the set, deciding again may
-    /// accept; without one the refusal stands.
+    /// The first provider whose key set lacks the token's key. After a fetch that changed the set, the request may be
+    /// decided again.
     pub unknown_key_of: Option<usize>,
 }
 
 impl Authenticator<'_> {
     /// Tries the methods (at least one) in their order at `now_s` (Unix seconds); the first that accepts decides.
     ///
-    /// Where none does, an expired token is what the client hears of, since it can do something about it; else the
-    /// first credential refused; else that there is none.
+    /// # Errors
+    /// Where no method accepts: an expired token, which the client can renew, takes precedence; then the first refused
+    /// credential; then that there is none.
     pub fn decide(
         &mut self,
         methods: &[AuthMethod],
@@ -89,7 +90,7 @@ impl Authenticator<'_> {
                     }
                 },
             };
-            if refused.is_none_or(|refused| weight(refusal) > weight(refused)) {
+            if refused.is_none_or(|refused| precedence(refusal) > precedence(refused)) {
                 refused = Some(refusal);
             }
         }
@@ -98,7 +99,7 @@ impl Authenticator<'_> {
     }
 
     fn by_key(&self, request: &impl CredentialSource) -> Result<Identity, Refusal> {
-        let key = match take(self.key_places, request, ApiKeyHash::MAX_KEY_BYTES) {
+        let key = match token::find(self.key_places, request, ApiKeyHash::MAX_KEY_BYTES) {
             FoundCredential::Nothing => return Err(Refusal::NoCredentials),
             FoundCredential::Refused(why) => return Err(Refusal::InvalidApiKey(why)),
             FoundCredential::Token(key) => key,
@@ -114,7 +115,7 @@ impl Authenticator<'_> {
         now_s: u64,
     ) -> Result<Identity, TokenRefusal> {
         let provider = &*self.providers[index];
-        let token = match take(&provider.plan().from, request, MAX_TOKEN_BYTES) {
+        let token = match token::find(&provider.plan().from, request, MAX_TOKEN_BYTES) {
             FoundCredential::Nothing => return Err(Refusal::NoCredentials.into()),
             FoundCredential::Refused(why) => return Err(Refusal::InvalidToken(why).into()),
             FoundCredential::Token(token) => token,
@@ -150,8 +151,8 @@ impl From<TokenFailure> for TokenRefusal {
     }
 }
 
-/// Which of several refusals is told.
-fn weight(refusal: Refusal) -> u8 {
+/// The precedence of a refusal among several.
+fn precedence(refusal: Refusal) -> u8 {
     match refusal {
         Refusal::NoCredentials => 0,
         Refusal::InvalidToken(_) | Refusal::InvalidApiKey(_) => 1,
@@ -159,8 +160,8 @@ fn weight(refusal: Refusal) -> u8 {
     }
 }
 
-/// What could have been presented (RFC 9110, 11.6.1). Who sent no token hears of no error (RFC 6750, 3.1). API keys
-/// have no registered scheme; `VerificationKey` is what Kong says.
+/// The challenges for a route's methods (RFC 9110, 11.6.1). Without a token in the request they hold no error (RFC 6750,
+/// 3.1). API keys have no registered scheme; `Key` is the one that Kong uses.
 fn challenges(methods: &[AuthMethod], refusal: Refusal) -> Vec<&'static str> {
     let bearer = match refusal {
         Refusal::InvalidToken(_) => r#"Bearer realm="ringway", error="invalid_token""#,

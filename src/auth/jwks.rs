@@ -1,4 +1,4 @@
-//! JWK sets (RFC 7517) read: which of their keys are usable, and why the others are not.
+//! Parses JWK sets (RFC 7517): which of their keys are usable, and why others are not.
 
 use aws_lc_rs::signature;
 use base64::Engine;
@@ -13,7 +13,7 @@ use crate::plan;
 
 type Jwk = Map<String, Value>;
 
-/// The usable keys of a set's JSON text, in order; at least one.
+/// The usable keys of a set, given as JSON text, in order; at least one.
 pub(super) fn keys(text: &str, pinned: &[Algorithm]) -> Result<Vec<VerificationKey>, String> {
     let set = strict_object(text.as_bytes())
         .ok_or("the JWK set is no JSON object, or has a member that stands twice")?;
@@ -35,7 +35,7 @@ pub(super) fn keys(text: &str, pinned: &[Algorithm]) -> Result<Vec<VerificationK
     }
 }
 
-/// One key, or why it is passed over.
+/// One key, or why it is skipped.
 fn key(jwk: &Jwk, pinned: &[Algorithm]) -> Result<VerificationKey, String> {
     // RFC 7517, 4.2 and 4.3: a key for encryption must not check signatures.
     if text(jwk, "use")?.is_some_and(|usage| usage != "sig") {
@@ -56,10 +56,10 @@ fn key(jwk: &Jwk, pinned: &[Algorithm]) -> Result<VerificationKey, String> {
         .ok_or_else(|| "it serves none of `algorithms`".to_owned())
 }
 
-/// What the parameters of its kind make (RFC 7518, 6 and RFC 8037, 2).
+/// The key material by the parameters of its `kty` (RFC 7518, 6 and RFC 8037, 2).
 fn material(jwk: &Jwk) -> Result<KeyMaterial, String> {
     let kind = text(jwk, "kty")?.ok_or("it has no `kty`")?;
-    // In each kind of public key `d` is the private part: whoever read the set can sign with it.
+    // In each kind of public key `d` is the private part: everyone who reads the set could sign with it.
     if kind != "oct" && jwk.contains_key("d") {
         return Err("it is a private key".to_owned());
     }

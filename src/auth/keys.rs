@@ -1,4 +1,4 @@
-//! The keys that tokens are checked with: an immutable set, each key bound to the algorithms it may serve.
+//! The keys that verify tokens: an immutable set, each key bound to the algorithms it may be used with.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, cry
 
 use crate::plan::{self, JwtKey, Secret};
 
-/// Keys beyond this make a set an error.
+/// A set with more keys is an error.
 pub const MAX_KEYS: usize = 64;
-/// A token without `kid` is tried against so many keys at most, so that a forged one has a price limit.
+/// A token is tried against at most this many keys, which bounds the cost of a forged one.
 const MAX_TRIES: usize = 8;
 
-/// Never changed once built: a new set replaces it. Sets that hold the same keys for the same algorithms are equal.
+/// A set of keys, immutable: a new set replaces it. Sets of the same keys for the same algorithms are equal.
 pub struct KeySet {
     keys: Vec<VerificationKey>,
     fingerprint: [u8; 32],
@@ -20,13 +20,13 @@ pub struct KeySet {
 /// One key.
 pub(super) struct VerificationKey {
     kid: Option<Box<str>>,
-    /// Pinned by the provider, fit for the key's kind, and allowed by its own `alg`; at least one. So an RSA key is
-    /// never taken for a shared secret, whatever a token says (RFC 8725, 2.1).
+    /// Pinned by the provider, possible for the kind of key, and allowed by its own `alg`; at least one. So an RSA key is
+    /// never used as a shared secret, whatever `alg` a token has (RFC 8725, 2.1).
     algorithms: Vec<Algorithm>,
     key: DecodingKey,
 }
 
-/// Says how many there are, and no more: secrets could be guessed from a fingerprint.
+/// Shows the number of keys alone: a secret could be guessed from a fingerprint.
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeySet({} keys)", self.keys.len())
@@ -40,7 +40,7 @@ impl PartialEq for KeySet {
 }
 
 impl KeySet {
-    /// The set that the configuration holds; the empty one where it is to be fetched.
+    /// The set of the configuration; empty where it is to be fetched.
     pub fn build(plan: &plan::Jwt) -> Result<KeySet, String> {
         match &plan.key {
             JwtKey::Secret(Secret(secret)) => KeySet::from_secret(secret, &plan.algorithms),
@@ -50,12 +50,12 @@ impl KeySet {
         }
     }
 
-    /// No keys: what a provider has until its set was fetched. Every token then wants a fetch.
+    /// No keys: the set of a provider until it is fetched. Every token then has an unknown key.
     pub fn empty() -> KeySet {
         KeySet::new(Vec::new())
     }
 
-    /// The set of one shared secret. An error text says nothing of the secret.
+    /// The set of one shared secret. An error quotes nothing of the secret.
     pub fn from_secret(secret: &[u8], pinned: &[Algorithm]) -> Result<KeySet, String> {
         if secret.is_empty() {
             return Err("the secret is empty".to_owned());
@@ -72,8 +72,11 @@ impl KeySet {
         Ok(KeySet::new(Vec::from_iter(VerificationKey::new(None, None, pinned, material))))
     }
 
-    /// The usable keys of a JWK set (RFC 7517, 5), its JSON text. Without any it is an error, as is one that is no
-    /// JSON or holds a member twice. Keys of unknown kinds, uses and algorithms are passed over, as the RFC says.
+    /// The usable keys of a JWK set (RFC 7517, 5), given as JSON text. Keys of unknown kinds, uses and algorithms are
+    /// skipped, as the RFC requires.
+    ///
+    /// # Errors
+    /// A set without a usable key, a text that is no JSON or has a duplicate member.
     pub fn from_jwks(text: &str, pinned: &[Algorithm]) -> Result<KeySet, String> {
         plan::check_algorithms(pinned)?;
         super::jwks::keys(text, pinned).map(KeySet::new)
@@ -101,30 +104,30 @@ impl KeySet {
         self.keys.is_empty()
     }
 
-    /// Changes with the keys and what they may serve.
+    /// Differs between sets of different keys or algorithms.
     pub(super) fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
     }
 
     /// The keys that may have signed a token: those of its `kid` and those without one (a `kid` is a hint: RFC 7515,
-    /// 4.1.4), or, where the token has none, all of them up to [`MAX_TRIES`].
+    /// 4.1.4), or all where the token has none; at most [`MAX_TRIES`].
     pub(super) fn candidates(
         &self,
         kid: Option<&str>,
         algorithm: Algorithm,
     ) -> impl Iterator<Item = &VerificationKey> {
-        let fits = move |key: &&VerificationKey| key.algorithms.contains(&algorithm) && key.may_be(kid);
+        let fits = move |key: &&VerificationKey| key.algorithms.contains(&algorithm) && key.matches(kid);
         self.keys.iter().filter(fits).take(MAX_TRIES)
     }
 
-    /// No key may be the one that `kid` names: a newer set might have it.
+    /// Whether no key matches the `kid`: a newer set might have it.
     pub(super) fn lacks(&self, kid: Option<&str>) -> bool {
-        !self.keys.iter().any(|key| key.may_be(kid))
+        !self.keys.iter().any(|key| key.matches(kid))
     }
 }
 
 impl VerificationKey {
-    /// `None`: the key serves no pinned algorithm. `own` is the one that the key itself is bound to.
+    /// A key; `None`: it can be used with no pinned algorithm. `own` is the algorithm that the key itself names.
     pub(super) fn new(
         kid: Option<&str>,
         own: Option<Algorithm>,
@@ -139,14 +142,14 @@ impl VerificationKey {
         (!algorithms.is_empty()).then(|| VerificationKey { kid, algorithms, key: material.decoding_key() })
     }
 
-    fn may_be(&self, kid: Option<&str>) -> bool {
+    fn matches(&self, kid: Option<&str>) -> bool {
         match (&self.kid, kid) {
             (Some(own), Some(kid)) => **own == *kid,
             _ => true,
         }
     }
 
-    /// Whether `signature` (base64url, canonical) is this key's for `message`.
+    /// Whether `signature` (canonical base64url) is a signature of `message` by this key.
     pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
         self.algorithms.contains(&algorithm)
             && crypto::verify(signature, message, &self.key, algorithm).unwrap_or(false)
@@ -160,13 +163,13 @@ impl VerificationKey {
         };
         let kid = self.kid.as_deref().unwrap_or_default();
         let parts = [names.as_bytes(), kid.as_bytes(), bytes, exponent];
-        // Each by its hash, so that no two lists of parts read as one text.
+        // Each part by its hash, so that different lists of parts never concatenate to the same bytes.
         let hashes = parts.map(|part| plan::sha256(&[part]));
         plan::sha256(&[&[u8::from(self.kid.is_some())], hashes.as_flattened()])
     }
 }
 
-/// A key's kind and bytes, known to be sound.
+/// The kind and bytes of a key that has been validated.
 #[derive(Clone)]
 pub(super) enum KeyMaterial {
     Secret(Vec<u8>),
@@ -210,7 +213,7 @@ impl KeyMaterial {
         }
     }
 
-    /// A provider's only key must serve all of its algorithms: one that it cannot is a mistake in the file.
+    /// A provider's only key must be usable with all of its algorithms: otherwise the configuration is wrong.
     fn must_serve(&self, pinned: &[Algorithm]) -> Result<(), String> {
         plan::check_algorithms(pinned)?;
         match pinned.iter().find(|algorithm| !self.algorithms().contains(algorithm)) {

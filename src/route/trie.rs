@@ -1,14 +1,14 @@
 //! Path patterns as tries of segments, one trie per host, all in one arena.
 //!
-//! Every pattern ends in a *terminal*: a number that stands for one host and one path shape (capture names do not
-//! count). Each node stands at one depth and is looked at once at most in a search, so a search is bounded by
-//! the trie and never by what the client sends, however the patterns make it go back.
+//! Every pattern ends in a *terminal*: a number for one host and one path shape (capture names do not count). Each node
+//! has one depth and is examined at most once in a search, so a search is bounded by the trie and not by the request,
+//! however much the patterns backtrack.
 
 use std::collections::HashMap;
 
 use crate::plan::{PathPattern, Segment, Tail};
 
-/// Keys come from the configuration alone and requests are only looked up, so fixed seeds are safe.
+/// An index of nodes. Its keys come from the configuration alone, so fixed hash seeds are safe.
 pub(super) type NodeIndex = HashMap<Box<[u8]>, u32, foldhash::fast::FixedState>;
 
 #[derive(Clone, Default)]
@@ -26,39 +26,39 @@ struct TrieNode {
     capture: Option<u32>,
     /// The terminal of the pattern that ends here.
     exact: Option<u32>,
-    /// The terminal of the pattern that goes on with `*` from here.
+    /// The terminal of the pattern whose tail starts here.
     tail: Option<u32>,
-    /// The highest priority here and below.
+    /// The highest priority of this node and those below it.
     highest: i64,
 }
 
-/// What a path has at one depth.
+/// A path at one depth.
 pub(super) enum TrieStep<'p> {
     Segment {
-        /// `None`: any text, so that no literal takes all of it.
+        /// `None`: any text, which no literal covers.
         literal: Option<&'p [u8]>,
-        /// Whether `{capture}` takes it: it does not take the empty segment.
+        /// Whether `{capture}` matches it: it does not match the empty segment.
         capturable: bool,
     },
-    /// No segments any more; `exact`: and nothing may follow.
+    /// No segments are left; `exact`: and nothing may follow.
     End { exact: bool },
 }
 
-/// A path that can be walked down a trie: a request's, or a pattern of which the covering patterns are sought.
-pub(super) trait PatternPath {
+/// A path to search a trie for: a request's, or a pattern whose covering patterns are wanted.
+pub(super) trait TriePath {
     fn step(&self, depth: usize) -> TrieStep<'_>;
 }
 
-/// A part of a search that is still to be done.
+/// A node that a search has still to examine.
 pub(super) struct PendingNode {
     node: u32,
     depth: u32,
-    /// Only the node's `*` is left.
+    /// Only the node's tail.
     tail: bool,
 }
 
 impl Trie {
-    /// The segments of the deepest pattern.
+    /// The number of segments of the deepest pattern.
     pub(super) fn depth(&self) -> usize {
         self.depth
     }
@@ -68,12 +68,12 @@ impl Trie {
         self.highest
     }
 
-    /// Starts another host's trie.
+    /// Adds the root of another host's trie.
     pub(super) fn add_root(&mut self) -> u32 {
         self.add_node()
     }
 
-    /// Puts a pattern below `root` and returns its terminal; terminals are numbered from 0 without gaps.
+    /// Inserts a pattern below `root` and returns its terminal; terminals are numbered from 0 without gaps.
     pub(super) fn insert(&mut self, root: u32, pattern: &PathPattern, priority: i64) -> u32 {
         self.depth = self.depth.max(pattern.segments.len());
         self.highest = self.highest.max(Some(priority));
@@ -128,12 +128,12 @@ impl Trie {
     }
 
     /// Visits the terminals that match `path`, the more specific first: by segment, literal before capture before
-    /// `*`. Only nodes whose priority exceeds `floor` are looked at; `visit` returns the new floor.
-    /// Returns the number of nodes looked at.
+    /// `*`. Only nodes whose priority exceeds `floor` are examined; `visit` returns the new floor.
+    /// Returns the number of nodes examined.
     pub(super) fn walk(
         &self,
         root: u32,
-        path: &impl PatternPath,
+        path: &impl TriePath,
         pending: &mut Vec<PendingNode>,
         mut floor: Option<i64>,
         mut visit: impl FnMut(u32) -> Option<i64>,
@@ -154,7 +154,7 @@ impl Trie {
                         floor = visit(terminal);
                     }
                 }
-                // The last pushed is the next looked at.
+                // The last one pushed is examined next.
                 TrieStep::Segment { literal, capturable } => {
                     if node.tail.is_some() {
                         pending.push(PendingNode { node: at, depth, tail: true });
@@ -171,8 +171,8 @@ impl Trie {
     }
 }
 
-/// Walking a pattern down a trie visits the patterns that match whatever it matches.
-impl PatternPath for PathPattern {
+/// A search for a pattern visits the patterns that match every path it matches.
+impl TriePath for PathPattern {
     fn step(&self, depth: usize) -> TrieStep<'_> {
         match self.segments.get(depth) {
             Some(Segment::Literal(text)) => {

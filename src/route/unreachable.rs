@@ -11,7 +11,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::hosts::Hosts;
-use super::trie::{PatternPath, Trie, TrieStep};
+use super::trie::{Trie, TriePath, TrieStep};
 use super::{conditions, for_each_pair, hosts_of};
 use crate::plan::{HostPattern, PathPattern, RoutePlan, Segment, Tail};
 

@@ -1,4 +1,4 @@
-//! Tokens that someone forged, bent or took from elsewhere.
+//! Forged, altered and stolen tokens.
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::KeyPair;
@@ -74,7 +74,7 @@ fn a_public_key_is_never_a_shared_secret() {
 
 /// RFC 7515, 4.1.2, 4.1.3, 4.1.5, 4.1.11; RFC 8725, 3.10; RFC 7797, 3.
 #[test]
-fn a_header_brings_no_keys_and_no_extensions() {
+fn a_header_with_keys_or_extensions_is_refused() {
     let provider = jwks_provider(&[Algorithm::RS256], &json!({ "keys": [jwk(Algorithm::RS256, json!({}))] }));
     let own = rsa_jwk(&OTHER_RSA);
     for (name, value) in [
@@ -258,7 +258,7 @@ fn degenerate_signatures_are_refused() {
 }
 
 #[test]
-fn what_a_refusal_says_quotes_nothing_of_the_token() {
+fn refusals_quote_nothing_of_the_token() {
     let provider = provider(&[Algorithm::HS256]);
     let marked = token(Algorithm::HS256, r#"{"alg":"MARK"}"#, r#"{"MARK":1}"#);
     let said = format!("{:?}", verify(&provider, &marked).unwrap_err());

@@ -1,4 +1,4 @@
-//! What the claims of a signed token must say.
+//! The requirements on the claims of a signed token.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ fn with(change: impl FnOnce(&mut crate::plan::Jwt)) -> Provider {
 
 /// RFC 7519, 4.1.4 and 4.1.5, with 60 seconds of leeway.
 #[test]
-fn a_token_lives_from_nbf_to_exp_give_or_take_the_leeway() {
+fn a_token_is_valid_from_nbf_to_exp_within_the_leeway() {
     let provider = provider(&[Algorithm::HS256]);
     for (claims, expected) in [
         (json!({ "exp": NOW + 1 }), Ok(())),
@@ -78,7 +78,7 @@ fn dates_must_be_dates_and_exp_must_be_there() {
 }
 
 #[test]
-fn the_issuer_is_the_configured_one_to_the_letter() {
+fn the_issuer_equals_the_configured_one() {
     let provider = with(|plan| plan.issuer = Some("https://id.example.com".into()));
     for (iss, holds) in [
         (json!("https://id.example.com"), true),
@@ -116,7 +116,7 @@ fn one_of_the_tokens_audiences_is_one_of_the_configured() {
 }
 
 #[test]
-fn expired_is_said_only_of_tokens_that_are_well_otherwise() {
+fn only_tokens_valid_otherwise_are_expired() {
     let provider = with(|plan| plan.issuer = Some("us".into()));
     assert_eq!(outcome(&provider, &json!({ "exp": 1, "iss": "us" })), Err(TokenFailure::Expired));
     assert!(matches!(outcome(&provider, &json!({ "exp": 1, "iss": "them" })), Err(TokenFailure::Invalid(_))));
@@ -126,7 +126,7 @@ fn expired_is_said_only_of_tokens_that_are_well_otherwise() {
 
 /// A shard gets its providers from the thread that fetches keys.
 #[test]
-fn providers_cross_threads() {
+fn providers_may_be_sent_between_threads() {
     fn crosses<T: Send + Sync>() {}
     crosses::<Provider>();
 }

@@ -1,4 +1,4 @@
-//! Providers that know the keys of [`sign`](super::sign).
+//! Providers with the keys of [`sign`](super::sign).
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub fn good_claims() -> Value {
     json!({ "sub": "alice", "exp": NOW + 300 })
 }
 
-/// Nothing is asked but the algorithm.
+/// Requires nothing but the algorithm.
 pub fn jwt_plan(algorithms: &[Algorithm]) -> plan::Jwt {
     plan::Jwt {
         name: "main".into(),

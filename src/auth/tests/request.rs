@@ -1,4 +1,4 @@
-//! A request, as far as credentials stand in it.
+//! A request with values in the places of credentials.
 
 use std::borrow::Cow;
 

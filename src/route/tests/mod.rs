@@ -1,4 +1,4 @@
-//! Routes and requests written short, and what is shown with them, one file a subject.
+//! Tests of routing, one file a subject, with short constructors of routes and requests.
 
 mod cost;
 mod dead;
@@ -16,7 +16,7 @@ use crate::plan::{
 
 /// A request in owned parts.
 #[derive(Clone, Debug)]
-struct Asked {
+struct TestRequest {
     host: String,
     path: String,
     method: String,
@@ -24,7 +24,7 @@ struct Asked {
     query: Vec<(String, String)>,
 }
 
-impl Asked {
+impl TestRequest {
     fn find(&self, table: &RouteTable, captures: &mut Captures) -> Found {
         self.with_request(|request| table.find(request, captures))
     }
@@ -53,10 +53,10 @@ impl Asked {
 type Lookup<'a> = dyn Fn(&[u8], &mut dyn FnMut(&[u8]) -> bool) -> bool + 'a;
 
 /// `GET` of "host/path".
-fn get(url: &str) -> Asked {
+fn get(url: &str) -> TestRequest {
     let (host, path) = url.split_at(url.find('/').unwrap_or(url.len()));
     let (method, path) = ("GET".into(), path.into());
-    Asked { host: host.into(), path, method, headers: Vec::new(), query: Vec::new() }
+    TestRequest { host: host.into(), path, method, headers: Vec::new(), query: Vec::new() }
 }
 
 fn pattern(text: &str) -> PathPattern {
@@ -81,7 +81,7 @@ fn hosts(given: &str) -> Vec<HostPattern> {
     given.split_whitespace().map(host).collect()
 }
 
-/// A route of these paths (separated by spaces) that asks for nothing else.
+/// A route of these paths (separated by spaces) without conditions.
 fn route(paths: &str) -> RoutePlan {
     RoutePlan {
         name: paths.into(),
@@ -138,8 +138,8 @@ fn table<const N: usize>(routes: [RoutePlan; N]) -> RouteTable {
     RouteTable::build(&routes.map(Arc::new))
 }
 
-fn found(table: &RouteTable, asked: &Asked) -> Found {
-    asked.find(table, &mut Captures::default())
+fn found(table: &RouteTable, request: &TestRequest) -> Found {
+    request.find(table, &mut Captures::default())
 }
 
 /// Which route each URL finds.
