@@ -1,4 +1,4 @@
-//! A route's scripts, in order on the way in and in reverse on the way out.
+//! A route's scripts: request hooks in their order, response and log hooks in reverse.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,30 +20,30 @@ pub struct Chain {
     on_error: OnError,
 }
 
-/// What a chain of request hooks has come to.
+/// The outcome of a chain of hooks.
 pub enum HookOutcome {
-    /// The request goes on.
+    /// The exchange continues.
     Continue,
-    /// A script answers.
+    /// A script has answered the request.
     Answer(ScriptAnswer),
 }
 
-/// An answer in a script's own words, or by the gateway in its name.
+/// A script's answer: its own response, or a denial that the gateway renders.
 pub enum ScriptAnswer {
-    /// The response stands in the transaction, its body in `edits.response_body`.
+    /// The response is in the transaction, its body in `edits.response_body`.
     Own,
-    /// 403 `script_denied`, with this detail for the client; empty: none.
+    /// 403 `script_denied`, with this detail for the client unless empty.
     Denied(String),
 }
 
-/// Told of each error as it happens.
+/// Called with each error as it happens.
 pub type OnFault<'a> = &'a dyn Fn(&Transaction, &ScriptFault);
 
 impl Chain {
-    /// Compiles what the route names; `None` where it names nothing.
+    /// Compiles the route's scripts; `None`: it has none.
     ///
     /// # Errors
-    /// The first script that does not compile; a checked configuration has none.
+    /// The first script that does not compile. A configuration that passed [`check`](super::check()) has none.
     pub fn build(
         engine: &Engine,
         scripts: &plan::ScriptSettings,
@@ -92,8 +92,8 @@ impl Chain {
         Ok(HookOutcome::Continue)
     }
 
-    /// Runs `on_response` or `on_response_body`, the last script's first. An answer takes the response's place and
-    /// is what the scripts before see; only a denial ends it.
+    /// Runs `on_response` or `on_response_body`, the last script's first. An answer replaces the response for the scripts
+    /// before it; only a denial ends the chain.
     ///
     /// # Errors
     /// As [`Chain::on_request`].
@@ -114,7 +114,7 @@ impl Chain {
         Ok(HookOutcome::Continue)
     }
 
-    /// Runs every `on_log`. Its errors are told and change nothing.
+    /// Runs every `on_log`. Errors are reported and change nothing.
     pub fn on_log(&self, engine: &Engine, transaction: &mut Transaction, on_fault: OnFault<'_>) {
         for program in self.with(Hook::Log).rev() {
             if let Err(fault) = engine.run(program, Hook::Log, &self.route, transaction) {
@@ -148,7 +148,7 @@ impl Chain {
     }
 }
 
-/// Puts a reply into the transaction.
+/// Writes a reply into the transaction.
 fn apply(reply: ScriptReply, transaction: &mut Transaction) -> ScriptAnswer {
     match Rc::unwrap_or_clone(reply.0) {
         ScriptReplyBody::Denied { detail } => ScriptAnswer::Denied(detail),
@@ -162,7 +162,7 @@ fn apply(reply: ScriptReply, transaction: &mut Transaction) -> ScriptAnswer {
     }
 }
 
-/// All that a hook can change.
+/// Everything that a hook can change, as it was before the hook.
 struct TransactionSnapshot {
     request: crate::http::fields::Fields,
     response: ResponseHead,
@@ -172,7 +172,7 @@ struct TransactionSnapshot {
 impl TransactionSnapshot {
     fn of(transaction: &Transaction) -> TransactionSnapshot {
         let mut edits = transaction.edits.clone();
-        // Shared with the transaction, it would change with it.
+        // A clone would share the map with the transaction and change with it.
         edits.ctx = edits.ctx.flatten_clone();
         TransactionSnapshot {
             request: transaction.request.fields.clone(),

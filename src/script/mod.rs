@@ -1,9 +1,9 @@
-//! Scripts: Rhai in every shard. A decider: a transaction and the world go in, a changed transaction and perhaps an
-//! answer come out.
+//! Scripts in Rhai, one engine per shard. No I/O of its own: hooks change a transaction and may answer it; clock, log and
+//! counters are the [`ScriptHost`]'s.
 //!
-//! [`Engine`] is the language with the gateway's [`objects`] and [`functions`] in it, watched over by a [`budget`];
-//! it makes a [`program`] of each file of the [`library`]. A route's [`Chain`] runs its programs' hooks in order on
-//! a [`Transaction`], which stands on the [`call_stage`] while they run. [`check`](mod@check) finds what is wrong with scripts before
+//! [`Engine`] is the language with the gateway's [`objects`] and [`functions`], limited by a [`budget`]; it compiles each
+//! file of the [`library`] to a [`program`]. A route's [`Chain`] runs its programs' hooks in order on a
+//! [`Transaction`], which is in the [`call_stage`] while they run. [`check`](mod@check) finds what is wrong with scripts before
 //! any request meets them; a [`suite`] of tests runs offline.
 
 mod budget;

@@ -9,7 +9,7 @@ use lru::LruCache;
 use regex::{Regex, RegexBuilder};
 use rhai::Engine;
 
-use crate::script::call_stage::{ScriptResult, thrown};
+use crate::script::call_stage::{ScriptResult, script_error};
 
 /// Compiled patterns that an engine keeps. Scripts have few; where a pattern is made of a request's parts, the least
 /// recently used one goes.
@@ -36,11 +36,13 @@ impl PatternCache {
             return Ok(regex.clone());
         }
         if pattern.len() > MAX_PATTERN_BYTES {
-            return Err(thrown(format!("a regular expression is longer than {MAX_PATTERN_BYTES} bytes")));
+            return Err(script_error(format!(
+                "a regular expression is longer than {MAX_PATTERN_BYTES} bytes"
+            )));
         }
         let built = RegexBuilder::new(pattern).size_limit(MAX_BYTES).dfa_size_limit(MAX_BYTES).build();
         let regex =
-            built.map_err(|error| thrown(format!("{pattern:?} is no regular expression: {error}")))?;
+            built.map_err(|error| script_error(format!("{pattern:?} is no regular expression: {error}")))?;
         let regex = Rc::new(regex);
         kept.put(pattern.to_owned(), regex.clone());
         Ok(regex)
@@ -69,7 +71,9 @@ fn replace(text: &str, regex: &Regex, with: &str, max_bytes: usize) -> ScriptRes
     let check_room = |out: &String, match_bytes: usize| {
         let longest = references.saturating_mul(match_bytes).saturating_add(with.len());
         match out.len().saturating_add(longest) > max_bytes {
-            true => Err(thrown(format!("`regex_replace` could make a string longer than {max_bytes} bytes"))),
+            true => Err(script_error(format!(
+                "`regex_replace` could make a string longer than {max_bytes} bytes"
+            ))),
             false => Ok(()),
         }
     };

@@ -1,4 +1,4 @@
-//! The time, which stands still within a call.
+//! The current time, which does not change within a call.
 
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use crate::script::call_stage::{CallStage, text};
 
 pub fn register(engine: &mut Engine, stage: &Rc<CallStage>) {
     let on = stage.clone();
-    engine.register_fn("now", move || i64::try_from(on.world.unix_ms() / 1000).unwrap_or(i64::MAX));
+    engine.register_fn("now", move || i64::try_from(on.host.unix_ms() / 1000).unwrap_or(i64::MAX));
     let on = stage.clone();
-    engine.register_fn("now_rfc3339", move || text(&rfc3339_ms(on.world.unix_ms())));
+    engine.register_fn("now_rfc3339", move || text(&rfc3339_ms(on.host.unix_ms())));
 }

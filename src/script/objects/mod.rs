@@ -1,5 +1,5 @@
-//! The objects that hooks are given and answer with. They are handles without content of their own: all of them
-//! read and change the one transaction on the stage.
+//! The objects that hooks receive and return. `req`, `res` and their headers are empty handles: they read and change the
+//! transaction in the call stage.
 
 mod body;
 mod headers;

@@ -1,4 +1,4 @@
-//! `req`.
+//! `req`: the request's properties.
 
 use std::cell::RefMut;
 use std::rc::Rc;
@@ -12,48 +12,54 @@ use crate::exchange::Transaction;
 use crate::http::fields::FieldName;
 use crate::http::path;
 use crate::plan::Consumer;
-use crate::script::call_stage::{CallStage, ScriptResult, text, thrown};
+use crate::script::call_stage::{CallStage, ScriptResult, script_error, text};
 
-/// A handle of the request on the stage.
+/// The handle of the request.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestObject;
 
 pub fn register(engine: &mut Engine, stage: &Rc<CallStage>) {
     engine.register_type_with_name::<RequestObject>("Request");
-    register_facts(engine, stage);
+    register_read_only(engine, stage);
     register_target(engine, stage);
     register_content(engine, stage);
     engine.register_get("headers", |_: &mut RequestObject| Headers::<RequestSide>::new());
-    // Called after every `req.headers[…] = …`; the handle itself holds nothing that could change.
+    // Called after every `req.headers[…] = …`; the handle itself is empty.
     engine.register_set("headers", |_: &mut RequestObject, _: Headers<RequestSide>| ());
 }
 
-/// A property that cannot be set.
-fn fact<T>(engine: &mut Engine, stage: &Rc<CallStage>, name: &str, read: impl Fn(&Transaction) -> T + 'static)
-where
+/// Registers a property that cannot be set.
+fn read_only<T>(
+    engine: &mut Engine,
+    stage: &Rc<CallStage>,
+    name: &str,
+    read: impl Fn(&Transaction) -> T + 'static,
+) where
     T: rhai::Variant + Clone,
 {
     let on = stage.clone();
     engine.register_get(name, move |_: &mut RequestObject| read(&on.transaction.borrow()));
 }
 
-fn register_facts(engine: &mut Engine, stage: &Rc<CallStage>) {
-    fact(engine, stage, "id", |transaction| text(&transaction.id));
-    fact(engine, stage, "method", |transaction| text(transaction.request.method_bytes()));
-    fact(engine, stage, "host", |transaction| text(&transaction.host));
-    fact(engine, stage, "scheme", |transaction| {
-        // Only a trusted proxy's word about it is still there.
+fn register_read_only(engine: &mut Engine, stage: &Rc<CallStage>) {
+    read_only(engine, stage, "id", |transaction| text(&transaction.id));
+    read_only(engine, stage, "method", |transaction| text(transaction.request.method_bytes()));
+    read_only(engine, stage, "host", |transaction| text(&transaction.host));
+    read_only(engine, stage, "scheme", |transaction| {
+        // The field is kept only from a trusted proxy.
         text(transaction.request.fields.get(FieldName::XForwardedProto).unwrap_or(b"http"))
     });
-    fact(engine, stage, "client_ip", |transaction| ImmutableString::from(transaction.client_ip.to_string()));
-    fact(engine, stage, "params", |transaction| {
+    read_only(engine, stage, "client_ip", |transaction| {
+        ImmutableString::from(transaction.client_ip.to_string())
+    });
+    read_only(engine, stage, "params", |transaction| {
         let captured = transaction.captures.iter(transaction.path());
         captured.map(|(name, value)| (name.into(), text(value).into())).collect::<Map>()
     });
-    fact(engine, stage, "consumer", |transaction| {
+    read_only(engine, stage, "consumer", |transaction| {
         transaction.consumer.as_ref().map_or(Dynamic::UNIT, |consumer| consumer_map(consumer).into())
     });
-    fact(engine, stage, "claims", |transaction| {
+    read_only(engine, stage, "claims", |transaction| {
         transaction
             .claims
             .as_ref()
@@ -76,9 +82,9 @@ fn register_facts(engine: &mut Engine, stage: &Rc<CallStage>) {
     let on = stage.clone();
     engine.register_set("ctx", move |_: &mut RequestObject, value: Dynamic| {
         if !value.is_map() {
-            return Err(thrown("`req.ctx` is a map; set its members"));
+            return Err(script_error("`req.ctx` is a map; set its members"));
         }
-        // Reading gave out the shared map, so what comes back mostly is that map.
+        // Reading returns the shared map, so the assigned value mostly is that map.
         let same = value.is_shared();
         on.transaction.borrow_mut().edits.ctx = if same { value } else { value.into_shared() };
         Ok(())
@@ -97,7 +103,7 @@ fn consumer_map(consumer: &Consumer) -> Map {
 }
 
 fn register_target(engine: &mut Engine, stage: &Rc<CallStage>) {
-    fact(engine, stage, "path", |transaction| {
+    read_only(engine, stage, "path", |transaction| {
         text(transaction.edits.path.as_deref().unwrap_or_else(|| transaction.path()))
     });
     let on = stage.clone();
@@ -107,21 +113,21 @@ fn register_target(engine: &mut Engine, stage: &Rc<CallStage>) {
         on.transaction.borrow_mut().edits.path = Some(path);
         Ok(())
     });
-    fact(engine, stage, "query", |transaction| {
+    read_only(engine, stage, "query", |transaction| {
         query::to_map(transaction.edits.query.as_deref().unwrap_or_else(|| transaction.query()))
     });
     let on = stage.clone();
     engine.register_set("query", move |_: &mut RequestObject, value: Map| {
         let mut transaction = on.transaction.borrow_mut();
         let old = transaction.edits.query.as_deref().unwrap_or_else(|| transaction.query());
-        // A method called on `req.query` ends here as well, whether it changed anything or not.
+        // A method call on `req.query` assigns it as well, changed or not.
         if query::is_same(old, &value) {
             return Ok(());
         }
         let new = query::from_map(old, &value)?;
         on.before_upstream("`req.query`")?;
         if new.len() > MAX_TARGET_BYTES {
-            return Err(thrown(format!("`req.query` would be longer than {MAX_TARGET_BYTES} bytes")));
+            return Err(script_error(format!("`req.query` would be longer than {MAX_TARGET_BYTES} bytes")));
         }
         transaction.edits.query = Some(new);
         Ok(())
@@ -129,12 +135,12 @@ fn register_target(engine: &mut Engine, stage: &Rc<CallStage>) {
     register_upstream(engine, stage);
 }
 
-/// What a path or a query set by a script may be long.
+/// Bytes of a path or query set by a script.
 const MAX_TARGET_BYTES: usize = 64 * 1024;
 
-/// A path as the upstream may get it: one that begins with a slash, normalised like a client's.
+/// A path set by a script, normalised like a client's; it must start with a slash.
 fn normal_path(path: &str) -> ScriptResult<Vec<u8>> {
-    let wrong = |why: &str| thrown(format!("`req.path` cannot be {path:?}: {why}"));
+    let wrong = |why: &str| script_error(format!("`req.path` cannot be {path:?}: {why}"));
     if !path.starts_with('/') {
         return Err(wrong("it must begin with `/`"));
     }
@@ -164,10 +170,10 @@ fn register_upstream(engine: &mut Engine, stage: &Rc<CallStage>) {
         on.before_upstream("`req.upstream`")?;
         let route = on.route.borrow();
         let Some(route) = route.as_ref().filter(|route| route.upstream.is_some()) else {
-            return Err(thrown("`req.upstream` cannot be set on a route that answers by itself"));
+            return Err(script_error("`req.upstream` cannot be set on a route that answers by itself"));
         };
         let Some(index) = route.upstreams.iter().position(|upstream| **upstream == *name) else {
-            return Err(thrown(format!("there is no upstream {name:?}")));
+            return Err(script_error(format!("there is no upstream {name:?}")));
         };
         on.transaction.borrow_mut().edits.upstream = Some(index);
         Ok(())
@@ -175,7 +181,7 @@ fn register_upstream(engine: &mut Engine, stage: &Rc<CallStage>) {
 }
 
 fn register_content(engine: &mut Engine, stage: &Rc<CallStage>) {
-    fact(engine, stage, "body", |transaction| body::get(&transaction.edits.request_body));
+    read_only(engine, stage, "body", |transaction| body::get(&transaction.edits.request_body));
     let on = stage.clone();
     engine.register_set("body", move |_: &mut RequestObject, value: Dynamic| {
         let mut transaction = before_upstream(&on, "`req.body`")?;

@@ -1,4 +1,4 @@
-//! `res`.
+//! `res`: the response's properties.
 
 use std::cell::RefMut;
 use std::rc::Rc;
@@ -8,9 +8,9 @@ use rhai::{Dynamic, Engine};
 use super::body;
 use super::headers::{Headers, ResponseSide};
 use crate::exchange::Transaction;
-use crate::script::call_stage::{CallStage, ScriptResult, thrown};
+use crate::script::call_stage::{CallStage, ScriptResult, script_error};
 
-/// A handle of the response on the stage.
+/// The handle of the response.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseObject;
 
@@ -61,10 +61,10 @@ fn before_client<'s>(stage: &'s CallStage, what: &str) -> ScriptResult<RefMut<'s
     Ok(stage.transaction.borrow_mut())
 }
 
-/// A status that may end a request (RFC 9110, 15).
+/// A final status (RFC 9110, 15).
 pub fn final_status(status: i64) -> ScriptResult<u16> {
     u16::try_from(status)
         .ok()
         .filter(|status| (200..=599).contains(status))
-        .ok_or_else(|| thrown(format!("{status} is no status of a final response: 200 to 599")))
+        .ok_or_else(|| script_error(format!("{status} is no status of a final response: 200 to 599")))
 }
