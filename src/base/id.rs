@@ -1,12 +1,12 @@
-//! Request ids: random UUIDs (RFC 9562, version 4), one generator a shard.
+//! Request ids: random UUIDs (RFC 9562, version 4), from one generator per shard.
 
-/// A generator. Ids tell requests apart; they are no secrets, so a fast generator (SplitMix64) will do.
+/// A generator of request ids. Ids are no secrets, so that a fast generator (SplitMix64) is sufficient.
 pub struct RequestIds {
     state: u64,
 }
 
 impl RequestIds {
-    /// A generator whose ids no other seed's will meet but by chance.
+    /// A generator with a seed of its own; ids of different seeds collide only by chance.
     pub fn new(seed: u64) -> RequestIds {
         RequestIds { state: seed }
     }

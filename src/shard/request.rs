@@ -60,7 +60,7 @@ async fn handle(
     parsed.map_err(refusal)?;
 
     let mut asked = understand(connection, buffers, record, &server.limits)?;
-    match fault::asked_for(buffers.transaction.path()) {
+    match fault::requested(buffers.transaction.path()) {
         Some(InjectedFault::Connection) => panic!("a test asked for a panic in this connection"),
         Some(InjectedFault::Shard) => connection.shard.doomed.set(true),
         None => {}
