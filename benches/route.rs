@@ -1,4 +1,4 @@
-//! Route look-ups in tables of 10, 100 and 10,000 routes, and what building such a table costs.
+//! Route look-ups in tables of 10, 100 and 10,000 routes, and the cost of building such a table.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ fn routes(count: usize) -> Vec<Arc<RoutePlan>> {
     (0..count).map(mixed).map(Arc::new).collect()
 }
 
-/// What is asked for, and the route that it must find.
+/// Requests, and the route that each must find.
 const REQUESTS: [(&str, &str, &str, &str, Found); 7] = [
     ("plain path", "GET", "any.example.org", "/api/v1/service-5/health", Found::Route(5)),
     ("capture", "GET", "any.example.org", "/api/v1/service-6/items/42", Found::Route(6)),

@@ -59,10 +59,10 @@ fn on_response_body(req, res) {
 }
 "#;
 
-/// A world that costs nothing.
-struct Still;
+/// A host that costs nothing.
+struct NoHost;
 
-impl ScriptHost for Still {
+impl ScriptHost for NoHost {
     fn unix_ms(&self) -> u64 {
         1_700_000_000_000
     }
@@ -124,7 +124,7 @@ fn chain(text: &str) -> (Engine, Chain) {
         rate_limits: Vec::new(),
         vars: Vec::new(),
     };
-    let engine = Engine::new(&scripts, Rc::new(Still));
+    let engine = Engine::new(&scripts, Rc::new(NoHost));
     let chain = Chain::build(&engine, &scripts, &route, &["origin".into()].into()).expect("it compiles");
     (engine, chain.expect("it has a script"))
 }
@@ -135,7 +135,7 @@ fn read_heads(transaction: &mut Transaction) {
     head::parse_response(RESPONSE, &mut transaction.response).expect("a good head");
 }
 
-/// Both hooks of a header policy, and, to be taken off, the reading of the heads alone.
+/// Both hooks of a header policy; `no script`, the parsing of the heads alone, is to be subtracted.
 fn headers(c: &mut Criterion) {
     let mut group = c.benchmark_group("headers");
     let mut transaction = Transaction::default();
@@ -155,7 +155,7 @@ fn headers(c: &mut Criterion) {
     group.finish();
 }
 
-/// One call of a function whose work is done outside of the language; `path alone` is to be taken off.
+/// One call of a native function; `path alone`, the call without the function, is to be subtracted.
 fn functions(c: &mut Criterion) {
     let mut group = c.benchmark_group("functions");
     let mut transaction = Transaction::default();
@@ -177,7 +177,7 @@ fn functions(c: &mut Criterion) {
     group.finish();
 }
 
-/// A JSON body of so many bytes: a list of users.
+/// A JSON body of at least that many bytes: a list of users.
 fn json(bytes: usize) -> Vec<u8> {
     let user =
         r#"{"id":1234567,"name":"Ada Lovelace","email":"ada@example.com","tags":["a","b"],"active":true}"#;
