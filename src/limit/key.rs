@@ -3,8 +3,8 @@
 use std::fmt;
 use std::hash::{Hash, Hasher, RandomState};
 
+use aws_lc_rs::digest;
 use lru::LruCache;
-use sha2::{Digest, Sha256};
 
 /// The longest key that is kept as it is, in bytes.
 pub const MAX_KEY_BYTES: usize = 64;
@@ -31,7 +31,7 @@ impl Key {
     pub fn new(raw: &[u8]) -> Key {
         let marked = matches!(raw.first(), Some(&(DIGEST_MARK | OVERFLOW_MARK)));
         if marked || raw.len() > MAX_KEY_BYTES {
-            return Key::inline(&[&[DIGEST_MARK], &Sha256::digest(raw)[..]].concat());
+            return Key::inline(&[&[DIGEST_MARK], digest::digest(&digest::SHA256, raw).as_ref()].concat());
         }
         Key::inline(raw)
     }
