@@ -9,14 +9,15 @@ use aws_lc_rs::rand;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
+use crate::auth::parse::api_key;
+use crate::base::suggest::closest;
 use crate::base::time;
-use crate::config::closest;
 use crate::control::failure::{NotStarted, StartFailure};
 use crate::control::link;
 use crate::control::source::ConfigSource;
 use crate::plan;
 use crate::plan::{ApiKeyHash, Consumer, Plan};
-use crate::store::{Digest, KeyEntry, KeyRing};
+use crate::store::{KeyEntry, KeyRing};
 
 /// Of a key that is made here.
 const RANDOM_BYTES: usize = 32;
@@ -30,7 +31,7 @@ pub fn add(config: &Path, consumer: &str, key: Option<&str>) -> Result<(), NotSt
     known(&plan.consumers, consumer, config)?;
     let made = if key.is_none() { Some(random_key()?) } else { None };
     let hash = hash(key.or(made.as_deref()).expect("one of the two is there"))?;
-    let before = open(&plan, config)?.add(Digest(hash.0), consumer, now_s()).map_err(failed)?;
+    let before = open(&plan, config)?.add(hash, consumer, now_s()).map_err(failed)?;
     if let Some(key) = &made {
         print(&format!("{key}\n"));
     }
@@ -50,7 +51,7 @@ pub fn add(config: &Path, consumer: &str, key: Option<&str>) -> Result<(), NotSt
 pub fn revoke(config: &Path, key: &str) -> Result<(), NotStarted> {
     let plan = load(config)?;
     let hash = hash(key)?;
-    let before = open(&plan, config)?.revoke(Digest(hash.0), now_s()).map_err(failed)?;
+    let before = open(&plan, config)?.revoke(hash, now_s()).map_err(failed)?;
     let owner = plan.consumers.iter().find(|consumer| consumer.api_keys.contains(&hash));
     tell(&match (before, owner) {
         (Some(before), _) => format!("sha256:{} is revoked; it was {}\n", hash.to_hex(), state(&before)),
@@ -71,11 +72,11 @@ pub fn revoke(config: &Path, key: &str) -> Result<(), NotStarted> {
 pub fn list(config: &Path) -> Result<(), NotStarted> {
     let plan = load(config)?;
     let entries = open(&plan, config)?.list().map_err(failed)?;
-    let line = |KeyEntry { digest, changed_s, consumer, revoked }: KeyEntry| {
+    let line = |KeyEntry { hash, changed_s, consumer, revoked }: KeyEntry| {
         let state = if revoked { "revoked" } else { "active " };
         let changed = time::rfc3339_ms(changed_s.saturating_mul(1000));
         let changed = std::str::from_utf8(&changed[..19]).unwrap_or_default();
-        format!("{state}  {changed}Z  sha256:{digest}  {consumer}\n")
+        format!("{state}  {changed}Z  sha256:{}  {consumer}\n", hash.to_hex())
     };
     print(&entries.into_iter().map(line).collect::<String>());
     Ok(())
@@ -100,7 +101,7 @@ fn known(consumers: &[Arc<Consumer>], name: &str, config: &Path) -> Result<(), S
 /// Of a key, or as `list` shows it.
 fn hash(key: &str) -> Result<ApiKeyHash, StartFailure> {
     let hint = "give the key itself, or sha256: and the 64 hex digits of its hash";
-    ApiKeyHash::parse(key).map_err(|why| StartFailure::input(why, hint))
+    api_key(key).map_err(|why| StartFailure::input(why, hint))
 }
 
 fn random_key() -> Result<String, StartFailure> {
@@ -177,7 +178,7 @@ mod tests {
         let (one, other) = (random_key().unwrap(), random_key().unwrap());
         assert_ne!(one, other);
         assert_eq!(one.len(), 43);
-        assert!(ApiKeyHash::parse(&one).is_ok() && !one.starts_with('-'), "{one}");
+        assert!(api_key(&one).is_ok() && !one.starts_with('-'), "{one}");
     }
 
     #[test]

@@ -17,7 +17,6 @@ mod process;
 mod reload;
 mod resolve;
 mod scrape;
-pub mod scripts;
 mod signals;
 pub mod source;
 mod start;

@@ -12,7 +12,7 @@ use crate::control::admin::answer::Answer;
 use crate::control::supervisor::{ShardFacts, Supervisor};
 use crate::control::{Control, process};
 use crate::metrics::{self, MetricsSnapshot, ProcessFacts};
-use crate::plan::{Action, Balance, HostPattern, RoutePlan, TargetAddress, TargetPlan, UpstreamPlan};
+use crate::plan::{Action, HostPattern, Keyword, RoutePlan, TargetAddress, TargetPlan, UpstreamPlan};
 use store::{JwtStatus, StoreStatus};
 
 /// Whether requests may be sent here.
@@ -216,7 +216,7 @@ fn upstreams<'a>(control: &'a Control, snapshots: &'a [MetricsSnapshot]) -> Vec<
         };
         UpstreamStatus {
             name: &upstream.name,
-            balance: balance(&upstream.balance),
+            balance: upstream.balance.word(),
             targets: upstream.targets.iter().map(target).collect(),
         }
     };
@@ -231,16 +231,6 @@ fn addresses(control: &Control, target: &TargetPlan) -> Vec<String> {
             let found = control.current.addresses.get(&(host.clone(), *port));
             found.map(|found| found.iter().map(ToString::to_string).collect()).unwrap_or_default()
         }
-    }
-}
-
-fn balance(balance: &Balance) -> &'static str {
-    match balance {
-        Balance::RoundRobin => "round_robin",
-        Balance::LeastConnections => "least_connections",
-        Balance::P2c => "p2c",
-        Balance::Random => "random",
-        Balance::Hash(_) => "hash",
     }
 }
 

@@ -27,12 +27,12 @@ pub const ALL: &[(&str, &str)] = scripts![
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::scripts;
+    use crate::control::source::read_scripts;
 
     #[test]
     fn the_scripts_of_the_directory_are_all_built_in() {
         let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
-        let there = scripts::read(&dir).expect("scripts/ is there");
+        let there = read_scripts(&dir).expect("scripts/ is there");
         let there: Vec<(&str, &str)> = there.iter().map(|file| (&*file.name, &*file.text)).collect();
         assert_eq!(ALL, there);
     }

@@ -17,7 +17,7 @@ mod snapshot;
 mod totals;
 
 pub use counters::ShardCounters;
-pub use keys::{Digest, KeyEntry, KeyList, MAX_KEYS};
+pub use keys::{KeyEntry, KeyList, MAX_KEYS};
 pub use link::{Link, LinkStop, NotSent, StoreConfig};
 pub use message::{CounterSums, MAX_COUNTERS, ReplySink, StoreReply, StoreRequest};
 pub use remote::{Address, KeyRing, NodeFailure, RemoteConfig};

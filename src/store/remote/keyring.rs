@@ -11,7 +11,8 @@ use super::RemoteConfig;
 use super::connection::RedisConnection;
 use super::node::NodeFailure;
 use super::op::{self, Keyspace, Op};
-use crate::store::keys::{Digest, KeyEntry};
+use crate::plan::ApiKeyHash;
+use crate::store::keys::KeyEntry;
 
 /// A person at a command line waits longer than a request does.
 const MIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,14 +40,14 @@ impl KeyRing {
     /// The store failed, or has no room for one more key.
     pub fn add(
         &mut self,
-        digest: Digest,
+        hash: ApiKeyHash,
         consumer: &str,
         now_s: u64,
     ) -> Result<Option<KeyEntry>, NodeFailure> {
         if consumer.is_empty() {
             return Err(NodeFailure("a key needs a consumer".into()));
         }
-        self.change(&KeyEntry { digest, changed_s: now_s, consumer: consumer.into(), revoked: false })
+        self.change(&KeyEntry { hash, changed_s: now_s, consumer: consumer.into(), revoked: false })
     }
 
     /// Makes the key invalid on every gateway within a second, even if it is one of the configuration's. Returns the
@@ -54,12 +55,12 @@ impl KeyRing {
     ///
     /// # Errors
     /// As [`KeyRing::add`]: a revoked key keeps its entry, and takes room.
-    pub fn revoke(&mut self, digest: Digest, now_s: u64) -> Result<Option<KeyEntry>, NodeFailure> {
-        let field = digest.to_string();
+    pub fn revoke(&mut self, hash: ApiKeyHash, now_s: u64) -> Result<Option<KeyEntry>, NodeFailure> {
+        let field = hash.to_hex();
         let before = self.run(&Op::GetKey { field: &field })?;
         let known = op::text(&before).and_then(|value| KeyEntry::parse(&field, value));
         let consumer: Arc<str> = known.map_or_else(|| "".into(), |entry| entry.consumer);
-        self.change(&KeyEntry { digest, changed_s: now_s, consumer, revoked: true })
+        self.change(&KeyEntry { hash, changed_s: now_s, consumer, revoked: true })
     }
 
     /// All keys, added and revoked, by the time of their last change.
@@ -69,7 +70,7 @@ impl KeyRing {
     pub fn list(&mut self) -> Result<Vec<KeyEntry>, NodeFailure> {
         let answer = self.run(&Op::ListKeys)?;
         let (_, mut entries) = op::keys(&answer).ok_or_else(not_understood)?;
-        entries.sort_by_key(|entry| (entry.changed_s, entry.digest));
+        entries.sort_by_key(|entry| (entry.changed_s, entry.hash));
         Ok(entries)
     }
 
@@ -77,7 +78,7 @@ impl KeyRing {
         // Drawn at random: a counter would begin anew after FLUSHALL, and could reach the version that gateways have.
         let version = format!("{:016x}", RandomState::new().hash_one(entry.changed_s));
         let before = self.run(&Op::ChangeKey { entry, version: &version })?;
-        Ok(op::text(&before).and_then(|value| KeyEntry::parse(&entry.digest.to_string(), value)))
+        Ok(op::text(&before).and_then(|value| KeyEntry::parse(&entry.hash.to_hex(), value)))
     }
 
     fn run(&mut self, op: &Op) -> Result<Value, NodeFailure> {

@@ -136,8 +136,7 @@ impl Op<'_> {
             }
             Op::ListKeys => with_version(list_keys, keyspace, key, form, &[]),
             Op::ChangeKey { entry, version } => {
-                let (field, value, max_keys) =
-                    (entry.digest.to_string(), entry.value(), MAX_KEYS.to_string());
+                let (field, value, max_keys) = (entry.hash.to_hex(), entry.value(), MAX_KEYS.to_string());
                 with_version(change_key, keyspace, key, form, &[&field, &value, version, &max_keys])
             }
             Op::GetKey { field } => {
