@@ -26,8 +26,8 @@ impl Key {
     /// The key under which all those are counted that a full table has no room for. [`Key::new`] never makes it.
     pub const OVERFLOW: Key = Key { len: 1, bytes: [OVERFLOW_MARK; MAX_KEY_BYTES] };
 
-    /// The key of these bytes: themselves, or their SHA-256 if they are longer than [`MAX_KEY_BYTES`] or would look like
-    /// a digest or the overflow key. The same bytes make the same key on every node.
+    /// The key of these bytes: themselves, or their SHA-256 if they are longer than [`MAX_KEY_BYTES`] or would look
+    /// like a digest or the overflow key. The same bytes make the same key on every node.
     pub fn new(raw: &[u8]) -> Key {
         let marked = matches!(raw.first(), Some(&(DIGEST_MARK | OVERFLOW_MARK)));
         if marked || raw.len() > MAX_KEY_BYTES {

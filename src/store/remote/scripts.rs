@@ -1,7 +1,7 @@
 //! The Lua scripts that Redis runs atomically: their texts, arguments and results, each order written down once.
 //!
-//! Those of limits do to one key's hash what a [`BucketStore`](crate::limit::BucketStore) does, by Redis's own clock, and
-//! let the hash expire when the bucket is full and has no leases.
+//! Those of limits do to one key's hash what a [`BucketStore`](crate::limit::BucketStore) does, by Redis's own clock,
+//! and let the hash expire when the bucket is full and has no leases.
 
 use ::redis::{Cmd, ToRedisArgs, Value, cmd};
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
