@@ -9,11 +9,12 @@ use aws_lc_rs::rand;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
+use crate::auth::parse::api_key;
+use crate::base::suggest::closest;
 use crate::base::time;
-use crate::config::closest;
 use crate::control::{self, CommandFailure, ConfigSource, StartFailure};
 use crate::plan::{ApiKeyHash, Consumer, Plan, StoreSettings};
-use crate::store::{Digest, Entry, KeyRing, RemoteConfig};
+use crate::store::{Entry, KeyRing, RemoteConfig};
 
 /// Random bytes in a generated key.
 const KEY_BYTES: usize = 32;
@@ -28,7 +29,7 @@ pub fn add(config: &Path, consumer: &str, key: Option<&str>) -> Result<(), Comma
     check_consumer(&plan.consumers, consumer, config)?;
     let generated = if key.is_none() { Some(random_key()?) } else { None };
     let hash = hash(key.or(generated.as_deref()).expect("one of the two is there"))?;
-    let before = open(&plan, config)?.add(Digest(hash.0), consumer, now_s()).map_err(failed)?;
+    let before = open(&plan, config)?.add(hash, consumer, now_s()).map_err(failed)?;
     if let Some(key) = &generated {
         print(&format!("{key}\n"));
     }
@@ -48,7 +49,7 @@ pub fn add(config: &Path, consumer: &str, key: Option<&str>) -> Result<(), Comma
 pub fn revoke(config: &Path, key: &str) -> Result<(), CommandFailure> {
     let plan = load(config)?;
     let hash = hash(key)?;
-    let before = open(&plan, config)?.revoke(Digest(hash.0), now_s()).map_err(failed)?;
+    let before = open(&plan, config)?.revoke(hash, now_s()).map_err(failed)?;
     let owner = plan.consumers.iter().find(|consumer| consumer.api_keys.contains(&hash));
     report(&match (before, owner) {
         (Some(before), _) => format!("sha256:{} is revoked; it was {}\n", hash.to_hex(), previous(&before)),
@@ -69,11 +70,11 @@ pub fn revoke(config: &Path, key: &str) -> Result<(), CommandFailure> {
 pub fn list(config: &Path) -> Result<(), CommandFailure> {
     let plan = load(config)?;
     let entries = open(&plan, config)?.list().map_err(failed)?;
-    let line = |Entry { digest, changed_s, consumer, revoked }: Entry| {
+    let line = |Entry { hash, changed_s, consumer, revoked }: Entry| {
         let state = if revoked { "revoked" } else { "active " };
         let changed = time::rfc3339_ms(changed_s.saturating_mul(1000));
         let changed = std::str::from_utf8(&changed[..19]).unwrap_or_default();
-        format!("{state}  {changed}Z  sha256:{digest}  {consumer}\n")
+        format!("{state}  {changed}Z  sha256:{}  {consumer}\n", hash.to_hex())
     };
     print(&entries.into_iter().map(line).collect::<String>());
     Ok(())
@@ -99,7 +100,7 @@ fn check_consumer(consumers: &[Arc<Consumer>], name: &str, config: &Path) -> Res
 /// The hash of a key, or the one that `sha256:…`, as `list` shows it, stands for.
 fn hash(key: &str) -> Result<ApiKeyHash, StartFailure> {
     let hint = "give the key itself, or sha256: and the 64 hex digits of its hash";
-    ApiKeyHash::parse(key).map_err(|why| StartFailure::input(why, hint))
+    api_key(key).map_err(|why| StartFailure::input(why, hint))
 }
 
 fn random_key() -> Result<String, StartFailure> {
@@ -177,7 +178,7 @@ mod tests {
         let (one, other) = (random_key().unwrap(), random_key().unwrap());
         assert_ne!(one, other);
         assert_eq!(one.len(), 43);
-        assert!(ApiKeyHash::parse(&one).is_ok() && !one.starts_with('-'), "{one}");
+        assert!(api_key(&one).is_ok() && !one.starts_with('-'), "{one}");
     }
 
     #[test]

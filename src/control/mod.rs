@@ -27,7 +27,6 @@ mod process;
 mod reload;
 mod resolve;
 mod scrape;
-mod scripts;
 mod signals;
 mod source;
 mod start;

@@ -119,7 +119,7 @@ fn key(by: &LimitBy, transaction: &Transaction) -> Key {
             transaction.claims.as_deref().and_then(|claims| claims.map.get(&**name)).and_then(key_of_claim)
         }
     };
-    named.unwrap_or_else(|| key_of_address(transaction.client_ip))
+    named.unwrap_or_else(|| key_of_address(transaction.meta.client.ip))
 }
 
 /// A list, an object, null or an empty string identifies nobody: `None`.
@@ -208,7 +208,9 @@ mod tests {
     use crate::plan::{LimitMode, Period, RateAlgorithm};
 
     fn from(address: &str) -> Transaction {
-        Transaction { client_ip: address.parse().expect("an address"), ..Transaction::default() }
+        let mut transaction = Transaction::default();
+        transaction.meta.client.ip = address.parse().expect("an address");
+        transaction
     }
 
     fn named(name: &str) -> Transaction {

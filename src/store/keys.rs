@@ -1,52 +1,20 @@
 //! API keys that were added and revoked while gateways run. Of a key, only the SHA-256 is ever known here.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::sync::Arc;
+
+use crate::plan::ApiKeyHash;
 
 /// The most entries that the store takes.
 pub const MAX_KEYS: usize = 10_000;
-
-/// The SHA-256 of an API key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest(pub [u8; 32]);
-
-impl Digest {
-    /// From 64 hexadecimal digits.
-    pub fn from_hex(hex: &str) -> Option<Digest> {
-        let digits = hex.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let value = |digit: u8| char::from(digit).to_digit(16);
-            *byte = ((value(pair[0])? << 4) | value(pair[1])?) as u8;
-        }
-        Some(Digest(bytes))
-    }
-}
-
-/// In hexadecimal.
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Digest({self})")
-    }
-}
 
 /// What shards need to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyList {
     /// Key to consumer.
-    pub added: HashMap<Digest, Arc<str>>,
+    pub added: HashMap<ApiKeyHash, Arc<str>>,
     /// Not valid any more, the configuration's own included.
-    pub revoked: HashSet<Digest>,
+    pub revoked: HashSet<ApiKeyHash>,
 }
 
 impl KeyList {
@@ -54,20 +22,20 @@ impl KeyList {
         let mut keys = KeyList::default();
         for entry in entries {
             if entry.revoked {
-                keys.revoked.insert(entry.digest);
+                keys.revoked.insert(entry.hash);
             } else {
-                keys.added.insert(entry.digest, entry.consumer);
+                keys.added.insert(entry.hash, entry.consumer);
             }
         }
         keys
     }
 }
 
-/// One key as the store has it: a field named by the digest, with the value `active 1795521600 alice` or
+/// One key as the store has it: a field named by the hash in hexadecimal, with the value `active 1795521600 alice` or
 /// `revoked 1795521600 alice`. A key that was revoked without having been added has no consumer there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    pub digest: Digest,
+    pub hash: ApiKeyHash,
     /// Unix time of the last change, in seconds.
     pub changed_s: u64,
     pub consumer: Arc<str>,
@@ -88,7 +56,7 @@ impl Entry {
         if consumer.is_empty() && !revoked {
             return None;
         }
-        Some(Entry { digest: Digest::from_hex(field)?, changed_s, consumer: consumer.into(), revoked })
+        Some(Entry { hash: ApiKeyHash::from_hex(field)?, changed_s, consumer: consumer.into(), revoked })
     }
 
     pub fn value(&self) -> String {
@@ -104,23 +72,14 @@ mod tests {
     const HEX: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
     #[test]
-    fn a_digest_is_64_hexadecimal_digits() {
-        assert_eq!(Digest::from_hex(HEX).unwrap().to_string(), HEX);
-        assert_eq!(Digest::from_hex(&HEX.to_uppercase()), Digest::from_hex(HEX));
-        for wrong in ["", &HEX[1..], &HEX.replace('9', "g"), &HEX.replace("9f", "é")] {
-            assert_eq!(Digest::from_hex(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
     fn an_entry_is_written_as_it_is_read() {
-        let digest = Digest::from_hex(HEX).unwrap();
+        let hash = ApiKeyHash::from_hex(HEX).unwrap();
         for (consumer, revoked, value) in [
             ("al ice", false, "active 17 al ice"),
             ("bob", true, "revoked 17 bob"),
             ("", true, "revoked 17 "),
         ] {
-            let entry = Entry { digest, changed_s: 17, consumer: consumer.into(), revoked };
+            let entry = Entry { hash, changed_s: 17, consumer: consumer.into(), revoked };
             assert_eq!(entry.value(), value);
             assert_eq!(Entry::parse(HEX, value), Some(entry));
         }
@@ -131,12 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn shards_learn_consumers_of_active_keys_and_revoked_digests() {
-        let digest = |byte| Digest([byte; 32]);
+    fn shards_learn_consumers_of_active_keys_and_revoked_hashes() {
+        let hash = |byte| ApiKeyHash([byte; 32]);
         let entry =
-            |byte, revoked| Entry { digest: digest(byte), changed_s: 1, consumer: "alice".into(), revoked };
+            |byte, revoked| Entry { hash: hash(byte), changed_s: 1, consumer: "alice".into(), revoked };
         let keys = KeyList::of([entry(1, false), entry(2, true)]);
-        assert_eq!(keys.added, HashMap::from([(digest(1), "alice".into())]));
-        assert_eq!(keys.revoked, HashSet::from([digest(2)]));
+        assert_eq!(keys.added, HashMap::from([(hash(1), "alice".into())]));
+        assert_eq!(keys.revoked, HashSet::from([hash(2)]));
     }
 }

@@ -16,7 +16,7 @@ mod snapshot;
 mod totals;
 
 pub use counters::ShardCounters;
-pub use keys::{Digest, Entry, KeyList, MAX_KEYS};
+pub use keys::{Entry, KeyList, MAX_KEYS};
 pub use link::{Link, LinkStop, StoreConfig, Unsent};
 pub use message::{CounterSums, MAX_COUNTERS, ReplySink, StoreReply, StoreRequest};
 pub use remote::{Address, Failure, KeyRing, RemoteConfig};

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::sum;
 use crate::control::Control;
 use crate::metrics::MetricsSnapshot;
-use crate::plan::{Balance, TargetAddress, TargetPlan, UpstreamPlan};
+use crate::plan::{Keyword, TargetAddress, TargetPlan, UpstreamPlan};
 
 /// One `[upstream.NAME]`.
 #[derive(Serialize)]
@@ -52,7 +52,7 @@ pub fn upstreams<'a>(control: &'a Control, snapshots: &'a [MetricsSnapshot]) -> 
         };
         UpstreamStatus {
             name: &upstream.name,
-            balance: balance_name(&upstream.balance),
+            balance: upstream.balance.word(),
             targets: upstream.targets.iter().map(target).collect(),
         }
     };
@@ -68,16 +68,5 @@ fn addresses(control: &Control, target: &TargetPlan) -> Vec<String> {
             let found = control.current.addresses.get(&(host.clone(), *port));
             found.map(|found| found.iter().map(ToString::to_string).collect()).unwrap_or_default()
         }
-    }
-}
-
-/// The algorithm as the configuration names it.
-fn balance_name(balance: &Balance) -> &'static str {
-    match balance {
-        Balance::RoundRobin => "round_robin",
-        Balance::LeastConnections => "least_connections",
-        Balance::P2c => "p2c",
-        Balance::Random => "random",
-        Balance::Hash(_) => "hash",
     }
 }

@@ -11,7 +11,8 @@ use super::RemoteConfig;
 use super::connection::Connection;
 use super::node::Failure;
 use super::op::{self, Names, Op};
-use crate::store::keys::{Digest, Entry};
+use crate::plan::ApiKeyHash;
+use crate::store::keys::Entry;
 
 /// Who types a command waits longer than a request does.
 const PATIENCE_MIN: Duration = Duration::from_secs(2);
@@ -37,11 +38,11 @@ impl KeyRing {
     ///
     /// # Errors
     /// The store failed, or has no room for one more key.
-    pub fn add(&mut self, digest: Digest, consumer: &str, now_s: u64) -> Result<Option<Entry>, Failure> {
+    pub fn add(&mut self, hash: ApiKeyHash, consumer: &str, now_s: u64) -> Result<Option<Entry>, Failure> {
         if consumer.is_empty() {
             return Err(Failure("a key needs a consumer".into()));
         }
-        self.change(&Entry { digest, changed_s: now_s, consumer: consumer.into(), revoked: false })
+        self.change(&Entry { hash, changed_s: now_s, consumer: consumer.into(), revoked: false })
     }
 
     /// Makes the key invalid on every gateway within a second, also if it is one of the configuration's. Says what it
@@ -49,12 +50,12 @@ impl KeyRing {
     ///
     /// # Errors
     /// As [`KeyRing::add`]: what is revoked is remembered, and takes room.
-    pub fn revoke(&mut self, digest: Digest, now_s: u64) -> Result<Option<Entry>, Failure> {
-        let field = digest.to_string();
+    pub fn revoke(&mut self, hash: ApiKeyHash, now_s: u64) -> Result<Option<Entry>, Failure> {
+        let field = hash.to_hex();
         let before = self.ask(&Op::GetKey { field: &field })?;
         let known = op::text(&before).and_then(|value| Entry::parse(&field, value));
         let consumer: Arc<str> = known.map_or_else(|| "".into(), |entry| entry.consumer);
-        self.change(&Entry { digest, changed_s: now_s, consumer, revoked: true })
+        self.change(&Entry { hash, changed_s: now_s, consumer, revoked: true })
     }
 
     /// All keys, added and revoked, those changed last at the end.
@@ -64,7 +65,7 @@ impl KeyRing {
     pub fn list(&mut self) -> Result<Vec<Entry>, Failure> {
         let answer = self.ask(&Op::KeyList)?;
         let (_, mut entries) = op::keys(&answer).ok_or_else(nonsense)?;
-        entries.sort_by_key(|entry| (entry.changed_s, entry.digest));
+        entries.sort_by_key(|entry| (entry.changed_s, entry.hash));
         Ok(entries)
     }
 
@@ -72,7 +73,7 @@ impl KeyRing {
         // A number would start over after FLUSHALL, and could come to what gateways know already.
         let version = format!("{:016x}", RandomState::new().hash_one(entry.changed_s));
         let before = self.ask(&Op::ChangeKey { entry, version: &version })?;
-        Ok(op::text(&before).and_then(|value| Entry::parse(&entry.digest.to_string(), value)))
+        Ok(op::text(&before).and_then(|value| Entry::parse(&entry.hash.to_hex(), value)))
     }
 
     fn ask(&mut self, op: &Op) -> Result<Value, Failure> {

@@ -160,7 +160,7 @@ impl Op<'_> {
             Op::KeysVersion => get(&version_of(names)),
             Op::KeyList => eval(&names.keys, by, &[key, version_of(names).as_bytes()], &[] as &[&str]),
             Op::ChangeKey { entry, version } => {
-                let (field, value, most) = (entry.digest.to_string(), entry.value(), MAX_KEYS.to_string());
+                let (field, value, most) = (entry.hash.to_hex(), entry.value(), MAX_KEYS.to_string());
                 let args = [field.as_str(), &value, version, &most];
                 eval(&names.change, by, &[key, version_of(names).as_bytes()], &args)
             }

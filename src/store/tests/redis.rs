@@ -8,7 +8,8 @@ use crossbeam_channel::{Receiver, Sender};
 use super::server::{Server, TIMEOUT, config, free_port, remote};
 use super::shard::{PATIENCE, TestShard};
 use crate::limit::{Key, LeaseRequest, Leaseholder, Period, Rule};
-use crate::store::{Digest, KeyList, KeyRing, Link, LinkStop, StoreReply, StoreRequest, StoreState};
+use crate::plan::ApiKeyHash;
+use crate::store::{KeyList, KeyRing, Link, LinkStop, StoreReply, StoreRequest, StoreState};
 
 /// For those that are about a store that keeps silent.
 const SHORT: Duration = Duration::from_millis(200);
@@ -45,8 +46,8 @@ fn await_allowed(shard: &TestShard, tokens: u64) -> bool {
     }
 }
 
-fn digest(byte: u8) -> Digest {
-    Digest([byte; 32])
+fn hash(byte: u8) -> ApiKeyHash {
+    ApiKeyHash([byte; 32])
 }
 
 #[test]
@@ -351,27 +352,26 @@ fn keys_that_are_added_and_revoked_reach_every_gateway() {
     let (_one, stop_one, one) = gateway(&server);
     let (_two, stop_two, two) = gateway(&server);
     let mut ring = KeyRing::open(&remote(server.config())).unwrap();
-    assert_eq!(ring.add(digest(1), "alice", 10).unwrap(), None);
-    assert_eq!(ring.revoke(digest(2), 11).unwrap(), None);
+    assert_eq!(ring.add(hash(1), "alice", 10).unwrap(), None);
+    assert_eq!(ring.revoke(hash(2), 11).unwrap(), None);
     let wanted = |keys: &KeyList| {
-        keys.added.get(&digest(1)).is_some_and(|consumer| &**consumer == "alice")
-            && keys.revoked.contains(&digest(2))
+        keys.added.get(&hash(1)).is_some_and(|consumer| &**consumer == "alice")
+            && keys.revoked.contains(&hash(2))
     };
     for shard in [&one, &two] {
         shard.await_keys(wanted);
     }
-    let before = ring.revoke(digest(1), 12).unwrap().expect("it was there");
+    let before = ring.revoke(hash(1), 12).unwrap().expect("it was there");
     assert_eq!((&*before.consumer, before.revoked, before.changed_s), ("alice", false, 10));
     for shard in [&one, &two] {
         while !matches!(shard.next(), StoreReply::Keys(keys) if keys.added.is_empty() && keys.revoked.len() == 2)
         {
         }
     }
-    let listed: Vec<_> =
-        ring.list().unwrap().into_iter().map(|entry| (entry.digest, entry.value())).collect();
-    assert_eq!(listed, [(digest(2), "revoked 11 ".into()), (digest(1), "revoked 12 alice".into())]);
+    let listed: Vec<_> = ring.list().unwrap().into_iter().map(|entry| (entry.hash, entry.value())).collect();
+    assert_eq!(listed, [(hash(2), "revoked 11 ".into()), (hash(1), "revoked 12 alice".into())]);
     server.run("FLUSHALL");
-    ring.add(digest(3), "bob", 13).unwrap();
+    ring.add(hash(3), "bob", 13).unwrap();
     one.await_keys(|keys| keys.added.len() == 1 && keys.revoked.is_empty());
     stop_one.stop();
     stop_two.stop();
@@ -380,7 +380,7 @@ fn keys_that_are_added_and_revoked_reach_every_gateway() {
 #[test]
 fn a_shard_that_joins_late_gets_the_keys() {
     let server = Server::start(&[]);
-    KeyRing::open(&remote(server.config())).unwrap().add(digest(1), "alice", 10).unwrap();
+    KeyRing::open(&remote(server.config())).unwrap().add(hash(1), "alice", 10).unwrap();
     let (link, stop, one) = gateway(&server);
     one.await_keys(|keys| keys.added.len() == 1);
     let (sink, replies) = crossbeam_channel::unbounded();

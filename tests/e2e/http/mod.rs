@@ -1,0 +1,17 @@
+//! HTTP/1 on the wire: what passes, what is refused, in which order, and how fast.
+
+mod exchange;
+mod framing;
+mod headers;
+mod hostile_peers;
+mod http10;
+mod many_connections;
+mod mutations;
+mod own_answers;
+mod size_limits;
+mod slow_clients;
+mod streaming;
+mod strict_bodies;
+mod strict_requests;
+mod strict_responses;
+mod tunnels;

@@ -1,0 +1,120 @@
+//! `ringway keys`: what it prints, and that running gateways follow.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use super::HELLO;
+use crate::support::{DEADLINE, Gateway, Redis};
+
+const ALICE: &str = "[[consumer]]\nname = \"alice\"\napi_keys = [\"configured\"]\n";
+const ROUTE: &str =
+    "[[route]]\nname = \"keyed\"\npath = \"/keyed\"\nrespond = { body = \"come in\\n\" }\nauth = [\"key\"]\n";
+
+fn ringway(config: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+    command.arg("keys").args(words).arg("--config").arg(config).output().expect("the binary starts")
+}
+
+/// What it has printed, once it has ended well.
+fn good(config: &Path, words: &[&str]) -> String {
+    let output = ringway(config, words);
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("it prints UTF-8")
+}
+
+/// One line of cause, one of what to do.
+fn bad(config: &Path, words: &[&str], code: i32, cause: &str, hint: &str) {
+    let output = ringway(config, words);
+    let stderr = String::from_utf8(output.stderr).expect("it prints UTF-8");
+    assert_eq!((output.status.code(), output.stdout), (Some(code), Vec::new()), "{words:?}: {stderr}");
+    let lines: Vec<_> = stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{stderr}");
+    assert!(lines[0].starts_with("ringway: ") && lines[0].contains(cause), "{stderr}");
+    assert!(lines[1].starts_with("hint: ") && lines[1].contains(hint), "{stderr}");
+}
+
+/// Asks with the key until the answer has this status.
+fn wait_for_status(gateway: &Gateway, key: &str, status: u16) {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let request = format!("GET /keyed HTTP/1.1\r\nHost: t\r\nX-API-Key: {key}\r\n\r\n");
+        let found = gateway.exchange(request).status();
+        if found == status {
+            return;
+        }
+        assert!(Instant::now() < until, "{key} is still {found}, not {status}");
+    }
+}
+
+#[test]
+fn keys_added_and_revoked_are_honoured_by_running_gateways() {
+    let redis = Redis::start();
+    let start = || Gateway::builder().shards(2).start(&format!("{}{ALICE}{ROUTE}", redis.section()));
+    let gateways = [start(), start()];
+    let config = gateways[0].config_path();
+    let all = |key: &str, status| gateways.iter().for_each(|gateway| wait_for_status(gateway, key, status));
+
+    let printed = good(config, &["add", "alice"]);
+    let key = printed.trim_end();
+    assert_eq!(printed, format!("{key}\n"), "the key alone");
+    assert_eq!(key.len(), 43, "32 bytes in base64url");
+    all(key, 200);
+    all("configured", 200);
+
+    good(config, &["revoke", key]);
+    all(key, 401);
+    good(config, &["revoke", "configured"]);
+    all("configured", 401);
+    good(config, &["add", "alice", "--key", "configured"]);
+    all("configured", 200);
+}
+
+#[test]
+fn a_running_gateway_says_how_many_keys_the_store_has() {
+    let redis = Redis::start();
+    let gateway = Gateway::start(&format!("{}{ALICE}{HELLO}", redis.section()));
+    let config = gateway.config_path();
+    good(config, &["add", "alice"]);
+    good(config, &["add", "alice", "--key", "mine"]);
+    good(config, &["revoke", "mine"]);
+    gateway.wait_for_metric("ringway_store_api_keys", "added", |keys| keys == 1.0);
+    gateway.wait_for_metric("ringway_store_api_keys", "revoked", |keys| keys == 1.0);
+}
+
+#[test]
+fn a_list_shows_hashes_alone_and_those_can_be_revoked() {
+    const SHA256_OF_TEST: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let redis = Redis::start();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let config = dir.path().join("gateway.toml");
+    std::fs::write(&config, format!("{}{ALICE}{HELLO}", redis.section())).expect("a new file");
+    assert_eq!(good(&config, &["list"]), "");
+    good(&config, &["add", "alice", "--key", "test"]);
+    let listed = good(&config, &["list"]);
+    let words: Vec<_> = listed.split_whitespace().collect();
+    assert_eq!((words[0], words[2], words[3]), ("active", SHA256_OF_TEST, "alice"), "{listed}");
+    good(&config, &["revoke", SHA256_OF_TEST]);
+    assert!(good(&config, &["list"]).starts_with("revoked "));
+    let stored = redis.ask("KEYS *") + &redis.ask("HGETALL ringway:keys");
+    assert!(!stored.contains("test"), "{stored}");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_two_lines() {
+    let mut redis = Redis::start();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (embedded, remote) = (dir.path().join("embedded.toml"), dir.path().join("remote.toml"));
+    std::fs::write(&embedded, format!("{ALICE}{HELLO}")).expect("a new file");
+    std::fs::write(&remote, format!("{}{ALICE}{HELLO}", redis.section())).expect("a new file");
+    for words in [&["add", "alice"][..], &["revoke", "test"], &["list"]] {
+        bad(&embedded, words, 1, "has no [store]", "[store] url");
+    }
+    bad(&remote, &["add", "alise"], 1, "no consumer `alise`", "did you mean `alice`?");
+    bad(&remote, &["add", "zed"], 1, "no consumer `zed`", "[[consumer]]");
+    bad(&remote, &["add", "alice", "--key", "a b"], 1, "visible ASCII", "the key itself");
+    bad(&remote, &["revoke", "sha256:12"], 1, "64 hex digits", "the key itself");
+    bad(&remote, &["add"], 1, "<CONSUMER>", "--help");
+    redis.kill();
+    bad(&remote, &["list"], 2, "the store failed", "[store] url");
+}
