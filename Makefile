@@ -1,10 +1,12 @@
 # What a developer types. `.ci/run` calls `lint` and `test`; docs/performance.md explains `compare`.
 .PHONY: test lint compare
 
+# End-to-end tests mostly wait, so several run on each core.
 test:
 	.ci/need redis-server
 	cargo test --doc
-	cargo test --lib --bins --tests --examples --no-fail-fast
+	cargo test --lib --bins --examples --test tidy --no-fail-fast
+	cargo test --test e2e -- --test-threads=$$((4 * $$(nproc)))
 
 # All targets, so that benches compile is checked here too.
 lint:

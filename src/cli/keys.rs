@@ -14,7 +14,7 @@ use crate::base::suggest::closest;
 use crate::base::time;
 use crate::control::{self, CommandFailure, ConfigSource, StartFailure};
 use crate::plan::{ApiKeyHash, Consumer, Plan, StoreSettings};
-use crate::store::{Entry, KeyRing, RemoteConfig};
+use crate::store::{KeyEntry, KeyRing, RemoteConfig};
 
 /// Random bytes in a generated key.
 const KEY_BYTES: usize = 32;
@@ -70,7 +70,7 @@ pub fn revoke(config: &Path, key: &str) -> Result<(), CommandFailure> {
 pub fn list(config: &Path) -> Result<(), CommandFailure> {
     let plan = load(config)?;
     let entries = open(&plan, config)?.list().map_err(failed)?;
-    let line = |Entry { hash, changed_s, consumer, revoked }: Entry| {
+    let line = |KeyEntry { hash, changed_s, consumer, revoked }: KeyEntry| {
         let state = if revoked { "revoked" } else { "active " };
         let changed = time::rfc3339_ms(changed_s.saturating_mul(1000));
         let changed = std::str::from_utf8(&changed[..19]).unwrap_or_default();
@@ -138,7 +138,7 @@ fn no_store(config: &Path) -> StartFailure {
     )
 }
 
-fn failed(failure: crate::store::Failure) -> StartFailure {
+fn failed(failure: crate::store::NodeFailure) -> StartFailure {
     StartFailure::machine(
         format!("the store failed: {failure}"),
         "see that the Redis of [store] url runs, and that its user may write there",
@@ -146,7 +146,7 @@ fn failed(failure: crate::store::Failure) -> StartFailure {
 }
 
 /// What the store had before, as the end of a sentence.
-fn previous(entry: &Entry) -> String {
+fn previous(entry: &KeyEntry) -> String {
     match (&*entry.consumer, entry.revoked) {
         ("", _) => "revoked".to_owned(),
         (consumer, true) => format!("a revoked one of {consumer}"),

@@ -273,7 +273,7 @@ impl Shard {
             | StoreReply::Strict { .. }
             | StoreReply::Failed { .. }
             | StoreReply::Reachable(_) => {
-                self.limits.hear(reply);
+                self.limits.take_reply(reply);
             }
         }
     }

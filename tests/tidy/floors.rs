@@ -41,14 +41,19 @@ fn floor_of(folder: &str) -> Option<usize> {
     floors.enumerate().find(|(_, folders)| folders.contains(&folder)).map(|(floor, _)| floor)
 }
 
-/// The top-level folders that a file names, and where.
+/// The top-level folders that a file names, and where: behind `crate::`, or behind as many `super::` as lead there.
 fn imports(source: &Source) -> Vec<(usize, String)> {
+    let supers = "super::".repeat(source.depth());
+    // A file of tests may stand elsewhere than its module.
+    let roots = if source.is_test_file() { vec!["crate::"] } else { vec!["crate::", &supers] };
     let mut found = Vec::new();
-    for (at, _) in source.code.match_indices("crate::") {
-        let is_whole =
-            at == 0 || !(is_word(source.code.as_bytes()[at - 1]) || source.code.as_bytes()[at - 1] == b'$');
-        if is_whole {
-            names(&source.code[at + "crate::".len()..], &mut |name| found.push((at, name.to_owned())));
+    for root in roots {
+        for (at, _) in source.code.match_indices(root) {
+            let before = source.code[..at].bytes().next_back();
+            // `$crate::` is a macro's user's; `super::` before it is a longer chain, found by its beginning.
+            if !before.is_some_and(|byte| is_word(byte) || byte == b'$' || byte == b':') {
+                names(&source.code[at + root.len()..], &mut |name| found.push((at, name.to_owned())));
+            }
         }
     }
     found

@@ -1,7 +1,7 @@
--- Writes one key's entry, and a version by which gateways see that something changed.
+-- Writes one API key's entry, and a version by which gateways see that entries have changed.
 --
 -- KEYS     1 hash of all entries, 2 the version
--- ARGV     1 field, 2 value, 3 the new version, 4 the most entries
+-- ARGV     1 field, 2 value, 3 the new version, 4 the maximum number of entries
 -- returns  the field's old value or false; an error if there is no room for one more
 
 local old = redis.call('HGET', KEYS[1], ARGV[1])

@@ -1,52 +1,52 @@
-//! Shards of several nodes, one bank, and all that may come between them, in an order drawn from a seed.
+//! Shards of several nodes, one bucket store, and every fault between them, in an order drawn from a seed.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::oracle::Oracle;
-use crate::limit::{BucketStore, Decision, Key, LeaseGrant, LeaseRequest, Leaseholder, Leases, Rule};
+use crate::limit::{AwaitGrant, BucketStore, Key, LeaseGrant, LeaseRequest, Leaseholder, Leases, Rule};
 
-/// What may happen in a run. Times are in microseconds of the world's own time.
+/// What may happen in a run. Times are in microseconds of the simulation's own time.
 #[derive(Clone, Debug)]
-pub(super) struct Course {
+pub(super) struct Scenario {
     pub(super) rule: Rule,
     pub(super) nodes: usize,
     pub(super) shards: usize,
     pub(super) keys: usize,
-    pub(super) bank_keys_max: usize,
-    pub(super) shard_keys_max: usize,
+    pub(super) max_store_keys: usize,
+    pub(super) max_shard_keys: usize,
     /// Between two requests of one shard, on average.
     pub(super) gap_us: u64,
     /// A message's way, at most.
     pub(super) delay_us: u64,
-    /// When a shard gives an ask up.
+    /// When a shard gives up a lease request.
     pub(super) timeout_us: u64,
     /// Of a thousand messages.
     pub(super) lost: u64,
     pub(super) doubled: u64,
-    /// So many take up to ten seconds.
+    /// Those that take up to ten seconds.
     pub(super) late: u64,
     /// Of a thousand requests, those after which the shard or its node dies, stands still, or has no requests for long.
     pub(super) crashes: u64,
     pub(super) halts: u64,
     pub(super) pauses: u64,
-    /// By how much the shards' clocks may be faster or slower than the bank's, in thousandths.
+    /// By how much the shards' clocks may be faster or slower than the store's, in thousandths.
     pub(super) skew: u64,
     pub(super) end_us: u64,
-    pub(super) steps_max: usize,
+    pub(super) max_steps: usize,
 }
 
 #[derive(Clone, Debug)]
-enum Event {
+enum SimEvent {
     Request { shard: usize },
     Tick { shard: usize },
-    BankTick,
-    AtBank { shard: usize, life: u64, ask: LeaseRequest },
+    StoreTick,
+    AtStore { shard: usize, life: u64, request: LeaseRequest },
     AtShard { shard: usize, life: u64, grant: LeaseGrant },
     TimedOut { shard: usize, life: u64, key: Key, seq: u64 },
 }
 
-struct Shard {
+struct SimShard {
     leases: Leases,
     holder: Leaseholder,
     /// Counts its restarts; what was sent to an earlier life does not arrive.
@@ -58,57 +58,55 @@ struct Shard {
     speed: u64,
 }
 
-pub(super) struct World {
-    course: Course,
-    random: Random,
+pub(super) struct Simulation {
+    scenario: Scenario,
+    random: SimRandom,
     now_us: u64,
     queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
-    events: Vec<Event>,
-    bank: BucketStore,
-    bank_offset_ms: u64,
-    shards: Vec<Shard>,
+    events: Vec<SimEvent>,
+    store: BucketStore,
+    store_offset_ms: u64,
+    shards: Vec<SimShard>,
     oracles: HashMap<Key, Oracle>,
     pub(super) admitted: u64,
     /// What one exact bucket per key would have admitted of the same requests.
     pub(super) ideal: u64,
     ideals: HashMap<Key, Oracle>,
-    pub(super) asks: u64,
 }
 
-impl World {
-    pub(super) fn new(course: Course, seed: u64) -> World {
-        let mut random = Random(seed);
-        let mut world = World {
+impl Simulation {
+    pub(super) fn new(scenario: Scenario, seed: u64) -> Simulation {
+        let mut random = SimRandom(seed);
+        let mut simulation = Simulation {
             now_us: 0,
             queue: BinaryHeap::new(),
             events: Vec::new(),
-            bank: BucketStore::new(&course.rule, course.bank_keys_max),
-            bank_offset_ms: 1_700_000_000_000 + random.below(100_000_000),
+            store: BucketStore::new(&scenario.rule, scenario.max_store_keys),
+            store_offset_ms: 1_700_000_000_000 + random.below(100_000_000),
             shards: Vec::new(),
             oracles: HashMap::new(),
             ideal: 0,
             ideals: HashMap::new(),
             admitted: 0,
-            asks: 0,
             random,
-            course,
+            scenario,
         };
-        for index in 0..world.course.nodes * world.course.shards {
-            let shard = world.new_shard(0);
-            world.shards.push(shard);
-            let first = world.random.below(world.course.gap_us + 1);
-            world.after(first, Event::Request { shard: index });
-            world.after(first, Event::Tick { shard: index });
+        for index in 0..simulation.scenario.nodes * simulation.scenario.shards {
+            let shard = simulation.new_shard(0);
+            simulation.shards.push(shard);
+            let first = simulation.random.below(simulation.scenario.gap_us + 1);
+            simulation.after(first, SimEvent::Request { shard: index });
+            simulation.after(first, SimEvent::Tick { shard: index });
         }
-        world.after(0, Event::BankTick);
-        world
+        simulation.after(0, SimEvent::StoreTick);
+        simulation
     }
 
-    fn new_shard(&mut self, life: u64) -> Shard {
+    fn new_shard(&mut self, life: u64) -> SimShard {
         let holder = Leaseholder(self.random.next());
-        let skew = self.course.skew;
-        Shard {
-            leases: Leases::new(&self.course.rule, holder, self.course.shard_keys_max),
+        let skew = self.scenario.skew;
+        SimShard {
+            leases: Leases::new(&self.scenario.rule, holder, self.scenario.max_shard_keys),
             holder,
             life,
             waiting: Vec::new(),
@@ -120,27 +118,27 @@ impl World {
 
     /// Runs to the end; panics where a rule is broken.
     pub(super) fn run(&mut self) {
-        for _ in 0..self.course.steps_max {
+        for _ in 0..self.scenario.max_steps {
             let Some(Reverse((at_us, _, event))) = self.queue.pop() else { return };
-            if at_us > self.course.end_us {
+            if at_us > self.scenario.end_us {
                 return;
             }
             self.now_us = at_us;
             let event = self.events[event].clone();
-            if let Some(key) = self.happen(event) {
+            if let Some(key) = self.handle(event) {
                 self.check_invariants(&key);
             }
         }
     }
 
-    fn after(&mut self, delay_us: u64, event: Event) {
+    fn after(&mut self, delay_us: u64, event: SimEvent) {
         let order = self.events.len();
         self.events.push(event);
         self.queue.push(Reverse((self.now_us + delay_us, order as u64, order)));
     }
 
-    fn bank_ms(&self) -> u64 {
-        self.bank_offset_ms + self.now_us / 1_000
+    fn store_ms(&self) -> u64 {
+        self.store_offset_ms + self.now_us / 1_000
     }
 
     fn shard_ms(&self, shard: usize) -> u64 {
@@ -148,9 +146,11 @@ impl World {
         shard.offset_ms + self.now_us * shard.speed / 1_000_000
     }
 
-    /// Returns the key that it was about.
-    fn happen(&mut self, event: Event) -> Option<Key> {
-        if let Event::Request { shard } | Event::Tick { shard } | Event::AtShard { shard, .. } = event {
+    /// Handles an event; returns the key that it was about.
+    fn handle(&mut self, event: SimEvent) -> Option<Key> {
+        if let SimEvent::Request { shard } | SimEvent::Tick { shard } | SimEvent::AtShard { shard, .. } =
+            event
+        {
             let halted_until_us = self.shards[shard].halted_until_us;
             if halted_until_us > self.now_us {
                 self.after(halted_until_us - self.now_us, event);
@@ -158,25 +158,25 @@ impl World {
             }
         }
         match event {
-            Event::Request { shard } => Some(self.request(shard)),
-            Event::Tick { shard } => {
+            SimEvent::Request { shard } => Some(self.request(shard)),
+            SimEvent::Tick { shard } => {
                 let now_ms = self.shard_ms(shard);
                 self.shards[shard].leases.tick(now_ms);
                 self.send(shard);
-                self.after(100_000, Event::Tick { shard });
+                self.after(100_000, SimEvent::Tick { shard });
                 None
             }
-            Event::BankTick => {
-                self.bank.tick(self.bank_ms());
-                self.after(1_000_000, Event::BankTick);
+            SimEvent::StoreTick => {
+                self.store.tick(self.store_ms());
+                self.after(1_000_000, SimEvent::StoreTick);
                 None
             }
-            Event::AtBank { shard, life, ask } => {
-                let grant = self.bank.lease(&ask, self.bank_ms());
-                self.post(Event::AtShard { shard, life, grant });
-                Some(ask.key)
+            SimEvent::AtStore { shard, life, request } => {
+                let grant = self.store.lease(&request, self.store_ms());
+                self.deliver(SimEvent::AtShard { shard, life, grant });
+                Some(request.key)
             }
-            Event::AtShard { shard, life, grant } => {
+            SimEvent::AtShard { shard, life, grant } => {
                 let now_ms = self.shard_ms(shard);
                 if self.shards[shard].life == life {
                     self.shards[shard].leases.granted(&grant, now_ms);
@@ -185,7 +185,7 @@ impl World {
                 }
                 Some(grant.key)
             }
-            Event::TimedOut { shard, life, key, seq } => {
+            SimEvent::TimedOut { shard, life, key, seq } => {
                 if self.shards[shard].life == life {
                     self.shards[shard].leases.failed(&key, seq);
                     self.shards[shard].waiting.retain(|(_, waits_for)| *waits_for != seq);
@@ -198,30 +198,30 @@ impl World {
     fn request(&mut self, shard: usize) -> Key {
         // The first key is the hot one.
         let index =
-            self.random.below(self.course.keys as u64).min(self.random.below(self.course.keys as u64));
+            self.random.below(self.scenario.keys as u64).min(self.random.below(self.scenario.keys as u64));
         let key = Key::new(&index.to_be_bytes());
-        let (rule, now_ms) = (self.course.rule, self.bank_ms());
+        let (rule, now_ms) = (self.scenario.rule, self.store_ms());
         let ideal = self.ideals.entry(key).or_insert_with(|| Oracle::new(&rule, now_ms));
         self.ideal += u64::from(ideal.admit(now_ms));
         self.decide(shard, key);
-        let mut gap_us = self.random.below(2 * self.course.gap_us + 1);
-        if self.random.chance(self.course.pauses) {
+        let mut gap_us = self.random.below(2 * self.scenario.gap_us + 1);
+        if self.random.chance(self.scenario.pauses) {
             gap_us += self.random.below(20_000_000);
         }
-        self.after(gap_us, Event::Request { shard });
-        if self.random.chance(self.course.halts) {
+        self.after(gap_us, SimEvent::Request { shard });
+        if self.random.chance(self.scenario.halts) {
             self.shards[shard].halted_until_us = self.now_us + self.random.below(10_000_000);
         }
-        if self.random.chance(self.course.crashes) {
+        if self.random.chance(self.scenario.crashes) {
             self.crash(shard);
         }
         key
     }
 
-    /// A shard dies, or all shards of its node, with all that waits there.
+    /// A shard dies, or all shards of its node, with all requests that wait there.
     fn crash(&mut self, shard: usize) {
-        let node = shard / self.course.shards * self.course.shards;
-        let dead = if self.random.chance(500) { node..node + self.course.shards } else { shard..shard + 1 };
+        let node = shard / self.scenario.shards * self.scenario.shards;
+        let dead = if self.random.chance(500) { node..node + self.scenario.shards } else { shard..shard + 1 };
         for index in dead {
             let life = self.shards[index].life + 1;
             self.shards[index] = self.new_shard(life);
@@ -230,22 +230,22 @@ impl World {
 
     fn decide(&mut self, shard: usize, key: Key) {
         let now_ms = self.shard_ms(shard);
-        let decision = self.shards[shard].leases.try_take(&key, now_ms);
+        let taken = self.shards[shard].leases.try_take(&key, now_ms);
         self.send(shard);
-        match decision {
-            Decision::Done(verdict) if verdict.allowed => self.admit(shard, key, now_ms),
-            Decision::Done(_) => {}
-            Decision::Wait(seq) => self.shards[shard].waiting.push((key, seq)),
+        match taken {
+            Ok(verdict) if verdict.allowed => self.admit(shard, key, now_ms),
+            Ok(_) => {}
+            Err(AwaitGrant { seq }) => self.shards[shard].waiting.push((key, seq)),
         }
     }
 
     fn admit(&mut self, shard: usize, key: Key, now_ms: u64) {
         self.admitted += 1;
-        // A key that is not in the table took from the one that strangers share.
-        let own = self.shards[shard].leases.held(&key, now_ms).is_some();
+        // A key that is not in the table has taken from the overflow bucket.
+        let own = self.shards[shard].leases.unspent(&key, now_ms).is_some();
         let bucket = if own { key } else { Key::OVERFLOW };
-        let now_ms = self.bank_ms();
-        let rule = self.course.rule;
+        let now_ms = self.store_ms();
+        let rule = self.scenario.rule;
         let oracle = self.oracles.entry(bucket).or_insert_with(|| Oracle::new(&rule, now_ms));
         assert!(oracle.admit(now_ms), "more was admitted than {rule:?} allows");
     }
@@ -261,53 +261,52 @@ impl World {
     }
 
     fn send(&mut self, shard: usize) {
-        let asks = std::mem::take(&mut self.shards[shard].leases.outbox);
-        self.asks += asks.len() as u64;
+        let requests = std::mem::take(&mut self.shards[shard].leases.outbox);
         let life = self.shards[shard].life;
-        for ask in asks {
-            self.post(Event::AtBank { shard, life, ask });
-            let (key, seq) = (ask.key, ask.seq);
-            self.after(self.course.timeout_us, Event::TimedOut { shard, life, key, seq });
+        for request in requests {
+            self.deliver(SimEvent::AtStore { shard, life, request });
+            let (key, seq) = (request.key, request.seq);
+            self.after(self.scenario.timeout_us, SimEvent::TimedOut { shard, life, key, seq });
         }
     }
 
-    /// Carries a message, or does not.
-    fn post(&mut self, message: Event) {
-        if self.random.chance(self.course.doubled) {
+    /// Delivers a message, once or twice, or loses it.
+    fn deliver(&mut self, message: SimEvent) {
+        if self.random.chance(self.scenario.doubled) {
             let delay_us = self.delay_us();
             self.after(delay_us, message.clone());
         }
-        if !self.random.chance(self.course.lost) {
+        if !self.random.chance(self.scenario.lost) {
             let delay_us = self.delay_us();
             self.after(delay_us, message);
         }
     }
 
     fn delay_us(&mut self) -> u64 {
-        let late = self.random.chance(self.course.late);
-        self.random.below(1 + if late { 10_000_000 } else { self.course.delay_us })
+        let late = self.random.chance(self.scenario.late);
+        self.random.below(1 + if late { 10_000_000 } else { self.scenario.delay_us })
     }
 
-    /// No token is in two places: what is left and what is lent make up the burst at most, and nobody holds more than
-    /// was lent to it and has not ended.
+    /// No token is in two places: those in the bucket and those leased are the burst at most, and no shard holds more
+    /// than its lease, which has not ended.
     fn check_invariants(&self, key: &Key) {
-        let audit = self.bank.audit(key, self.bank_ms());
-        let (level, lent) = audit.unwrap_or((0, Vec::new()));
-        let sum: u64 = level + lent.iter().map(|(_, tokens)| tokens).sum::<u64>();
-        assert!(sum <= self.course.rule.burst(), "{level} in the bank and {lent:?} lent");
+        let audit = self.store.audit(key, self.store_ms());
+        let (tokens, leases) = audit.unwrap_or((0, Vec::new()));
+        let sum: u64 = tokens + leases.iter().map(|(_, leased)| leased).sum::<u64>();
+        assert!(sum <= self.scenario.rule.burst(), "{tokens} in the bucket and {leases:?} leased");
         for (index, shard) in self.shards.iter().enumerate() {
-            let held = shard.leases.held(key, self.shard_ms(index)).unwrap_or(0);
-            let booked =
-                lent.iter().find(|(holder, _)| *holder == shard.holder).map_or(0, |(_, tokens)| *tokens);
-            assert!(held <= booked, "shard {index} holds {held} tokens, of which {booked} are booked");
+            let unspent = shard.leases.unspent(key, self.shard_ms(index)).unwrap_or(0);
+            let own = leases.iter().find(|(holder, _)| *holder == shard.holder);
+            let leased = own.map_or(0, |(_, leased)| *leased);
+            assert!(unspent <= leased, "shard {index} holds {unspent} tokens, of which {leased} are leased");
         }
     }
 }
 
 /// SplitMix64.
-pub(super) struct Random(pub(super) u64);
+pub(super) struct SimRandom(pub(super) u64);
 
-impl Random {
+impl SimRandom {
     pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let value = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,7 +1,7 @@
 -- Adds a batch of deltas to the counters, at most once.
 --
 -- KEYS     1 hash of all counters, 2 the number of the last batch that this process has added
--- ARGV     the batch's number, then name and delta in turn
+-- ARGV     the batch's number, then names and deltas in turn
 -- returns  the counters' values, in the order of the names
 
 local counters, seen = KEYS[1], KEYS[2]
@@ -21,12 +21,12 @@ for i = 2, #ARGV, 2 do
       elseif string.find(done.err, 'not an integer', 1, true) then
         redis.call('HSET', counters, name, delta)
       else
-        -- Refused as a whole (memory, replica, type): the first write already is, so nothing is added by halves.
+        -- The store refuses writes (memory, replica, type): the first one fails too, so nothing is added in part.
         return done
       end
     end
   end
 end
--- Longer than any outage after which the batch might be offered again.
+-- Kept for longer than any outage after which the batch might be sent again: a day.
 if new then redis.call('SET', seen, ARGV[1], 'PX', 86400000) end
 return redis.call('HMGET', counters, unpack(names))

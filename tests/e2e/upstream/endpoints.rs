@@ -1,12 +1,10 @@
 //! Every address of a name is an endpoint: traffic goes to all, and leaves one that is withdrawn.
 
-mod common;
-
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 
-use common::{DRIVERS, Gateway, Origin, Peer, echo, proxy_to, proxy_with};
+use crate::support::{DRIVERS, Gateway, Origin, Peer, echo, proxy_to, proxy_with};
 use socket2::{Domain, Socket, Type};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: t\r\n\r\n";
