@@ -4,11 +4,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use ringway::plan::{
-    Action, Condition, HeaderEdits, HostPattern, IpRules, PathPattern, Require, Respond, RoutePlan, Segment,
-    Tail,
-};
-use ringway::route::unreachable::shadowed;
+use ringway::plan::{Action, Condition, HostPattern, PathPattern, Respond, RoutePlan, Segment, Tail};
+use ringway::route::unreachable::unreachable_routes;
 use ringway::route::{Captures, Found, Request, RouteTable};
 
 const SIZES: [usize; 3] = [10, 100, 10_000];
@@ -28,24 +25,9 @@ fn pattern(text: &str) -> PathPattern {
 fn route(path: &str) -> RoutePlan {
     RoutePlan {
         name: path.into(),
-        hosts: Vec::new(),
         paths: vec![pattern(path)],
-        methods: Vec::new(),
-        headers: Vec::new(),
-        query: Vec::new(),
-        priority: 0,
         action: Action::Respond(Respond { status: 200, body: Arc::new([]), content_type: None }),
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-        deprecated: None,
-        timeout: None,
-        scripts: Vec::new(),
-        ip: IpRules::default(),
-        cors: None,
-        auth: vec![],
-        require: Require::default(),
-        rate_limits: vec![],
-        vars: Vec::new(),
+        ..RoutePlan::default()
     }
 }
 
@@ -111,8 +93,9 @@ fn build(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("build", count), |b| {
             b.iter(|| RouteTable::build(black_box(&routes)))
         });
-        group
-            .bench_function(BenchmarkId::new("shadowed", count), |b| b.iter(|| shadowed(black_box(&routes))));
+        group.bench_function(BenchmarkId::new("shadowed", count), |b| {
+            b.iter(|| unreachable_routes(black_box(&routes)))
+        });
     }
     group.finish();
 }

@@ -84,24 +84,9 @@ fn chain(text: &str) -> (Engine, Chain) {
     };
     let route = plan::RoutePlan {
         name: "bench".into(),
-        hosts: Vec::new(),
-        paths: Vec::new(),
-        methods: Vec::new(),
-        headers: Vec::new(),
-        query: Vec::new(),
-        priority: 0,
         action: Action::Proxy(Proxy { upstream: 0, path: PathEdit::Keep, host: HostHeader::Upstream }),
-        request_headers: plan::HeaderEdits::default(),
-        response_headers: plan::HeaderEdits::default(),
-        deprecated: None,
-        timeout: None,
         scripts: vec!["bench.rhai".into()],
-        ip: plan::IpRules::default(),
-        cors: None,
-        auth: Vec::new(),
-        require: plan::Require::default(),
-        rate_limits: Vec::new(),
-        vars: Vec::new(),
+        ..plan::RoutePlan::default()
     };
     let engine = Engine::new(&scripts, Rc::new(Still));
     let chain = Chain::build(&engine, &scripts, &route, &["origin".into()].into()).expect("it compiles");

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn consumer(name: &str, keys: &[&str]) -> Arc<Consumer> {
-        let api_keys = keys.iter().map(|key| ApiKeyHash::parse(key).unwrap()).collect();
+        let api_keys = keys.iter().map(|key| crate::auth::parse::api_key(key).unwrap()).collect();
         Arc::new(Consumer {
             name: name.into(),
             groups: vec![],

@@ -8,8 +8,7 @@ use serde_json::{Map, Value};
 
 use super::json::strict_object;
 use super::keys::{Key, MAX_KEYS, Material};
-use super::pem;
-use crate::plan;
+use super::{parse, pem};
 
 type Jwk = Map<String, Value>;
 
@@ -48,7 +47,7 @@ fn key(jwk: &Jwk, pinned: &[Algorithm]) -> Result<Key, String> {
         return Err("its `key_ops` lack `verify`".to_owned());
     }
     let own = match text(jwk, "alg")? {
-        Some(name) => Some(plan::parse_algorithm(name).map_err(|_| "its `alg` is unknown")?),
+        Some(name) => Some(parse::algorithm(name).map_err(|_| "its `alg` is unknown")?),
         None => None,
     };
     let material = material(jwk)?;

@@ -12,6 +12,7 @@ use serde_json::{Map, Number, Value};
 
 use super::json::strict_object;
 use super::keys::KeySet;
+use crate::base::hash::sha256;
 use crate::plan;
 
 /// Bytes of the longest token that is looked at: what fits into a head's default limit with room to spare.
@@ -75,7 +76,7 @@ impl Provider {
 
     /// Names a token and all that decides about it: keys, algorithms, issuer, audience, leeway.
     pub(super) fn token_id(&self, token: &[u8]) -> [u8; 32] {
-        plan::sha256(&[&self.fingerprint, token])
+        sha256(&[&self.fingerprint, token])
     }
 
     /// The last second in which a token with that `exp` is accepted, and one more.
@@ -231,5 +232,5 @@ fn date(map: &Map<String, Value>, name: &str, round: fn(f64) -> f64) -> Result<O
 fn fingerprint(plan: &plan::Jwt, keys: &KeySet) -> [u8; 32] {
     let rules = (&plan.algorithms, &plan.issuer, &plan.audience, plan.leeway);
     // `Debug` quotes and escapes strings: no two rules read the same.
-    plan::sha256(&[keys.fingerprint(), format!("{rules:?}").as_bytes()])
+    sha256(&[keys.fingerprint(), format!("{rules:?}").as_bytes()])
 }

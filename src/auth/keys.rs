@@ -4,6 +4,8 @@ use std::fmt;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, crypto};
 
+use super::parse::check_algorithms;
+use crate::base::hash::sha256;
 use crate::plan::{self, JwtKey, Secret};
 
 /// Keys beyond this make a set an error.
@@ -46,7 +48,7 @@ impl KeySet {
             JwtKey::Secret(Secret(secret)) => KeySet::from_secret(secret, &plan.algorithms),
             JwtKey::PublicKey(pem) => KeySet::from_pem(pem, &plan.algorithms),
             JwtKey::Jwks(jwks) => KeySet::from_jwks(jwks, &plan.algorithms),
-            JwtKey::JwksUrl(_) => plan::check_algorithms(&plan.algorithms).map(|()| KeySet::empty()),
+            JwtKey::JwksUrl(_) => check_algorithms(&plan.algorithms).map(|()| KeySet::empty()),
         }
     }
 
@@ -75,7 +77,7 @@ impl KeySet {
     /// The usable keys of a JWK set (RFC 7517, 5), its JSON text. Without any it is an error, as is one that is no
     /// JSON or holds a member twice. Keys of unknown kinds, uses and algorithms are passed over, as the RFC says.
     pub fn from_jwks(text: &str, pinned: &[Algorithm]) -> Result<KeySet, String> {
-        plan::check_algorithms(pinned)?;
+        check_algorithms(pinned)?;
         super::jwks::keys(text, pinned).map(KeySet::new)
     }
 
@@ -89,7 +91,7 @@ impl KeySet {
             }
             is_new
         });
-        let fingerprint = plan::sha256(&[prints.as_flattened()]);
+        let fingerprint = sha256(&[prints.as_flattened()]);
         KeySet { keys, fingerprint }
     }
 
@@ -157,8 +159,8 @@ impl Key {
         let kid = self.kid.as_deref().unwrap_or_default();
         let parts = [names.as_bytes(), kid.as_bytes(), bytes, exponent];
         // Each by its hash, so that no two lists of parts read as one text.
-        let hashes = parts.map(|part| plan::sha256(&[part]));
-        plan::sha256(&[&[u8::from(self.kid.is_some())], hashes.as_flattened()])
+        let hashes = parts.map(|part| sha256(&[part]));
+        sha256(&[&[u8::from(self.kid.is_some())], hashes.as_flattened()])
     }
 }
 
@@ -208,7 +210,7 @@ impl Material {
 
     /// A provider's only key must serve all of its algorithms: one that it cannot is a mistake in the file.
     fn must_serve(&self, pinned: &[Algorithm]) -> Result<(), String> {
-        plan::check_algorithms(pinned)?;
+        check_algorithms(pinned)?;
         match pinned.iter().find(|algorithm| !self.algorithms().contains(algorithm)) {
             None => Ok(()),
             Some(algorithm) => {

@@ -4,7 +4,8 @@
 //! [`jwt`] verify it with the keys of [`keys`] (read from [`pem`](keys::KeySet::from_pem) and
 //! [JWK sets](keys::KeySet::from_jwks)); [`api_keys`] finds the consumer; [`decide`] tries a route's methods and words
 //! the refusal; [`require`] asks what the caller may; [`headers`] tells the upstream, and [`strip`] hides from it what
-//! it should not see. Beside it, [`refetch`] says when a JWK set is fetched again.
+//! it should not see. Beside it, [`refetch`] says when a JWK set is fetched again, and [`parse`]
+//! reads what a configuration says in words of its own.
 
 pub mod api_keys;
 pub mod cache;
@@ -14,6 +15,7 @@ mod json;
 mod jwks;
 pub mod jwt;
 pub mod keys;
+pub mod parse;
 mod pem;
 pub mod refetch;
 pub mod require;

@@ -76,7 +76,7 @@ mod tests {
 
     fn taken(places: &[&str], request: &Request) -> Result<Option<String>, &'static str> {
         let places: Vec<CredentialPlace> =
-            places.iter().map(|place| CredentialPlace::parse(place).unwrap()).collect();
+            places.iter().map(|place| crate::auth::parse::credential_place(place).unwrap()).collect();
         match take(&places, request, 8) {
             Taken::Nothing => Ok(None),
             Taken::Token(token) => Ok(Some(String::from_utf8(token.into_owned()).unwrap())),

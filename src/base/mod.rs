@@ -1,7 +1,9 @@
-//! What every floor may use: reasons and errors, ids, memory, time, faults for tests.
+//! What every floor may use: reasons and errors, ids, hashes, memory, time, suggestions, faults for tests.
 
 pub mod error;
 pub mod fault;
+pub mod hash;
 pub mod id;
 pub mod memory;
+pub mod suggest;
 pub mod time;

@@ -1,30 +1,43 @@
-//! Unix time: written as the dates that HTTP and logs use, and counted so that it never goes back. All is UTC, and
-//! nothing here reads a clock.
+//! Unix time: written as the dates that HTTP and logs use, read from a date, and counted so that it never goes back.
+//! All is UTC, and nothing here reads a clock.
 
-use std::time::Instant;
+use std::cell::Cell;
+use std::io::Write;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use httpdate::HttpDate;
 
 /// 9999-12-31T23:59:59Z. Later times are written as this one: all formats here have four digits for the year.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
+const SECONDS_PER_DAY: u64 = 86_400;
+/// From 1 March of the year 0 to 1 January 1970.
+const DAYS_BEFORE_1970: u64 = 719_468;
+
 const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7), from seconds since 1970.
 pub fn imf_fixdate(unix_s: u64) -> [u8; 29] {
-    let civil = Civil::from_unix(unix_s);
-    let mut out = *b"Thu, 00 Jan 0000 00:00:00 GMT";
-    put_name(&mut out, 0, civil.weekday_name());
-    put(&mut out, 5, 2, civil.day);
-    put_name(&mut out, 8, civil.month_name());
-    put(&mut out, 12, 4, civil.year);
-    put_clock(&mut out, 17, &civil);
+    thread_local! {
+        /// The second written last: all answers that a shard gives within a second have the same `Date`.
+        static LAST: Cell<(u64, [u8; 29])> = const { Cell::new((0, *b"Thu, 01 Jan 1970 00:00:00 GMT")) };
+    }
+    let (last_s, last) = LAST.get();
+    if unix_s == last_s {
+        return last;
+    }
+    // `HttpDate` panics past the year 9999.
+    let date = HttpDate::from(UNIX_EPOCH + Duration::from_secs(unix_s.min(LAST_SECOND)));
+    let mut out = [0; 29];
+    write!(&mut out[..], "{date}").expect("an IMF-fixdate has 29 bytes");
+    LAST.set((unix_s, out));
     out
 }
 
 /// `1994-11-06T08:49:37.000Z` (RFC 3339), from milliseconds since 1970.
 pub fn rfc3339_ms(unix_ms: u64) -> [u8; 24] {
-    let civil = Civil::from_unix(unix_ms / 1000);
+    let civil = CivilTime::from_unix(unix_ms / 1000);
     let mut out = *b"0000-00-00T00:00:00.000Z";
     put(&mut out, 0, 4, civil.year);
     put(&mut out, 5, 2, civil.month);
@@ -41,7 +54,7 @@ pub fn put_ms(rfc3339: &mut [u8; 24], unix_ms: u64) {
 
 /// `06/Nov/1994:08:49:37 +0000`, the date of the Common Log Format, from seconds since 1970.
 pub fn common_log(unix_s: u64) -> [u8; 26] {
-    let civil = Civil::from_unix(unix_s);
+    let civil = CivilTime::from_unix(unix_s);
     let mut out = *b"00/Jan/0000:00:00:00 +0000";
     put(&mut out, 0, 2, civil.day);
     put_name(&mut out, 3, civil.month_name());
@@ -50,25 +63,38 @@ pub fn common_log(unix_s: u64) -> [u8; 26] {
     out
 }
 
+/// The second since 1970 at which a day begins; `None`: there is no such day, or it is not in the years 1970 to 9999.
+pub fn day_start(year: u32, month: u32, day: u32) -> Option<u64> {
+    // Years that begin in March have the leap day at their end, so that it moves none of their months.
+    let (year_from_march, month_from_march) = match month {
+        1 | 2 => (u64::from(year.checked_sub(1)?), month + 9),
+        _ => (u64::from(year), month.checked_sub(3)?),
+    };
+    let leap_days = year_from_march / 4 - year_from_march / 100 + year_from_march / 400;
+    let day_of_year = (153 * u64::from(month_from_march) + 2) / 5 + u64::from(day.checked_sub(1)?);
+    let days = (365 * year_from_march + leap_days + day_of_year).checked_sub(DAYS_BEFORE_1970)?;
+    let unix_s = days * SECONDS_PER_DAY;
+    // A day that does not exist, such as 31 June, is counted as one of the next month.
+    let civil = CivilTime::from_unix(unix_s);
+    ((civil.year, civil.month, civil.day) == (year, month, day)).then_some(unix_s)
+}
+
 /// A second, taken apart in the Gregorian calendar.
-struct Civil {
+struct CivilTime {
     year: u32,
     /// 1 to 12.
     month: u32,
     /// 1 to 31.
     day: u32,
-    /// Since 1970-01-01, a Thursday.
-    days: u64,
     second_of_day: u32,
 }
 
-impl Civil {
+impl CivilTime {
     /// Counts in 400-year eras that start on 1 March, so that the leap day is the last of its year
     /// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
-    fn from_unix(unix_s: u64) -> Civil {
+    fn from_unix(unix_s: u64) -> CivilTime {
         let unix_s = unix_s.min(LAST_SECOND);
-        let days = unix_s / 86_400;
-        let since_year_0 = days + 719_468; // days from 0000-03-01 to 1970-01-01
+        let since_year_0 = unix_s / SECONDS_PER_DAY + DAYS_BEFORE_1970;
         let era = since_year_0 / 146_097;
         let day_of_era = since_year_0 % 146_097;
         let year_of_era =
@@ -79,17 +105,12 @@ impl Civil {
         let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
         let year = era * 400 + year_of_era + u64::from(month <= 2);
         // All are small: the second was capped at the year 9999.
-        Civil {
+        CivilTime {
             year: year as u32,
             month: month as u32,
             day: day as u32,
-            days,
-            second_of_day: (unix_s % 86_400) as u32,
+            second_of_day: (unix_s % SECONDS_PER_DAY) as u32,
         }
-    }
-
-    fn weekday_name(&self) -> &'static [u8; 3] {
-        DAYS[(self.days % 7) as usize]
     }
 
     fn month_name(&self) -> &'static [u8; 3] {
@@ -98,7 +119,7 @@ impl Civil {
 }
 
 /// Writes `hh:mm:ss` at `at`, keeping the colons of the template.
-fn put_clock(out: &mut [u8], at: usize, civil: &Civil) {
+fn put_clock(out: &mut [u8], at: usize, civil: &CivilTime) {
     put(out, at, 2, civil.second_of_day / 3600);
     put(out, at + 3, 2, civil.second_of_day / 60 % 60);
     put(out, at + 6, 2, civil.second_of_day % 60);
@@ -115,7 +136,7 @@ fn put_name(out: &mut [u8], at: usize, name: &[u8; 3]) {
     out[at..at + 3].copy_from_slice(name);
 }
 
-/// Unix time that never goes back: a bank of tokens would take time that comes twice for time that passed.
+/// Unix time that never goes back: a token bucket would be filled twice for the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardClock {
     anchor: Instant,
@@ -123,7 +144,7 @@ pub struct ForwardClock {
 }
 
 impl ForwardClock {
-    /// A system's clock that is so far ahead of this one was set, or the machine slept.
+    /// How far the system's clock must be ahead before it is followed: then it was set, or the machine was suspended.
     const STEP_MS: u64 = 1_000;
 
     /// `unix_ms` is what the system's clock says `now`.
@@ -136,7 +157,7 @@ impl ForwardClock {
         self.anchor_unix_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 
-    /// Follows the system's clock forward.
+    /// Follows the system's clock where that is ahead by more than [`ForwardClock::STEP_MS`].
     pub fn correct(&mut self, now: Instant, system_unix_ms: u64) {
         if system_unix_ms > self.unix_ms(now).saturating_add(Self::STEP_MS) {
             *self = ForwardClock::new(now, system_unix_ms);
@@ -146,8 +167,6 @@ impl ForwardClock {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn text<const N: usize>(bytes: [u8; N]) -> String {
@@ -220,8 +239,9 @@ mod tests {
     fn every_day_of_five_centuries_follows_the_one_before_it() {
         let (mut year, mut month, mut day) = (1970, 1, 1);
         for days in 0..500 * 365 {
-            let civil = Civil::from_unix(days * 86_400 + 86_399);
+            let civil = CivilTime::from_unix(days * 86_400 + 86_399);
             assert_eq!((civil.year, civil.month, civil.day), (year, month, day));
+            assert_eq!(day_start(year, month, day), Some(days * 86_400));
             let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
             let length = match month {
                 2 => 28 + u32::from(leap),
@@ -236,6 +256,26 @@ mod tests {
                 (year, month) = (year + 1, 1);
             }
         }
+    }
+
+    #[test]
+    fn days_that_do_not_exist_or_cannot_be_written_have_no_beginning() {
+        for (year, month, day) in [
+            (2027, 0, 10),
+            (2027, 13, 1),
+            (2027, 1, 0),
+            (2027, 1, 32),
+            (2027, 2, 29),
+            (2100, 2, 29),
+            (2027, 6, 31),
+            (1969, 12, 31),
+            (0, 1, 1),
+            (10_000, 1, 1),
+            (u32::MAX, u32::MAX, u32::MAX),
+        ] {
+            assert_eq!(day_start(year, month, day), None, "{year}-{month}-{day}");
+        }
+        assert_eq!(day_start(9999, 12, 31), Some(LAST_SECOND + 1 - 86_400));
     }
 
     #[test]

@@ -5,19 +5,19 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::{self, Problems};
-use crate::control::source::ConfigSource;
+use crate::control::ConfigSource;
 
-/// Loads what a run would load and binds nothing. Exit 0: the summary on stdout, warnings on stderr. Exit 1: all
-/// problems on stderr.
+/// Loads everything that a run would load and binds nothing. Exit code 0: the summary on stdout, warnings on stderr. Exit
+/// code 1: all problems on stderr.
 pub fn check(path: &Path) -> ExitCode {
-    let (loaded, problems) = match ConfigSource::File(path.to_owned()).load() {
+    let (summary, problems) = match ConfigSource::File(path.to_owned()).load() {
         Ok(loaded) => (Some(config::summary(&loaded.plan)), loaded.warnings),
         Err(problems) => (None, problems),
     };
     report(&problems);
-    match loaded {
+    match summary {
         Some(summary) => {
-            // A reader that has gone away is no problem of the configuration's.
+            // A closed stdout says nothing about the configuration.
             _ = write!(stdout().lock(), "{}: fine\n\n{summary}", path.display());
             ExitCode::SUCCESS
         }
@@ -25,7 +25,7 @@ pub fn check(path: &Path) -> ExitCode {
     }
 }
 
-/// Shows problems on stderr, coloured on a terminal, followed by their number; nothing where there are none.
+/// Prints problems to stderr, coloured on a terminal, followed by their number; nothing if there are none.
 pub fn report(problems: &Problems) {
     if problems.is_empty() {
         return;
@@ -36,7 +36,7 @@ pub fn report(problems: &Problems) {
     _ = writeln!(stderr().lock(), "{}{count} {noun} in {}", problems.render(color), problems.file());
 }
 
-/// Whether what is printed there may have colours: on a terminal, unless `NO_COLOR` is set (no-color.org).
+/// Whether a stream gets colours: a terminal does, unless `NO_COLOR` is set (no-color.org).
 pub fn is_coloured(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

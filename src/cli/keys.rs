@@ -1,4 +1,4 @@
-//! `ringway keys`: API keys that gateways learn of while they run, written to the store that they share.
+//! `ringway keys`: adds, revokes and lists API keys in the store, which running gateways read within moments.
 
 use std::io::{Write, stderr, stdout};
 use std::path::Path;
@@ -9,51 +9,50 @@ use aws_lc_rs::rand;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
+use crate::auth::parse::api_key;
+use crate::base::suggest::closest;
 use crate::base::time;
-use crate::config::closest;
-use crate::control::failure::{NotStarted, StartFailure};
-use crate::control::link;
-use crate::control::source::ConfigSource;
-use crate::plan;
-use crate::plan::{ApiKeyHash, Consumer, Plan};
-use crate::store::{Digest, Entry, KeyRing};
+use crate::control::{self, CommandFailure, ConfigSource, StartFailure};
+use crate::plan::{ApiKeyHash, Consumer, Plan, StoreSettings};
+use crate::store::{KeyEntry, KeyRing, RemoteConfig};
 
-/// Of a key that is made here.
-const RANDOM_BYTES: usize = 32;
+/// Random bytes in a generated key.
+const KEY_BYTES: usize = 32;
 
-/// Makes `key`, or a new random one, a key of the consumer. A new one is all that stdout gets: it is never shown again.
+/// Makes `key`, or a new random one, a key of the consumer. A new key is printed to stdout, once: the store has its hash
+/// alone. What was done goes to stderr.
 ///
 /// # Errors
-/// A configuration with errors, without the consumer or without a store; a key that none can be; a store that fails.
-pub fn add(config: &Path, consumer: &str, key: Option<&str>) -> Result<(), NotStarted> {
+/// The configuration has errors, lacks the consumer or has no store; the key cannot be one; the store fails.
+pub fn add(config: &Path, consumer: &str, key: Option<&str>) -> Result<(), CommandFailure> {
     let plan = load(config)?;
-    known(&plan.consumers, consumer, config)?;
-    let made = if key.is_none() { Some(random_key()?) } else { None };
-    let hash = hash(key.or(made.as_deref()).expect("one of the two is there"))?;
-    let before = open(&plan, config)?.add(Digest(hash.0), consumer, now_s()).map_err(failed)?;
-    if let Some(key) = &made {
+    check_consumer(&plan.consumers, consumer, config)?;
+    let generated = if key.is_none() { Some(random_key()?) } else { None };
+    let hash = hash(key.or(generated.as_deref()).expect("one of the two is there"))?;
+    let before = open(&plan, config)?.add(hash, consumer, now_s()).map_err(failed)?;
+    if let Some(key) = &generated {
         print(&format!("{key}\n"));
     }
-    tell(&match before {
+    report(&match before {
         None => format!("sha256:{} is a key of {consumer} now\n", hash.to_hex()),
         Some(before) => {
-            format!("sha256:{} is a key of {consumer} now; it was {}\n", hash.to_hex(), state(&before))
+            format!("sha256:{} is a key of {consumer} now; it was {}\n", hash.to_hex(), previous(&before))
         }
     });
     Ok(())
 }
 
-/// Makes a key invalid, also one that stands in the configuration.
+/// Revokes a key, also one that stands in the configuration.
 ///
 /// # Errors
 /// As for [`add`].
-pub fn revoke(config: &Path, key: &str) -> Result<(), NotStarted> {
+pub fn revoke(config: &Path, key: &str) -> Result<(), CommandFailure> {
     let plan = load(config)?;
     let hash = hash(key)?;
-    let before = open(&plan, config)?.revoke(Digest(hash.0), now_s()).map_err(failed)?;
+    let before = open(&plan, config)?.revoke(hash, now_s()).map_err(failed)?;
     let owner = plan.consumers.iter().find(|consumer| consumer.api_keys.contains(&hash));
-    tell(&match (before, owner) {
-        (Some(before), _) => format!("sha256:{} is revoked; it was {}\n", hash.to_hex(), state(&before)),
+    report(&match (before, owner) {
+        (Some(before), _) => format!("sha256:{} is revoked; it was {}\n", hash.to_hex(), previous(&before)),
         (None, Some(owner)) => {
             format!("sha256:{} is revoked; the configuration has it for {}\n", hash.to_hex(), owner.name)
         }
@@ -64,28 +63,29 @@ pub fn revoke(config: &Path, key: &str) -> Result<(), NotStarted> {
     Ok(())
 }
 
-/// Prints what the store has, those changed last at the end: state, time of the change, hash, consumer.
+/// Prints the keys in the store, in the order of their last change: state, time of that change, hash, consumer.
 ///
 /// # Errors
 /// As for [`add`].
-pub fn list(config: &Path) -> Result<(), NotStarted> {
+pub fn list(config: &Path) -> Result<(), CommandFailure> {
     let plan = load(config)?;
     let entries = open(&plan, config)?.list().map_err(failed)?;
-    let line = |Entry { digest, changed_s, consumer, revoked }: Entry| {
+    let line = |KeyEntry { hash, changed_s, consumer, revoked }: KeyEntry| {
         let state = if revoked { "revoked" } else { "active " };
         let changed = time::rfc3339_ms(changed_s.saturating_mul(1000));
         let changed = std::str::from_utf8(&changed[..19]).unwrap_or_default();
-        format!("{state}  {changed}Z  sha256:{digest}  {consumer}\n")
+        format!("{state}  {changed}Z  sha256:{}  {consumer}\n", hash.to_hex())
     };
     print(&entries.into_iter().map(line).collect::<String>());
     Ok(())
 }
 
-fn load(config: &Path) -> Result<Plan, NotStarted> {
-    Ok(ConfigSource::File(config.to_owned()).load().map_err(NotStarted::Config)?.plan)
+fn load(config: &Path) -> Result<Plan, CommandFailure> {
+    Ok(ConfigSource::File(config.to_owned()).load().map_err(CommandFailure::Config)?.plan)
 }
 
-fn known(consumers: &[Arc<Consumer>], name: &str, config: &Path) -> Result<(), StartFailure> {
+/// Fails for a name that no consumer of the configuration has.
+fn check_consumer(consumers: &[Arc<Consumer>], name: &str, config: &Path) -> Result<(), StartFailure> {
     if consumers.iter().any(|consumer| *consumer.name == *name) {
         return Ok(());
     }
@@ -97,15 +97,15 @@ fn known(consumers: &[Arc<Consumer>], name: &str, config: &Path) -> Result<(), S
     Err(StartFailure::input(format!("{} has no consumer `{name}`", config.display()), hint))
 }
 
-/// Of a key, or as `list` shows it.
+/// The hash of a key, or the one that `sha256:…`, as `list` shows it, stands for.
 fn hash(key: &str) -> Result<ApiKeyHash, StartFailure> {
     let hint = "give the key itself, or sha256: and the 64 hex digits of its hash";
-    ApiKeyHash::parse(key).map_err(|why| StartFailure::input(why, hint))
+    api_key(key).map_err(|why| StartFailure::input(why, hint))
 }
 
 fn random_key() -> Result<String, StartFailure> {
     loop {
-        let mut bytes = [0; RANDOM_BYTES];
+        let mut bytes = [0; KEY_BYTES];
         rand::fill(&mut bytes).map_err(|_| {
             StartFailure::machine(
                 "the system gives no random numbers",
@@ -113,39 +113,40 @@ fn random_key() -> Result<String, StartFailure> {
             )
         })?;
         let key = BASE64_URL_SAFE_NO_PAD.encode(bytes);
-        // Typed behind a command, it would be taken for an option.
+        // On a command line it would be taken for an option.
         if !key.starts_with('-') {
             return Ok(key);
         }
     }
 }
 
+/// Connects to the store of the configuration.
 fn open(plan: &Plan, config: &Path) -> Result<KeyRing, StartFailure> {
-    let Some(store) = &plan.store else { return Err(embedded(config)) };
+    let Some(store) = &plan.store else { return Err(no_store(config)) };
     KeyRing::open(&remote(store)?).map_err(failed)
 }
 
-fn remote(store: &plan::StoreSettings) -> Result<crate::store::RemoteConfig, StartFailure> {
-    link::remote(store)
+fn remote(store: &StoreSettings) -> Result<RemoteConfig, StartFailure> {
+    control::remote_store(store)
         .map_err(|why| StartFailure::input(format!("[store] url: {why}"), "`ringway check` shows the line"))
 }
 
-fn embedded(config: &Path) -> StartFailure {
+fn no_store(config: &Path) -> StartFailure {
     StartFailure::input(
         format!("{} has no [store], through which running gateways would learn of keys", config.display()),
         "write [store] url = \"redis://127.0.0.1:6379\", or put the key into the consumer's `api_keys` and reload",
     )
 }
 
-fn failed(failure: crate::store::Failure) -> StartFailure {
+fn failed(failure: crate::store::NodeFailure) -> StartFailure {
     StartFailure::machine(
         format!("the store failed: {failure}"),
         "see that the Redis of [store] url runs, and that its user may write there",
     )
 }
 
-/// What an entry says, in a sentence.
-fn state(entry: &Entry) -> String {
+/// What the store had before, as the end of a sentence.
+fn previous(entry: &KeyEntry) -> String {
     match (&*entry.consumer, entry.revoked) {
         ("", _) => "revoked".to_owned(),
         (consumer, true) => format!("a revoked one of {consumer}"),
@@ -157,14 +158,14 @@ fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// A reader that has gone away is no failure.
+/// To stdout; a closed one is no failure.
 fn print(text: &str) {
     let mut stdout = stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-/// For people, beside what is for programs.
-fn tell(text: &str) {
+/// To stderr: for people, beside what stdout has for programs.
+fn report(text: &str) {
     let _ = stderr().write_all(text.as_bytes());
 }
 
@@ -177,7 +178,7 @@ mod tests {
         let (one, other) = (random_key().unwrap(), random_key().unwrap());
         assert_ne!(one, other);
         assert_eq!(one.len(), 43);
-        assert!(ApiKeyHash::parse(&one).is_ok() && !one.starts_with('-'), "{one}");
+        assert!(api_key(&one).is_ok() && !one.starts_with('-'), "{one}");
     }
 
     #[test]
@@ -192,10 +193,12 @@ mod tests {
             })
         };
         let consumers = [consumer("alice"), consumer("bob")];
-        assert!(known(&consumers, "bob", Path::new("g.toml")).is_ok());
-        let failure = known(&consumers, "alise", Path::new("g.toml")).unwrap_err();
+        assert!(check_consumer(&consumers, "bob", Path::new("g.toml")).is_ok());
+        let failure = check_consumer(&consumers, "alise", Path::new("g.toml")).unwrap_err();
         assert_eq!(failure.cause, "g.toml has no consumer `alise`");
         assert_eq!(failure.hint, "did you mean `alice`?");
-        assert!(known(&consumers, "zed", Path::new("g.toml")).unwrap_err().hint.contains("[[consumer]]"));
+        assert!(
+            check_consumer(&consumers, "zed", Path::new("g.toml")).unwrap_err().hint.contains("[[consumer]]")
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The words typed, turned into one call; and the one place where an error is printed.
+//! The command line: parsed here, turned into one call each; and the one place where a failure is printed.
 
 pub mod check;
 pub mod keys;
@@ -10,9 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::control::failure::{NotStarted, StartFailure};
-use crate::control::source::ConfigSource;
-use crate::control::{self, RunOptions};
+use crate::control::{self, CommandFailure, ConfigSource, RunOptions, StartFailure};
 use crate::demo;
 
 /// A sharded, thread-per-core API gateway.
@@ -20,14 +18,14 @@ use crate::demo;
 #[command(name = "ringway", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
-    /// `ringway` alone runs.
+    command: Option<CliCommand>,
+    /// `ringway` without a command is `ringway run`.
     #[command(flatten)]
     run: RunArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Serves until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR1 reopens the access log
     Run(RunArgs),
     /// Loads everything a run would load, binds nothing, and shows all problems
@@ -36,7 +34,7 @@ enum Command {
     Test(TestArgs),
     /// Adds, revokes and lists API keys in the store, for all gateways that run with it
     #[command(subcommand)]
-    Keys(Keys),
+    Keys(KeysCommand),
     /// Starts three sample origins and a gateway in front of them, and prints what to try
     Demo,
 }
@@ -67,7 +65,7 @@ struct TestArgs {
 }
 
 #[derive(Debug, Subcommand)]
-enum Keys {
+enum KeysCommand {
     /// Makes a new random key for a consumer, and prints it this once; the store gets its SHA-256
     Add {
         /// The name of a `[[consumer]]`
@@ -89,80 +87,80 @@ enum Keys {
     List(ConfigArgs),
 }
 
-/// The whole program. Exit code 0: fine; 1: the configuration or the input is wrong; 2: the machine refused.
+/// The whole program. Exit code 0: success; 1: the configuration or the input is wrong; 2: the machine refused.
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
-        Ok(cli) => carry_out(cli),
-        // Help and version come as errors, too.
+        Ok(cli) => execute(cli),
+        // clap reports --help and --version as errors, too.
         Err(error) if !error.use_stderr() => {
             let _ = error.print();
             ExitCode::SUCCESS
         }
-        Err(error) => fail(&misuse(&error)),
+        Err(error) => fail(&usage_failure(&error)),
     }
 }
 
-fn carry_out(cli: Cli) -> ExitCode {
-    let outcome = match cli.command.unwrap_or(Command::Run(cli.run)) {
-        Command::Check(ConfigArgs { config }) => return check::check(&config),
-        Command::Run(RunArgs { config: ConfigArgs { config }, shards }) => {
+fn execute(cli: Cli) -> ExitCode {
+    let outcome = match cli.command.unwrap_or(CliCommand::Run(cli.run)) {
+        CliCommand::Check(ConfigArgs { config }) => return check::check(&config),
+        CliCommand::Run(RunArgs { config: ConfigArgs { config }, shards }) => {
             control::run(RunOptions { source: ConfigSource::File(config), shards: shards.map(usize::from) })
         }
-        Command::Test(TestArgs { config: ConfigArgs { config }, paths }) => {
+        CliCommand::Test(TestArgs { config: ConfigArgs { config }, paths }) => {
             match test::test(&config, &paths) {
                 Ok(true) => Ok(()),
                 Ok(false) => return ExitCode::FAILURE,
-                Err(not_started) => Err(not_started),
+                Err(failure) => Err(failure),
             }
         }
-        Command::Keys(Keys::Add { consumer, key, config }) => {
+        CliCommand::Keys(KeysCommand::Add { consumer, key, config }) => {
             keys::add(&config.config, &consumer, key.as_deref())
         }
-        Command::Keys(Keys::Revoke { key, config }) => keys::revoke(&config.config, &key),
-        Command::Keys(Keys::List(ConfigArgs { config })) => keys::list(&config),
-        Command::Demo => demo::run(),
+        CliCommand::Keys(KeysCommand::Revoke { key, config }) => keys::revoke(&config.config, &key),
+        CliCommand::Keys(KeysCommand::List(ConfigArgs { config })) => keys::list(&config),
+        CliCommand::Demo => demo::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(NotStarted::Config(problems)) => {
+        Err(CommandFailure::Config(problems)) => {
             check::report(&problems);
             ExitCode::FAILURE
         }
-        Err(NotStarted::Refused(failure)) => fail(&failure),
+        Err(CommandFailure::Refused(failure)) => fail(&failure),
     }
 }
 
-/// clap's error in two lines: its first is the cause; its tip, if it has one, what to do.
-fn misuse(error: &clap::Error) -> StartFailure {
+/// clap's error in two lines: its first line is the cause; its tip, if it has one, is the hint.
+fn usage_failure(error: &clap::Error) -> StartFailure {
     let text = error.render().to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let cause = lines.next().unwrap_or("the command line is wrong").trim_start_matches("error: ");
-    // What is missing stands on a line of its own.
+    // clap puts the missing arguments on a line of their own.
     let rest = if cause.ends_with(':') { lines.next().unwrap_or_default() } else { "" };
     let cause = format!("{cause} {rest}");
     let tip = lines.find_map(|line| line.strip_prefix("tip: "));
     StartFailure::input(cause.trim_end(), tip.unwrap_or("`ringway --help` shows what can be typed"))
 }
 
-/// One line of cause and one of what to do.
-fn fail(StartFailure { fault, cause, hint }: &StartFailure) -> ExitCode {
+/// Prints one line of cause and one of what to do.
+fn fail(StartFailure { kind, cause, hint }: &StartFailure) -> ExitCode {
     let _ = io::stderr().write_all(format!("ringway: {cause}\nhint: {hint}\n").as_bytes());
-    ExitCode::from(*fault as u8)
+    ExitCode::from(*kind as u8)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::failure::Fault;
+    use crate::control::FailureKind;
 
-    fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from([&["ringway"], words].concat())
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from([&["ringway"], args].concat())
     }
 
     fn run_args(words: &[&str]) -> RunArgs {
-        let cli = parse(words).expect("good words");
-        match cli.command.unwrap_or(Command::Run(cli.run)) {
-            Command::Run(args) => args,
+        let cli = parse(words).expect("good arguments");
+        match cli.command.unwrap_or(CliCommand::Run(cli.run)) {
+            CliCommand::Run(args) => args,
             other => panic!("{other:?}"),
         }
     }
@@ -179,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_words_are_the_users_fault_and_told_in_two_lines() {
+    fn wrong_arguments_are_the_users_fault_and_reported_in_two_lines() {
         for (words, cause) in [
             (&["--shards", "0"][..], "invalid value '0' for '--shards <N>'"),
             (&["--shards", "many"], "invalid value 'many'"),
@@ -189,8 +187,8 @@ mod tests {
             (&["keys", "drop"], "unrecognized subcommand 'drop'"),
             (&["demo", "--config", "x"], "unexpected argument '--config' found"),
         ] {
-            let failure = misuse(&parse(words).expect_err("wrong"));
-            assert_eq!(failure.fault, Fault::Input);
+            let failure = usage_failure(&parse(words).expect_err("wrong"));
+            assert_eq!(failure.kind, FailureKind::Input);
             assert!(failure.cause.starts_with(cause), "{words:?}: {}", failure.cause);
             assert!(!failure.hint.contains('\n') && !failure.cause.contains('\n'), "{words:?}");
         }
@@ -198,8 +196,8 @@ mod tests {
 
     #[test]
     fn a_word_with_a_typing_error_is_answered_with_the_right_one() {
-        assert!(misuse(&parse(&["--confg", "x"]).expect_err("wrong")).hint.contains("--config"));
-        assert!(misuse(&parse(&["chek"]).expect_err("wrong")).hint.contains("check"));
+        assert!(usage_failure(&parse(&["--confg", "x"]).expect_err("wrong")).hint.contains("--config"));
+        assert!(usage_failure(&parse(&["chek"]).expect_err("wrong")).hint.contains("check"));
     }
 
     #[test]

@@ -1,32 +1,31 @@
-//! `ringway test`: what came of each file of tests, on stdout.
+//! `ringway test`: runs the tests of scripts and prints the result of each file to stdout.
 
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use super::check;
-use crate::control::failure::{NotStarted, StartFailure};
-use crate::control::source::ConfigSource;
+use crate::control::{CommandFailure, ConfigSource, StartFailure};
 use crate::script_test::{Failed, Report, TestRunner, files};
 
-/// Lines of a failed test's log that are shown: the last ones.
+/// How many lines of a failed test's log are shown: the last ones.
 const MAX_LINES: usize = 10;
 
-/// Runs the tests in `paths`, or those beside the scripts of the configuration. Says whether all passed.
+/// Runs the tests in `paths`, or those beside the scripts of the configuration. Returns whether all passed.
 ///
 /// # Errors
 /// A configuration with errors, a path that cannot be read, no test at all.
-pub fn test(config: &Path, paths: &[PathBuf]) -> Result<bool, NotStarted> {
-    let loaded = ConfigSource::File(config.to_owned()).load().map_err(NotStarted::Config)?;
+pub fn test(config: &Path, paths: &[PathBuf]) -> Result<bool, CommandFailure> {
+    let loaded = ConfigSource::File(config.to_owned()).load().map_err(CommandFailure::Config)?;
     check::report(&loaded.warnings);
     let paths = files::find(paths, &loaded.plan.scripts.dir)?;
-    let trial = TestRunner::new(loaded.plan).map_err(|fault| {
+    let runner = TestRunner::new(loaded.plan).map_err(|fault| {
         StartFailure::input(format!("a script does not compile: {fault}"), "`ringway check` shows the line")
     })?;
     let printer = Printer { color: check::is_coloured(&stdout()) };
     let (mut passed, mut failed) = (0, 0);
     for path in &paths {
         let name = path.display().to_string();
-        let report = trial.run(&name, &files::read(path)?);
+        let report = runner.run(&name, &files::read(path)?);
         printer.file(&name, &report);
         passed += report.passed;
         failed += report.failed.len();
@@ -39,11 +38,13 @@ pub fn test(config: &Path, paths: &[PathBuf]) -> Result<bool, NotStarted> {
     Ok(failed == 0)
 }
 
+/// Writes results to stdout.
 struct Printer {
     color: bool,
 }
 
 impl Printer {
+    /// A file's failed tests and its counts.
     fn file(&self, name: &str, report: &Report) {
         for failed in &report.failed {
             self.failed(failed);
@@ -51,7 +52,7 @@ impl Printer {
         self.line(&format!("{name}: {}", self.counts(report.passed, report.failed.len())));
     }
 
-    /// One line of what failed, and the last ones of what was logged before.
+    /// One line on what failed, and the last lines that were logged before.
     fn failed(&self, Failed { test, fault, lines }: &Failed) {
         let name = if test.is_empty() { String::new() } else { format!(" {test}:") };
         let place = match fault.column {
@@ -80,7 +81,7 @@ impl Printer {
         if self.color { format!("\u{1b}[31m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
-    /// A reader that has gone away is no failure of a test.
+    /// A closed stdout is no failure of a test.
     fn line(&self, text: &str) {
         _ = writeln!(stdout().lock(), "{text}");
     }

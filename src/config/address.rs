@@ -1,4 +1,4 @@
-//! Addresses: what is listened on, who is trusted, where requests go.
+//! Addresses: of listeners, of trusted networks, of targets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -6,36 +6,38 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::problems::{Fault, Problems, quoted};
+use super::problems::{Problems, ValueError, quoted};
 use super::section::At;
+use crate::http::host;
 use crate::plan::TargetAddress;
 
 /// The longest path that fits a Unix socket's address on Linux, its end included.
 const MAX_UNIX_PATH: usize = 107;
 
 /// `"127.0.0.1:8080"`, `"[::]:8080"`, or `":8080"` for all IPv4 interfaces. Port 0: any free one.
-pub(super) fn listen(text: &str) -> Result<SocketAddr, Fault> {
+pub(super) fn listen(text: &str) -> Result<SocketAddr, ValueError> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(address);
     }
-    let fault = |hint: String| Fault::new(format!("{} is not an address to listen on", quoted(text)), hint);
+    let error =
+        |hint: String| ValueError::new(format!("{} is not an address to listen on", quoted(text)), hint);
     if text.parse::<u16>().is_ok() {
-        return Err(fault(format!("write \"0.0.0.0:{text}\"")));
+        return Err(error(format!("write \"0.0.0.0:{text}\"")));
     }
     if text.parse::<Ipv6Addr>().is_ok() {
-        return Err(fault(format!("write \"[{text}]:8080\"")));
+        return Err(error(format!("write \"[{text}]:8080\"")));
     }
-    let (host, port) = text.rsplit_once(':').ok_or_else(|| fault(format!("add a port: \"{text}:8080\"")))?;
-    let port = port_number(port).ok_or_else(|| fault("the port is a number from 1 to 65535".to_string()))?;
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| error(format!("add a port: \"{text}:8080\"")))?;
+    let port = port_number(port).ok_or_else(|| error("the port is a number from 1 to 65535".to_string()))?;
     match host {
         "" => Ok(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
-        "*" => Err(fault(format!("write \"0.0.0.0:{port}\""))),
-        "localhost" => Err(fault(format!("write \"127.0.0.1:{port}\""))),
-        _ => Err(fault("write an IP address and a port: \"0.0.0.0:8080\", \"[::]:8080\"".to_string())),
+        "*" => Err(error(format!("write \"0.0.0.0:{port}\""))),
+        "localhost" => Err(error(format!("write \"127.0.0.1:{port}\""))),
+        _ => Err(error("write an IP address and a port: \"0.0.0.0:8080\", \"[::]:8080\"".to_string())),
     }
 }
 
-/// Whether both cannot be listened on. IPv4 and IPv6 keep apart; port 0 is always another one.
+/// Whether only one of both can be listened on. IPv4 and IPv6 keep apart; port 0 is always another one.
 pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let same_family = a.is_ipv4() == b.is_ipv4();
     let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
@@ -43,7 +45,7 @@ pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 /// A network, or a single address. IPv4 in the form of IPv6 is IPv4, as clients' addresses are.
-fn network(text: &str) -> Result<IpNet, Fault> {
+fn network(text: &str) -> Result<IpNet, ValueError> {
     const MAPPED_BITS: u8 = 96;
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(ip.to_canonical()));
@@ -54,7 +56,7 @@ fn network(text: &str) -> Result<IpNet, Fault> {
         _ => net,
     };
     text.parse::<IpNet>().map(canonical).map_err(|_| {
-        Fault::new(
+        ValueError::new(
             format!("{} is neither a network nor an IP address", quoted(text)),
             "write \"10.0.0.0/8\", \"fd00::/8\" or \"192.0.2.1\"",
         )
@@ -65,31 +67,23 @@ fn network(text: &str) -> Result<IpNet, Fault> {
 pub(super) fn networks(texts: Vec<At<&str>>, problems: &mut Problems) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for (text, span) in texts {
-        match network(text) {
-            Ok(network) => {
-                if network.addr() != network.network() {
-                    problems
-                        .warning(
-                            span,
-                            format!("{} has bits beyond its prefix, which count for nothing", quoted(text)),
-                        )
-                        .with_hint(format!("write \"{}\"", network.trunc()));
-                }
-                networks.push(network.trunc());
-            }
-            Err(fault) => problems.fault(span, fault),
+        let Some(network) = problems.accept(span.clone(), network(text)) else { continue };
+        if network.addr() != network.network() {
+            let message = format!("{} has bits beyond its prefix, which count for nothing", quoted(text));
+            problems.warning(span, message).with_hint(format!("write \"{}\"", network.trunc()));
         }
+        networks.push(network.trunc());
     }
     networks
 }
 
 /// A target's address, and the authority that `host_header = "upstream"` sends to it.
-pub(super) fn target(text: &str) -> Result<(TargetAddress, Arc<str>), Fault> {
-    let fault = |message: String, hint: &str| Err(Fault::new(message, hint));
+pub(super) fn target(text: &str) -> Result<(TargetAddress, Arc<str>), ValueError> {
+    let error = |message: String, hint: &str| Err(ValueError::new(message, hint));
     if let Some(path) = text.strip_prefix("unix:") {
         return match path {
-            "" => fault(format!("{} names no socket", quoted(text)), "write \"unix:/run/app.sock\""),
-            _ if path.len() > MAX_UNIX_PATH || path.contains('\0') => fault(
+            "" => error(format!("{} names no socket", quoted(text)), "write \"unix:/run/app.sock\""),
+            _ if path.len() > MAX_UNIX_PATH || path.contains('\0') => error(
                 format!("{} is not a socket's path", quoted(text)),
                 "at most 107 bytes, none of them NUL",
             ),
@@ -97,31 +91,31 @@ pub(super) fn target(text: &str) -> Result<(TargetAddress, Arc<str>), Fault> {
         };
     }
     if text.starts_with("https://") {
-        return fault(
+        return error(
             format!("{}: `https://` is not supported yet", quoted(text)),
             "this version speaks plain HTTP/1.1 to upstreams",
         );
     }
     let Some(authority) = text.strip_prefix("http://") else {
-        return fault(
+        return error(
             format!("{} is not a target", quoted(text)),
             "write \"http://127.0.0.1:3001\" or \"unix:/run/app.sock\"",
         );
     };
     if authority.contains('@') {
-        return fault(
+        return error(
             format!("{} has a user name in it", quoted(text)),
             "credentials go into `request_headers`, not into a target",
         );
     }
     if authority.contains(['/', '?', '#']) {
-        return fault(
+        return error(
             format!("{} has a path or query", quoted(text)),
             "leave everything after the port out; a route's `rewrite` changes the path",
         );
     }
     let (host, port) = host_and_port(authority)
-        .map_err(|why| Fault::new(format!("{}: {why}", quoted(text)), "write \"http://HOST:PORT\""))?;
+        .map_err(|why| ValueError::new(format!("{}: {why}", quoted(text)), "write \"http://HOST:PORT\""))?;
     let port = port.unwrap_or(80);
     let shown = if port == 80 { host.to_string() } else { format!("{host}:{port}") };
     let address = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -131,53 +125,31 @@ pub(super) fn target(text: &str) -> Result<(TargetAddress, Arc<str>), Fault> {
     Ok((address, shown.into()))
 }
 
-/// Cuts `HOST[:PORT]`; the host in lower case, an IPv6 address in its brackets.
+/// Cuts `HOST[:PORT]`, by the grammar of requests; the host in lower case, an IPv6 address in its brackets. What
+/// requests may have and nobody means to write is refused: a port that is left empty, a trailing dot.
 pub(super) fn host_and_port(authority: &str) -> Result<(String, Option<u16>), String> {
-    let end = authority.find(']').map_or_else(|| authority.find(':'), |at| Some(at + 1));
-    let (host, rest) = authority.split_at(end.unwrap_or(authority.len()));
-    let host = host.to_ascii_lowercase();
-    host_name(&host)?;
-    if rest.is_empty() {
-        return Ok((host, None));
+    /// RFC 1035, 2.3.4: longer ones cannot be resolved.
+    const MAX_LABEL: usize = 63;
+    if !authority.is_ascii() {
+        return Err("write international names in their ASCII form, \"xn--…\"".to_string());
     }
-    match rest.strip_prefix(':').and_then(port_number) {
-        Some(port) if port != 0 => Ok((host, Some(port))),
-        _ => Err("the port is a number from 1 to 65535".to_string()),
+    let read = host::parse_authority(authority.as_bytes()).map_err(|error| error.detail().to_string())?;
+    if authority.ends_with(':') {
+        return Err("the port is a number from 1 to 65535".to_string());
     }
+    let (host, rest) = authority.split_at(read.host.len());
+    if rest.starts_with('.') {
+        return Err(format!("write it without the trailing dot: \"{host}\""));
+    }
+    if host.split('.').any(|label| label.len() > MAX_LABEL && !host.starts_with('[')) {
+        return Err(format!("a part of a host name between dots has at most {MAX_LABEL} characters"));
+    }
+    Ok((host.to_ascii_lowercase(), read.port))
 }
 
 /// Digits only: `parse` alone would take a sign.
 fn port_number(text: &str) -> Option<u16> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
-}
-
-/// Whether `host` is an IPv4 address, an IPv6 address in brackets, or a name (lower case, no trailing dot).
-pub(super) fn host_name(host: &str) -> Result<(), String> {
-    if let Some(inner) = host.strip_prefix('[') {
-        let address = inner.strip_suffix(']').and_then(|inner| inner.parse::<Ipv6Addr>().ok());
-        return address.map(|_| ()).ok_or_else(|| "not an IPv6 address in brackets".to_string());
-    }
-    if host.is_empty() || host.len() > 253 {
-        return Err("a host name has 1 to 253 characters".to_string());
-    }
-    if host.ends_with('.') {
-        return Err("a host name has no trailing dot here".to_string());
-    }
-    if !host.is_ascii() {
-        return Err("write international names in their ASCII form, \"xn--…\"".to_string());
-    }
-    for label in host.split('.') {
-        let fits = (1..=63).contains(&label.len());
-        if !fits || !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-            return Err("a host name is made of letters, digits, `-`, `_` and single dots".to_string());
-        }
-    }
-    // RFC 3986, 3.2.2: what ends in a number was meant as an address.
-    let last = host.rsplit('.').next().unwrap_or(host);
-    if last.bytes().all(|b| b.is_ascii_digit()) && host.parse::<Ipv4Addr>().is_err() {
-        return Err("not an IPv4 address".to_string());
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -229,6 +201,7 @@ mod tests {
             ("http://[::1]:3001", ip("[::1]:3001"), "[::1]:3001"),
             ("http://Users.internal", name("users.internal", 80), "users.internal"),
             ("http://users:8080", name("users", 8080), "users:8080"),
+            ("http://my_service-1", name("my_service-1", 80), "my_service-1"),
             ("unix:/run/app.sock", TargetAddress::Unix(Path::new("/run/app.sock").into()), "localhost"),
         ] {
             assert_eq!(target(text).unwrap(), (address, authority.into()), "{text}");
@@ -251,6 +224,9 @@ mod tests {
             "http://[::1",
             "http://a..b",
             "http://a.",
+            "http://a.:80",
+            "http://a_b~c.é",
+            &format!("http://{}.com", "a".repeat(64)),
             "unix:",
             "http://é",
         ] {

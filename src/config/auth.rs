@@ -1,10 +1,11 @@
-//! `auth` and `require` of a route: who may come in.
+//! `auth` and `require` of a route: which credentials it accepts, and what it requires of the caller.
 
 use std::sync::Arc;
 
-use super::problems::{Fault, Problems, quoted};
-use super::schema;
+use super::problems::{Problems, ValueError, quoted};
+use super::schema::not_supported_yet;
 use super::section::Section;
+use crate::base::suggest::closest;
 use crate::plan::{AuthMethod, LimitBy, RateLimit, Require};
 
 /// `auth = ["jwt:NAME", "key"]`; `jwts` are the names of all providers.
@@ -17,10 +18,10 @@ pub(super) fn methods(section: &Section<'_>, jwts: &[&str], problems: &mut Probl
                 problems.error(span, message).with_hint("leave one of them out");
             }
             Ok(method) => methods.push(method),
-            Err(fault) => {
-                problems.fault(span, fault);
-                // With an error the plan is never run; a token stands here, so that nothing that needs one is told
-                // that there is none.
+            Err(error) => {
+                problems.value_error(span, error);
+                // With an error the plan is never run. A token's place is kept, so that a claim that is required is
+                // not reported as well.
                 methods.push(AuthMethod::Jwt(usize::MAX));
             }
         }
@@ -28,9 +29,12 @@ pub(super) fn methods(section: &Section<'_>, jwts: &[&str], problems: &mut Probl
     methods
 }
 
-fn method(text: &str, jwts: &[&str]) -> Result<AuthMethod, Fault> {
+fn method(text: &str, jwts: &[&str]) -> Result<AuthMethod, ValueError> {
     if text == "key" {
         return Ok(AuthMethod::Key);
+    }
+    if matches!(text, "basic" | "mtls" | "sigv4" | "anonymous") || text.starts_with("ext:") {
+        return Err(not_supported_yet(&format!("{} in `auth`", quoted(text))));
     }
     let named = text.strip_prefix("jwt:");
     if let Some(index) = named.and_then(|name| jwts.iter().position(|known| *known == name)) {
@@ -38,12 +42,12 @@ fn method(text: &str, jwts: &[&str]) -> Result<AuthMethod, Fault> {
     }
     let known: Vec<String> =
         jwts.iter().map(|name| format!("jwt:{name}")).chain(["key".to_owned()]).collect();
-    let hint = match (schema::closest(text, known.iter().map(String::as_str)), named) {
+    let hint = match (closest(text, known.iter().map(String::as_str)), named) {
         (Some(near), _) => format!("did you mean \"{near}\"?"),
         (None, Some(name)) => format!("add a section `[jwt.{name}]`"),
         (None, None) => "write \"key\", or \"jwt:NAME\" for a `[jwt.NAME]`".to_owned(),
     };
-    Err(Fault::new(format!("`auth` cannot be {}", quoted(text)), hint))
+    Err(ValueError::new(format!("`auth` cannot be {}", quoted(text)), hint))
 }
 
 /// `require`, present or switched off.
@@ -64,16 +68,12 @@ pub(super) fn require(table: &Section<'_>, problems: &mut Problems) -> Require {
         groups: words("groups"),
         permissions: words("permissions"),
         scopes: words("scopes"),
-        claims: table
-            .text_map("claims")
-            .into_iter()
-            .map(|((claim, _), (value, _))| (claim.into(), value.into()))
-            .collect(),
+        claims: table.text_pairs("claims"),
     }
 }
 
-/// What a route requires, its own or by default. What asks about the caller is an error where nothing tells who that
-/// is; but `auth = []` on a route switches a default `require` off together with the default `auth`.
+/// What a route requires, its own or by default. It is an error where no credential says who is calling; but
+/// `auth = []` on a route switches a default `require` off together with the default `auth`.
 pub(super) fn required(
     route: &Section<'_>,
     auth: &[AuthMethod],

@@ -3,14 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::problems::{Fault, Problems, Span, quoted};
+use super::problems::{Problems, TextSpan, ValueError, quoted};
 use super::secret::secret_text;
 use super::section::{At, Section};
-use super::{Outside, edits, schema, units};
+use super::{Outside, edits, units};
+use crate::auth::parse::api_key;
+use crate::base::suggest::closest;
 use crate::plan::{ApiKeyHash, ApiKeySettings, Consumer, CredentialPlace, Rate, RoutePlan};
 
-const LONGEST_NAME: usize = 128;
-/// A suggestion looks at this many names at most, so that many wrong ones in a long file stay cheap.
+const MAX_NAME: usize = 128;
+/// The names that a suggestion is chosen from, so that many wrong ones in a long file stay cheap.
 const SUGGESTED_FROM: usize = 100;
 
 /// `[api_keys]`: the header, then the query parameter if one is named.
@@ -18,9 +20,7 @@ pub(super) fn api_keys(root: &Section<'_>, problems: &mut Problems) -> ApiKeySet
     let section = root.section("api_keys");
     let header = match section.text("header") {
         Some((name, span)) => {
-            if let Err(fault) = edits::editable(name) {
-                problems.fault(span, fault);
-            }
+            problems.accept(span, edits::editable(name));
             name.to_ascii_lowercase()
         }
         None => ApiKeySettings::HEADER.to_owned(),
@@ -42,46 +42,44 @@ pub(super) fn consumers(
 ) -> Vec<Arc<Consumer>> {
     let groups = groups(root, problems);
     let mut reader =
-        Reader { groups: &groups, names: HashMap::new(), keys: HashMap::new(), outside, problems };
+        ConsumerReader { groups: &groups, names: HashMap::new(), keys: HashMap::new(), outside, problems };
     let sections = root.sections("consumer");
     let consumers: Vec<_> = sections.iter().filter_map(|section| reader.consumer(section)).collect();
     report_unused_groups(root, &consumers, problems);
     consumers
 }
 
-type Limits = Vec<(Arc<str>, Rate)>;
+/// What replaces the rates of limits, by their names.
+type ConsumerLimits = Vec<(Arc<str>, Rate)>;
 
-fn groups<'a>(root: &Section<'a>, problems: &mut Problems) -> HashMap<&'a str, Limits> {
+fn groups<'a>(root: &Section<'a>, problems: &mut Problems) -> HashMap<&'a str, ConsumerLimits> {
     let groups = root.section("group").entries().into_iter();
     groups.filter_map(|(name, _, value)| Some((name, limits(&Section::of(value)?, problems)))).collect()
 }
 
 /// `limits = { NAME = "rate" }`.
-fn limits(section: &Section<'_>, problems: &mut Problems) -> Limits {
+fn limits(section: &Section<'_>, problems: &mut Problems) -> ConsumerLimits {
     let mut limits = Vec::new();
     for ((name, _), (rate, span)) in section.text_map("limits") {
-        match units::rate(rate) {
-            Ok(rate) => limits.push((name.into(), rate)),
-            Err(fault) => problems.fault(span, fault),
-        }
+        limits.extend(problems.accept(span, units::rate(rate)).map(|rate| (name.into(), rate)));
     }
     limits
 }
 
-struct Reader<'r> {
-    groups: &'r HashMap<&'r str, Limits>,
+struct ConsumerReader<'r> {
+    groups: &'r HashMap<&'r str, ConsumerLimits>,
     /// Each name and each key, with its place.
-    names: HashMap<String, Span>,
-    keys: HashMap<ApiKeyHash, Span>,
+    names: HashMap<String, TextSpan>,
+    keys: HashMap<ApiKeyHash, TextSpan>,
     outside: &'r dyn Outside,
     problems: &'r mut Problems,
 }
 
-impl Reader<'_> {
+impl ConsumerReader<'_> {
     fn consumer(&mut self, section: &Section<'_>) -> Option<Arc<Consumer>> {
         let name = self.name(section);
-        let groups = self.words(section, "groups");
-        let permissions = self.words(section, "permissions");
+        let mut words = |key| section.parsed_list(key, self.problems, word);
+        let (groups, permissions) = (words("groups"), words("permissions"));
         let keys = section.texts("api_keys").into_iter();
         let api_keys = keys.filter_map(|at| self.api_key(at)).collect();
         let mut all = limits(section, self.problems);
@@ -95,16 +93,14 @@ impl Reader<'_> {
 
     fn name(&mut self, section: &Section<'_>) -> Option<Arc<str>> {
         let Some((name, span)) = section.text("name") else {
-            if !section.has("name") && !section.misspells("consumer", "name") {
+            if section.lacks("consumer", "name") {
                 self.problems
                     .error(section.span.clone(), "a consumer without `name`")
                     .with_hint("write name = \"alice\"");
             }
             return None;
         };
-        if let Err(fault) = word(name) {
-            self.problems.fault(span.clone(), fault);
-        }
+        self.problems.accept(span.clone(), word(name));
         if let Some(first) = self.names.insert(name.to_owned(), span.clone()) {
             self.problems
                 .error(span, format!("consumer {} is given twice", quoted(name)))
@@ -114,24 +110,12 @@ impl Reader<'_> {
         Some(name.into())
     }
 
-    fn words(&mut self, section: &Section<'_>, key: &str) -> Vec<Arc<str>> {
-        let mut words = Vec::new();
-        for (text, span) in section.texts(key) {
-            match word(text) {
-                Ok(()) => words.push(text.into()),
-                Err(fault) => self.problems.fault(span, fault),
-            }
-        }
-        words
-    }
-
     fn api_key(&mut self, at: At<&str>) -> Option<ApiKeyHash> {
         let span = at.1.clone();
         let text = secret_text(at, self.outside, self.problems)?;
         let hint = "write \"env:NAME\", \"file:PATH\", \"sha256:HEX\", or a long random key";
-        let hash = ApiKeyHash::parse(&text)
-            .map_err(|why| self.problems.fault(span.clone(), Fault::new(why, hint)))
-            .ok()?;
+        let hash = api_key(&text).map_err(|why| ValueError::new(why, hint));
+        let hash = self.problems.accept(span.clone(), hash)?;
         if let Some(first) = self.keys.insert(hash, span.clone()) {
             self.problems
                 .error(span, "this API key is given twice, so it would not say who is calling")
@@ -143,14 +127,14 @@ impl Reader<'_> {
 }
 
 /// The name of a consumer, a group or a permission. Upstreams read them in headers, groups with commas between.
-fn word(text: &str) -> Result<(), Fault> {
+fn word(text: &str) -> Result<Arc<str>, ValueError> {
     let fits = text.bytes().all(|b| b.is_ascii_graphic() && b != b',');
-    if fits && (1..=LONGEST_NAME).contains(&text.len()) {
-        return Ok(());
+    if fits && (1..=MAX_NAME).contains(&text.len()) {
+        return Ok(text.into());
     }
-    Err(Fault::new(
+    Err(ValueError::new(
         format!("{} is not a name that can be sent in a header", quoted(text)),
-        format!("1 to {LONGEST_NAME} letters, digits or signs, without blanks and commas"),
+        format!("1 to {MAX_NAME} letters, digits or signs, without blanks and commas"),
     ))
 }
 
@@ -166,7 +150,7 @@ fn report_unused_groups(root: &Section<'_>, consumers: &[Arc<Consumer>], problem
     }
 }
 
-/// Warns of every rate that replaces that of no limit.
+/// Warns of every replacement rate whose limit no route has.
 pub(super) fn report_unknown_limits(root: &Section<'_>, routes: &[Arc<RoutePlan>], problems: &mut Problems) {
     let known: HashSet<&str> =
         routes.iter().flat_map(|route| &route.rate_limits).map(|limit| &*limit.name).collect();
@@ -188,6 +172,6 @@ pub(super) fn report_unknown_limits(root: &Section<'_>, routes: &[Arc<RoutePlan>
 }
 
 fn nearest(name: &str, known: &HashSet<&str>) -> Option<String> {
-    let near = schema::closest(name, known.iter().copied().take(SUGGESTED_FROM));
+    let near = closest(name, known.iter().copied().take(SUGGESTED_FROM));
     near.map(|near| format!("did you mean `{near}`?"))
 }

@@ -1,14 +1,15 @@
-//! `cors` of a route: what pages of other origins may do.
+//! `cors` of a route: which pages of other origins may use it.
 
 use std::sync::Arc;
 
-use super::problems::{Fault, Problems, quoted};
+use super::address;
+use super::problems::{Problems, ValueError, quoted};
 use super::section::{At, Section};
-use super::{address, edits};
+use crate::http::hygiene::is_token;
 use crate::plan::{Cors, Origin};
 
 const ANY: &str = "*";
-/// What a page may use where nothing is said: the methods that APIs have.
+/// The methods where none are given: those that APIs use.
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// `None`: switched off by `false` or an empty table.
@@ -32,49 +33,40 @@ pub(super) fn cors(table: &Section<'_>, problems: &mut Problems) -> Option<Cors>
 }
 
 fn origins(table: &Section<'_>, problems: &mut Problems) -> Vec<Origin> {
-    let texts = table.texts("origins");
-    let is_missing = !table.has("origins") && !table.misspells("route.cors", "origins");
-    if is_missing
+    if table.lacks("route.cors", "origins")
         || table.get("origins").is_some_and(|value| value.get_ref().as_array().is_some_and(|a| a.is_empty()))
     {
         problems
             .error(table.span_of("origins"), "`cors` without `origins`")
             .with_hint("write origins = [\"https://app.example.com\"]; cors = false switches it off");
     }
-    let mut origins = Vec::new();
-    for (text, span) in texts {
-        match origin(text) {
-            Ok(origin) => origins.push(origin),
-            Err(fault) => problems.fault(span, fault),
-        }
-    }
-    origins
+    table.parsed_list("origins", problems, origin)
 }
 
 /// `"https://app.example.com"`, `"https://*.example.com"` or `"*"`, as browsers write an origin (RFC 6454, 6.2).
-fn origin(text: &str) -> Result<Origin, Fault> {
-    let fault = |hint: String| Fault::new(format!("{} is not an origin", quoted(text)), hint);
+fn origin(text: &str) -> Result<Origin, ValueError> {
+    let error = |hint: String| ValueError::new(format!("{} is not an origin", quoted(text)), hint);
     let example = || "write \"https://app.example.com\", \"https://*.example.com\" or \"*\"".to_owned();
     if text == ANY {
         return Ok(Origin::Any);
     }
-    let (scheme, authority) = text.split_once("://").ok_or_else(|| fault(example()))?;
+    let (scheme, authority) = text.split_once("://").ok_or_else(|| error(example()))?;
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
     if !is_scheme {
-        return Err(fault(example()));
+        return Err(error(example()));
     }
     if let Some((authority, _)) = authority.split_once('/') {
-        return Err(fault(format!("an origin has no path: write \"{scheme}://{authority}\"")));
+        return Err(error(format!("an origin has no path: write \"{scheme}://{authority}\"")));
     }
     let scheme = scheme.to_ascii_lowercase();
     let (below, host) = match authority.strip_prefix("*.") {
         Some(domain) => (true, domain),
         None => (false, authority),
     };
-    let (host, port) = address::host_and_port(host).map_err(fault)?;
+    let (host, port) = address::host_and_port(host).map_err(error)?;
     if matches!((&*scheme, port), ("https", Some(443)) | ("http", Some(80))) {
-        return Err(fault("browsers leave the default port out: leave it out here too".to_owned()));
+        return Err(error("browsers leave the default port out: leave it out here too".to_owned()));
     }
     let host = port.map_or(host.clone(), |port| format!("{host}:{port}"));
     Ok(match below {
@@ -87,7 +79,7 @@ fn origin(text: &str) -> Result<Origin, Fault> {
 fn names(table: &Section<'_>, key: &str, problems: &mut Problems) -> Vec<Arc<str>> {
     let mut names = Vec::new();
     for (text, span) in table.texts(key) {
-        if !edits::is_token(text) {
+        if !is_token(text.as_bytes()) {
             problems
                 .error(span, format!("`{key}` cannot be {}", quoted(text)))
                 .with_hint("write each name as a string of its own");
@@ -104,7 +96,7 @@ fn names(table: &Section<'_>, key: &str, problems: &mut Problems) -> Vec<Arc<str
     names
 }
 
-/// Where credentials go along, browsers refuse any origin, and take a `*` in a list for a name.
+/// With credentials, browsers refuse `*` as an origin, and take it for a name in the other lists (Fetch, 3.3.5).
 fn report_stars(table: &Section<'_>, problems: &mut Problems) {
     for key in ["origins", "methods", "headers", "expose"] {
         let star: Option<At<&str>> = table.texts(key).into_iter().find(|(text, _)| *text == ANY);

@@ -3,37 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::problems::{Fault, Problems, Span, quoted};
+use super::problems::{Problems, TextSpan, ValueError, quoted};
+use super::schema::not_supported_yet;
 use super::section::{At, Section};
+use crate::http::hygiene;
+use crate::http::name::FieldName;
 use crate::plan::{Condition, HeaderEdits};
-
-/// Fields that belong to one connection or frame the message: the gateway writes them itself.
-const OWN_FIELDS: [&str; 8] = [
-    "connection",
-    "content-length",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// A token (RFC 9110, 5.6.2): what field names and methods are made of.
-pub(super) fn is_token(text: &str) -> bool {
-    let is_tchar = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    !text.is_empty() && text.bytes().all(is_tchar)
-}
 
 /// `request_headers` or `response_headers`, present or switched off; all problems are reported.
 pub(super) fn header_edits(edits: &Section<'_>, problems: &mut Problems) -> HeaderEdits {
-    let mut remove: Vec<Arc<str>> = Vec::new();
-    for (name, span) in edits.texts("remove") {
-        match editable(name) {
-            Ok(()) => remove.push(name.into()),
-            Err(fault) => problems.fault(span, fault),
-        }
-    }
+    let remove = edits.parsed_list("remove", problems, |name| editable(name).map(|()| name.into()));
     HeaderEdits { remove, set: fields(edits, "set", problems), add: fields(edits, "add", problems) }
 }
 
@@ -42,20 +21,15 @@ fn fields(edits: &Section<'_>, key: &str, problems: &mut Problems) -> Vec<(Arc<s
     report_same_names(&entries, problems);
     let mut fields = Vec::with_capacity(entries.len());
     for ((name, name_span), (value, value_span)) in entries {
-        if let Err(fault) = editable(name) {
-            problems.fault(name_span, fault);
-        }
-        match field_value(value) {
-            Ok(()) => fields.push((name.into(), value.into())),
-            Err(fault) => problems.fault(value_span, fault),
-        }
+        problems.accept(name_span, editable(name));
+        fields.extend(problems.accept(value_span, field_value(value)).map(|value| (name.into(), value)));
     }
     fields
 }
 
 /// TOML keeps `X-A` and `x-a` apart, HTTP does not.
 fn report_same_names(entries: &[(At<&str>, At<&str>)], problems: &mut Problems) {
-    let mut seen: HashMap<String, Span> = HashMap::new();
+    let mut seen: HashMap<String, TextSpan> = HashMap::new();
     for ((name, span), _) in entries {
         if let Some(first) = seen.insert(name.to_ascii_lowercase(), span.clone()) {
             problems
@@ -66,15 +40,17 @@ fn report_same_names(entries: &[(At<&str>, At<&str>)], problems: &mut Problems) 
     }
 }
 
-/// A field that a user's configuration may choose the value of.
-pub(super) fn editable(name: &str) -> Result<(), Fault> {
+/// Whether a configuration may set or remove a field of this name.
+pub(super) fn editable(name: &str) -> Result<(), ValueError> {
     field_name(name)?;
     let lower = name.to_ascii_lowercase();
     if lower == "host" {
-        return Err(Fault::new("`host` cannot be edited here", "use `host_header`"));
+        return Err(ValueError::new("`host` cannot be edited here", "use `host_header`"));
     }
-    if OWN_FIELDS.contains(&&*lower) {
-        return Err(Fault::new(
+    // Fields that belong to one connection or frame the message.
+    let id = FieldName::of(name.as_bytes());
+    if hygiene::is_hop_by_hop(id) || matches!(id, FieldName::ContentLength | FieldName::Trailer) {
+        return Err(ValueError::new(
             format!("`{lower}` cannot be edited: the gateway writes it for each connection"),
             "leave it out",
         ));
@@ -82,29 +58,27 @@ pub(super) fn editable(name: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn field_name(name: &str) -> Result<(), Fault> {
-    if is_token(name) {
+fn field_name(name: &str) -> Result<(), ValueError> {
+    if hygiene::is_token(name.as_bytes()) {
         return Ok(());
     }
-    Err(Fault::new(
+    Err(ValueError::new(
         format!("{} is not a field name", quoted(name)),
         "letters, digits and `-`, without spaces or a colon",
     ))
 }
 
-/// RFC 9110, 5.5: no control characters but tab, no blanks at the ends.
-pub(super) fn field_value(value: &str) -> Result<(), Fault> {
-    let fault = |why, hint| Err(Fault::new(format!("{} {why}", quoted(value)), hint));
-    if value.bytes().any(|b| (b < b' ' && b != b'\t') || b == 0x7f) {
-        return fault("has control characters, which no field value may have", "write it on one line");
+/// A field value (RFC 9110, 5.5).
+pub(super) fn field_value(value: &str) -> Result<Arc<str>, ValueError> {
+    if hygiene::is_field_value(value.as_bytes()) {
+        return Ok(value.into());
     }
-    if value.trim_matches([' ', '\t']).len() != value.len() {
-        return fault(
-            "starts or ends with a blank, which is not part of a field value",
-            "leave the blanks out",
-        );
-    }
-    Ok(())
+    let (why, hint) = if value.bytes().all(hygiene::is_value_byte) {
+        ("starts or ends with a blank, which is not part of a field value", "leave the blanks out")
+    } else {
+        ("has control characters, which no field value may have", "write it on one line")
+    };
+    Err(ValueError::new(format!("{} {why}", quoted(value)), hint))
 }
 
 /// `headers` of a route: all must hold.
@@ -114,15 +88,13 @@ pub(super) fn header_conditions(route: &Section<'_>, problems: &mut Problems) ->
     let mut conditions = Vec::with_capacity(entries.len());
     for ((name, name_span), (value, value_span)) in entries {
         let lower = name.to_ascii_lowercase();
-        if let Err(fault) = field_name(name) {
-            problems.fault(name_span, fault);
-        } else if lower == "host" {
-            problems.fault(name_span, Fault::new("`host` is not matched here", "use the route's `host`"));
-        }
-        if let Err(fault) = field_value(value) {
-            problems.fault(value_span, fault);
-        }
-        conditions.push(Condition { name: lower.into(), value: condition_value(value) });
+        let known = match &*lower {
+            "host" => Err(ValueError::new("`host` is not matched here", "use the route's `host`")),
+            _ => field_name(name),
+        };
+        problems.accept(name_span, known);
+        let value = problems.accept(value_span, field_value(value).and_then(|value| condition_value(&value)));
+        conditions.push(Condition { name: lower.into(), value: value.flatten() });
     }
     conditions
 }
@@ -130,17 +102,24 @@ pub(super) fn header_conditions(route: &Section<'_>, problems: &mut Problems) ->
 /// `query` of a route: all must hold. Names and values are compared decoded, so any text is one.
 pub(super) fn query_conditions(route: &Section<'_>, problems: &mut Problems) -> Vec<Condition> {
     let mut conditions = Vec::new();
-    for ((name, span), (value, _)) in route.text_map("query") {
+    for ((name, span), (value, value_span)) in route.text_map("query") {
         if name.is_empty() {
             problems
                 .error(span, "a query parameter without a name")
                 .with_hint("write query = { beta = \"1\" }");
         }
-        conditions.push(Condition { name: name.into(), value: condition_value(value) });
+        let value = problems.accept(value_span, condition_value(value));
+        conditions.push(Condition { name: name.into(), value: value.flatten() });
     }
     conditions
 }
 
-fn condition_value(value: &str) -> Option<Arc<str>> {
-    (value != "*").then(|| value.into())
+/// `None`: any value, written `"*"`. Other patterns would be taken for plain text, so they are refused.
+fn condition_value(value: &str) -> Result<Option<Arc<str>>, ValueError> {
+    match value {
+        "*" => Ok(None),
+        _ if value.starts_with('~') => Err(not_supported_yet("a regular expression as a condition")),
+        _ if value.ends_with('*') => Err(not_supported_yet("a prefix as a condition")),
+        _ => Ok(Some(value.into())),
+    }
 }

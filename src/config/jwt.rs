@@ -1,4 +1,4 @@
-//! `[jwt.NAME]`: who signs tokens, and what one must say.
+//! `[jwt.NAME]`: providers of tokens: their keys, and what a token must say.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -6,17 +6,21 @@ use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
-use super::problems::{Fault, Problems, Span, quoted};
+use super::problems::{Problems, TextSpan, ValueError, quoted};
 use super::secret::{secret, secret_text};
 use super::section::Section;
 use super::{Outside, address, edits};
-use crate::plan::{CredentialPlace, Jwt, JwtKey, check_algorithms, parse_algorithm, weak_secret};
+use crate::auth::keys::KeySet;
+use crate::auth::parse;
+use crate::http::hygiene::{is_forwarded, is_token};
+use crate::plan::{CredentialPlace, Jwt, JwtKey};
 
 const SECTION: &str = "jwt.NAME";
 const KEYS: [&str; 3] = ["secret", "public_key", "jwks"];
 
-/// Fields that the gateway writes itself, or that a request's credentials stand in: no claim becomes one of them.
-const TAKEN_FIELDS: [&str; 8] = [
+/// Fields that the gateway writes itself, or that credentials stand in, beside the `X-Forwarded-` ones: no claim
+/// becomes one of them.
+const RESERVED_FIELDS: [&str; 8] = [
     "authorization",
     "cookie",
     "forwarded",
@@ -43,30 +47,29 @@ pub(super) fn jwts<'a>(
                 .with_hint("give it one that can be shown on one line");
         }
         let section = Section::of(value).unwrap_or_else(Section::absent);
-        jwts.extend(Reader { name, section, outside, problems }.read().map(Arc::new));
+        jwts.extend(JwtReader { name, section, outside, problems }.read().map(Arc::new));
     }
     (jwts, names)
 }
 
-struct Reader<'r, 'a> {
+struct JwtReader<'r, 'a> {
     name: &'a str,
     section: Section<'a>,
     outside: &'r dyn Outside,
     problems: &'r mut Problems,
 }
 
-impl Reader<'_, '_> {
+impl JwtReader<'_, '_> {
     fn read(mut self) -> Option<Jwt> {
         let before = self.problems.len();
         let algorithms = self.algorithms();
         let key = self.key(&algorithms);
         let from = self.places();
         let headers = self.headers(&from);
-        let texts = |key| self.section.texts(key).into_iter().map(|(text, _)| text.into()).collect();
         let jwt = Jwt {
             name: self.name.into(),
             issuer: self.section.text("issuer").map(|(text, _)| text.into()),
-            audience: texts("audience"),
+            audience: self.section.strings("audience"),
             leeway: self.section.seconds("leeway", self.problems).unwrap_or(Jwt::LEEWAY),
             consumer_claim: self
                 .section
@@ -79,7 +82,8 @@ impl Reader<'_, '_> {
             from,
             headers,
         };
-        if self.problems.len() == before {
+        // Without algorithms no key fits, and that they are missing was reported.
+        if self.problems.len() == before && !jwt.algorithms.is_empty() {
             self.check_key(&jwt);
         }
         Some(jwt)
@@ -88,10 +92,7 @@ impl Reader<'_, '_> {
     fn algorithms(&mut self) -> Vec<Algorithm> {
         let hint =
             "write algorithms = [\"HS256\"] for a shared secret, [\"RS256\"] or [\"ES256\"] for a public key";
-        if self.section.is_present()
-            && !self.section.has("algorithms")
-            && !self.section.misspells(SECTION, "algorithms")
-        {
+        if self.section.is_present() && self.section.lacks(SECTION, "algorithms") {
             let message = format!("jwt {} without `algorithms`", quoted(self.name));
             self.problems.error(self.section.span.clone(), message).with_hint(hint);
         }
@@ -99,7 +100,7 @@ impl Reader<'_, '_> {
         let count = texts.len();
         let mut algorithms = Vec::with_capacity(count);
         for (text, span) in texts {
-            match parse_algorithm(text) {
+            match parse::algorithm(text) {
                 Ok(algorithm) => algorithms.push(algorithm),
                 Err(why) => {
                     self.problems.error(span, why).with_hint(hint);
@@ -108,7 +109,7 @@ impl Reader<'_, '_> {
         }
         if self.section.has("algorithms")
             && algorithms.len() == count
-            && let Err(why) = check_algorithms(&algorithms)
+            && let Err(why) = parse::check_algorithms(&algorithms)
         {
             self.problems.error(self.section.span_of("algorithms"), why).with_hint(hint);
         }
@@ -147,8 +148,8 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Who takes a public key for a shared secret lets everyone sign who has it: everyone.
-    fn check_fit(&mut self, key: &str, span: Span, algorithms: &[Algorithm]) {
+    /// A public key taken for a shared secret would let everyone sign: everyone has it.
+    fn check_fit(&mut self, key: &str, span: TextSpan, algorithms: &[Algorithm]) {
         let hmac = |algorithm: &Algorithm| algorithm.family() == AlgorithmFamily::Hmac;
         let (shared, public) = (algorithms.iter().any(hmac), !algorithms.iter().all(hmac));
         let hint = match key {
@@ -161,7 +162,7 @@ impl Reader<'_, '_> {
         self.problems.error(span, format!("`{key}` does not go with these `algorithms`")).with_hint(hint);
     }
 
-    fn jwks_url(&mut self, text: &str, span: Span) -> Option<JwtKey> {
+    fn jwks_url(&mut self, text: &str, span: TextSpan) -> Option<JwtKey> {
         let (scheme, rest) = text.split_once("://")?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let host = address::host_and_port(&rest[..end]);
@@ -184,11 +185,11 @@ impl Reader<'_, '_> {
         Some(JwtKey::JwksUrl(text.into()))
     }
 
-    /// With all else well: whether it is a key, and a good one.
+    /// Whether it is a key that fits, and a strong one; asked only where nothing else is wrong.
     fn check_key(&mut self, jwt: &Jwt) {
         let key = KEYS.into_iter().find(|key| self.section.has(key)).unwrap_or(SECTION);
         let span = self.section.span_of(key);
-        if let Err(why) = self.outside.check_jwt(jwt) {
+        if let Err(why) = KeySet::build(jwt) {
             self.problems.error(span.clone(), format!("`{key}`: {why}")).with_hint(match key {
                 "secret" => "write \"env:NAME\", \"file:PATH\", or the secret itself",
                 "public_key" => "write \"file:PATH\" of a PEM file with one public key",
@@ -196,7 +197,7 @@ impl Reader<'_, '_> {
             });
         }
         if let JwtKey::Secret(secret) = &jwt.key
-            && let Some(why) = weak_secret(&secret.0, &jwt.algorithms)
+            && let Some(why) = parse::weak_secret(&secret.0, &jwt.algorithms)
         {
             self.problems
                 .warning(span, why)
@@ -206,33 +207,23 @@ impl Reader<'_, '_> {
 
     fn places(&mut self) -> Vec<CredentialPlace> {
         if !self.section.has("from") {
-            return vec![CredentialPlace::parse(Jwt::FROM).expect("the default is a place")];
+            return vec![parse::credential_place(Jwt::FROM).expect("the default is a place")];
         }
-        let texts = self.section.texts("from");
-        if texts.is_empty() {
+        if self.section.texts("from").is_empty() {
             self.problems
                 .error(self.section.span_of("from"), "`from` is an empty list")
                 .with_hint("name a place, or leave it out for the `authorization` header");
         }
-        let mut places = Vec::new();
-        for (text, span) in texts {
-            match place(text) {
-                Ok(place) => places.push(place),
-                Err(fault) => self.problems.fault(span, fault),
-            }
-        }
-        places
+        self.section.parsed_list("from", self.problems, place)
     }
 
     /// Claim to request header.
     fn headers(&mut self, from: &[CredentialPlace]) -> Vec<(Arc<str>, Arc<str>)> {
-        let mut seen: HashMap<String, Span> = HashMap::new();
+        let mut seen: HashMap<String, TextSpan> = HashMap::new();
         let mut headers = Vec::new();
         for ((claim, _), (name, span)) in self.section.text_map("headers") {
             let lower = name.to_ascii_lowercase();
-            if let Err(fault) = claim_header(name, &lower, from) {
-                self.problems.fault(span.clone(), fault);
-            }
+            self.problems.accept(span.clone(), claim_header(name, &lower, from));
             if let Some(first) = seen.insert(lower.clone(), span.clone()) {
                 self.problems
                     .error(span, format!("two claims for the header {}", quoted(name)))
@@ -245,24 +236,24 @@ impl Reader<'_, '_> {
     }
 }
 
-fn place(text: &str) -> Result<CredentialPlace, Fault> {
+fn place(text: &str) -> Result<CredentialPlace, ValueError> {
     let hint = "write \"header:authorization\", \"cookie:NAME\" or \"query:NAME\"";
-    let place = CredentialPlace::parse(text)
-        .map_err(|_| Fault::new(format!("{} is no place of a token", quoted(text)), hint))?;
+    let place = parse::credential_place(text)
+        .map_err(|_| ValueError::new(format!("{} is no place of a token", quoted(text)), hint))?;
     match &place {
-        CredentialPlace::Header(name) | CredentialPlace::Cookie(name) if !edits::is_token(name) => {
-            Err(Fault::new(format!("{} has a name that none can have", quoted(text)), hint))
+        CredentialPlace::Header(name) | CredentialPlace::Cookie(name) if !is_token(name.as_bytes()) => {
+            Err(ValueError::new(format!("{} has a name that none can have", quoted(text)), hint))
         }
         _ => Ok(place),
     }
 }
 
-fn claim_header(name: &str, lower: &str, from: &[CredentialPlace]) -> Result<(), Fault> {
+fn claim_header(name: &str, lower: &str, from: &[CredentialPlace]) -> Result<(), ValueError> {
     edits::editable(name)?;
     let holds_token =
         from.iter().any(|place| matches!(place, CredentialPlace::Header(header) if **header == *lower));
-    if holds_token || TAKEN_FIELDS.contains(&lower) || lower.starts_with("x-forwarded-") {
-        return Err(Fault::new(
+    if holds_token || RESERVED_FIELDS.contains(&lower) || is_forwarded(lower.as_bytes()) {
+        return Err(ValueError::new(
             format!("no claim can become the header {}: it has another meaning", quoted(name)),
             "choose a name of its own, such as \"x-user-id\"",
         ));

@@ -1,8 +1,20 @@
-//! TOML text becomes a `Plan`, or a list of problems with their places.
+//! TOML text becomes a [`Plan`], or a list of problems with their places.
 //!
-//! The way of a text: the TOML parser's tree with spans; `schema` holds every key against one table; readers
-//! (`server`, `upstream`, `route`) turn what is left into the `Plan`, and note what its values get wrong.
-//! Nobody stops at the first problem.
+//! The way of a text: the TOML parser makes a tree with spans; `shape` holds its keys and kinds of values against the
+//! one table in `schema`; readers, one file a section, turn what is left into the plan. They read through `section`,
+//! and ask the modules that will use a value (`http`, `route`, `auth`, `store`, `script`) whether it makes sense there.
+//! No reader stops at the first problem.
+//!
+//! # How a key is added
+//! 1. Its row in `schema::SCHEMA`, with the kind of its value: `.policy()` if `[defaults]` may have it as well as a
+//!    route, `.matching()` if it decides which requests a route matches.
+//! 2. Its field in [`plan`](crate::plan); a setting that is one of some words has them as its
+//!    [`Keyword`](crate::plan::Keyword).
+//! 3. Its line in the reader of its section, with the default. That of a policy is in `policies::read`, and needs
+//!    nothing more to be replaced or switched off by a route.
+//! 4. The code that uses the field.
+//!
+//! A test asks for its row in `docs/configuration.md`.
 
 mod address;
 mod auth;
@@ -10,16 +22,18 @@ mod consumer;
 mod cors;
 mod edits;
 mod jwt;
+mod mask;
 mod pattern;
 mod policies;
 mod problems;
 mod rate_limit;
 mod route;
-pub mod schema;
+mod schema;
 mod scripts;
 mod secret;
 mod section;
 mod server;
+mod shape;
 mod store;
 mod summary;
 mod units;
@@ -30,14 +44,11 @@ mod tests;
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
-pub use problems::{Problem, Problems, Span};
-pub use schema::closest;
-pub use scripts::ScriptProblem;
+pub use problems::{Problem, Problems, TextSpan};
 pub use summary::summary;
 
-use crate::plan::{self, Plan};
+use crate::plan::{Plan, ScriptFile};
 use section::Section;
 
 /// A configuration that can be run.
@@ -48,34 +59,16 @@ pub struct Loaded {
     pub warnings: Problems,
 }
 
-/// A route that no request reaches, as indices into the routes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shadow {
-    pub dead: usize,
-    /// The route that takes all of its requests.
-    pub by: usize,
-    /// Both match the same.
-    pub same: bool,
-}
-
-/// What reading a configuration needs to know of the world outside its text, and of the floors above.
+/// What reading a configuration needs to know beside its text: the environment and files.
 pub trait Outside {
-    /// The routes that no request reaches.
-    fn shadowed(&self, routes: &[Arc<plan::RoutePlan>]) -> Vec<Shadow>;
-    /// Whether a directory is there.
-    fn is_dir(&self, path: &Path) -> bool;
     /// A variable of the environment.
     fn env(&self, name: &str) -> Option<Vec<u8>>;
     /// A file's bytes.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// What is wrong with a store's URL, in words that show nothing of it.
-    fn check_store(&self, store: &plan::StoreSettings) -> Result<(), String>;
-    /// What is wrong with a provider's key, in words that show nothing of it.
-    fn check_jwt(&self, jwt: &plan::Jwt) -> Result<(), String>;
+    /// Whether a directory is there.
+    fn is_dir(&self, path: &Path) -> bool;
     /// All `*.rhai` files below a directory, by rising name; those in its `tests` are no scripts of routes.
-    fn scripts(&self, dir: &Path) -> io::Result<Vec<plan::ScriptFile>>;
-    /// What is wrong with the scripts that are used, and with what they import.
-    fn check_scripts(&self, scripts: &plan::ScriptSettings, used: &[Arc<str>]) -> Vec<ScriptProblem>;
+    fn scripts(&self, dir: &Path) -> io::Result<Vec<ScriptFile>>;
 }
 
 /// Reads a file, and everything that a run would load.
@@ -97,7 +90,7 @@ pub fn load(path: &Path, outside: &dyn Outside) -> Result<Loaded, Problems> {
     }
 }
 
-/// The decider behind [`load`]. `file` is only shown.
+/// Reads a text; `file` stands for it in problems.
 pub fn parse(text: &str, file: &str, outside: &dyn Outside) -> Result<Loaded, Problems> {
     let mut problems = Problems::new(file, text);
     let (tree, errors) = toml::de::DeTable::parse_recoverable(text);
@@ -110,7 +103,7 @@ pub fn parse(text: &str, file: &str, outside: &dyn Outside) -> Result<Loaded, Pr
         }
         return Err(problems.sorted());
     }
-    schema::check(tree.get_ref(), &mut problems);
+    shape::check(tree.get_ref(), &mut problems);
     let plan = read(&Section::new(tree.get_ref(), 0..0), outside, &mut problems);
     let problems = problems.sorted();
     if problems.has_errors() { Err(problems) } else { Ok(Loaded { plan, warnings: problems }) }
@@ -125,7 +118,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> P
     let api_keys = consumer::api_keys(root, problems);
     let consumers = consumer::consumers(root, outside, problems);
     let (upstreams, mut names) = upstream::upstreams(root, problems);
-    let routes = route::routes(root, &mut names, &jwt_names, outside, problems);
+    let routes = route::routes(root, &mut names, &jwt_names, problems);
     // A script can send its requests to any of them.
     if routes.iter().all(|route| route.scripts.is_empty()) {
         names.report_unused(problems);

@@ -2,42 +2,45 @@
 
 use std::sync::Arc;
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
 use super::address;
-use super::problems::{Fault, quoted};
+use super::problems::{ValueError, quoted};
+use super::schema::not_supported_yet;
+use crate::http::head::Method;
+use crate::http::path::normalise;
 use crate::plan::{HostPattern, PathPattern, Piece, Segment, Tail, Template};
 
 /// What a bare `*` captures as.
 pub(super) const REST: &str = "rest";
 
 /// A host; `None` for `*`, which is any.
-pub(super) fn host(text: &str) -> Result<Option<HostPattern>, Fault> {
-    let text_lower = text.to_ascii_lowercase();
-    let fault = |hint: String| Fault::new(format!("{} is not a host", quoted(text)), hint);
+pub(super) fn host(text: &str) -> Result<Option<HostPattern>, ValueError> {
+    let error = |hint: String| ValueError::new(format!("{} is not a host", quoted(text)), hint);
     if text == "*" {
         return Ok(None);
     }
-    let (name, wildcard) = match text_lower.strip_prefix("*.") {
+    let (name, is_wildcard) = match text.strip_prefix("*.") {
         Some(name) => (name, true),
-        None => (&*text_lower, false),
+        None => (text, false),
     };
     if name.contains('*') {
-        return Err(fault("`*` stands for whole labels at the front: \"*.example.com\"".to_string()));
+        return Err(error("`*` stands for whole labels at the front: \"*.example.com\"".to_string()));
     }
-    let has_port = name.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'));
-    if has_port {
-        return Err(fault("write it without a port; routes match on every listener".to_string()));
+    let (name, port) = address::host_and_port(name).map_err(error)?;
+    if port.is_some() {
+        return Err(error("write it without a port; routes match on every listener".to_string()));
     }
-    if let Some(bare) = name.strip_suffix('.') {
-        return Err(fault(format!("write it without the trailing dot: \"{bare}\"")));
-    }
-    address::host_name(name).map_err(fault)?;
-    Ok(Some(if wildcard { HostPattern::Wildcard(name.into()) } else { HostPattern::Exact(name.into()) }))
+    Ok(Some(if is_wildcard { HostPattern::Wildcard(name.into()) } else { HostPattern::Exact(name.into()) }))
 }
 
 /// A path: `/x`, `/x/*`, `/x/{id}`, `/x/{*rest}`.
-pub(super) fn path(text: &str) -> Result<PathPattern, Fault> {
+pub(super) fn path(text: &str) -> Result<PathPattern, ValueError> {
+    if text.starts_with('~') {
+        return Err(not_supported_yet("a regular expression as a path"));
+    }
     let Some(inner) = text.strip_prefix('/') else {
-        return Err(Fault::new(
+        return Err(ValueError::new(
             format!("{} does not start with `/`", quoted(text)),
             format!("write \"/{text}\"").replace("//", "/"),
         ));
@@ -48,11 +51,11 @@ pub(super) fn path(text: &str) -> Result<PathPattern, Fault> {
     let mut parts = inner.split('/').peekable();
     while let Some(part) = parts.next() {
         let last = parts.peek().is_none();
-        match segment(part, last)
-            .map_err(|why| Fault::new(format!("{}: {}", quoted(text), why.message), why.hint))?
+        match pattern_part(part, last)
+            .map_err(|why| ValueError::new(format!("{}: {}", quoted(text), why.message), why.hint))?
         {
-            Part::Segment(segment) => segments.push(segment),
-            Part::Tail(found) => tail = found,
+            PatternPart::Segment(segment) => segments.push(segment),
+            PatternPart::Tail(found) => tail = found,
         }
         let name = match (last, &tail, segments.last()) {
             (_, Tail::Any, _) => REST.into(),
@@ -61,7 +64,7 @@ pub(super) fn path(text: &str) -> Result<PathPattern, Fault> {
             _ => continue,
         };
         if names.contains(&name) {
-            return Err(Fault::new(
+            return Err(ValueError::new(
                 format!("{} captures `{name}` twice", quoted(text)),
                 "give each capture its own name (`*` captures as `rest`)",
             ));
@@ -85,167 +88,148 @@ pub(super) fn captures(path: &PathPattern) -> impl Iterator<Item = &str> {
     segments.chain(tail)
 }
 
-enum Part {
+/// What stands between two slashes of a pattern.
+enum PatternPart {
     Segment(Segment),
     Tail(Tail),
 }
 
-/// One part between slashes.
-fn segment(part: &str, last: bool) -> Result<Part, Fault> {
+fn pattern_part(part: &str, last: bool) -> Result<PatternPart, ValueError> {
     if let Some(inner) = part.strip_prefix("{*").and_then(|part| part.strip_suffix('}')) {
         if !last {
-            return Err(Fault::new("`{*name}` takes everything below it", "put it at the end of the path"));
+            return Err(ValueError::new(
+                "`{*name}` takes everything below it",
+                "put it at the end of the path",
+            ));
         }
-        return Ok(Part::Tail(Tail::Capture(capture_name(inner)?)));
+        return Ok(PatternPart::Tail(Tail::Capture(capture_name(inner)?)));
     }
     if let Some(inner) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
-        return Ok(Part::Segment(Segment::Capture(capture_name(inner)?)));
+        return Ok(PatternPart::Segment(Segment::Capture(capture_name(inner)?)));
     }
     match part {
-        "*" if last => Ok(Part::Tail(Tail::Any)),
-        _ if part.contains('*') => Err(Fault::new(
+        "*" if last => Ok(PatternPart::Tail(Tail::Any)),
+        _ if part.contains('*') => Err(ValueError::new(
             "`*` is the whole last segment or nothing",
             "write \"/x/*\", or `{name}` for one segment",
         )),
         _ if part.contains(['{', '}']) => {
-            Err(Fault::new("a capture is a whole segment", "write \"/x/{name}/y\""))
+            Err(ValueError::new("a capture is a whole segment", "write \"/x/{name}/y\""))
         }
-        _ => Ok(Part::Segment(Segment::Literal(literal(part)?.into()))),
+        _ => Ok(PatternPart::Segment(Segment::Literal(literal(part)?.into()))),
     }
 }
 
-fn capture_name(name: &str) -> Result<Arc<str>, Fault> {
+fn capture_name(name: &str) -> Result<Arc<str>, ValueError> {
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if starts && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return Ok(name.into());
     }
-    Err(Fault::new(
+    Err(ValueError::new(
         format!("{} is not a name for a capture", quoted(name)),
         "letters, digits and `_`, not starting with a digit",
     ))
 }
 
-/// A literal segment, normalised as a request's path is.
-fn literal(part: &str) -> Result<String, Fault> {
-    let out = octets(part)?;
-    if out == "." || out == ".." {
-        return Err(Fault::new(
+/// A literal segment, in the normal form of a request's path.
+fn literal(part: &str) -> Result<String, ValueError> {
+    let normal = normal_form(part)?;
+    if normal.is_empty() && !part.is_empty() {
+        return Err(ValueError::new(
             "dot segments are resolved before a request is matched",
             "write the path without `.` and `..` segments",
         ));
     }
-    Ok(out)
+    Ok(normal)
 }
 
-/// What a path may hold between slashes: unreserved octets decoded, escapes in upper case.
-fn octets(part: &str) -> Result<String, Fault> {
-    let mut out = String::with_capacity(part.len());
-    let mut rest = part.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            if !stands_for_itself(byte) {
-                let hint = format!("write \"{}\"", escaped(part));
-                return Err(Fault::new(
-                    format!("{} has characters that no path can have", quoted(part)),
-                    hint,
-                ));
-            }
-            out.push(char::from(byte));
-            continue;
+/// What requests with this segment are matched by: unreserved octets decoded, escapes in upper case; a dot segment
+/// becomes empty.
+fn normal_form(part: &str) -> Result<String, ValueError> {
+    let mut normal = Vec::new();
+    match normalise(format!("/{part}").as_bytes(), Method::Get, &mut normal) {
+        // A `?` would have begun a query.
+        Ok(target) if target.path_len == normal.len() => {
+            Ok(String::from_utf8_lossy(&normal[1..]).into_owned())
         }
-        let hex = |digit: Option<u8>| char::from(digit?).to_digit(16);
-        let (Some(high), Some(low)) = (hex(rest.next()), hex(rest.next())) else {
-            return Err(Fault::new(
-                format!("{} has a `%` without two hexadecimal digits", quoted(part)),
-                "write `%25` for a percent sign",
-            ));
-        };
-        let octet = (high * 16 + low) as u8;
-        if octet == 0 {
-            return Err(Fault::new("an escaped NUL is refused in every request", "leave `%00` out"));
-        }
-        if is_unreserved(octet) {
-            out.push(char::from(octet));
-        } else {
-            out.push_str(&format!("%{octet:02X}"));
-        }
+        _ => Err(impossible_in_requests(part)),
     }
-    Ok(out)
 }
 
-/// RFC 3986, 2.3.
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+/// Why no request has this segment, and what to write instead.
+fn impossible_in_requests(part: &str) -> ValueError {
+    /// What a path cannot hold unescaped; `%` begins the escapes that are there.
+    const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'#').add(b'?').add(b'\\');
+    if !has_whole_escapes(part) {
+        return ValueError::new(
+            format!("{} has a `%` without two hexadecimal digits", quoted(part)),
+            "write `%25` for a percent sign",
+        );
+    }
+    if part.contains("%00") {
+        return ValueError::new("an escaped NUL is refused in every request", "leave `%00` out");
+    }
+    ValueError::new(
+        format!("{} has characters that no path can have", quoted(part)),
+        format!("write \"{}\"", utf8_percent_encode(part, ESCAPED)),
+    )
 }
 
-/// What a request's path may hold unescaped: more than RFC 3986 allows, because browsers send `|`, `[` or `^` as
-/// they are.
-fn stands_for_itself(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !b"#?%\\".contains(&byte)
-}
-
-/// RFC 3986, 3.3: `pchar`, its escapes aside.
-fn is_pchar(byte: u8) -> bool {
-    is_unreserved(byte) || b"!$&'()*+,;=:@".contains(&byte)
-}
-
-/// The segment with everything escaped that must be.
-fn escaped(part: &str) -> String {
-    let escape = |b: u8| {
-        if stands_for_itself(b) || b == b'%' { char::from(b).to_string() } else { format!("%{b:02X}") }
-    };
-    part.bytes().map(escape).collect()
+/// Whether two hexadecimal digits follow every `%` (RFC 3986, 2.1).
+fn has_whole_escapes(text: &str) -> bool {
+    let is_whole = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    text.split('%').skip(1).all(is_whole)
 }
 
 /// `rewrite`: a path with captures anywhere in it.
-pub(super) fn rewrite(text: &str) -> Result<Template, Fault> {
+pub(super) fn rewrite(text: &str) -> Result<Template, ValueError> {
     if !text.starts_with('/') {
-        return Err(Fault::new(
+        return Err(ValueError::new(
             format!("{} does not start with `/`", quoted(text)),
             format!("write \"/{text}\""),
         ));
     }
     if text.contains(['?', '#']) {
-        return Err(Fault::new(
+        return Err(ValueError::new(
             format!("{} is more than a path", quoted(text)),
             "the request's query is kept; a rewrite changes the path alone",
         ));
     }
     let template = template(text)?;
-    let explained = |why: Fault| Fault::new(format!("`rewrite`: {}", why.message), why.hint);
+    let explained = |why: ValueError| ValueError::new(format!("`rewrite`: {}", why.message), why.hint);
     for segment in text.split('/').filter(|segment| !segment.contains('{')) {
         literal(segment).map_err(explained)?;
     }
     for piece in &template.0 {
         let Piece::Text(text) = piece else { continue };
         for part in text.split('/') {
-            octets(part).map_err(explained)?;
+            normal_form(part).map_err(explained)?;
         }
     }
     Ok(template)
 }
 
 /// `redirect.to`: a path or an absolute URL, with captures after the host.
-pub(super) fn redirect(text: &str) -> Result<Template, Fault> {
-    let fault = |message: &str, hint: &str| Fault::new(format!("{} {message}", quoted(text)), hint);
+pub(super) fn redirect(text: &str) -> Result<Template, ValueError> {
+    let error = |message: &str, hint: &str| ValueError::new(format!("{} {message}", quoted(text)), hint);
     let after_scheme = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     match after_scheme {
         Some(rest) => {
             let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
             if authority.contains('{') {
-                // Otherwise whoever sends the request chooses where its sender is led.
-                return Err(fault(
+                // Otherwise a link to this gateway could lead to any host: an open redirect.
+                return Err(error(
                     "lets the request choose the host",
                     "captures may stand after the host only",
                 ));
             }
-            address::host_and_port(authority).map_err(|why| fault("has no valid host", &why))?;
+            address::host_and_port(authority).map_err(|why| error("has no valid host", &why))?;
         }
         None if text.starts_with("//") => {
-            return Err(fault("leads to another host", "write \"https://HOST/…\" if that is meant"));
+            return Err(error("leads to another host", "write \"https://HOST/…\" if that is meant"));
         }
         None if !text.starts_with('/') => {
-            return Err(fault(
+            return Err(error(
                 "is neither a path nor a URL",
                 "write \"/new/{rest}\" or \"https://example.com/{rest}\"",
             ));
@@ -253,13 +237,12 @@ pub(super) fn redirect(text: &str) -> Result<Template, Fault> {
         None => {}
     }
     let template = template(text)?;
-    let is_url_byte = |b: u8| is_pchar(b) || b"/?#[]%".contains(&b);
+    // RFC 3986, 2: unreserved and reserved characters, and what begins an escape.
+    let is_url_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?#[]%".contains(&b);
     for piece in &template.0 {
         let Piece::Text(text) = piece else { continue };
-        let escapes = text.split('%').skip(1);
-        let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
-        if !text.bytes().all(is_url_byte) || !escapes.into_iter().all(is_escape) {
-            return Err(fault(
+        if !text.bytes().all(is_url_byte) || !has_whole_escapes(text) {
+            return Err(error(
                 "is no valid URL",
                 "percent-encode what is not: `%20` for a space, `%25` for `%`",
             ));
@@ -269,9 +252,10 @@ pub(super) fn redirect(text: &str) -> Result<Template, Fault> {
 }
 
 /// Cuts a text at its `{captures}`.
-fn template(text: &str) -> Result<Template, Fault> {
-    let unpaired =
-        || Fault::new(format!("{} has an unpaired brace", quoted(text)), "a capture is written `{name}`");
+fn template(text: &str) -> Result<Template, ValueError> {
+    let unpaired = || {
+        ValueError::new(format!("{} has an unpaired brace", quoted(text)), "a capture is written `{name}`")
+    };
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
@@ -284,7 +268,7 @@ fn template(text: &str) -> Result<Template, Fault> {
         }
         if let Some(name) = name.strip_prefix('*') {
             let hint = format!("the `*` is for `path`; here write `{{{name}}}`");
-            return Err(Fault::new(format!("{} has a `*` in a capture", quoted(text)), hint));
+            return Err(ValueError::new(format!("{} has a `*` in a capture", quoted(text)), hint));
         }
         pieces.push(Piece::Capture(capture_name(name)?));
         rest = after;

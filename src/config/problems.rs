@@ -1,28 +1,27 @@
 //! All problems of a configuration at once: where each is, its line with a caret, and what to do.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::schema::closest;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+use super::mask;
+
 /// Bytes of the configuration's text.
-pub type Span = Range<usize>;
+pub type TextSpan = Range<usize>;
 
-/// Keys whose values are secrets, or may be by mistake: a line that holds one is shown with its value masked.
-const SECRET_KEYS: [&str; 7] = ["secret", "api_keys", "password", "pass", "token", "public_key", "jwks"];
-
-/// What is wrong with one value, told by a parser that does not know where the value stands.
+/// What is wrong with one value, from a parser that does not know where the value stands.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Fault {
+pub(super) struct ValueError {
     pub message: String,
     pub hint: String,
 }
 
-impl Fault {
-    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Fault {
-        Fault { message: message.into(), hint: hint.into() }
+impl ValueError {
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> ValueError {
+        ValueError { message: message.into(), hint: hint.into() }
     }
 }
 
@@ -38,13 +37,13 @@ enum Severity {
 pub struct Problem {
     severity: Severity,
     /// The text it is in.
-    source: Arc<Source>,
+    source: Arc<SourceText>,
     message: String,
     hint: Option<String>,
     /// `None`: the file as a whole.
-    span: Option<Span>,
+    span: Option<TextSpan>,
     /// Another place that belongs to it, with what it is.
-    related: Option<(Span, String)>,
+    related: Option<(TextSpan, String)>,
 }
 
 impl Problem {
@@ -73,14 +72,14 @@ impl Problem {
         self
     }
 
-    pub(super) fn with_related(&mut self, span: Span, what: impl Into<String>) -> &mut Problem {
+    pub(super) fn with_related(&mut self, span: TextSpan, what: impl Into<String>) -> &mut Problem {
         self.related = Some((span, what.into()));
         self
     }
 }
 
 /// A file's text.
-struct Source {
+struct SourceText {
     file: Box<str>,
     text: Box<str>,
     /// Where each line starts; computed once, so that a position costs a binary search.
@@ -90,7 +89,7 @@ struct Source {
 /// The problems of a configuration, ordered by position; those of the scripts it names after its own.
 #[derive(Clone)]
 pub struct Problems {
-    source: Arc<Source>,
+    source: Arc<SourceText>,
     all: Vec<Problem>,
 }
 
@@ -103,7 +102,7 @@ impl fmt::Debug for Problems {
 impl Problems {
     /// No problems yet in `text`, which `file` holds.
     pub(super) fn new(file: &str, text: &str) -> Problems {
-        Problems { source: Arc::new(Source::new(file, text)), all: Vec::new() }
+        Problems { source: Arc::new(SourceText::new(file, text)), all: Vec::new() }
     }
 
     /// Notes the errors that another file has: each a line and a column, both from 1, what it is, and what to do.
@@ -111,13 +110,13 @@ impl Problems {
         &mut self,
         file: &str,
         text: &str,
-        errors: impl IntoIterator<Item = (usize, usize, Fault)>,
+        errors: impl IntoIterator<Item = (usize, usize, ValueError)>,
     ) {
-        let source = Arc::new(Source::new(file, text));
-        for (line, column, fault) in errors {
+        let source = Arc::new(SourceText::new(file, text));
+        for (line, column, error) in errors {
             let span = source.span_at(line, column);
-            let hint = Some(fault.hint).filter(|hint| !hint.is_empty());
-            let (severity, message, source) = (Severity::Error, fault.message, source.clone());
+            let hint = Some(error.hint).filter(|hint| !hint.is_empty());
+            let (severity, message, source) = (Severity::Error, error.message, source.clone());
             self.all.push(Problem { severity, source, message, hint, span, related: None });
         }
     }
@@ -130,29 +129,39 @@ impl Problems {
     }
 
     /// Notes an error at `span`; a hint and a related place may be put onto the returned problem.
-    pub(super) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
+    pub(super) fn error(&mut self, span: TextSpan, message: impl Into<String>) -> &mut Problem {
         self.push(Severity::Error, Some(span), message.into())
     }
 
     /// Notes an error that a value's own parser found.
-    pub(super) fn fault(&mut self, span: Span, fault: Fault) {
-        self.error(span, fault.message).with_hint(fault.hint);
+    pub(super) fn value_error(&mut self, span: TextSpan, error: ValueError) {
+        self.error(span, error.message).with_hint(error.hint);
+    }
+
+    /// What a value's own parser has read; its error is noted.
+    pub(super) fn accept<T>(&mut self, span: TextSpan, read: Result<T, ValueError>) -> Option<T> {
+        read.map_err(|error| self.value_error(span, error)).ok()
     }
 
     /// Notes something that is shown but keeps nothing from running.
-    pub(super) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
+    pub(super) fn warning(&mut self, span: TextSpan, message: impl Into<String>) -> &mut Problem {
         self.push(Severity::Warning, Some(span), message.into())
     }
 
-    fn push(&mut self, severity: Severity, span: Option<Span>, message: String) -> &mut Problem {
+    fn push(&mut self, severity: Severity, span: Option<TextSpan>, message: String) -> &mut Problem {
         let source = self.source.clone();
         self.all.push(Problem { severity, source, message, hint: None, span, related: None });
         self.all.last_mut().expect("one was pushed on the line above")
     }
 
-    /// Orders them by position; problems of one place stay in the order in which they were found.
+    /// Orders them by position, each once; problems of one place stay in the order in which they were found.
+    /// (`[defaults]` is read for every route, so what is wrong there is found as often.)
     pub(super) fn sorted(mut self) -> Problems {
         let own = self.source.clone();
+        let mut seen = HashSet::new();
+        self.all.retain(|problem| {
+            seen.insert((Arc::as_ptr(&problem.source), problem.span.clone(), problem.message.clone()))
+        });
         self.all.sort_by_cached_key(|problem| {
             let elsewhere = !Arc::ptr_eq(&problem.source, &own);
             let start = problem.span.as_ref().map(|span| span.start);
@@ -228,14 +237,14 @@ fn render_one(renderer: &Renderer, problem: &Problem) -> String {
     renderer.render(&[group])
 }
 
-impl Source {
-    fn new(file: &str, text: &str) -> Source {
+impl SourceText {
+    fn new(file: &str, text: &str) -> SourceText {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Source { file: file.into(), text: text.into(), line_starts }
+        SourceText { file: file.into(), text: text.into(), line_starts }
     }
 
     /// The word, or the character, that begins at a line and column; `None` where there is no such line.
-    fn span_at(&self, line: usize, column: usize) -> Option<Span> {
+    fn span_at(&self, line: usize, column: usize) -> Option<TextSpan> {
         let start = *self.line_starts.get(line.checked_sub(1)?)?;
         let text = self.line(line);
         let from = text.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(at, _)| at);
@@ -248,12 +257,12 @@ impl Source {
     /// One line only, so that rendering costs the same however long the file is.
     fn snippet<'a>(
         &'a self,
-        span: &Span,
+        span: &TextSpan,
         what: Option<&'a str>,
     ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
         let (line, _) = self.line_and_column(span.start);
         let start = self.line_starts[line - 1];
-        let source = self.masked_line(line);
+        let source = mask::line(line, |number| self.line(number));
         let from = span.start.saturating_sub(start).min(source.len());
         let to = span.end.saturating_sub(start).clamp(from, source.len());
         let kind = if what.is_some() { AnnotationKind::Context } else { AnnotationKind::Primary };
@@ -273,69 +282,13 @@ impl Source {
         let end = self.line_starts.get(line).map_or(self.text.len(), |next| next - 1);
         self.text.get(start..end).unwrap_or_default().trim_end_matches('\r')
     }
-
-    /// The line as it may be shown. It works on text, because a syntax error leaves nothing better.
-    fn masked_line(&self, number: usize) -> String {
-        let line = self.line(number);
-        // A list may have begun above: its key decides.
-        let key_line = (1..=number).rev().map(|n| self.line(n)).find(|line| has_key(line));
-        match secret_value(line) {
-            Some(at) => format!("{}{}", &line[..at], mask(&line[at..])),
-            None if !has_key(line) && key_line.is_some_and(|line| secret_value(line).is_some()) => mask(line),
-            None => mask_userinfo(line),
-        }
-    }
 }
 
-/// Whether the line starts with `key =`; a `=` inside a string does not count.
-fn has_key(line: &str) -> bool {
-    line.trim_start().starts_with('[')
-        || line.split_once('=').is_some_and(|(key, value)| {
-            // Base64 that ends in `=` is no key.
-            let has_value = !value.trim().is_empty() && !value.starts_with('=');
-            has_value
-                && key.matches('"').count() % 2 == 0
-                && !key.trim().is_empty()
-                && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.\"' \t".contains(c))
-        })
-}
-
-/// Where the value of a secret key begins in the line; a key that is misspelt holds a secret all the same.
-fn secret_value(line: &str) -> Option<usize> {
-    let is_secret = |at: &usize| {
-        let before = line[..*at].trim_end_matches(['"', '\'', ' ', '\t']);
-        let key = before
-            .rsplit(|c: char| !c.is_ascii_alphanumeric() && !"_-".contains(c))
-            .next()
-            .unwrap_or_default();
-        SECRET_KEYS.iter().any(|secret| key.ends_with(secret))
-            || closest(key, SECRET_KEYS.into_iter()).is_some()
-    };
-    line.match_indices('=').map(|(at, _)| at).find(is_secret).map(|at| at + 1)
-}
-
-/// Stars of the same width in bytes, so that carets stay where they belong.
-fn mask(text: &str) -> String {
-    text.chars().map(|c| if c.is_whitespace() { c.to_string() } else { "*".repeat(c.len_utf8()) }).collect()
-}
-
-/// Masks `user:password` in `scheme://user:password@host`. A password may hold whatever separates one URL from the
-/// next, so all up to the text's last `@` goes.
-fn mask_userinfo(text: &str) -> String {
-    let start = text.find("://").map(|at| at + "://".len());
-    match (start, text.rfind('@')) {
-        (Some(start), Some(end)) if start < end => {
-            format!("{}{}{}", &text[..start], mask(&text[start..end]), &text[end..])
-        }
-        _ => text.to_owned(),
-    }
-}
-
-/// A user's own text inside a message: in backquotes, short, on one line, without secrets.
+/// A user's own text as it may stand in a message: in backquotes, short, on one line, without secrets.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
     let mut shown: String =
-        mask_userinfo(text).chars().take(LONGEST).flat_map(|c| c.escape_debug()).collect();
+        mask::userinfo(text).chars().take(LONGEST).flat_map(|c| c.escape_debug()).collect();
     if text.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }
@@ -355,21 +308,6 @@ mod tests {
         assert_eq!(problems.source.line_and_column(12), (4, 1));
         assert_eq!(problems.source.line_and_column(99), (4, 1), "beyond the end");
         assert_eq!(problems.source.line(2), "bé = 1");
-    }
-
-    #[test]
-    fn lines_that_hold_secrets_are_shown_masked() {
-        let shown = |text: &str, line| Source::new("f", text).masked_line(line);
-        assert_eq!(shown("secret = \"hush\"", 1), "secret = ******");
-        assert_eq!(shown("m = { x = 1, secret = \"hush\" }", 1), "m = { x = 1, secret = ****** *");
-        assert_eq!(shown("api_keys = [\n  \"aGk==\",\n", 2), "  ********");
-        assert_eq!(shown("secrets = \"hush\"", 1), "secrets = ******");
-        assert_eq!(shown("\"api-keys\"=[\"hush\"]", 1), "\"api-keys\"=********");
-        assert_eq!(shown("[jwt.secret]\nname = \"plain\"", 2), "name = \"plain\"");
-        assert_eq!(shown("url = \"redis://u:hush@h/0\"", 1), "url = \"redis://******@h/0\"");
-        assert_eq!(shown("url = \"redis-cluster://u:a,b@h,i\"", 1), "url = \"redis-cluster://*****@h,i\"");
-        assert_eq!(shown("url = \"redis+unix:///s?pass=hush\"", 1), "url = \"redis+unix:///s?pass=*****");
-        assert_eq!(shown("secret = \"\"\"\naHVzaA==\n\"\"\"", 2), "********");
     }
 
     #[test]

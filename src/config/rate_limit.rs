@@ -1,17 +1,18 @@
-//! `[[route.rate_limit]]`: how much a client may ask.
+//! `[[route.rate_limit]]`: how many requests in which time.
 
 use std::collections::HashMap;
 
-use super::problems::{Fault, Problems, Span, quoted};
+use super::problems::{Problems, TextSpan, ValueError, quoted};
 use super::section::Section;
-use super::{edits, units};
-use crate::plan::{Dialect, LimitBy, LimitMode, OnStoreFailure, Rate, RateAlgorithm, RateLimit};
+use super::units;
+use crate::http::hygiene::is_token;
+use crate::plan::{Dialect, LimitBy, LimitMode, OnStoreFailure, Period, Rate, RateAlgorithm, RateLimit};
 
 const SECTION: &str = "route.rate_limit";
 
-/// All limits of a table, its own. One without a name has the empty one until [`named`].
+/// All limits of a route or of `[defaults]`. One without a name has the empty one until [`name_all`].
 pub(super) fn rate_limits(section: &Section<'_>, problems: &mut Problems) -> Vec<RateLimit> {
-    let mut names: HashMap<&str, Span> = HashMap::new();
+    let mut names: HashMap<&str, TextSpan> = HashMap::new();
     let mut limits = Vec::new();
     for table in section.sections("rate_limit") {
         if let Some((name, span)) = table.text("name") {
@@ -32,44 +33,28 @@ pub(super) fn rate_limits(section: &Section<'_>, problems: &mut Problems) -> Vec
     limits
 }
 
-/// The limits of a route, where those without a name get one: the route's and a number.
-pub(super) fn named(mut limits: Vec<RateLimit>, route: &str) -> Vec<RateLimit> {
+/// Gives the limits of a route that have no name one: the route's and a number.
+pub(super) fn name_all(limits: &mut [RateLimit], route: &str) {
     for at in 0..limits.len() {
         if limits[at].name.is_empty() {
-            let free = (at + 1..).map(|number| format!("{route}-{number}"));
-            let free = free.into_iter().find(|name| limits.iter().all(|limit| *limit.name != **name));
+            let mut candidates = (at + 1..).map(|number| format!("{route}-{number}"));
+            let free = candidates.find(|name| limits.iter().all(|limit| *limit.name != **name));
             limits[at].name = free.expect("there are more numbers than limits").into();
         }
     }
-    limits
 }
 
 fn rate_limit(table: &Section<'_>, problems: &mut Problems) -> RateLimit {
-    let algorithms =
-        [("token_bucket", RateAlgorithm::TokenBucket), ("fixed_window", RateAlgorithm::FixedWindow)];
-    let modes = [("shared", LimitMode::Shared), ("strict", LimitMode::Strict), ("local", LimitMode::Local)];
-    let failures =
-        [("local", OnStoreFailure::Local), ("allow", OnStoreFailure::Allow), ("deny", OnStoreFailure::Deny)];
-    let headers = [
-        ("x-ratelimit", Some(Dialect::XRateLimit)),
-        ("ietf", Some(Dialect::Ietf)),
-        ("kong", Some(Dialect::Kong)),
-        ("off", None),
-    ];
-    let by =
-        table.text("by").and_then(|(text, span)| by(text).map_err(|fault| problems.fault(span, fault)).ok());
     let limit = RateLimit {
         name: table.text("name").map_or("", |(name, _)| name).into(),
         rate: rate(table, problems),
         // The range has only positive numbers.
         burst: table.integer("burst", 1..=Rate::MAX_TOKENS as i64, problems).map(|burst| burst as u64),
-        algorithm: table.choice("algorithm", &algorithms, problems).unwrap_or(RateAlgorithm::TokenBucket),
-        by: by.unwrap_or(LimitBy::Consumer),
-        mode: table.choice("mode", &modes, problems).unwrap_or(LimitMode::Shared),
-        on_store_failure: table
-            .choice("on_store_failure", &failures, problems)
-            .unwrap_or(OnStoreFailure::Local),
-        headers: table.choice("headers", &headers, problems).unwrap_or(Some(Dialect::XRateLimit)),
+        algorithm: table.keyword("algorithm", problems).unwrap_or(RateAlgorithm::TokenBucket),
+        by: table.parsed("by", problems, by).unwrap_or(LimitBy::Consumer),
+        mode: table.keyword("mode", problems).unwrap_or(LimitMode::Shared),
+        on_store_failure: table.keyword("on_store_failure", problems).unwrap_or(OnStoreFailure::Local),
+        headers: table.keyword("headers", problems).unwrap_or(Some(Dialect::XRateLimit)),
         dry_run: table.flag("dry_run").unwrap_or(false),
         before_auth: table.flag("before_auth").unwrap_or(false),
     };
@@ -78,28 +63,26 @@ fn rate_limit(table: &Section<'_>, problems: &mut Problems) -> RateLimit {
 }
 
 fn rate(table: &Section<'_>, problems: &mut Problems) -> Rate {
-    if !table.has("rate") && !table.misspells(SECTION, "rate") {
+    if table.lacks(SECTION, "rate") {
         problems
             .error(table.span.clone(), "a rate limit without `rate`")
             .with_hint("write rate = \"100/min\"");
     }
-    let rate =
-        table.text("rate").map(|(text, span)| units::rate(text).map_err(|fault| problems.fault(span, fault)));
     // Without a rate the plan is never run.
-    rate.and_then(Result::ok).unwrap_or(Rate { tokens: 1, period: crate::plan::Period::Second })
+    table.parsed("rate", problems, units::rate).unwrap_or(Rate { tokens: 1, period: Period::Second })
 }
 
-fn by(text: &str) -> Result<LimitBy, Fault> {
+fn by(text: &str) -> Result<LimitBy, ValueError> {
     let example = "write \"consumer\", \"ip\", \"route\", \"header:NAME\" or \"jwt:CLAIM\"";
     match text.split_once(':') {
         None if text == "consumer" => Ok(LimitBy::Consumer),
         None if text == "ip" => Ok(LimitBy::Ip),
         None if text == "route" => Ok(LimitBy::Route),
-        Some(("header", name)) if edits::is_token(name) => {
+        Some(("header", name)) if is_token(name.as_bytes()) => {
             Ok(LimitBy::Header(name.to_ascii_lowercase().into()))
         }
         Some(("jwt", claim)) if !claim.is_empty() => Ok(LimitBy::Claim(claim.into())),
-        _ => Err(Fault::new(format!("`by` cannot be {}", quoted(text)), example)),
+        _ => Err(ValueError::new(format!("`by` cannot be {}", quoted(text)), example)),
     }
 }
 

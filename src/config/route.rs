@@ -4,21 +4,24 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::edits::{field_value, header_conditions, is_token, query_conditions};
-use super::policies::Policies;
-use super::problems::{Fault, Problems, Span, quoted};
+use super::edits::{field_value, header_conditions, query_conditions};
+use super::policies::{self, Layers};
+use super::problems::{Problems, TextSpan, ValueError, quoted};
 use super::section::{At, Section};
-use super::{Outside, Shadow, pattern, schema, upstream};
+use super::{pattern, schema, upstream};
+use crate::base::suggest::closest;
+use crate::http::hygiene::is_token;
 use crate::plan::*;
+use crate::route::unreachable::{UnreachableRoute, unreachable_routes};
 
 const SECTION: &str = "route";
 const ACTIONS: [&str; 3] = ["upstream", "respond", "redirect"];
 
+/// Actions of the contract that are not built yet.
+const LATER_ACTIONS: [&str; 2] = ["split", "lambda"];
+
 /// What means something only where the request goes to an upstream.
 const PROXY_KEYS: [&str; 4] = ["strip_prefix", "rewrite", "host_header", "request_headers"];
-
-/// What decides which requests a route takes.
-const MATCH_KEYS: [&str; 6] = ["host", "path", "method", "headers", "query", "priority"];
 
 /// A route that could be read far enough to be matched, and the place of its name.
 type Placed = At<Arc<RoutePlan>>;
@@ -26,22 +29,25 @@ type Placed = At<Arc<RoutePlan>>;
 /// All routes in file order, `[defaults]` applied; those that cannot match are reported.
 pub(super) fn routes<'a>(
     root: &Section<'a>,
-    upstreams: &mut upstream::Names<'a>,
+    upstreams: &mut upstream::UpstreamNames<'a>,
     jwts: &[&str],
-    outside: &dyn Outside,
     problems: &mut Problems,
 ) -> Vec<Arc<RoutePlan>> {
-    let defaults = Policies::read(&root.section("defaults"), jwts, problems);
+    let defaults = root.section("defaults");
+    // For its own problems, which are reported even if no route takes anything from it.
+    let layers = Layers { route: &Section::absent(), defaults: &defaults };
+    policies::read(layers, jwts, problems);
+    policies::host_header(layers, problems);
     let mut names = HashMap::new();
     let mut placed: Vec<Placed> = Vec::new();
     for (at, section) in root.sections("route").into_iter().enumerate() {
         let name = name(&section, at + 1, &mut names, problems);
-        let route = RouteReader { section: &section, upstreams, jwts, problems }.read(name, &defaults);
-        placed.extend(route.map(|route| (Arc::new(route), section.span_of("name"))));
+        let reader = RouteReader { section: &section, defaults: &defaults, upstreams, jwts, problems };
+        placed.extend(reader.read(name).map(|route| (Arc::new(route), section.span_of("name"))));
     }
     let routes: Vec<Arc<RoutePlan>> = placed.iter().map(|(route, _)| route.clone()).collect();
-    for shadow in outside.shadowed(&routes) {
-        report_shadow(shadow, &placed, problems);
+    for unreachable in unreachable_routes(&routes) {
+        report_unreachable(unreachable, &placed, problems);
     }
     routes
 }
@@ -50,7 +56,7 @@ pub(super) fn routes<'a>(
 fn name(
     section: &Section<'_>,
     number: usize,
-    names: &mut HashMap<String, Span>,
+    names: &mut HashMap<String, TextSpan>,
     problems: &mut Problems,
 ) -> Arc<str> {
     let name = section.text("name").map_or_else(|| format!("route-{number}"), |(text, _)| text.to_string());
@@ -69,19 +75,17 @@ fn name(
     name.into()
 }
 
-fn report_shadow(shadow: Shadow, placed: &[Placed], problems: &mut Problems) {
-    let (Some((dead, span)), Some((by, by_span))) = (placed.get(shadow.dead), placed.get(shadow.by)) else {
-        return;
-    };
-    let (dead, by) = (quoted(&dead.name), quoted(&by.name));
-    let (message, hint) = if shadow.same {
+fn report_unreachable(found: UnreachableRoute, placed: &[Placed], problems: &mut Problems) {
+    let ((route, span), (by, by_span)) = (&placed[found.route], &placed[found.taken_by]);
+    let (route, by) = (quoted(&route.name), quoted(&by.name));
+    let (message, hint) = if found.is_duplicate {
         (
-            format!("route {dead} matches exactly what route {by} matches"),
+            format!("route {route} matches exactly what route {by} matches"),
             "remove one of the two, or tell them apart by host, path, method, headers or query",
         )
     } else {
         (
-            format!("route {dead} can never match: route {by} takes all of its requests"),
+            format!("route {route} can never match: route {by} takes all of its requests"),
             "remove it, make the other narrower, or give this one a higher `priority`",
         )
     };
@@ -91,7 +95,8 @@ fn report_shadow(shadow: Shadow, placed: &[Placed], problems: &mut Problems) {
 /// One route being read.
 struct RouteReader<'r, 'a> {
     section: &'r Section<'a>,
-    upstreams: &'r mut upstream::Names<'a>,
+    defaults: &'r Section<'a>,
+    upstreams: &'r mut upstream::UpstreamNames<'a>,
     /// The names of all providers of tokens.
     jwts: &'r [&'r str],
     problems: &'r mut Problems,
@@ -99,7 +104,7 @@ struct RouteReader<'r, 'a> {
 
 impl RouteReader<'_, '_> {
     /// `None` where it is not known what the route matches; all problems are reported either way.
-    fn read(mut self, name: Arc<str>, defaults: &Policies) -> Option<RoutePlan> {
+    fn read(mut self, name: Arc<str>) -> Option<RoutePlan> {
         let before = self.problems.len();
         let paths = self.paths();
         let hosts = self.hosts();
@@ -107,64 +112,32 @@ impl RouteReader<'_, '_> {
         let headers = header_conditions(self.section, self.problems);
         let query = query_conditions(self.section, self.problems);
         let priority = self.section.integer("priority", i64::MIN..=i64::MAX, self.problems).unwrap_or(0);
-        let known = self.problems.len() == before && self.has_all_that_matches();
-        let policies = Policies::read(self.section, self.jwts, self.problems).or(defaults);
-        let action = self.action(&paths, policies.host_header());
-        let require = policies.require(self.section, self.problems);
-        let rate_limits = policies.rate_limits(self.section, &name, self.problems);
-        known.then_some(RoutePlan {
-            name,
-            hosts,
-            paths,
-            methods,
-            headers,
-            query,
-            priority,
-            // Without an action the plan is never run, but its routes can still be held against each other.
-            action: action.unwrap_or(Action::Respond(Respond {
-                status: 500,
-                body: [].into(),
-                content_type: None,
-            })),
-            ip: policies.ip(),
-            cors: policies.cors(),
-            auth: policies.auth(),
-            require,
-            rate_limits,
-            request_headers: policies.request_headers(),
-            response_headers: policies.response_headers(),
-            deprecated: policies.deprecated(),
-            timeout: policies.timeout(),
-            scripts: policies.scripts(),
-            vars: policies.vars(),
-        })
-    }
-
-    /// Whether no part of what it matches is misspelt or of the wrong kind: it would seem to match more than was
-    /// meant, and to be in the way of others.
-    fn has_all_that_matches(&self) -> bool {
-        let is_read = |key: &&str| match *key {
-            "host" | "path" | "method" => !self.section.has(key) || !self.section.texts(key).is_empty(),
-            "headers" | "query" => !self.section.has(key) || self.section.section(key).is_present(),
-            _ => true,
-        };
-        MATCH_KEYS.iter().all(|key| is_read(key) && !self.section.misspells(SECTION, key))
+        let is_known = self.problems.len() == before && schema::has_all_that_matches(self.section);
+        let layers = Layers { route: self.section, defaults: self.defaults };
+        let host = policies::host_header(layers, self.problems);
+        let action = self.action(&paths, host).unwrap_or_default();
+        let policies = policies::read(layers, self.jwts, self.problems);
+        let mut route =
+            RoutePlan { name, hosts, paths, methods, headers, query, priority, action, ..policies };
+        policies::check(self.section, &mut route, self.problems);
+        is_known.then_some(route)
     }
 
     fn paths(&mut self) -> Vec<PathPattern> {
-        if !self.section.has("path") && !self.section.misspells(SECTION, "path") {
+        if self.section.lacks(SECTION, "path") {
             self.problems
                 .error(self.section.span.clone(), "a route without `path`")
                 .with_hint("write path = \"/*\" for every path");
         }
-        let paths = self.all_of("path", |text| pattern::path(text).map(Some));
+        let paths = self.section.parsed_list("path", self.problems, pattern::path);
         let shapes: Vec<_> = paths.iter().map(|path| (&path.segments, &path.tail)).collect();
         self.report_twice("path", &shapes);
         paths
     }
 
     fn hosts(&mut self) -> Vec<HostPattern> {
-        let hosts = self.all_of("host", pattern::host);
+        let hosts = self.section.parsed_list("host", self.problems, pattern::host);
+        let hosts: Vec<HostPattern> = hosts.into_iter().flatten().collect();
         self.report_twice("host", &hosts);
         let texts = self.section.texts("host");
         match texts.iter().find(|(text, _)| *text == "*") {
@@ -179,21 +152,9 @@ impl RouteReader<'_, '_> {
     }
 
     fn methods(&mut self) -> Vec<Arc<str>> {
-        let methods = self.all_of("method", |text| method(text).map(Some));
+        let methods = self.section.parsed_list("method", self.problems, method);
         self.report_twice("method", &methods);
         methods
-    }
-
-    /// Reads every string under `key`; those that are wrong are reported and left out.
-    fn all_of<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<Option<T>, Fault>) -> Vec<T> {
-        let mut found = Vec::new();
-        for (text, span) in self.section.texts(key) {
-            match read(text) {
-                Ok(item) => found.extend(item),
-                Err(fault) => self.problems.fault(span, fault),
-            }
-        }
-        found
     }
 
     fn report_twice<T: Eq + Hash>(&mut self, key: &str, items: &[T]) {
@@ -211,7 +172,8 @@ impl RouteReader<'_, '_> {
         given.sort_by_key(|key| self.section.span_of(key).start);
         match given[..] {
             [] => {
-                let misspelt = ACTIONS.iter().any(|key| self.section.misspells(SECTION, key));
+                let misspelt = ACTIONS.iter().any(|key| self.section.misspells(SECTION, key))
+                    || LATER_ACTIONS.iter().any(|key| self.section.has(key));
                 if !misspelt {
                     self.problems
                         .error(
@@ -284,17 +246,17 @@ impl RouteReader<'_, '_> {
         key: &str,
         text: Option<At<&str>>,
         paths: &[PathPattern],
-        read: fn(&str) -> Result<Template, Fault>,
+        read: fn(&str) -> Result<Template, ValueError>,
     ) -> Option<Template> {
         let (text, span) = text?;
-        let template = read(text).map_err(|fault| self.problems.fault(span.clone(), fault)).ok()?;
+        let template = self.problems.accept(span.clone(), read(text))?;
         for piece in &template.0 {
             let Piece::Capture(name) = piece else { continue };
             let Some(path) = paths.iter().find(|path| !pattern::captures(path).any(|have| have == &**name))
             else {
                 continue;
             };
-            let hint = match schema::closest(name, pattern::captures(path)) {
+            let hint = match closest(name, pattern::captures(path)) {
                 Some(near) => format!("did you mean `{{{near}}}`?"),
                 None => match pattern::captures(path).map(|name| format!("`{{{name}}}`")).collect::<Vec<_>>()
                 {
@@ -322,12 +284,7 @@ impl RouteReader<'_, '_> {
                 .with_hint("leave out `body`, or choose another status");
         }
         let content_type = match table.text("content_type") {
-            Some((text, span)) => {
-                if let Err(fault) = field_value(text) {
-                    self.problems.fault(span, fault);
-                }
-                Some(text.into())
-            }
+            Some((text, span)) => self.problems.accept(span, field_value(text)),
             None => (!body.is_empty()).then(|| "text/plain".into()),
         };
         Some(Respond { status: status as u16, body: body.as_bytes().into(), content_type })
@@ -345,7 +302,7 @@ impl RouteReader<'_, '_> {
                 .error(table.span_of("status"), format!("{status} is not a redirect"))
                 .with_hint("one of 301, 302, 303, 307, 308");
         }
-        if !table.has("to") && !table.misspells("route.redirect", "to") {
+        if table.lacks("route.redirect", "to") {
             self.problems
                 .error(table.span.clone(), "a redirect without `to`")
                 .with_hint("write redirect = { to = \"/new/{rest}\" }");
@@ -356,22 +313,22 @@ impl RouteReader<'_, '_> {
 }
 
 /// A method, case-sensitive (RFC 9110, 9.1).
-fn method(text: &str) -> Result<Arc<str>, Fault> {
-    if !is_token(text) {
-        return Err(Fault::new(
+fn method(text: &str) -> Result<Arc<str>, ValueError> {
+    if !is_token(text.as_bytes()) {
+        return Err(ValueError::new(
             format!("{} is not a method", quoted(text)),
             "write \"GET\", or a list of methods",
         ));
     }
     let upper = text.to_ascii_uppercase();
     if upper == "CONNECT" {
-        return Err(Fault::new(
+        return Err(ValueError::new(
             "`CONNECT` cannot be routed",
             "Ringway is no forward proxy and refuses CONNECT",
         ));
     }
     if upper != text {
-        return Err(Fault::new(
+        return Err(ValueError::new(
             format!("{}: methods are case-sensitive, and this one is never sent", quoted(text)),
             format!("write \"{upper}\""),
         ));

@@ -1,17 +1,18 @@
-//! Every key of the configuration in one table, and the check of a file's shape against it.
+//! Every key of the configuration in one table.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use toml::de::{DeTable, DeValue};
-
-use super::problems::{Problem, Problems, quoted};
-use super::section::Value;
-use Kind::*;
+use super::problems::ValueError;
+use super::section::Section;
+use crate::base::suggest::closest;
+use ValueKind::*;
 
 /// What a key's value looks like. A section is named by the path that stands before its keys in [`SCHEMA`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum ValueKind {
+    /// Anything: the key is not supported yet.
+    Later,
     /// A string.
     Text,
     /// A string, or a list of at least one.
@@ -22,8 +23,6 @@ pub enum Kind {
     TextMap,
     Flag,
     Integer,
-    /// A number with a fraction.
-    Number,
     /// `"250ms"`, `"10s"`, `"5m"`, `"1h"`.
     Duration,
     /// A duration, or `false`.
@@ -34,6 +33,8 @@ pub enum Kind {
     IntegerOrWord,
     /// A date, as a string or as TOML's own.
     Date,
+    /// A string, or a list of at least one; a table is a listener with settings, which is not supported yet.
+    Listeners,
     /// A target, or a list of them; each a string or a table of this section.
     Targets(&'static str),
     /// A table of this section.
@@ -48,398 +49,301 @@ pub enum Kind {
     Tables(&'static str),
 }
 
+/// What a key is to the readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyRole {
+    Plain,
+    /// A policy of routes, which `[defaults]` may have for all of them.
+    Policy,
+    /// It decides which requests a route matches.
+    Matching,
+}
+
 /// One key.
 #[derive(Clone, Copy, Debug)]
-pub struct Key {
+pub(super) struct KeySpec {
     /// From the root, with dots; `NAME` stands for a name that the user chooses.
     pub path: &'static str,
-    pub kind: Kind,
-    /// `false`: part of the contract, refused as "not supported yet".
-    pub supported: bool,
+    pub kind: ValueKind,
+    role: KeyRole,
 }
 
-const fn on(path: &'static str, kind: Kind) -> Key {
-    Key { path, kind, supported: true }
+const fn key(path: &'static str, kind: ValueKind) -> KeySpec {
+    KeySpec { path, kind, role: KeyRole::Plain }
 }
 
-const fn later(path: &'static str, kind: Kind) -> Key {
-    Key { path, kind, supported: false }
+/// A key of the contract that is not built yet, refused as "not supported yet".
+const fn later(path: &'static str) -> KeySpec {
+    key(path, Later)
 }
 
-/// All keys. To turn one on: `later` becomes `on` here, and its reader reads it.
-pub const SCHEMA: &[Key] = &[
-    on("server", Table("server")),
-    on("server.listen", Texts),
-    on("server.shards", IntegerOrWord),
-    on("server.pin_cores", Flag),
-    on("server.driver", Text),
-    on("server.trusted_proxies", List),
-    on("server.drain_timeout", Duration),
-    later("server.cache_bytes", Size),
-    on("server.limits", Table("server.limits")),
-    on("server.limits.header_bytes", Size),
-    on("server.limits.header_count", Integer),
-    on("server.limits.body_bytes", Size),
-    on("server.limits.header_timeout", Duration),
-    on("server.limits.body_timeout", Duration),
-    on("server.limits.keepalive_timeout", Duration),
-    on("server.limits.max_connections", Integer),
-    on("admin", Table("admin")),
-    on("admin.listen", Text),
-    on("store", Table("store")),
-    on("store.url", Text),
-    on("store.timeout", Duration),
-    on("store.key_prefix", Text),
-    on("log", Table("log")),
-    on("log.access", Text),
-    on("log.target", Text),
-    on("log.level", Text),
-    on("scripts", Table("scripts")),
-    on("scripts.dir", Text),
-    on("scripts.max_operations", Integer),
-    on("scripts.max_time", Duration),
-    on("scripts.max_body", Size),
-    on("scripts.on_error", Text),
-    on("scripts.env", List),
-    on("upstream", Named("upstream.NAME")),
-    on("upstream.NAME.targets", Targets("upstream.NAME.targets")),
-    on("upstream.NAME.targets.url", Text),
-    on("upstream.NAME.targets.weight", Integer),
-    on("upstream.NAME.balance", Text),
-    on("upstream.NAME.hash_on", Text),
-    on("upstream.NAME.connect_timeout", Duration),
-    on("upstream.NAME.response_timeout", Duration),
-    on("upstream.NAME.idle_timeout", Duration),
-    on("upstream.NAME.keepalive", Integer),
-    on("upstream.NAME.keepalive_idle", Duration),
-    later("upstream.NAME.retry", Table("upstream.NAME.retry")),
-    later("upstream.NAME.breaker", Table("upstream.NAME.breaker")),
-    later("upstream.NAME.health", Table("upstream.NAME.health")),
-    on("consumer", Tables("consumer")),
-    on("consumer.name", Text),
-    on("consumer.groups", List),
-    on("consumer.permissions", List),
-    on("consumer.api_keys", List),
-    on("consumer.limits", TextMap),
-    on("group", Named("group.NAME")),
-    on("group.NAME.limits", TextMap),
-    on("api_keys", Table("api_keys")),
-    on("api_keys.header", Text),
-    on("api_keys.query", Text),
-    on("jwt", Named("jwt.NAME")),
-    on("jwt.NAME.algorithms", List),
-    on("jwt.NAME.secret", Text),
-    on("jwt.NAME.public_key", Text),
-    on("jwt.NAME.jwks", Text),
-    on("jwt.NAME.issuer", Text),
-    on("jwt.NAME.audience", Texts),
-    on("jwt.NAME.leeway", Duration),
-    on("jwt.NAME.from", List),
-    on("jwt.NAME.consumer_claim", Text),
-    on("jwt.NAME.forward", Flag),
-    on("jwt.NAME.headers", TextMap),
-    on("defaults", Table("defaults")),
-    on("defaults.timeout", DurationOrOff),
-    on("defaults.host_header", Text),
-    on("defaults.request_headers", TableOrOff("route.request_headers")),
-    on("defaults.response_headers", TableOrOff("route.response_headers")),
-    on("defaults.deprecated", TableOrFlag("route.deprecated")),
-    on("defaults.scripts", List),
-    on("defaults.vars", TextMap),
-    on("defaults.ip", TableOrOff("route.ip")),
-    on("defaults.cors", TableOrOff("route.cors")),
-    on("defaults.auth", List),
-    on("defaults.require", TableOrOff("route.require")),
-    on("defaults.rate_limit", Tables("route.rate_limit")),
-    later("defaults.cache", Table("route.cache")),
-    on("route", Tables("route")),
-    on("route.name", Text),
-    on("route.host", Texts),
-    on("route.path", Texts),
-    on("route.method", Texts),
-    on("route.headers", TextMap),
-    on("route.query", TextMap),
-    on("route.priority", Integer),
-    on("route.upstream", Text),
-    on("route.respond", Table("route.respond")),
-    on("route.respond.status", Integer),
-    on("route.respond.body", Text),
-    on("route.respond.content_type", Text),
-    on("route.redirect", Table("route.redirect")),
-    on("route.redirect.to", Text),
-    on("route.redirect.status", Integer),
-    on("route.strip_prefix", Flag),
-    on("route.rewrite", Text),
-    on("route.host_header", Text),
-    on("route.timeout", DurationOrOff),
-    on("route.request_headers", TableOrOff("route.request_headers")),
-    on("route.request_headers.set", TextMap),
-    on("route.request_headers.add", TextMap),
-    on("route.request_headers.remove", List),
-    on("route.response_headers", TableOrOff("route.response_headers")),
-    on("route.response_headers.set", TextMap),
-    on("route.response_headers.add", TextMap),
-    on("route.response_headers.remove", List),
-    on("route.deprecated", TableOrFlag("route.deprecated")),
-    on("route.deprecated.since", Date),
-    on("route.deprecated.sunset", Date),
-    on("route.deprecated.link", Text),
-    on("route.scripts", List),
-    on("route.vars", TextMap),
-    on("route.ip", TableOrOff("route.ip")),
-    on("route.cors", TableOrOff("route.cors")),
-    on("route.auth", List),
-    on("route.require", TableOrOff("route.require")),
-    on("route.rate_limit", Tables("route.rate_limit")),
-    on("route.ip.allow", List),
-    on("route.ip.deny", List),
-    on("route.cors.origins", List),
-    on("route.cors.methods", List),
-    on("route.cors.headers", List),
-    on("route.cors.expose", List),
-    on("route.cors.credentials", Flag),
-    on("route.cors.max_age", Duration),
-    on("route.require.groups", List),
-    on("route.require.permissions", List),
-    on("route.require.scopes", List),
-    on("route.require.claims", TextMap),
-    on("route.rate_limit.name", Text),
-    on("route.rate_limit.rate", Text),
-    on("route.rate_limit.burst", Integer),
-    on("route.rate_limit.by", Text),
-    on("route.rate_limit.mode", Text),
-    on("route.rate_limit.algorithm", Text),
-    on("route.rate_limit.on_store_failure", Text),
-    on("route.rate_limit.headers", Text),
-    on("route.rate_limit.dry_run", Flag),
-    on("route.rate_limit.before_auth", Flag),
-    later("route.cache", Table("route.cache")),
+impl KeySpec {
+    const fn policy(self) -> KeySpec {
+        KeySpec { role: KeyRole::Policy, ..self }
+    }
+
+    const fn matching(self) -> KeySpec {
+        KeySpec { role: KeyRole::Matching, ..self }
+    }
+}
+
+/// All keys. To build one that is [`later`], give it its kind here; its reader then reads it.
+const SCHEMA: &[KeySpec] = &[
+    later("include"),
+    key("server", Table("server")),
+    key("server.listen", Listeners),
+    key("server.shards", IntegerOrWord),
+    key("server.pin_cores", Flag),
+    key("server.driver", Text),
+    key("server.trusted_proxies", List),
+    later("server.drain_delay"),
+    key("server.drain_timeout", Duration),
+    later("server.cache_bytes"),
+    later("server.http2"),
+    key("server.limits", Table("server.limits")),
+    key("server.limits.header_bytes", Size),
+    key("server.limits.header_count", Integer),
+    key("server.limits.body_bytes", Size),
+    key("server.limits.header_timeout", Duration),
+    key("server.limits.body_timeout", Duration),
+    later("server.limits.min_rate"),
+    key("server.limits.keepalive_timeout", Duration),
+    key("server.limits.max_connections", Integer),
+    later("server.limits.h2_streams"),
+    later("server.limits.h2_resets"),
+    later("server.limits.h2_header_bytes"),
+    key("admin", Table("admin")),
+    key("admin.listen", Text),
+    later("admin.hosts"),
+    later("admin.token"),
+    later("errors"),
+    key("store", Table("store")),
+    key("store.url", Text),
+    key("store.timeout", Duration),
+    key("store.key_prefix", Text),
+    key("log", Table("log")),
+    key("log.access", Text),
+    key("log.target", Text),
+    key("log.level", Text),
+    later("log.format"),
+    later("log.fields"),
+    later("log.access_sample"),
+    later("metrics"),
+    key("scripts", Table("scripts")),
+    key("scripts.dir", Text),
+    later("scripts.compile"),
+    key("scripts.max_operations", Integer),
+    key("scripts.max_time", Duration),
+    key("scripts.max_body", Size),
+    key("scripts.on_error", Text),
+    key("scripts.env", List),
+    key("upstream", Named("upstream.NAME")),
+    key("upstream.NAME.targets", Targets("upstream.NAME.targets")),
+    key("upstream.NAME.targets.url", Text),
+    key("upstream.NAME.targets.weight", Integer),
+    key("upstream.NAME.balance", Text),
+    key("upstream.NAME.hash_on", Text),
+    key("upstream.NAME.connect_timeout", Duration),
+    key("upstream.NAME.response_timeout", Duration),
+    key("upstream.NAME.idle_timeout", Duration),
+    key("upstream.NAME.keepalive", Integer),
+    key("upstream.NAME.keepalive_idle", Duration),
+    later("upstream.NAME.retry"),
+    later("upstream.NAME.breaker"),
+    later("upstream.NAME.health"),
+    later("upstream.NAME.max_inflight"),
+    later("upstream.NAME.protocol"),
+    later("upstream.NAME.max_streams"),
+    later("upstream.NAME.tls"),
+    key("consumer", Tables("consumer")),
+    key("consumer.name", Text),
+    key("consumer.groups", List),
+    key("consumer.permissions", List),
+    key("consumer.api_keys", List),
+    later("consumer.basic"),
+    later("consumer.certificates"),
+    later("consumer.aws_keys"),
+    key("consumer.limits", TextMap),
+    key("group", Named("group.NAME")),
+    key("group.NAME.limits", TextMap),
+    key("api_keys", Table("api_keys")),
+    key("api_keys.header", Text),
+    key("api_keys.query", Text),
+    key("jwt", Named("jwt.NAME")),
+    key("jwt.NAME.algorithms", List),
+    key("jwt.NAME.secret", Text),
+    key("jwt.NAME.public_key", Text),
+    key("jwt.NAME.jwks", Text),
+    key("jwt.NAME.issuer", Text),
+    key("jwt.NAME.audience", Texts),
+    key("jwt.NAME.leeway", Duration),
+    key("jwt.NAME.from", List),
+    key("jwt.NAME.consumer_claim", Text),
+    later("jwt.NAME.consumer"),
+    later("jwt.NAME.require_exp"),
+    key("jwt.NAME.forward", Flag),
+    key("jwt.NAME.headers", TextMap),
+    later("ext_auth"),
+    later("tls"),
+    key("defaults", Table("defaults")),
+    key("route", Tables("route")),
+    key("route.name", Text),
+    key("route.host", Texts).matching(),
+    key("route.path", Texts).matching(),
+    key("route.method", Texts).matching(),
+    key("route.headers", TextMap).matching(),
+    key("route.query", TextMap).matching(),
+    later("route.cookies").matching(),
+    key("route.priority", Integer).matching(),
+    key("route.upstream", Text),
+    later("route.split"),
+    key("route.respond", Table("route.respond")),
+    key("route.respond.status", Integer),
+    key("route.respond.body", Text),
+    key("route.respond.content_type", Text),
+    key("route.redirect", Table("route.redirect")),
+    key("route.redirect.to", Text),
+    key("route.redirect.status", Integer),
+    later("route.lambda"),
+    later("route.lambda_authorizer").policy(),
+    later("route.mirror").policy(),
+    later("route.max_inflight").policy(),
+    later("route.upgrade").policy(),
+    later("route.grpc_web").policy(),
+    key("route.strip_prefix", Flag),
+    key("route.rewrite", Text),
+    key("route.host_header", Text).policy(),
+    key("route.timeout", DurationOrOff).policy(),
+    key("route.request_headers", TableOrOff("route.request_headers")).policy(),
+    key("route.request_headers.set", TextMap),
+    key("route.request_headers.add", TextMap),
+    key("route.request_headers.remove", List),
+    key("route.response_headers", TableOrOff("route.response_headers")).policy(),
+    key("route.response_headers.set", TextMap),
+    key("route.response_headers.add", TextMap),
+    key("route.response_headers.remove", List),
+    key("route.deprecated", TableOrFlag("route.deprecated")).policy(),
+    key("route.deprecated.since", Date),
+    key("route.deprecated.sunset", Date),
+    key("route.deprecated.link", Text),
+    key("route.scripts", List).policy(),
+    key("route.vars", TextMap).policy(),
+    key("route.ip", TableOrOff("route.ip")).policy(),
+    key("route.cors", TableOrOff("route.cors")).policy(),
+    key("route.auth", List).policy(),
+    key("route.require", TableOrOff("route.require")).policy(),
+    key("route.rate_limit", Tables("route.rate_limit")).policy(),
+    key("route.ip.allow", List),
+    key("route.ip.deny", List),
+    key("route.cors.origins", List),
+    key("route.cors.methods", List),
+    key("route.cors.headers", List),
+    key("route.cors.expose", List),
+    key("route.cors.credentials", Flag),
+    key("route.cors.max_age", Duration),
+    key("route.require.groups", List),
+    key("route.require.permissions", List),
+    key("route.require.scopes", List),
+    key("route.require.claims", TextMap),
+    key("route.rate_limit.name", Text),
+    key("route.rate_limit.rate", Text),
+    key("route.rate_limit.burst", Integer),
+    key("route.rate_limit.by", Text),
+    key("route.rate_limit.mode", Text),
+    key("route.rate_limit.algorithm", Text),
+    key("route.rate_limit.on_store_failure", Text),
+    key("route.rate_limit.headers", Text),
+    key("route.rate_limit.dry_run", Flag),
+    key("route.rate_limit.before_auth", Flag),
+    later("route.cache").policy(),
 ];
 
-/// The keys by section and name; the root's section is empty.
-static SECTIONS: LazyLock<HashMap<&'static str, Vec<(&'static str, &'static Key)>>> = LazyLock::new(|| {
-    let mut sections: HashMap<&str, Vec<(&str, &Key)>> = HashMap::new();
-    for key in SCHEMA {
-        let (section, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
-        sections.entry(section).or_default().push((name, key));
-    }
-    sections
-});
+/// The section that has the policies of routes.
+const DEFAULTS: &str = "defaults";
 
-fn keys(section: &str) -> &'static [(&'static str, &'static Key)] {
+/// The keys by section and name; the root's section is empty.
+static SECTIONS: LazyLock<HashMap<&'static str, Vec<(&'static str, &'static KeySpec)>>> =
+    LazyLock::new(|| {
+        let mut sections: HashMap<&str, Vec<(&str, &KeySpec)>> = HashMap::new();
+        for key in SCHEMA {
+            let (section, name) = section_and_name(key);
+            sections.entry(section).or_default().push((name, key));
+            if key.role == KeyRole::Policy {
+                sections.entry(DEFAULTS).or_default().push((name, key));
+            }
+        }
+        sections
+    });
+
+fn section_and_name(key: &KeySpec) -> (&'static str, &'static str) {
+    key.path.rsplit_once('.').unwrap_or(("", key.path))
+}
+
+/// The keys of a section, by name.
+pub(super) fn keys(section: &str) -> &'static [(&'static str, &'static KeySpec)] {
     SECTIONS.get(section).map_or(&[], Vec::as_slice)
 }
 
-fn find(section: &str, name: &str) -> Option<&'static Key> {
+pub(super) fn find(section: &str, name: &str) -> Option<&'static KeySpec> {
     keys(section).iter().find(|(known, _)| *known == name).map(|(_, key)| *key)
 }
 
-/// The key of the section that was probably meant by an unknown `name`.
-pub fn meant(section: &str, name: &str) -> Option<&'static str> {
+/// The key of the section that was probably meant by an unknown `name`; of two that are as near, one that is built.
+pub(super) fn meant(section: &str, name: &str) -> Option<&'static str> {
+    let names = |later| {
+        let keys = keys(section).iter().filter(move |(_, key)| (key.kind == Later) == later);
+        keys.map(|(known, _)| *known)
+    };
     match find(section, name) {
         Some(_) => None,
-        None => closest(name, keys(section).iter().map(|(known, _)| *known)),
+        None => closest(name, names(false).chain(names(true))),
     }
 }
 
-/// Notes every key that is unknown, not supported yet, or of the wrong kind; readers may then skip those.
-pub(super) fn check<'a>(root: &'a DeTable<'a>, problems: &mut Problems) {
-    check_table(root, "", problems);
+/// Whether everything in a route's table that decides what it matches can be read: a key that is misspelt, or whose
+/// value is of the wrong kind, would let the route seem to match more than was meant.
+pub(super) fn has_all_that_matches(route: &Section<'_>) -> bool {
+    keys("route").iter().filter(|(_, key)| key.role == KeyRole::Matching).all(|(name, key)| {
+        let is_read = match key.kind {
+            Texts => !route.texts(name).is_empty(),
+            TextMap => route.section(name).is_present(),
+            _ => key.kind != Later,
+        };
+        (is_read || !route.has(name)) && !route.misspells("route", name)
+    })
 }
 
-fn check_table<'a>(table: &'a DeTable<'a>, section: &'static str, problems: &mut Problems) {
-    for (name, value) in table {
-        match find(section, name.get_ref()) {
-            Some(key) if key.supported => check_value(name.get_ref(), key.kind, value, problems),
-            Some(_) => {
-                let message = format!("{} is not supported yet", quoted(name.get_ref()));
-                problems
-                    .error(name.span(), message)
-                    .with_hint("this version does not have it; leave it out until one does");
-            }
-            None => unknown(section, name.get_ref(), name.span(), problems),
-        }
-    }
+/// The first section that has a key of this name.
+pub(super) fn section_with(name: &str) -> Option<&'static str> {
+    SCHEMA.iter().map(section_and_name).find(|(_, last)| *last == name).map(|(section, _)| section)
 }
 
-fn unknown(section: &'static str, name: &str, span: super::Span, problems: &mut Problems) {
-    let hint = match meant(section, name) {
-        Some(known) => format!("did you mean `{known}`?"),
-        None => match SCHEMA.iter().find_map(|key| section_of(key, name)) {
-            Some(other) => format!("`{name}` is a key of {}", header(other)),
-            None => {
-                let known: Vec<_> =
-                    keys(section).iter().filter(|(_, k)| k.supported).map(|(n, _)| *n).collect();
-                format!("known here: {}", known.join(", "))
-            }
-        },
+/// The error about a part of the contract that is not built yet; `what` is quoted or a noun.
+pub(super) fn not_supported_yet(what: &str) -> ValueError {
+    let hint = "this version does not have it; leave it out until one does";
+    ValueError::new(format!("{what} is not supported yet"), hint)
+}
+
+/// The full paths of all keys, those of `[defaults]` too.
+#[cfg(test)]
+pub(super) fn paths() -> Vec<String> {
+    let path = |section: &str, name: &str| {
+        if section.is_empty() { name.into() } else { format!("{section}.{name}") }
     };
-    problems.error(span, format!("unknown key {}", quoted(name))).with_hint(hint);
+    SECTIONS
+        .iter()
+        .flat_map(|(section, keys)| keys.iter().map(move |(name, _)| path(section, name)))
+        .collect()
 }
 
-/// The section of `key`, if `name` is its last part.
-fn section_of(key: &Key, name: &str) -> Option<&'static str> {
-    let (section, last) = key.path.rsplit_once('.').unwrap_or(("", key.path));
-    (last == name).then_some(section)
-}
-
-/// How a section's header is written.
-fn header(section: &str) -> String {
-    match section.split('.').next() {
-        Some("") | None => "the top of the file, before any section".to_string(),
-        Some(list @ ("route" | "consumer")) => section.replacen(list, &format!("`[[{list}]]`"), 1),
-        Some(_) => format!("`[{section}]`"),
-    }
-}
-
-fn check_value<'a>(name: &str, kind: Kind, value: &'a Value<'a>, problems: &mut Problems) {
-    use DeValue as V;
-    match (kind, value.get_ref()) {
-        (Table(s) | TableOrOff(s) | TableOrFlag(s), V::Table(table)) => check_table(table, s, problems),
-        (Named(s), V::Table(tables)) => {
-            for (own_name, value) in tables {
-                match value.get_ref() {
-                    V::Table(table) => check_table(table, s, problems),
-                    found => {
-                        wrong_kind(own_name.get_ref(), Table(s), found, value.span(), problems)
-                            .with_hint(format!("write `[{name}.NAME]` above its keys"));
-                    }
-                }
-            }
-        }
-        (Tables(s), V::Array(items)) => {
-            for item in items.iter() {
-                check_value(name, Table(s), item, problems);
-            }
-        }
-        (Targets(s), V::Array(items)) if !items.is_empty() => {
-            for item in items.iter() {
-                match item.get_ref() {
-                    V::String(_) => {}
-                    _ => check_value(name, Table(s), item, problems),
-                }
-            }
-        }
-        (Targets(s), V::Table(table)) => check_table(table, s, problems),
-        (Texts, V::Array(items)) if items.is_empty() => {
-            problems
-                .error(value.span(), format!("`{name}` is an empty list"))
-                .with_hint("name at least one, or leave the key out");
-        }
-        (Texts | List, V::Array(items)) => {
-            for item in items.iter() {
-                check_value(name, Text, item, problems);
-            }
-        }
-        (TextMap, V::Table(entries)) => {
-            for (name, value) in entries {
-                check_value(name.get_ref(), Text, value, problems);
-            }
-        }
-        (kind, found) if accepts(kind, found) => {}
-        (kind, found) => {
-            wrong_kind(name, kind, found, value.span(), problems);
-        }
-    }
-}
-
-/// Whether a single value is of the kind; what is in lists and tables is looked at one by one.
-fn accepts(kind: Kind, value: &DeValue<'_>) -> bool {
-    use DeValue as V;
-    match value {
-        V::String(_) => {
-            matches!(kind, Text | Texts | Duration | DurationOrOff | Size | IntegerOrWord | Date | Targets(_))
-        }
-        V::Integer(_) => matches!(kind, Integer | Number | IntegerOrWord),
-        V::Float(_) => kind == Number,
-        V::Boolean(true) => matches!(kind, Flag | TableOrFlag(_)),
-        V::Boolean(false) => matches!(kind, Flag | TableOrFlag(_) | TableOrOff(_) | DurationOrOff),
-        V::Datetime(_) => kind == Date,
-        V::Array(_) | V::Table(_) => false,
-    }
-}
-
-fn wrong_kind<'p>(
-    name: &str,
-    kind: Kind,
-    found: &DeValue<'_>,
-    span: super::Span,
-    problems: &'p mut Problems,
-) -> &'p mut Problem {
-    let (wanted, example) = match kind {
-        Text => ("a string", format!("write {name} = \"…\"")),
-        Texts => ("a string or a list of strings", format!("write {name} = [\"…\", \"…\"]")),
-        List => ("a list of strings", format!("write {name} = [\"…\"]")),
-        TextMap => ("a table of strings", format!("write {name} = {{ name = \"value\" }}")),
-        Flag => ("true or false", format!("write {name} = true")),
-        Integer => ("a whole number", "write it without quotes, unit or fraction".to_string()),
-        Number => ("a number", "write it without quotes".to_string()),
-        Duration | DurationOrOff => ("a duration", format!("write \"{}\"", number_or(found, "10") + "s")),
-        Size => ("a size", format!("write \"{}\"", number_or(found, "64Ki") + "B")),
-        IntegerOrWord => ("a whole number or a word", format!("write {name} = 2 or {name} = \"auto\"")),
-        Date => ("a date", format!("write {name} = \"2027-01-31\"")),
-        Targets(_) => {
-            ("a target or a list of at least one", format!("write {name} = [\"http://127.0.0.1:3001\"]"))
-        }
-        Table(_) => ("a table", format!("write {name} = {{ … }}, or a section of its own")),
-        TableOrOff(_) => {
-            ("a table or false", format!("write {name} = {{ … }}, or {name} = false to switch it off"))
-        }
-        TableOrFlag(_) => ("a table, true or false", format!("write {name} = {{ … }} or {name} = true")),
-        Named(_) => ("tables by name", format!("write `[{name}.NAME]` above its keys")),
-        Tables(section) => ("a list of tables", format!("write `[[{section}]]` above its keys")),
+/// The full paths of the keys that are not supported yet.
+#[cfg(test)]
+pub(super) fn paths_of_later_keys() -> Vec<String> {
+    let is_later = |path: &String| {
+        let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
+        find(section, name).is_some_and(|key| key.kind == Later)
     };
-    let found = found.type_str();
-    let article = if found.starts_with(['a', 'i']) { "an" } else { "a" };
-    problems
-        .error(span, format!("{} must be {wanted}, not {article} {found}", quoted(name)))
-        .with_hint(example)
-}
-
-fn number_or(found: &DeValue<'_>, example: &str) -> String {
-    match found {
-        DeValue::Integer(number) if number.radix() == 10 => number.to_string(),
-        _ => example.to_string(),
-    }
-}
-
-/// The word nearest to `word`, if it is near enough to be a slip: one edit in three letters, or a part left off.
-pub fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    const SHORTEST_PART: usize = 3;
-    let limit = (word.chars().count() / 3).clamp(1, 3);
-    let rank = |known: &str| {
-        let shorter = word.len().min(known.len());
-        let is_part = shorter >= SHORTEST_PART && (known.starts_with(word) || word.starts_with(known));
-        let is_near = known.len().abs_diff(word.len()) <= 2 * limit;
-        let edits = is_near.then(|| distance(word, known)).filter(|edits| *edits <= limit);
-        edits.or(is_part.then_some(limit + 1))
-    };
-    known
-        .filter_map(|known| Some((rank(known)?, known)))
-        .min_by_key(|(rank, _)| *rank)
-        .map(|(_, known)| known)
-}
-
-/// Edits that make `a` into `b`: letters put in, taken out, changed, or two neighbours swapped. The length of
-/// both is bounded, so that a hostile key costs nothing.
-fn distance(a: &str, b: &str) -> usize {
-    const LONGEST: usize = 64;
-    let a: Vec<char> = a.chars().take(LONGEST).flat_map(char::to_lowercase).collect();
-    let b: Vec<char> = b.chars().take(LONGEST).flat_map(char::to_lowercase).collect();
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let change = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            row[j] = change.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before_last[j - 2] + 1);
-            }
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
+    paths().into_iter().filter(is_later).collect()
 }
 
 #[cfg(test)]
@@ -465,13 +369,13 @@ mod tests {
     }
 
     #[test]
-    fn every_section_named_by_a_supported_key_has_keys_and_every_key_a_section() {
+    fn every_section_has_keys_and_every_key_is_there_once() {
         for key in SCHEMA {
             let (Table(s) | TableOrOff(s) | TableOrFlag(s) | Named(s) | Tables(s) | Targets(s)) = key.kind
             else {
                 continue;
             };
-            assert_eq!(!keys(s).is_empty(), key.supported, "{}", key.path);
+            assert!(!keys(s).is_empty(), "{}", key.path);
         }
         let mut paths: Vec<_> = SCHEMA.iter().map(|key| key.path).collect();
         paths.sort_unstable();

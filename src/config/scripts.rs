@@ -5,31 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::problems::{Fault, Problems, quoted};
+use super::Outside;
+use super::problems::{Problems, ValueError, quoted};
 use super::section::{At, Section};
-use super::{Outside, schema};
+use crate::base::suggest::closest;
 use crate::plan::{OnError, RoutePlan, ScriptFile, ScriptSettings};
+use crate::script::{self, ScriptProblem};
 
 const MIB: u64 = 1 << 20;
-
-/// What is wrong with a script.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScriptProblem {
-    /// The file's name, relative to the directory.
-    pub script: String,
-    /// From 1; 0: the file as a whole.
-    pub line: usize,
-    /// In characters, from 1.
-    pub column: usize,
-    pub message: String,
-    /// What to do; may be empty.
-    pub hint: String,
-}
 
 /// `[scripts]` without its files.
 pub(super) fn scripts(root: &Section<'_>, problems: &mut Problems) -> ScriptSettings {
     let section = root.section("scripts");
-    let on_error = [("fail", OnError::Fail), ("ignore", OnError::Ignore)];
     // The range fits both types.
     let max_operations = section.integer("max_operations", 100..=100_000_000, problems).map(|n| n as u64);
     let max_body = section.size("max_body", 1024..=64 * MIB, problems).map(|n| n as usize);
@@ -38,8 +25,8 @@ pub(super) fn scripts(root: &Section<'_>, problems: &mut Problems) -> ScriptSett
         max_operations: max_operations.unwrap_or(20_000),
         max_time: section.duration("max_time", problems).unwrap_or(Duration::from_millis(50)),
         max_body: max_body.unwrap_or(MIB as usize),
-        on_error: section.choice("on_error", &on_error, problems).unwrap_or(OnError::Fail),
-        env: section.texts("env").into_iter().map(|(name, _)| name.into()).collect(),
+        on_error: section.keyword("on_error", problems).unwrap_or(OnError::Fail),
+        env: section.strings("env"),
         files: Vec::new(),
     }
 }
@@ -78,7 +65,7 @@ pub(super) fn load_files(
     used.sort_unstable();
     used.dedup();
     used.retain(|name| scripts.files.iter().any(|file| file.name == *name));
-    report(&scripts, outside.check_scripts(&scripts, &used), problems);
+    report(&scripts, script::check(&scripts, &used), problems);
     scripts
 }
 
@@ -91,7 +78,7 @@ fn named<'a>(root: &Section<'a>) -> Vec<At<&'a str>> {
 fn missing_hint(name: &str, scripts: &ScriptSettings) -> String {
     let names = || scripts.files.iter().map(|file| &*file.name);
     let dir = scripts.dir.display();
-    match schema::closest(name, names()) {
+    match closest(name, names()) {
         Some(near) => format!("did you mean \"{near}\"?"),
         None if scripts.files.is_empty() => format!("{dir} has no files that end in .rhai"),
         None => format!("{dir} has {}", names().take(12).collect::<Vec<_>>().join(", ")),
@@ -99,9 +86,9 @@ fn missing_hint(name: &str, scripts: &ScriptSettings) -> String {
 }
 
 fn report(scripts: &ScriptSettings, found: Vec<ScriptProblem>, problems: &mut Problems) {
-    let mut by_script: BTreeMap<String, Vec<(usize, usize, Fault)>> = BTreeMap::new();
+    let mut by_script: BTreeMap<String, Vec<(usize, usize, ValueError)>> = BTreeMap::new();
     for ScriptProblem { script, line, column, message, hint } in found {
-        by_script.entry(script).or_default().push((line, column, Fault { message, hint }));
+        by_script.entry(script).or_default().push((line, column, ValueError { message, hint }));
     }
     for (script, errors) in by_script {
         let text = scripts

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Outside;
-use super::problems::{Fault, Problems, quoted};
+use super::problems::{Problems, ValueError, quoted};
 use super::section::At;
 use crate::plan::Secret;
 
-/// What a value is or stands for; what cannot be read, or is empty, is reported.
+/// The bytes that a value is or stands for; a value that cannot be read, or is empty, is reported.
 pub(super) fn secret(
     (text, span): At<&str>,
     outside: &dyn Outside,
@@ -17,12 +17,13 @@ pub(super) fn secret(
     let found = match text.split_once(':') {
         Some(("env", name)) => of_environment(name, outside),
         Some(("file", path)) => of_file(path, outside),
-        _ if text.is_empty() => {
-            Err(Fault::new("an empty secret", "write \"env:NAME\" or \"file:PATH\", or the secret itself"))
-        }
+        _ if text.is_empty() => Err(ValueError::new(
+            "an empty secret",
+            "write \"env:NAME\" or \"file:PATH\", or the secret itself",
+        )),
         _ => Ok(text.as_bytes().to_vec()),
     };
-    found.map(|bytes| Secret(bytes.into())).map_err(|fault| problems.fault(span, fault)).ok()
+    problems.accept(span, found).map(|bytes| Secret(bytes.into()))
 }
 
 /// A secret that must be text.
@@ -36,21 +37,23 @@ pub(super) fn secret_text(at: At<&str>, outside: &dyn Outside, problems: &mut Pr
     text
 }
 
-fn of_environment(name: &str, outside: &dyn Outside) -> Result<Vec<u8>, Fault> {
+fn of_environment(name: &str, outside: &dyn Outside) -> Result<Vec<u8>, ValueError> {
     let hint = || format!("set {name} before the gateway starts, or write \"file:PATH\"");
     match outside.env(name) {
         Some(value) if !value.is_empty() => Ok(value),
-        Some(_) => Err(Fault::new(format!("the environment variable {} is empty", quoted(name)), hint())),
-        None => Err(Fault::new(format!("there is no environment variable {}", quoted(name)), hint())),
+        Some(_) => {
+            Err(ValueError::new(format!("the environment variable {} is empty", quoted(name)), hint()))
+        }
+        None => Err(ValueError::new(format!("there is no environment variable {}", quoted(name)), hint())),
     }
 }
 
 /// The file's bytes but for the line end that editors put behind the last line.
-fn of_file(path: &str, outside: &dyn Outside) -> Result<Vec<u8>, Fault> {
+fn of_file(path: &str, outside: &dyn Outside) -> Result<Vec<u8>, ValueError> {
     let mut bytes = outside.read(Path::new(path)).map_err(|error| {
         let hint =
             "paths are relative to the working directory; the gateway's user must be able to read the file";
-        Fault::new(format!("cannot read the file {}: {error}", quoted(path)), hint)
+        ValueError::new(format!("cannot read the file {}: {error}", quoted(path)), hint)
     })?;
     if bytes.ends_with(b"\n") {
         bytes.pop();
@@ -59,7 +62,7 @@ fn of_file(path: &str, outside: &dyn Outside) -> Result<Vec<u8>, Fault> {
         }
     }
     match bytes.is_empty() {
-        true => Err(Fault::new(format!("the file {} is empty", quoted(path)), "put the secret into it")),
+        true => Err(ValueError::new(format!("the file {} is empty", quoted(path)), "put the secret into it")),
         false => Ok(bytes),
     }
 }

@@ -1,31 +1,34 @@
-//! Reading typed values out of one table. What has the wrong kind is skipped here: the schema's check has
+//! Reading typed values out of one table. A value of the wrong kind is skipped here: the schema's check has
 //! already reported it.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problems::{Problems, Span, quoted};
+use super::problems::{Problems, TextSpan, ValueError, quoted};
 use super::{schema, units};
+use crate::base::suggest::closest;
+use crate::plan::Keyword;
 
 /// A value with its place in the text.
-pub(super) type Value<'a> = Spanned<DeValue<'a>>;
+pub(super) type TomlValue<'a> = Spanned<DeValue<'a>>;
 
 /// Something read, with its place.
-pub(super) type At<T> = (T, Span);
+pub(super) type At<T> = (T, TextSpan);
 
 /// One table of the file, or the absence of one, which reads as all defaults.
 #[derive(Clone)]
 pub(super) struct Section<'a> {
     table: Option<&'a DeTable<'a>>,
     /// Its header, where a missing key is reported.
-    pub span: Span,
+    pub span: TextSpan,
 }
 
 impl<'a> Section<'a> {
-    pub fn new(table: &'a DeTable<'a>, span: Span) -> Section<'a> {
+    pub fn new(table: &'a DeTable<'a>, span: TextSpan) -> Section<'a> {
         Section { table: Some(table), span }
     }
 
@@ -35,7 +38,7 @@ impl<'a> Section<'a> {
     }
 
     /// A value that is a table.
-    pub fn of(value: &'a Value<'a>) -> Option<Section<'a>> {
+    pub fn of(value: &'a TomlValue<'a>) -> Option<Section<'a>> {
         value.get_ref().as_table().map(|table| Section::new(table, value.span()))
     }
 
@@ -43,7 +46,7 @@ impl<'a> Section<'a> {
         self.table.is_some()
     }
 
-    pub fn get(&self, key: &str) -> Option<&'a Value<'a>> {
+    pub fn get(&self, key: &str) -> Option<&'a TomlValue<'a>> {
         self.table?.get(key)
     }
 
@@ -52,7 +55,7 @@ impl<'a> Section<'a> {
     }
 
     /// The place of `key`'s value, or of the section where it is missing.
-    pub fn span_of(&self, key: &str) -> Span {
+    pub fn span_of(&self, key: &str) -> TextSpan {
         self.get(key).map_or(self.span.clone(), Spanned::span)
     }
 
@@ -62,6 +65,11 @@ impl<'a> Section<'a> {
         self.table.is_some_and(|table| {
             table.keys().any(|found| schema::meant(schema_section, found.get_ref()) == Some(key))
         })
+    }
+
+    /// Whether `key` is missing and has to be reported.
+    pub fn lacks(&self, schema_section: &str, key: &str) -> bool {
+        !self.has(key) && !self.misspells(schema_section, key)
     }
 
     /// The table under `key`.
@@ -76,7 +84,7 @@ impl<'a> Section<'a> {
     }
 
     /// What the table holds, in the file's order.
-    pub fn entries(&self) -> Vec<(&'a str, Span, &'a Value<'a>)> {
+    pub fn entries(&self) -> Vec<(&'a str, TextSpan, &'a TomlValue<'a>)> {
         let Some(table) = self.table else { return Vec::new() };
         let mut entries: Vec<_> =
             table.iter().map(|(name, value)| (&**name.get_ref(), name.span(), value)).collect();
@@ -84,7 +92,13 @@ impl<'a> Section<'a> {
         entries
     }
 
-    /// The strings of a `{ name = "value" }` under `key`, in the file's order, with the places of both.
+    /// The strings of a `{ name = "value" }` under `key`, in the file's order.
+    pub fn text_pairs(&self, key: &str) -> Vec<(Arc<str>, Arc<str>)> {
+        let pairs = self.text_map(key).into_iter();
+        pairs.map(|((name, _), (value, _))| (name.into(), value.into())).collect()
+    }
+
+    /// Like [`Section::text_pairs`], with the places of names and values.
     pub fn text_map(&self, key: &str) -> Vec<(At<&'a str>, At<&'a str>)> {
         let entries = self.section(key).entries().into_iter();
         entries.filter_map(|(name, span, value)| Some(((name, span), text_of(value)?))).collect()
@@ -101,6 +115,33 @@ impl<'a> Section<'a> {
             Some((value, _)) => text_of(value).into_iter().collect(),
             None => Vec::new(),
         }
+    }
+
+    /// The strings of [`Section::texts`], as they are.
+    pub fn strings(&self, key: &str) -> Vec<Arc<str>> {
+        self.texts(key).into_iter().map(|(text, _)| text.into()).collect()
+    }
+
+    /// The string under `key` as `parse` reads it; an error is reported, and read as not there.
+    pub fn parsed<T>(
+        &self,
+        key: &str,
+        problems: &mut Problems,
+        parse: impl FnOnce(&'a str) -> Result<T, ValueError>,
+    ) -> Option<T> {
+        let (text, span) = self.text(key)?;
+        problems.accept(span, parse(text))
+    }
+
+    /// Each string of [`Section::texts`] as `parse` reads it; those with errors are reported and left out.
+    pub fn parsed_list<T>(
+        &self,
+        key: &str,
+        problems: &mut Problems,
+        parse: impl Fn(&'a str) -> Result<T, ValueError>,
+    ) -> Vec<T> {
+        let texts = self.texts(key).into_iter();
+        texts.filter_map(|(text, span)| problems.accept(span, parse(text))).collect()
     }
 
     pub fn flag(&self, key: &str) -> Option<bool> {
@@ -123,20 +164,18 @@ impl<'a> Section<'a> {
 
     /// A duration of at least a millisecond; anything else is reported, and read as not there.
     pub fn duration(&self, key: &str, problems: &mut Problems) -> Option<Duration> {
-        let (text, span) = self.text(key)?;
-        units::duration(text).map_err(|fault| problems.fault(span, fault)).ok()
+        self.parsed(key, problems, units::duration)
     }
 
     /// A duration of whole seconds, or of none; anything else is reported, and read as not there.
     pub fn seconds(&self, key: &str, problems: &mut Problems) -> Option<Duration> {
-        let (text, span) = self.text(key)?;
-        units::seconds(text).map_err(|fault| problems.fault(span, fault)).ok()
+        self.parsed(key, problems, units::seconds)
     }
 
     /// A size in bytes; one out of range is reported, and read as not there.
     pub fn size(&self, key: &str, range: RangeInclusive<u64>, problems: &mut Problems) -> Option<u64> {
         let (text, span) = self.text(key)?;
-        let size = units::size(text).map_err(|fault| problems.fault(span.clone(), fault)).ok()?;
+        let size = problems.accept(span.clone(), units::size(text))?;
         if !range.contains(&size) {
             let (from, to) = (units::show_size(*range.start()), units::show_size(*range.end()));
             problems
@@ -147,13 +186,18 @@ impl<'a> Section<'a> {
         Some(size)
     }
 
+    /// A setting that is one of its words; another is reported with the nearest, and read as not there.
+    pub fn keyword<K: Keyword>(&self, key: &str, problems: &mut Problems) -> Option<K> {
+        self.choice(key, K::WORDS, problems)
+    }
+
     /// One of some words; another is reported with the nearest, and read as not there.
-    pub fn choice<T: Copy>(&self, key: &str, words: &[(&str, T)], problems: &mut Problems) -> Option<T> {
+    pub fn choice<T: Clone>(&self, key: &str, words: &[(&str, T)], problems: &mut Problems) -> Option<T> {
         let (text, span) = self.text(key)?;
-        let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| value.clone());
         if found.is_none() {
             let known = || words.iter().map(|(word, _)| *word);
-            let hint = match schema::closest(text, known()) {
+            let hint = match closest(text, known()) {
                 Some(word) => format!("did you mean \"{word}\"?"),
                 None => {
                     format!("one of {}", known().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", "))
@@ -166,6 +210,6 @@ impl<'a> Section<'a> {
 }
 
 /// A string with its place.
-pub(super) fn text_of<'a>(value: &'a Value<'a>) -> Option<At<&'a str>> {
+pub(super) fn text_of<'a>(value: &'a TomlValue<'a>) -> Option<At<&'a str>> {
     value.get_ref().as_str().map(|text| (text, value.span()))
 }

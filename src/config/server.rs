@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::Outside;
 use super::address;
-use super::problems::{Problems, Span, quoted};
+use super::problems::{Problems, TextSpan, quoted};
 use super::section::{At, Section};
 use crate::plan::{AccessFormat, Driver, LogLevel, LogSettings, LogTarget, Server, ServerLimits};
 
@@ -25,13 +25,7 @@ pub(super) fn server(root: &Section<'_>, problems: &mut Problems) -> (Server, Ve
         listen: listen.iter().map(|(address, _)| *address).collect(),
         shards: shards(&section, problems),
         pin_cores: section.flag("pin_cores").unwrap_or(true),
-        driver: section
-            .choice(
-                "driver",
-                &[("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)],
-                problems,
-            )
-            .unwrap_or(Driver::Auto),
+        driver: section.keyword("driver", problems).unwrap_or(Driver::Auto),
         trusted_proxies: address::networks(section.texts("trusted_proxies"), problems),
         drain_timeout: section.duration("drain_timeout", problems).unwrap_or(Duration::from_secs(30)),
         limits: limits(&section.section("limits"), problems),
@@ -46,18 +40,15 @@ fn listeners(section: &Section<'_>, problems: &mut Problems) -> Vec<At<SocketAdd
     }
     let mut listen: Vec<At<SocketAddr>> = Vec::new();
     for (text, span) in section.texts("listen") {
-        match address::listen(text) {
-            Ok(address) => {
-                report_overlap(address, &span, &listen, problems);
-                listen.push((address, span));
-            }
-            Err(fault) => problems.fault(span, fault),
+        if let Some(address) = problems.accept(span.clone(), address::listen(text)) {
+            report_overlap(address, &span, &listen, problems);
+            listen.push((address, span));
         }
     }
     listen
 }
 
-fn report_overlap(address: SocketAddr, span: &Span, others: &[At<SocketAddr>], problems: &mut Problems) {
+fn report_overlap(address: SocketAddr, span: &TextSpan, others: &[At<SocketAddr>], problems: &mut Problems) {
     if let Some((other, first)) = others.iter().find(|(other, _)| address::overlap(address, *other)) {
         let message = format!("port {} is given twice: {address} and {other}", address.port());
         let problem = problems.error(span.clone(), message).with_hint("give each listener its own port");
@@ -107,7 +98,7 @@ pub(super) fn admin(
         return None;
     }
     let address = match section.text("listen") {
-        Some((text, span)) => address::listen(text).map_err(|fault| problems.fault(span, fault)).ok()?,
+        Some((text, span)) => problems.accept(span, address::listen(text))?,
         None => SocketAddr::from(([127, 0, 0, 1], 9901)),
     };
     report_overlap(address, &section.span_of("listen"), listen, problems);
@@ -117,18 +108,10 @@ pub(super) fn admin(
 /// `[log]`. The directory of a log file must be there.
 pub(super) fn log(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> LogSettings {
     let section = root.section("log");
-    let access = [("json", AccessFormat::Json), ("common", AccessFormat::Common), ("off", AccessFormat::Off)];
-    let level = [
-        ("error", LogLevel::Error),
-        ("warn", LogLevel::Warn),
-        ("info", LogLevel::Info),
-        ("debug", LogLevel::Debug),
-        ("trace", LogLevel::Trace),
-    ];
     LogSettings {
-        access: section.choice("access", &access, problems).unwrap_or(AccessFormat::Json),
+        access: section.keyword("access", problems).unwrap_or(AccessFormat::Json),
         target: log_target(&section, outside, problems),
-        level: section.choice("level", &level, problems).unwrap_or(LogLevel::Info),
+        level: section.keyword("level", problems).unwrap_or(LogLevel::Info),
     }
 }
 

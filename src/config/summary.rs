@@ -49,12 +49,7 @@ fn cut<T>(out: &mut String, items: &[T], shown: usize, line: impl Fn(&T) -> Stri
 fn shards(server: &Server) -> String {
     let count = server.shards.map_or("auto (one per CPU)".to_string(), |n| n.to_string());
     let pinned = if server.pin_cores { "pinned" } else { "not pinned" };
-    let driver = match server.driver {
-        Driver::Auto => "auto",
-        Driver::IoUring => "io_uring",
-        Driver::Epoll => "epoll",
-    };
-    format!("{count}, {pinned}, driver {driver}")
+    format!("{count}, {pinned}, driver {}", server.driver.word())
 }
 
 fn log(log: &LogSettings) -> String {
@@ -63,11 +58,10 @@ fn log(log: &LogSettings) -> String {
         LogTarget::File(path) => path.display().to_string(),
     };
     let access = match log.access {
-        AccessFormat::Json => format!("access json to {target}"),
-        AccessFormat::Common => format!("access common to {target}"),
-        AccessFormat::Off => "access off".to_string(),
+        AccessFormat::Off => "off".to_string(),
+        format => format!("{} to {target}", format.word()),
     };
-    format!("{access}, level {}", format!("{:?}", log.level).to_lowercase())
+    format!("access {access}, level {}", log.level.word())
 }
 
 /// The kind alone: the rest may hold a password.
@@ -96,16 +90,8 @@ fn jwt_item(jwt: &Jwt) -> String {
 fn upstream_line(upstream: &UpstreamPlan) -> String {
     const SHOWN_TARGETS: usize = 4;
     let balance = match &upstream.balance {
-        Balance::RoundRobin => "round_robin".to_string(),
-        Balance::LeastConnections => "least_connections".to_string(),
-        Balance::P2c => "p2c".to_string(),
-        Balance::Random => "random".to_string(),
-        Balance::Hash(HashOn::Ip) => "hash on ip".to_string(),
-        Balance::Hash(HashOn::Consumer) => "hash on consumer".to_string(),
-        Balance::Hash(HashOn::Path) => "hash on path".to_string(),
-        Balance::Hash(HashOn::Header(name)) => format!("hash on header:{name}"),
-        Balance::Hash(HashOn::Cookie(name)) => format!("hash on cookie:{name}"),
-        Balance::Hash(HashOn::Query(name)) => format!("hash on query:{name}"),
+        Balance::Hash(on) => format!("{} on {on}", upstream.balance.word()),
+        balance => balance.word().to_string(),
     };
     let target = |target: &TargetPlan| match target.weight {
         1 => target.url.to_string(),
@@ -150,7 +136,7 @@ fn route_line(route: &RoutePlan, plan: &Plan) -> String {
     format!("{:<16} {methods}{host}{path}{more}{conditions} -> {action}{policies}", route.name)
 }
 
-/// Who may come in, and how often.
+/// The policies that decide who may use a route, and how often.
 fn route_policies(route: &RoutePlan, plan: &Plan) -> String {
     let mut parts = Vec::new();
     if route.ip != IpRules::default() {
@@ -174,20 +160,12 @@ fn route_policies(route: &RoutePlan, plan: &Plan) -> String {
 }
 
 fn limit_item(limit: &RateLimit) -> String {
-    let by = match &limit.by {
-        LimitBy::Consumer => "consumer".to_string(),
-        LimitBy::Ip => "ip".to_string(),
-        LimitBy::Route => "route".to_string(),
-        LimitBy::Header(name) => format!("header:{name}"),
-        LimitBy::Claim(claim) => format!("jwt:{claim}"),
-    };
     let mode = match limit.mode {
-        LimitMode::Shared => "",
-        LimitMode::Strict => ", strict",
-        LimitMode::Local => ", local",
+        LimitMode::Shared => String::new(),
+        mode => format!(", {}", mode.word()),
     };
     let dry = if limit.dry_run { ", dry run" } else { "" };
-    format!("limit {} {} by {by}{mode}{dry}", limit.name, show_rate(limit.rate))
+    format!("limit {} {} by {}{mode}{dry}", limit.name, show_rate(limit.rate), limit.by)
 }
 
 fn show_template(template: &Template) -> String {

@@ -6,33 +6,35 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::problems::{Fault, Problems, Span, quoted};
-use super::section::{At, Section, Value, text_of};
-use super::{address, edits, schema};
+use super::address;
+use super::problems::{Problems, TextSpan, ValueError, quoted};
+use super::section::{At, Section, TomlValue, text_of};
+use crate::base::suggest::closest;
+use crate::http::hygiene::is_token;
 use crate::plan::{Balance, HashOn, TargetPlan, UpstreamPlan};
 
 const SECTION: &str = "upstream.NAME";
 const MAX_KEEPALIVE: i64 = 65_535;
 const MAX_WEIGHT: i64 = 65_535;
-/// A suggestion looks at this many names at most, so that many wrong ones in a long file stay cheap.
+/// The names that a suggestion is chosen from, so that many wrong ones in a long file stay cheap.
 const SUGGESTED_FROM: usize = 1000;
 
-/// The upstreams by name, and which of them a route uses.
-pub(super) struct Names<'a> {
+/// The upstreams by name, and which of them routes use.
+pub(super) struct UpstreamNames<'a> {
     index: HashMap<&'a str, usize>,
     /// In file order: name, place, used.
-    all: Vec<(&'a str, Span, bool)>,
+    all: Vec<(&'a str, TextSpan, bool)>,
 }
 
-impl Names<'_> {
+impl UpstreamNames<'_> {
     /// The index of the upstream that a route names, which counts it as used; an unknown one is reported.
-    pub fn index_of(&mut self, name: &str, span: Span, problems: &mut Problems) -> Option<usize> {
+    pub fn index_of(&mut self, name: &str, span: TextSpan, problems: &mut Problems) -> Option<usize> {
         if let Some(index) = self.index.get(name) {
             self.all[*index].2 = true;
             return Some(*index);
         }
         let known = self.all.iter().take(SUGGESTED_FROM).map(|(known, ..)| *known);
-        let hint = match schema::closest(name, known) {
+        let hint = match closest(name, known) {
             Some(known) => {
                 // That one is used, only misspelt.
                 self.all[self.index[known]].2 = true;
@@ -58,13 +60,13 @@ impl Names<'_> {
 pub(super) fn upstreams<'a>(
     root: &Section<'a>,
     problems: &mut Problems,
-) -> (Vec<Arc<UpstreamPlan>>, Names<'a>) {
-    let mut names = Names { index: HashMap::new(), all: Vec::new() };
+) -> (Vec<Arc<UpstreamPlan>>, UpstreamNames<'a>) {
+    let mut names = UpstreamNames { index: HashMap::new(), all: Vec::new() };
     let mut upstreams = Vec::new();
     for (name, span, value) in root.section("upstream").entries() {
         names.index.insert(name, upstreams.len());
         let section = Section::of(value);
-        // What is no table was probably meant otherwise, so nobody can use it.
+        // What is not a table was probably meant as something else: it is not reported as unused as well.
         names.all.push((name, span.clone(), section.is_none()));
         if name.is_empty() || name.chars().any(char::is_control) {
             problems
@@ -107,13 +109,13 @@ fn targets(name: &str, section: &Section<'_>, problems: &mut Problems) -> Vec<Ta
 }
 
 /// A target: a URL, or `{ url = …, weight = … }`.
-fn target(value: &Value<'_>, problems: &mut Problems) -> Option<TargetPlan> {
+fn target(value: &TomlValue<'_>, problems: &mut Problems) -> Option<TargetPlan> {
     let (url, weight): (At<&str>, u32) = match (text_of(value), Section::of(value)) {
         (Some(url), _) => (url, 1),
         (None, Some(section)) => {
             let weight = section.integer("weight", 1..=MAX_WEIGHT, problems).unwrap_or(1);
             let Some(url) = section.text("url") else {
-                if !section.has("url") && !section.misspells("upstream.NAME.targets", "url") {
+                if section.lacks("upstream.NAME.targets", "url") {
                     problems
                         .error(value.span(), "a target without `url`")
                         .with_hint("write { url = \"http://127.0.0.1:3001\", weight = 3 }");
@@ -124,56 +126,38 @@ fn target(value: &Value<'_>, problems: &mut Problems) -> Option<TargetPlan> {
         }
         (None, None) => return None,
     };
-    match address::target(url.0) {
-        Ok((address, authority)) => Some(TargetPlan { url: url.0.into(), weight, address, authority }),
-        Err(fault) => {
-            problems.fault(url.1, fault);
-            None
-        }
-    }
+    let (address, authority) = problems.accept(url.1, address::target(url.0))?;
+    Some(TargetPlan { url: url.0.into(), weight, address, authority })
 }
 
 fn balance(section: &Section<'_>, problems: &mut Problems) -> Balance {
-    const HASH: &str = "hash";
-    let hash_on = section.text("hash_on").and_then(|(text, span)| match hash_on(text) {
-        Ok(on) => Some(on),
-        Err(fault) => {
-            problems.fault(span, fault);
-            None
-        }
-    });
-    let methods = [
-        ("round_robin", Balance::RoundRobin),
-        ("least_connections", Balance::LeastConnections),
-        ("p2c", Balance::P2c),
-        ("random", Balance::Random),
-        (HASH, Balance::Hash(hash_on.unwrap_or(HashOn::Ip))),
-    ];
-    let words: Vec<(&str, usize)> = methods.iter().enumerate().map(|(at, (word, _))| (*word, at)).collect();
-    let chosen = section.choice("balance", &words, problems);
-    if section.has("hash_on") && section.text("balance").is_none_or(|(text, _)| text != HASH) {
+    let hash_on = section.parsed("hash_on", problems, hash_on).unwrap_or(HashOn::Ip);
+    let chosen = section.keyword("balance", problems);
+    if section.has("hash_on") && section.text("balance").is_none_or(|(text, _)| text != "hash") {
         problems
             .warning(section.span_of("hash_on"), "`hash_on` does nothing without `balance = \"hash\"`")
             .with_hint("add balance = \"hash\", or leave `hash_on` out");
     }
-    let [round_robin, ..] = &methods;
-    chosen.and_then(|at| methods.get(at)).unwrap_or(round_robin).1.clone()
+    match chosen.unwrap_or(Balance::RoundRobin) {
+        Balance::Hash(_) => Balance::Hash(hash_on),
+        chosen => chosen,
+    }
 }
 
-fn hash_on(text: &str) -> Result<HashOn, Fault> {
+fn hash_on(text: &str) -> Result<HashOn, ValueError> {
     let example = "write \"ip\", \"consumer\", \"path\", \"header:NAME\", \"cookie:NAME\" or \"query:NAME\"";
-    let fault = |why: &str| Fault::new(format!("`hash_on`: {} {why}", quoted(text)), example);
+    let error = |why: &str| ValueError::new(format!("`hash_on`: {} {why}", quoted(text)), example);
     match text.split_once(':') {
         None if text == "ip" => Ok(HashOn::Ip),
         None if text == "path" => Ok(HashOn::Path),
         None if text == "consumer" => Ok(HashOn::Consumer),
-        Some(("header" | "cookie" | "query", "")) => Err(fault("has no name")),
-        Some(("header" | "cookie", name)) if !edits::is_token(name) => {
-            Err(fault("has a name that none can have"))
+        Some(("header" | "cookie" | "query", "")) => Err(error("has no name")),
+        Some(("header" | "cookie", name)) if !is_token(name.as_bytes()) => {
+            Err(error("has a name that none can have"))
         }
         Some(("header", name)) => Ok(HashOn::Header(name.to_ascii_lowercase().into())),
         Some(("cookie", name)) => Ok(HashOn::Cookie(name.into())),
         Some(("query", name)) => Ok(HashOn::Query(name.into())),
-        _ => Err(fault("is not known")),
+        _ => Err(error("is not known")),
     }
 }

@@ -1,4 +1,7 @@
-//! SIGTERM: no new connections, what is in flight ends, and then the process.
+//! The drain: no new connections, requests in flight are finished, then the process exits.
+//!
+//! Every shard gets [`Command::Drain`] and confirms it when its last connection is gone; its thread then ends, which
+//! the supervisor reports. The process exits when all have ended, when `drain_timeout` is over, or at a second signal.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -6,28 +9,29 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use crate::control::listen::Listeners;
-use crate::control::{Control, Done};
+use crate::control::{Control, ShardAck};
 use crate::shard::Command;
 
 /// How long shards whose last connection is gone may take to end their threads.
-const WIND_DOWN: Duration = Duration::from_secs(1);
-/// How long to wait for the numbers that the last line of the log tells.
-const COUNT_WITHIN: Duration = Duration::from_millis(200);
+const THREAD_END_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long to wait for the numbers in the last line of the log.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A drain under way.
 pub struct Drain {
     done: Receiver<usize>,
     /// Shards that still have connections.
-    waiting: HashSet<usize>,
+    pending: HashSet<usize>,
     until: Instant,
 }
 
 impl Drain {
-    /// Where shards say that their last connection is gone.
+    /// Gets the ids of shards whose last connection is gone.
     pub fn done(&self) -> &Receiver<usize> {
         &self.done
     }
 
+    /// When the drain ends, whatever is still open.
     pub fn deadline(&self) -> Instant {
         self.until
     }
@@ -37,60 +41,62 @@ impl Control {
     /// The first signal drains, the second one ends the process at once.
     pub(super) fn stop(&mut self) {
         if self.drain.is_some() {
-            tracing::warn!("a second signal: {}", self.cut());
+            tracing::warn!("a second signal: {}", self.count_cut());
             self.exit = true;
             return;
         }
         let timeout = self.current.plan.server.drain_timeout;
         tracing::info!("shutting down: no new connections, {timeout:?} for those that are open");
         self.supervisor.drain();
-        let (done, answers) = crossbeam_channel::unbounded();
-        let told = self.supervisor.tell_all(|_| Command::Drain { done: done.clone() });
-        // The shards have handles of their own; these would keep the ports open.
+        let (done, acks) = crossbeam_channel::unbounded();
+        let reached = self.supervisor.broadcast(|_| Command::Drain { done: done.clone() });
+        // The shards have clones of their own, which they close; these would keep the ports open.
         self.current.listeners = Listeners::default();
         self.refresh_at = None;
-        let waiting = told.into_iter().collect();
-        self.drain = Some(Drain { done: answers, waiting, until: Instant::now() + timeout });
+        let pending = reached.into_iter().collect();
+        self.drain = Some(Drain { done: acks, pending, until: Instant::now() + timeout });
         self.check_drain();
     }
 
-    /// A shard has no connection left, or is gone altogether; an error means that no other can say so.
-    pub(super) fn drained(&mut self, shard: Done) {
+    /// A shard has no connection left, or its thread has ended. An error: all have confirmed or are gone.
+    pub(super) fn drained(&mut self, shard: ShardAck) {
         let Some(drain) = &mut self.drain else { return };
         match shard {
-            Ok(shard) => _ = drain.waiting.remove(&shard),
+            Ok(shard) => _ = drain.pending.remove(&shard),
             Err(_) => {
-                drain.waiting.clear();
+                drain.pending.clear();
                 drain.done = crossbeam_channel::never();
             }
         }
         self.check_drain();
     }
 
+    /// Exits once all threads have ended. When no connection is left they get only a moment more.
     fn check_drain(&mut self) {
         let Some(drain) = &mut self.drain else { return };
         if self.supervisor.all_stopped() {
             tracing::info!("every connection has ended");
             self.exit = true;
-        } else if drain.waiting.is_empty() {
-            drain.until = drain.until.min(Instant::now() + WIND_DOWN);
+        } else if drain.pending.is_empty() {
+            drain.until = drain.until.min(Instant::now() + THREAD_END_TIMEOUT);
         }
     }
 
     pub(super) fn tick_drain(&mut self, now: Instant) {
         let Some(drain) = self.drain.as_ref().filter(|drain| drain.until <= now) else { return };
-        if !drain.waiting.is_empty() {
-            tracing::warn!("drain_timeout is over: {}", self.cut());
+        if !drain.pending.is_empty() {
+            tracing::warn!("drain_timeout is over: {}", self.count_cut());
         }
         self.exit = true;
     }
 
-    /// How many client connections the end of the process cuts. Waits a moment for the shards to say so.
-    fn cut(&self) -> String {
-        let (post, snapshots) = crossbeam_channel::unbounded();
-        self.supervisor.tell_all(|_| Command::Scrape(post.clone()));
-        drop(post);
-        let until = Instant::now() + COUNT_WITHIN;
+    /// How many client connections the end of the process cuts, in words. Waits a moment for the shards' numbers: the
+    /// one place where control waits for shards, since nothing else is left to do.
+    fn count_cut(&self) -> String {
+        let (sender, snapshots) = crossbeam_channel::unbounded();
+        self.supervisor.broadcast(|_| Command::Scrape(sender.clone()));
+        drop(sender);
+        let until = Instant::now() + COUNT_TIMEOUT;
         let snapshots = std::iter::from_fn(|| snapshots.recv_deadline(until).ok());
         match snapshots.map(|snapshot| snapshot.connections()).sum::<u64>() {
             1 => "1 connection is cut".to_owned(),

@@ -1,4 +1,8 @@
-//! The listening sockets: one per address and shard, bound here once and kept over every reload.
+//! The listening sockets: one per address and shard (SO_REUSEPORT), bound here and kept over every reload.
+//!
+//! Control keeps the originals and hands clones to the shards, because the kernel resets the connections that wait in
+//! the accept queue of a socket that is closed for good. A reload that keeps an address keeps its sockets; a shard
+//! that is restarted gets clones of the same ones.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -11,18 +15,19 @@ use crate::shard::Listener;
 /// Connections that the kernel completes before they are accepted; it caps this by `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// All shards' sockets of one address.
-struct Group {
-    /// As configured: a reload finds the group by it, port 0 included.
+/// The sockets of one configured address, one for each shard.
+struct SocketGroup {
+    /// As configured: a reload finds the group by it, also where the port is 0.
     configured: SocketAddr,
-    /// With the port that the kernel chose, if it was to choose.
+    /// With the port that the kernel chose for a configured port 0.
     actual: SocketAddr,
-    /// By shard.
+    /// By shard id.
     sockets: Vec<TcpListener>,
 }
 
-impl Group {
-    fn handle(&self, shard: usize) -> io::Result<Listener> {
+impl SocketGroup {
+    /// A clone of one shard's socket.
+    fn listener(&self, shard: usize) -> io::Result<Listener> {
         Ok(Listener { address: self.actual, socket: self.sockets[shard].try_clone()? })
     }
 }
@@ -30,18 +35,22 @@ impl Group {
 /// The sockets of one generation, in the order of `[server] listen`.
 #[derive(Default)]
 pub struct Listeners {
-    groups: Vec<Group>,
+    groups: Vec<SocketGroup>,
 }
 
-/// A set to swap to. Until it is taken, the old set is whole.
-pub struct Change {
-    /// For each wanted address: the place of a kept group, or a new group.
-    wanted: Vec<Result<usize, Group>>,
+/// A change from one set of listeners to another, with everything bound that it needs. Dropped instead of applied, it
+/// leaves the set as it was.
+pub struct ListenerChange {
+    /// For each wanted address: the index of a group that stays, or a new group.
+    wanted: Vec<Result<usize, SocketGroup>>,
 }
 
 impl Listeners {
-    /// Binds what `wanted` has and this set has not. Nothing of this set changes, whatever the outcome.
-    pub fn plan_change(&self, wanted: &[SocketAddr], shards: usize) -> Result<Change, StartFailure> {
+    /// Binds the addresses of `wanted` that this set lacks. The set itself does not change.
+    ///
+    /// # Errors
+    /// An address that cannot be bound; what was bound before it is closed again.
+    pub fn plan_change(&self, wanted: &[SocketAddr], shards: usize) -> Result<ListenerChange, StartFailure> {
         let mut free: Vec<usize> = (0..self.groups.len()).collect();
         let mut change = Vec::with_capacity(wanted.len());
         for &address in wanted {
@@ -51,12 +60,12 @@ impl Listeners {
                 None => Err(self.bind(address, shards)?),
             });
         }
-        Ok(Change { wanted: change })
+        Ok(ListenerChange { wanted: change })
     }
 
-    /// Makes the change. The returned set is what nobody wants any more: closed when dropped.
-    pub fn apply(&mut self, change: Change) -> Listeners {
-        let mut old: Vec<Option<Group>> = self.groups.drain(..).map(Some).collect();
+    /// Makes the change. Returns the sockets that the new set does not have; they are closed when that is dropped.
+    pub fn apply(&mut self, change: ListenerChange) -> Listeners {
+        let mut old: Vec<Option<SocketGroup>> = self.groups.drain(..).map(Some).collect();
         self.groups = change
             .wanted
             .into_iter()
@@ -68,31 +77,32 @@ impl Listeners {
         Listeners { groups: old.into_iter().flatten().collect() }
     }
 
-    /// A handle of every socket of one shard.
+    /// Clones of one shard's sockets.
     pub fn of_shard(&self, shard: usize) -> io::Result<Vec<Listener>> {
-        self.groups.iter().map(|group| group.handle(shard)).collect()
+        self.groups.iter().map(|group| group.listener(shard)).collect()
     }
 
-    /// The same, as it will be when `change` is made: what can fail does so before.
-    pub fn of_shard_after(&self, change: &Change, shard: usize) -> io::Result<Vec<Listener>> {
-        let group = |wanted: &Result<usize, Group>| match wanted {
-            Ok(at) => self.groups[*at].handle(shard),
-            Err(new) => new.handle(shard),
+    /// The same, as it will be once `change` is applied: so that a lack of descriptors is found before it is.
+    pub fn of_shard_after(&self, change: &ListenerChange, shard: usize) -> io::Result<Vec<Listener>> {
+        let group = |wanted: &Result<usize, SocketGroup>| match wanted {
+            Ok(at) => self.groups[*at].listener(shard),
+            Err(new) => new.listener(shard),
         };
         change.wanted.iter().map(group).collect()
     }
 
-    /// The addresses listened on, real ports included.
+    /// The addresses listened on, with their real ports.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.groups.iter().map(|group| group.actual)
     }
 
-    fn bind(&self, configured: SocketAddr, shards: usize) -> Result<Group, StartFailure> {
+    /// Binds a socket for each shard to one address.
+    fn bind(&self, configured: SocketAddr, shards: usize) -> Result<SocketGroup, StartFailure> {
         let refused = |error: io::Error| refusal("change [server] listen", configured, &error);
         if !self.addresses().any(|ours| ours.port() == configured.port()) {
             probe(configured).map_err(refused)?;
         }
-        let mut group = Group { configured, actual: configured, sockets: Vec::with_capacity(shards) };
+        let mut group = SocketGroup { configured, actual: configured, sockets: Vec::with_capacity(shards) };
         for _ in 0..shards {
             let socket = bind_shared(group.actual).map_err(refused)?;
             group.actual = socket.local_addr().map_err(refused)?;
@@ -102,8 +112,8 @@ impl Listeners {
     }
 }
 
-/// Refuses an address that another process listens on. SO_REUSEPORT alone would share the port with another
-/// gateway of the same user, silently; a bind without it does not.
+/// Fails for an address that another process listens on. With SO_REUSEPORT the kernel would silently share the port with
+/// another gateway of the same user; a bind without it is refused.
 fn probe(address: SocketAddr) -> io::Result<()> {
     let socket = new_socket(address)?;
     socket.bind(&address.into())
@@ -130,9 +140,12 @@ fn new_socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A listening socket that is nobody else's (the admin's, a sample origin's). `instead`: what the user may do if it
-/// is refused.
-pub fn bind_alone(instead: &str, address: SocketAddr) -> Result<TcpListener, StartFailure> {
+/// Binds a listening socket that is not shared between shards (the admin listener, a sample origin). `instead` completes
+/// the hint for the user: what else to do if the address is refused.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn bind_exclusive(instead: &str, address: SocketAddr) -> Result<TcpListener, StartFailure> {
     let bind = || {
         let socket = new_socket(address)?;
         socket.bind(&address.into())?;
@@ -142,7 +155,7 @@ pub fn bind_alone(instead: &str, address: SocketAddr) -> Result<TcpListener, Sta
     bind().map_err(|error| refusal(instead, address, &error))
 }
 
-/// What to tell the user whose address was refused.
+/// The failure of a bind, with a hint that fits its cause.
 fn refusal(instead: &str, address: SocketAddr, error: &io::Error) -> StartFailure {
     let port = address.port();
     let (what, hint) = match error.kind() {
@@ -214,7 +227,7 @@ mod tests {
         let other = bound(&[any_port()], 1);
         let taken = other.addresses().next().expect("one address");
         let refusal = Listeners::default().plan_change(&[taken], 1).err().expect("refused");
-        assert_eq!(refusal.fault, crate::control::failure::Fault::Machine);
+        assert_eq!(refusal.kind, crate::control::FailureKind::Machine);
         assert!(refusal.cause.contains("already in use"), "{}", refusal.cause);
         assert!(refusal.hint.contains(&taken.port().to_string()), "{}", refusal.hint);
     }

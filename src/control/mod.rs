@@ -1,103 +1,120 @@
-//! The control thread: starts the process, then turns one loop of signals, admin requests and timers.
+//! The control thread: starts the process, then runs one loop over signals, admin requests, shard events and timers.
 //!
-//! Everything that may wait (a configuration being read, names being looked up, a slow admin client) is on a thread
-//! of its own and comes back here as an [`Event`]; everything that shards are told goes through their mailboxes.
-//! So this thread never waits for a shard, and no shard ever waits for it.
+//! Whatever may block (reading a configuration, looking names up, fetching a key set, a slow admin client) runs on a
+//! thread of its own and reports back as a [`ControlEvent`]. Whatever shards are to do is sent to their mailboxes as a
+//! [`Command`](crate::shard::Command). So the control thread never waits for a shard, and no shard ever waits for it.
+//!
+//! | file | concern |
+//! |---|---|
+//! | `start`, `placement`, `listen` | from a configuration to shards that accept |
+//! | `supervisor` | shard threads: started, watched, restarted |
+//! | `prepare`, `reload`, `current` | the next generation, its swap, the one in force |
+//! | `drain`, `signals` | the end of the process, and what requests it |
+//! | `admin`, `scrape`, `status`, `process` | the admin listener and the numbers it shows |
+//! | `resolve`, `jwks` | names and key sets that are fetched and refreshed |
+//!
+//! What the floors above use is re-exported here; all modules are private.
 
 mod admin;
 mod current;
 mod drain;
-pub mod failure;
+mod failure;
 mod jwks;
-pub mod link;
-pub mod listen;
+mod listen;
 mod placement;
 mod prepare;
 mod process;
 mod reload;
 mod resolve;
 mod scrape;
-pub mod scripts;
 mod signals;
-pub mod source;
+mod source;
 mod start;
 mod status;
 mod supervisor;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvError, Sender, at, never, select};
 
 use crate::log::{diagnostics, writer};
 use crate::plan::{LogTarget, Plan};
-use crate::shard::Command;
 use crate::store;
-use admin::Question;
-
-use admin::decide::Ask;
-use current::Current;
+use admin::AdminCall;
+use admin::decide::AdminRequest;
+use current::CurrentGeneration;
 use drain::Drain;
-use failure::NotStarted;
 use jwks::UnknownKeys;
-pub use prepare::RunOptions;
-use prepare::{Prepared, Rejected};
-use reload::{Asker, Reload};
-use resolve::Name;
-use scrape::Scrape;
+use prepare::{Prepared, ReloadRefusal};
+use reload::{Reload, ReloadRequester};
+use resolve::HostPort;
+use scrape::ScrapeState;
 use signals::Signal;
 use supervisor::Supervisor;
 
-/// What the loop turns on.
-pub enum Event {
+pub use failure::{CommandFailure, FailureKind, StartFailure};
+pub use listen::bind_exclusive;
+pub use prepare::RunOptions;
+pub use source::ConfigSource;
+pub use start::remote_store;
+
+/// How long log lines that are still queued may hold up the end of the process.
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What other threads report to the control thread.
+enum ControlEvent {
     Signal(Signal),
-    Admin(Question),
-    /// A shard's thread is gone; `life` tells which one of those that sat there.
+    Admin(AdminCall),
+    /// A shard's thread has ended; `incarnation`: which of the threads that the shard has had. `panic`: its message,
+    /// if that was the cause.
     ShardEnded {
         shard: usize,
-        life: u64,
+        incarnation: u64,
         panic: Option<String>,
     },
     /// The next generation is ready, or refused.
-    Prepared(Box<Result<Prepared, Rejected>>),
-    /// A round of look-ups is over.
-    Resolved(HashMap<Name, resolve::Answer>),
+    Prepared(Box<Result<Prepared, ReloadRefusal>>),
+    /// A round of name look-ups is over.
+    Resolved(HashMap<HostPort, resolve::Resolution>),
     /// The fetch of a JWK set is over.
-    Fetched(jwks::Source, jwks::Answer),
+    Fetched(jwks::KeySetSource, jwks::KeySetFetch),
 }
 
-/// The process, as its control thread knows it.
+/// A started gateway, as its control thread holds it: [`Control::start`], then [`Control::serve`].
 pub struct Control {
     options: RunOptions,
     started_at: SystemTime,
-    events: Receiver<Event>,
-    /// For the threads that are started along the way.
-    post: Sender<Event>,
-    current: Current,
+    events: Receiver<ControlEvent>,
+    /// For threads that are spawned later, to report by.
+    event_sender: Sender<ControlEvent>,
+    current: CurrentGeneration,
     supervisor: Supervisor,
     reload: Reload,
-    scrape: Scrape,
+    scrape: ScrapeState,
     drain: Option<Drain>,
-    /// When names are looked up again; `None` while they are.
+    /// When names are looked up again; `None` while a look-up is under way.
     refresh_at: Option<Instant>,
     unknown_keys: UnknownKeys,
-    log: Log,
-    store: Store,
+    log: LogHandles,
+    store: StoreHandles,
+    /// The admin listener's address, with its real port.
     admin: Option<SocketAddr>,
+    /// The loop ends after this turn.
     exit: bool,
 }
 
-/// The log's two handles.
-struct Log {
+/// The ends of the log that control holds.
+struct LogHandles {
     writer: writer::Writer,
     sink: writer::LogSink,
-    level: Option<diagnostics::Handle>,
+    /// Changes the level of diagnostics; `None` where another subscriber was installed before.
+    level: Option<diagnostics::LevelHandle>,
 }
 
-/// The store link's two handles.
-struct Store {
+/// The ends of the store link that control holds.
+struct StoreHandles {
     link: store::Link,
     stop: store::LinkStop,
 }
@@ -105,8 +122,8 @@ struct Store {
 /// Starts the gateway and serves until it has drained.
 ///
 /// # Errors
-/// What keeps it from starting. Once it serves nothing is an error any more.
-pub fn run(options: RunOptions) -> Result<(), NotStarted> {
+/// What keeps it from starting. Once it serves, nothing ends it but a signal.
+pub fn run(options: RunOptions) -> Result<(), CommandFailure> {
     Control::start(options)?.serve();
     Ok(())
 }
@@ -122,12 +139,12 @@ impl Control {
         self.options.source.name()
     }
 
-    /// Where clients are served, real ports included.
+    /// The addresses where clients are served, with their real ports.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.current.listeners.addresses()
     }
 
-    /// Where the admin listens.
+    /// The address of the admin listener, if there is one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
     }
@@ -137,48 +154,54 @@ impl Control {
         while !self.exit {
             self.turn();
         }
-        // What the shards sent last is still counted.
+        // First the store link: what the shards sent last is still counted there.
         self.store.stop.stop();
-        self.log.writer.finish(Duration::from_secs(2));
+        self.log.writer.finish(LOG_FLUSH_TIMEOUT);
     }
 
+    /// Waits for one event or for the next timer, handles it, and then does what is due by time.
     fn turn(&mut self) {
         let timer = self.deadline().map_or_else(never, at);
         select! {
             recv(self.events) -> event => self.handle(event.expect("control holds a sender itself")),
+            // These channels exist only while a reload, drain or scrape is under way; without one they give nothing.
             recv(self.reload.done()) -> shard => self.swapped(shard),
             recv(self.drain.as_ref().map_or(&never(), Drain::done)) -> shard => self.drained(shard),
             recv(self.scrape.snapshots()) -> snapshot => self.scraped(snapshot),
-            recv(self.unknown_keys.posted()) -> jwt => self.unknown_key(jwt),
+            recv(self.unknown_keys.reports()) -> jwt => self.unknown_key(jwt),
             recv(timer) -> _ => {}
         }
         self.tick(Instant::now());
     }
 
-    fn handle(&mut self, event: Event) {
+    /// Passes an event on to the file it concerns.
+    fn handle(&mut self, event: ControlEvent) {
         match event {
-            Event::Signal(Signal::Stop) => self.stop(),
-            Event::Signal(Signal::Reload) => self.ask_reload(Asker::Signal),
-            Event::Signal(Signal::ReopenLogs) => self.reopen_log(),
-            Event::Admin(question) => self.answer(question),
-            Event::ShardEnded { shard, life, panic } => self.shard_ended(shard, life, panic),
-            Event::Prepared(prepared) => self.prepared(*prepared),
-            Event::Resolved(answers) => self.resolved(&answers),
-            Event::Fetched(source, answer) => self.fetched(&source, answer),
-        }
-    }
-
-    fn answer(&mut self, Question { ask, reply }: Question) {
-        match ask {
-            Ask::Ready => {
-                let _ = reply.send(status::ready(&self.supervisor));
+            ControlEvent::Signal(Signal::Stop) => self.stop(),
+            ControlEvent::Signal(Signal::Reload) => self.request_reload(ReloadRequester::Signal),
+            ControlEvent::Signal(Signal::ReopenLogs) => self.reopen_log(),
+            ControlEvent::Admin(call) => self.handle_admin(call),
+            ControlEvent::ShardEnded { shard, incarnation, panic } => {
+                self.shard_ended(shard, incarnation, panic)
             }
-            Ask::Metrics | Ask::Status => self.ask_scrape(ask, reply),
-            Ask::Reload => self.ask_reload(Asker::Admin(reply)),
+            ControlEvent::Prepared(prepared) => self.prepared(*prepared),
+            ControlEvent::Resolved(resolutions) => self.resolved(&resolutions),
+            ControlEvent::Fetched(source, fetch) => self.fetched(&source, fetch),
         }
     }
 
-    /// What is due by time.
+    fn handle_admin(&mut self, AdminCall { request, responder }: AdminCall) {
+        match request {
+            AdminRequest::Ready => {
+                // The admin thread may have given up waiting.
+                let _ = responder.send(status::ready(&self.supervisor));
+            }
+            AdminRequest::Metrics | AdminRequest::Status => self.request_scrape(request, responder),
+            AdminRequest::Reload => self.request_reload(ReloadRequester::Admin(responder)),
+        }
+    }
+
+    /// Does what is due by time.
     fn tick(&mut self, now: Instant) {
         self.supervisor.tick(now, &self.current);
         self.tick_reload(now);
@@ -190,6 +213,7 @@ impl Control {
         }
     }
 
+    /// When [`Control::tick`] has something to do next.
     fn deadline(&self) -> Option<Instant> {
         let due = [
             self.supervisor.deadline(Instant::now()),
@@ -203,16 +227,17 @@ impl Control {
         due.into_iter().flatten().min()
     }
 
-    fn shard_ended(&mut self, shard: usize, life: u64, panic: Option<String>) {
-        self.supervisor.ended(shard, life, panic, Instant::now());
-        // It answers nothing any more; what takes its place is seated with the newest generation.
+    /// A shard's thread has ended: besides the supervisor, those learn of it who wait for its confirmation.
+    fn shard_ended(&mut self, shard: usize, incarnation: u64, panic: Option<String>) {
+        self.supervisor.ended(shard, incarnation, panic, Instant::now());
+        // It confirms no swap any more, and needs none: its restart begins with the newest generation.
         self.swapped(Ok(shard));
         if self.drain.is_some() {
             self.drained(Ok(shard));
         }
     }
 
-    /// SIGUSR1, after a rotation has renamed the file.
+    /// SIGUSR1, after a log rotation has renamed the file.
     fn reopen_log(&self) {
         let target = &self.current.plan.log.target;
         if let LogTarget::File(path) = target {
@@ -224,48 +249,8 @@ impl Control {
             }
         }
     }
-
-    fn refresh_names(&mut self) {
-        self.refresh_at = None;
-        if self.current.names.is_empty() {
-            return;
-        }
-        let (names, post) = (self.current.names.clone(), self.post.clone());
-        let body = move || {
-            let answers = resolve::look_up(names, resolve::REFRESH_EVERY);
-            let _ = post.send(Event::Resolved(answers));
-        };
-        if let Err(error) = thread::Builder::new().name("refresh".into()).spawn(body) {
-            tracing::error!("cannot look names up: {error}");
-            self.plan_refresh();
-        }
-    }
-
-    fn resolved(&mut self, answers: &HashMap<Name, resolve::Answer>) {
-        for ((host, port), answer) in answers {
-            if let Err(error) = answer {
-                tracing::warn!(
-                    "cannot look up {host} (port {port}): {error}; the addresses last known stay in use"
-                );
-            }
-        }
-        if let Some(merged) = resolve::merge(&self.current.addresses, answers) {
-            // A reload meanwhile may have dropped some of these names.
-            let addresses = std::sync::Arc::new(resolve::keep(&merged, &self.current.names));
-            self.current.addresses = addresses.clone();
-            self.supervisor.tell_all(|_| Command::Addresses(addresses.clone()));
-        }
-        self.plan_refresh();
-    }
-
-    /// Sets the time of the next look-ups; sooner while a name has no address at all.
-    fn plan_refresh(&mut self) {
-        let Current { names, addresses, .. } = &self.current;
-        let missing = names.iter().any(|name| !addresses.contains_key(name));
-        let pause = if missing { resolve::RETRY_EVERY } else { resolve::REFRESH_EVERY };
-        self.refresh_at = (!names.is_empty()).then(|| Instant::now() + pause);
-    }
 }
 
-/// What a channel of answers gives: a shard, or the news that every shard has answered or is gone.
-type Done = Result<usize, RecvError>;
+/// What a channel gives on which shards confirm a command by their ids. An error: every shard that had the sender has
+/// confirmed or is gone, so nothing more will come.
+type ShardAck = Result<usize, RecvError>;

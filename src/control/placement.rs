@@ -1,4 +1,4 @@
-//! How many shards there are, and which core each one sits on.
+//! How many shards there are, and which core each one is pinned to.
 
 use std::hash::{BuildHasher, RandomState};
 use std::thread::available_parallelism;
@@ -18,13 +18,13 @@ pub fn cores(server: &Server) -> Vec<Option<CoreId>> {
     let count = shards(server);
     let allowed =
         if server.pin_cores { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
-    // Where a quota leaves fewer shards than cores, every container on the machine would sit on the same first
-    // ones: each starts somewhere else.
+    // Where a quota leaves fewer shards than cores, all containers of the machine would be pinned to the same first
+    // cores: each process starts at a random one.
     let random = RandomState::new().hash_one(std::process::id()) as usize;
     spread(&allowed, count, if count < allowed.len() { random } else { 0 })
 }
 
-/// `count` shards over the allowed cores in turn, from the one at `start` on.
+/// Assigns `count` shards to the allowed cores round robin, from the one at index `start` on.
 fn spread(allowed: &[CoreId], count: usize, start: usize) -> Vec<Option<CoreId>> {
     match allowed.len() {
         0 => vec![None; count],

@@ -1,5 +1,6 @@
-//! The next generation, made beside the running one: read, checked, compared, its new names looked up, its table
-//! built. Nothing that serves is touched before all of it has succeeded.
+//! Prepares the next generation beside the running one: reads and checks the configuration, compares it with the running
+//! plan, looks new names up, fetches new key sets, builds the route table. Nothing that serves is touched meanwhile, and
+//! all of it may block: a reload calls it on a thread of its own.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,73 +8,79 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::config::{Loaded, Problems};
-use crate::control::admin::answer::Answer;
+use crate::control::admin::response::AdminResponse;
 use crate::control::failure::StartFailure;
-use crate::control::resolve::{self, Name};
-use crate::plan::Plan;
-
-use crate::control::jwks;
-use crate::control::placement;
+use crate::control::resolve::{self, HostPort};
 use crate::control::source::ConfigSource;
+use crate::control::{jwks, placement};
+use crate::plan::Plan;
 use crate::route;
 
-/// What a start or a reload is made from.
+/// What is to be run; kept for reloads.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     pub source: ConfigSource,
-    /// `--shards`: stronger than the file, also on a reload.
+    /// `--shards`: overrides `[server] shards`, also on a reload.
     pub shards: Option<usize>,
 }
 
-/// A generation that only waits for its listeners and its number.
+/// A generation that lacks only its listeners and its number.
 pub struct Prepared {
     pub plan: Arc<Plan>,
     pub table: route::RouteTable,
-    /// The names of the plan.
-    pub names: HashSet<Name>,
-    /// What the names that were not known before have given.
-    pub found: HashMap<Name, resolve::Answer>,
-    /// What the JWK sets that were not known before have given.
-    pub keys: jwks::Answers,
-    /// One line each.
+    /// The host names of the plan's targets.
+    pub names: HashSet<HostPort>,
+    /// The resolutions of those that were not known before.
+    pub found: HashMap<HostPort, resolve::Resolution>,
+    /// The fetches of the JWK sets that were not known before.
+    pub keys: jwks::KeySetFetches,
+    /// The configuration's warnings, one line each.
     pub warnings: Vec<String>,
 }
 
-/// Why a reload changes nothing.
+/// Why a reload was refused. A refused reload changes nothing.
 #[derive(Debug)]
-pub enum Rejected {
-    /// The configuration is wrong.
+pub enum ReloadRefusal {
+    /// The configuration has errors.
     Config(Problems),
     /// It changes what only a restart can change.
     NeedsRestart(Vec<String>),
-    /// The machine refused a new listener.
+    /// The machine refused a listener, the log's file or a thread.
     Machine(StartFailure),
     /// The process is about to exit.
     Draining,
-    /// A defect of the gateway's own: reading the configuration has panicked.
+    /// A defect of the gateway: reading the configuration has panicked.
     Panicked,
 }
 
 impl RunOptions {
-    /// Makes a generation. `known`: names that need no look-up now, because they are refreshed anyway.
-    pub fn prepare(&self, known: &HashSet<Name>, running: Option<&Plan>) -> Result<Prepared, Rejected> {
-        let Loaded { mut plan, warnings, .. } = self.source.load().map_err(Rejected::Config)?;
+    /// Prepares a generation. `known`: names that need no look-up now, because they are refreshed anyway. `running`: the
+    /// plan in force, if this is a reload.
+    ///
+    /// # Errors
+    /// The configuration has errors, or changes what only a restart can change.
+    pub fn prepare(
+        &self,
+        known: &HashSet<HostPort>,
+        running: Option<&Plan>,
+    ) -> Result<Prepared, ReloadRefusal> {
+        let Loaded { mut plan, warnings, .. } = self.source.load().map_err(ReloadRefusal::Config)?;
         plan.server.shards = self.shards.or(plan.server.shards);
-        let fixed = running.map(|running| needs_restart(running, &plan)).unwrap_or_default();
-        if !fixed.is_empty() {
-            return Err(Rejected::NeedsRestart(fixed));
+        let unchangeable = running.map(|running| needs_restart(running, &plan)).unwrap_or_default();
+        if !unchangeable.is_empty() {
+            return Err(ReloadRefusal::NeedsRestart(unchangeable));
         }
         let names = resolve::names(&plan);
-        let found = resolve::look_up(names.difference(known).cloned(), resolve::WAIT_AT_MOST);
-        let known = running.map(jwks::Source::all_of).unwrap_or_default();
-        let keys = jwks::all(&jwks::Source::all_of(&plan) - &known, jwks::WAIT_AT_MOST);
+        let found = resolve::look_up(names.difference(known).cloned(), resolve::FIRST_TIMEOUT);
+        let known = running.map(jwks::KeySetSource::all_of).unwrap_or_default();
+        let keys = jwks::fetch_all(&jwks::KeySetSource::all_of(&plan) - &known, jwks::FIRST_TIMEOUT);
         let table = route::RouteTable::build(&plan.routes);
         let warnings = warnings.lines().collect();
         Ok(Prepared { plan: Arc::new(plan), table, names, found, keys, warnings })
     }
 }
 
-/// What of `[server]`, `[admin]` and `[store]` a running process cannot change: one line for each difference.
+/// The differences that a running process cannot make in `[server]`, `[admin]` and `[store]`: one line each.
 pub fn needs_restart(running: &Plan, wanted: &Plan) -> Vec<String> {
     let mut all = Vec::new();
     let mut compare = |key: &str, running: String, wanted: String| {
@@ -89,45 +96,45 @@ pub fn needs_restart(running: &Plan, wanted: &Plan) -> Vec<String> {
     let admin = |plan: &Plan| plan.admin.map_or("off".to_owned(), |address| address.to_string());
     compare("[admin] listen", admin(running), admin(wanted));
     if running.store != wanted.store {
-        // Without the values: a URL may hold a password.
+        // Without the values, since a URL may hold a password.
         all.push("[store] would change".to_owned());
     }
     all
 }
 
-impl Rejected {
-    /// One line each, for the log and for whoever asked.
+impl ReloadRefusal {
+    /// All problems, one line each, for the log and the response.
     pub fn problems(&self) -> Vec<String> {
         match self {
-            Rejected::Config(problems) => problems.lines().collect(),
-            Rejected::NeedsRestart(keys) => keys.clone(),
-            Rejected::Machine(failure) => vec![format!("{} ({})", failure.cause, failure.hint)],
-            Rejected::Draining | Rejected::Panicked => vec![self.reason().to_owned()],
+            ReloadRefusal::Config(problems) => problems.lines().collect(),
+            ReloadRefusal::NeedsRestart(keys) => keys.clone(),
+            ReloadRefusal::Machine(failure) => vec![format!("{} ({})", failure.cause, failure.hint)],
+            ReloadRefusal::Draining | ReloadRefusal::Panicked => vec![self.reason().to_owned()],
         }
     }
 
-    /// In a sentence's words.
+    /// The refusal as part of a sentence.
     pub fn reason(&self) -> &'static str {
         match self {
-            Rejected::Config(_) => "the configuration is wrong",
-            Rejected::NeedsRestart(_) => "it changes what only a restart can change",
-            Rejected::Machine(_) => "a new listener was refused",
-            Rejected::Draining => "the gateway is shutting down",
-            Rejected::Panicked => "reading it has met a defect of the gateway's own; please report it",
+            ReloadRefusal::Config(_) => "the configuration is wrong",
+            ReloadRefusal::NeedsRestart(_) => "it changes what only a restart can change",
+            ReloadRefusal::Machine(_) => "a new listener was refused",
+            ReloadRefusal::Draining => "the gateway is shutting down",
+            ReloadRefusal::Panicked => "reading it has met a defect of the gateway's own; please report it",
         }
     }
 
-    /// The answer to `POST /reload`.
-    pub fn answer(&self) -> Answer {
+    /// The response to `POST /reload`.
+    pub fn response(&self) -> AdminResponse {
         let (status, reason) = match self {
-            Rejected::Config(_) => (422, "invalid_config"),
-            Rejected::NeedsRestart(_) => (409, "needs_restart"),
-            Rejected::Machine(_) => (409, "listen_refused"),
-            Rejected::Draining => (503, "draining"),
-            Rejected::Panicked => (500, "internal"),
+            ReloadRefusal::Config(_) => (422, "invalid_config"),
+            ReloadRefusal::NeedsRestart(_) => (409, "needs_restart"),
+            ReloadRefusal::Machine(_) => (409, "listen_refused"),
+            ReloadRefusal::Draining => (503, "draining"),
+            ReloadRefusal::Panicked => (500, "internal"),
         };
         let error = format!("Nothing was reloaded: {}", self.reason());
-        Answer::problem_with(status, reason, &error, json!({ "problems": self.problems() }))
+        AdminResponse::problem_with(status, reason, &error, json!({ "problems": self.problems() }))
     }
 }
 
@@ -164,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn another_store_needs_a_restart_and_neither_password_is_told() {
+    fn another_store_needs_a_restart_and_neither_password_is_shown() {
         let store = |url: &str| plan(&format!("shards = 1\n[store]\nurl = \"{url}\""));
         let (one, other) = (store("redis://:hush@h"), store("redis://:still@h"));
         assert_eq!(needs_restart(&one, &one), Vec::<String>::new());
@@ -201,9 +208,9 @@ mod tests {
     #[test]
     fn a_bad_configuration_is_answered_with_each_problem_and_its_place() {
         let problems = load("[server]\nlisten = 7\n").expect_err("bad");
-        let answer = Rejected::Config(problems).answer();
-        let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
-        assert_eq!(answer.status, 422);
+        let response = ReloadRefusal::Config(problems).response();
+        let body: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
+        assert_eq!(response.status, 422);
         let lines = body["problems"].as_array().expect("a list");
         let placed =
             |line: &serde_json::Value| line.as_str().is_some_and(|line| line.starts_with("test.toml:2:10: "));

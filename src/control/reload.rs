@@ -1,4 +1,7 @@
-//! A reload's course: asked for, prepared on a thread of its own, swapped on every shard, answered.
+//! The course of a reload: requested, prepared on a thread of its own, swapped on every shard, answered.
+//!
+//! A reload that is refused changes nothing. So all that can fail (reading, checking, binding, cloning sockets, opening
+//! the log) is done before the next generation becomes the current one; after that, shards only confirm the swap.
 
 use std::collections::HashSet;
 use std::io;
@@ -10,144 +13,164 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, never};
 use serde_json::json;
 
-use crate::control::admin::answer::Answer;
+use crate::control::admin::response::AdminResponse;
 use crate::control::failure::StartFailure;
 use crate::control::listen::Listeners;
-use crate::control::prepare::{Prepared, Rejected};
-use crate::control::{Control, Done, Event, start};
+use crate::control::prepare::{Prepared, ReloadRefusal};
+use crate::control::{Control, ControlEvent, ShardAck, start};
 use crate::net::doorbell::Post;
-use crate::plan::LogSettings as LogPlan;
+use crate::plan::LogSettings;
 use crate::shard::Command;
 
-/// How long the shards may take. One that is slower is named, not waited for.
-const SWAP_WITHIN: Duration = Duration::from_secs(10);
+/// How long the shards may take to swap. One that is slower is named in the response; it swaps when it gets to it.
+const SWAP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who asked for a reload.
-pub enum Asker {
+/// Where a reload was requested, and so where its result goes; it is logged in any case.
+pub enum ReloadRequester {
+    /// SIGHUP.
     Signal,
-    Admin(Post<Answer>),
+    /// `POST /reload`: the response goes here.
+    Admin(Post<AdminResponse>),
 }
 
-/// At most one reload is under way. Whoever asks meanwhile is answered by the next one, since the file may have
-/// changed after the present one read it.
+/// At most one reload is under way. A request that arrives meanwhile is answered by the next one, since the file may
+/// have changed after the present one read it.
 #[derive(Default)]
 pub struct Reload {
-    asked: Vec<Asker>,
-    stage: Stage,
+    /// Those for the next reload.
+    waiting: Vec<ReloadRequester>,
+    stage: ReloadStage,
     /// Since the process began.
     pub succeeded: u64,
     pub failed: u64,
 }
 
 #[derive(Default)]
-enum Stage {
+enum ReloadStage {
     #[default]
     Idle,
-    Preparing(Vec<Asker>),
+    /// A thread reads and checks the configuration.
+    Preparing(Vec<ReloadRequester>),
     Swapping(Swap),
 }
 
-/// A generation on its way into the shards.
+/// A generation that is in force and that shards swap to.
 struct Swap {
-    askers: Vec<Asker>,
+    requesters: Vec<ReloadRequester>,
     done: Receiver<usize>,
-    /// The shards that have not answered.
-    waiting: HashSet<usize>,
-    until: Instant,
-    /// Listeners that the new generation has no more; the shards let go of them first.
-    gone: Listeners,
+    /// The shards that have not confirmed.
+    pending: HashSet<usize>,
+    deadline: Instant,
+    /// Listeners that the new generation does not have; closed here once the shards have closed their clones.
+    removed: Listeners,
 }
 
 impl Reload {
-    /// Where shards say that they have swapped.
+    /// Gets the ids of shards that have swapped.
     pub fn done(&self) -> &Receiver<usize> {
         static NEVER: LazyLock<Receiver<usize>> = LazyLock::new(never);
         match &self.stage {
-            Stage::Swapping(swap) => &swap.done,
-            Stage::Idle | Stage::Preparing(_) => &NEVER,
+            ReloadStage::Swapping(swap) => &swap.done,
+            ReloadStage::Idle | ReloadStage::Preparing(_) => &NEVER,
         }
     }
 
+    /// When a swap ends without the shards that have not confirmed.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Swapping(swap) => Some(swap.until),
-            Stage::Idle | Stage::Preparing(_) => None,
+            ReloadStage::Swapping(swap) => Some(swap.deadline),
+            ReloadStage::Idle | ReloadStage::Preparing(_) => None,
         }
     }
 }
 
 impl Control {
-    pub(super) fn ask_reload(&mut self, asker: Asker) {
-        self.reload.asked.push(asker);
+    /// SIGHUP or `POST /reload`.
+    pub(super) fn request_reload(&mut self, requester: ReloadRequester) {
+        self.reload.waiting.push(requester);
         self.begin_reload();
     }
 
+    /// Begins a reload if none is under way and one was requested.
     fn begin_reload(&mut self) {
-        if !matches!(self.reload.stage, Stage::Idle) || self.reload.asked.is_empty() {
+        if !matches!(self.reload.stage, ReloadStage::Idle) || self.reload.waiting.is_empty() {
             return;
         }
-        let askers = std::mem::take(&mut self.reload.asked);
+        let requesters = std::mem::take(&mut self.reload.waiting);
         if self.drain.is_some() {
-            return reject(askers, &Rejected::Draining);
+            return refuse(requesters, &ReloadRefusal::Draining);
         }
-        let (options, post) = (self.options.clone(), self.post.clone());
+        let (options, event_sender) = (self.options.clone(), self.event_sender.clone());
         let (known, running) = (self.current.names.clone(), self.current.plan.clone());
         let body = move || {
-            // Without an answer no reload would ever begin again.
+            // The event is sent even after a panic: without it no reload would ever begin again.
             let prepared = catch_unwind(AssertUnwindSafe(|| options.prepare(&known, Some(&running))));
-            let prepared = prepared.unwrap_or(Err(Rejected::Panicked));
-            let _ = post.send(Event::Prepared(Box::new(prepared)));
+            let prepared = prepared.unwrap_or(Err(ReloadRefusal::Panicked));
+            let _ = event_sender.send(ControlEvent::Prepared(Box::new(prepared)));
         };
         match thread::Builder::new().name("reload".into()).spawn(body) {
-            Ok(_) => self.reload.stage = Stage::Preparing(askers),
-            Err(error) => reject(askers, &Rejected::Machine(StartFailure::thread("reload", &error))),
+            Ok(_) => self.reload.stage = ReloadStage::Preparing(requesters),
+            Err(error) => refuse(requesters, &ReloadRefusal::Machine(StartFailure::thread("reload", &error))),
         }
     }
 
-    /// The thread is done: now everything that can be refused is, and then nothing any more.
-    pub(super) fn prepared(&mut self, prepared: Result<Prepared, Rejected>) {
-        let Stage::Preparing(askers) = std::mem::take(&mut self.reload.stage) else { return };
+    /// The thread is done: either the swap begins, or the reload is refused.
+    pub(super) fn prepared(&mut self, prepared: Result<Prepared, ReloadRefusal>) {
+        let ReloadStage::Preparing(requesters) = std::mem::take(&mut self.reload.stage) else { return };
         match prepared.and_then(|prepared| self.swap(prepared)) {
-            Ok((done, waiting, gone)) => {
-                let until = Instant::now() + SWAP_WITHIN;
-                self.reload.stage = Stage::Swapping(Swap { askers, done, waiting, until, gone });
-                self.finish_swap();
+            Ok((done, pending, removed)) => {
+                let deadline = Instant::now() + SWAP_TIMEOUT;
+                self.reload.stage =
+                    ReloadStage::Swapping(Swap { requesters, done, pending, deadline, removed });
+                self.check_swap();
             }
-            Err(rejected) => {
+            Err(refusal) => {
                 self.reload.failed += 1;
-                reject(askers, &rejected);
+                refuse(requesters, &refusal);
                 self.begin_reload();
             }
         }
     }
 
-    /// Makes the prepared generation the current one and sends it to the shards. Refuses before anything changes.
-    fn swap(&mut self, prepared: Prepared) -> Result<(Receiver<usize>, HashSet<usize>, Listeners), Rejected> {
+    /// Makes the prepared generation the current one and sends it to the shards. Returns where they confirm, which of
+    /// them will, and the listeners that are no longer needed.
+    ///
+    /// # Errors
+    /// A listener or the log is refused, or the process drains. Nothing has changed then.
+    fn swap(
+        &mut self,
+        prepared: Prepared,
+    ) -> Result<(Receiver<usize>, HashSet<usize>, Listeners), ReloadRefusal> {
         if self.drain.is_some() {
-            return Err(Rejected::Draining);
+            return Err(ReloadRefusal::Draining);
         }
         let (listeners, shards) = (&self.current.listeners, self.supervisor.len());
         let change =
-            listeners.plan_change(&prepared.plan.server.listen, shards).map_err(Rejected::Machine)?;
-        let handles = (0..shards).map(|shard| listeners.of_shard_after(&change, shard).map(Some));
-        let mut handles: Vec<_> = handles.collect::<io::Result<_>>().map_err(no_descriptors)?;
+            listeners.plan_change(&prepared.plan.server.listen, shards).map_err(ReloadRefusal::Machine)?;
+        // One `Option` for each shard, so that the closure of `broadcast` can take them out.
+        let clones = (0..shards).map(|shard| listeners.of_shard_after(&change, shard).map(Some));
+        let mut clones: Vec<_> = clones.collect::<io::Result<_>>().map_err(no_descriptors)?;
+        // The last step that can fail: from here on the reload is certain.
         self.change_log(&prepared.plan.log)?;
         prepared.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let gone = self.current.advance(prepared, change);
-        self.plan_refresh();
-        let (done, answers) = crossbeam_channel::unbounded();
-        let told = self.supervisor.tell_all(|shard| {
-            let handles = handles[shard].take().expect("tell_all asks once for each shard");
-            Command::Swap { generation: Box::new(self.current.generation_with(handles)), done: done.clone() }
+        let removed = self.current.advance(prepared, change);
+        self.schedule_refresh();
+        // Shards that are down get this generation when they are restarted.
+        let (done, acks) = crossbeam_channel::unbounded();
+        let reached = self.supervisor.broadcast(|shard| {
+            let listeners = clones[shard].take().expect("broadcast makes one command for each shard");
+            let generation = Box::new(self.current.generation_with(listeners));
+            Command::Swap { generation, done: done.clone() }
         });
-        Ok((answers, told.into_iter().collect(), gone))
+        Ok((acks, reached.into_iter().collect(), removed))
     }
 
-    fn change_log(&self, wanted: &LogPlan) -> Result<(), Rejected> {
+    /// Opens the log's new target, if it is another one, and sets the level.
+    fn change_log(&self, wanted: &LogSettings) -> Result<(), ReloadRefusal> {
         let target = &wanted.target;
         if *target != self.current.plan.log.target {
             let reopened = self.log.writer.reopen(target);
-            reopened.map_err(|error| Rejected::Machine(start::log_refused(target, &error)))?;
+            reopened.map_err(|error| ReloadRefusal::Machine(start::log_refused(target, &error)))?;
         }
         if let Some(level) = &self.log.level {
             level.set_level(wanted.level);
@@ -155,68 +178,79 @@ impl Control {
         Ok(())
     }
 
-    /// A shard has swapped or died; an error means that no answer can come any more.
-    pub(super) fn swapped(&mut self, shard: Done) {
-        if let Stage::Swapping(swap) = &mut self.reload.stage {
+    /// A shard has swapped, or its thread has ended. An error: all have confirmed or are gone.
+    pub(super) fn swapped(&mut self, shard: ShardAck) {
+        if let ReloadStage::Swapping(swap) = &mut self.reload.stage {
             match shard {
-                Ok(shard) => _ = swap.waiting.remove(&shard),
-                Err(_) => swap.waiting.clear(),
+                Ok(shard) => _ = swap.pending.remove(&shard),
+                Err(_) => swap.pending.clear(),
             }
-            self.finish_swap();
+            self.check_swap();
         }
     }
 
+    /// Ends a swap that has taken too long.
     pub(super) fn tick_reload(&mut self, now: Instant) {
-        if self.reload.deadline().is_some_and(|until| until <= now) {
+        if self.reload.deadline().is_some_and(|deadline| deadline <= now) {
             self.end_swap();
         }
     }
 
-    fn finish_swap(&mut self) {
-        if matches!(&self.reload.stage, Stage::Swapping(swap) if swap.waiting.is_empty()) {
+    /// Ends the swap if every shard has confirmed.
+    fn check_swap(&mut self) {
+        if matches!(&self.reload.stage, ReloadStage::Swapping(swap) if swap.pending.is_empty()) {
             self.end_swap();
         }
     }
 
+    /// Closes the removed listeners, responds, and begins the next reload if one was requested meanwhile.
     fn end_swap(&mut self) {
-        let Stage::Swapping(swap) = std::mem::take(&mut self.reload.stage) else { return };
+        let ReloadStage::Swapping(swap) = std::mem::take(&mut self.reload.stage) else { return };
         self.reload.succeeded += 1;
         let generation = self.current.number;
-        let mut late: Vec<_> = swap.waiting.into_iter().collect();
+        let mut late: Vec<_> = swap.pending.into_iter().collect();
         late.sort_unstable();
-        drop(swap.gone);
-        let answer = if late.is_empty() {
+        drop(swap.removed);
+        let response = if late.is_empty() {
             let listening = start::list(self.addresses());
             tracing::info!(generation, "reloaded {}; listening on {listening}", self.options.source.name());
-            Answer::json(200, &json!({ "generation": generation }))
+            AdminResponse::json(200, &json!({ "generation": generation }))
         } else {
             tracing::error!(generation, "reloaded, but these shards have not swapped yet: {late:?}");
             let members = json!({ "generation": generation, "shards": late });
-            Answer::problem_with(503, "shard_late", "Reloaded, but not every shard has answered", members)
+            AdminResponse::problem_with(
+                503,
+                "shard_late",
+                "Reloaded, but not every shard has answered",
+                members,
+            )
         };
-        tell(swap.askers, &answer);
+        respond(swap.requesters, &response);
         self.begin_reload();
     }
 }
 
-fn no_descriptors(error: io::Error) -> Rejected {
-    Rejected::Machine(StartFailure::machine(
+/// Cloning a socket has failed.
+fn no_descriptors(error: io::Error) -> ReloadRefusal {
+    ReloadRefusal::Machine(StartFailure::machine(
         format!("cannot hand the listeners to the shards: {error}"),
         "raise the limit of open files (`ulimit -Hn`, LimitNOFILE=)",
     ))
 }
 
-fn reject(askers: Vec<Asker>, rejected: &Rejected) {
-    tracing::error!("nothing was reloaded: {}", rejected.reason());
-    rejected.problems().iter().for_each(|problem| tracing::error!("{problem}"));
-    tell(askers, &rejected.answer());
+/// Logs why nothing was reloaded, and responds to those who requested it.
+fn refuse(requesters: Vec<ReloadRequester>, refusal: &ReloadRefusal) {
+    tracing::error!("nothing was reloaded: {}", refusal.reason());
+    refusal.problems().iter().for_each(|problem| tracing::error!("{problem}"));
+    respond(requesters, &refusal.response());
 }
 
-fn tell(askers: Vec<Asker>, answer: &Answer) {
-    for asker in askers {
-        if let Asker::Admin(reply) = asker {
-            // It may have given up waiting.
-            let _ = reply.send(answer.clone());
+/// Sends the response to those requesters that take one.
+fn respond(requesters: Vec<ReloadRequester>, response: &AdminResponse) {
+    for requester in requesters {
+        if let ReloadRequester::Admin(responder) = requester {
+            // The admin thread may have given up waiting.
+            let _ = responder.send(response.clone());
         }
     }
 }

@@ -1,4 +1,6 @@
-//! The names of targets become addresses here, on threads that may wait; shards only ever see the result.
+//! DNS: the host names of targets, looked up when a generation is prepared and every 30 s from then on.
+//!
+//! `getaddrinfo` blocks, so it runs on threads that may wait. Shards only get the result, as one immutable map.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -8,28 +10,29 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::plan::Plan;
-use crate::plan::TargetAddress;
-use crate::shard::Addresses;
+use crate::control::current::CurrentGeneration;
+use crate::control::{Control, ControlEvent};
+use crate::plan::{Plan, TargetAddress};
+use crate::shard::{Addresses, Command};
 
 /// A target's host name and port.
-pub type Name = (Arc<str>, u16);
+pub type HostPort = (Arc<str>, u16);
 
-/// What one look-up gave: at least one address, or why not.
-pub type Answer = Result<Arc<[SocketAddr]>, String>;
+/// The result of one look-up: at least one address, or why there is none.
+pub type Resolution = Result<Arc<[SocketAddr]>, String>;
 
 /// How often the names of a running gateway are looked up again.
 pub const REFRESH_EVERY: Duration = Duration::from_secs(30);
-/// The same while a name has no address at all, so that a late start of a resolver costs little.
+/// The same while a name has no address at all: a resolver that starts after the gateway is used soon.
 pub const RETRY_EVERY: Duration = Duration::from_secs(5);
-/// How long a start or a reload waits for names it has not seen.
-pub const WAIT_AT_MOST: Duration = Duration::from_secs(5);
+/// How long a start or a reload waits for names that are new.
+pub const FIRST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Look-ups at a time: `getaddrinfo` blocks, for tens of seconds when no server answers.
-const THREADS: usize = 8;
+/// Look-ups at a time: one blocks for tens of seconds when no name server answers.
+const MAX_THREADS: usize = 8;
 
-/// The names in a plan, each once.
-pub fn names(plan: &Plan) -> HashSet<Name> {
+/// The host names of a plan's targets, each once.
+pub fn names(plan: &Plan) -> HashSet<HostPort> {
     let targets = plan.upstreams.iter().flat_map(|upstream| &upstream.targets);
     targets
         .filter_map(|target| match &target.address {
@@ -39,56 +42,62 @@ pub fn names(plan: &Plan) -> HashSet<Name> {
         .collect()
 }
 
-/// Looks all names up and returns what is known after `within`: a name that has no answer by then is an error.
-/// Threads still waiting for a resolver end by themselves and start nothing new.
-pub fn look_up(names: impl IntoIterator<Item = Name>, within: Duration) -> HashMap<Name, Answer> {
-    let mut answers: HashMap<Name, Answer> =
+/// Looks all names up and returns what is known after `timeout`: a name without a response by then is an error. Threads
+/// that still wait for a resolver are left behind; they end by themselves and take no further name.
+pub fn look_up(
+    names: impl IntoIterator<Item = HostPort>,
+    timeout: Duration,
+) -> HashMap<HostPort, Resolution> {
+    let mut resolutions: HashMap<HostPort, Resolution> =
         names.into_iter().map(|name| (name, Err("no answer in time".to_owned()))).collect();
-    if answers.is_empty() {
-        return answers;
+    if resolutions.is_empty() {
+        return resolutions;
     }
-    let deadline = Instant::now() + within;
+    let deadline = Instant::now() + timeout;
     let (jobs, todo) = crossbeam_channel::unbounded();
     let (found, results) = crossbeam_channel::unbounded();
-    for name in answers.keys() {
+    for name in resolutions.keys() {
         let _ = jobs.send(name.clone());
     }
     drop(jobs);
-    for _ in 0..THREADS.min(answers.len()) {
+    // As many threads as names, up to a limit; each takes the next name from the queue.
+    for _ in 0..MAX_THREADS.min(resolutions.len()) {
         let (todo, found) = (todo.clone(), found.clone());
-        let worker = move || work(&todo, &found, deadline);
+        let worker = move || resolve_all(&todo, &found, deadline);
         if let Err(error) = thread::Builder::new().name("resolve".into()).spawn(worker) {
             tracing::error!("cannot start a thread to resolve names: {error}");
         }
     }
+    // Now only the threads hold senders: when all of them have ended, so does the loop.
     drop(found);
-    while let Ok((name, answer)) = results.recv_deadline(deadline) {
-        answers.insert(name, answer);
+    while let Ok((name, resolution)) = results.recv_deadline(deadline) {
+        resolutions.insert(name, resolution);
     }
-    answers
+    resolutions
 }
 
-fn work(todo: &Receiver<Name>, found: &Sender<(Name, Answer)>, deadline: Instant) {
+/// One thread of a round: takes names until none is left or the time is over.
+fn resolve_all(todo: &Receiver<HostPort>, found: &Sender<(HostPort, Resolution)>, deadline: Instant) {
     while let Ok((host, port)) = todo.try_recv() {
         if Instant::now() >= deadline {
             return;
         }
-        let answer = match (&*host, port).to_socket_addrs() {
+        let resolution = match (&*host, port).to_socket_addrs() {
             Ok(addresses) => match usable(addresses, has_route) {
                 addresses if addresses.is_empty() => Err("the name has no address".to_owned()),
                 addresses => Ok(addresses.into()),
             },
             Err(error) => Err(error.to_string()),
         };
-        if found.send(((host, port), answer)).is_err() {
+        if found.send(((host, port), resolution)).is_err() {
             return;
         }
     }
 }
 
-/// The addresses that traffic is balanced over: each once (`/etc/hosts` may name one twice), and without those to
-/// which this machine has no route, such as the IPv6 half of a name where there is only IPv4. Where there is a route
-/// to none, all of them, so that requests say what is wrong.
+/// The addresses that traffic is balanced over: each once (`/etc/hosts` may name one twice), and without those to which
+/// this machine has no route, such as the IPv6 half of a name where there is only IPv4. If there is a route to none, all
+/// of them, so that the failure of requests shows what is wrong.
 fn usable(
     addresses: impl Iterator<Item = SocketAddr>,
     has_route: impl Fn(&SocketAddr) -> bool,
@@ -99,7 +108,7 @@ fn usable(
     if routed.is_empty() { distinct } else { routed }
 }
 
-/// Whether the kernel knows a way there. To connect a UDP socket asks its routing table and sends nothing.
+/// Whether the kernel has a route to an address. Connecting a UDP socket looks it up and sends nothing.
 fn has_route(address: &SocketAddr) -> bool {
     use std::io::ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkUnreachable};
     let any: IpAddr = match address {
@@ -108,7 +117,7 @@ fn has_route(address: &SocketAddr) -> bool {
     };
     match UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(address)) {
         Ok(()) => true,
-        // Any other error (no file descriptor is left, say) tells nothing about the address.
+        // Any other error (say, no file descriptor is left) is not about the address.
         Err(error) => {
             let no_route = matches!(error.kind(), AddrNotAvailable | HostUnreachable | NetworkUnreachable);
             !no_route && error.raw_os_error() != Some(libc::EAFNOSUPPORT)
@@ -116,39 +125,85 @@ fn has_route(address: &SocketAddr) -> bool {
     }
 }
 
-/// The addresses after a round of look-ups, or `None` where nothing changed. A failed look-up keeps the addresses
-/// last known; another order of the same addresses is no change (servers rotate them on purpose).
-pub fn merge(known: &Addresses, answers: &HashMap<Name, Answer>) -> Option<Addresses> {
-    let news = |(name, answer): (&Name, &Answer)| {
-        let fresh = answer.as_ref().ok()?;
+/// The addresses after a round of look-ups, or `None` where nothing changed. A failed look-up keeps the addresses last
+/// known. Another order of the same addresses is no change, since name servers rotate them on purpose.
+pub fn merge(known: &Addresses, resolutions: &HashMap<HostPort, Resolution>) -> Option<Addresses> {
+    let changed = |(name, resolution): (&HostPort, &Resolution)| {
+        let fresh = resolution.as_ref().ok()?;
         let same = known.get(name).is_some_and(|old| same_set(old, fresh));
         (!same).then(|| (name.clone(), fresh.clone()))
     };
-    let news: Vec<_> = answers.iter().filter_map(news).collect();
-    if news.is_empty() {
+    let changed: Vec<_> = resolutions.iter().filter_map(changed).collect();
+    if changed.is_empty() {
         return None;
     }
     let mut merged = known.clone();
-    merged.extend(news);
+    merged.extend(changed);
     Some(merged)
 }
 
+/// Whether both lists hold the same addresses, in any order.
 fn same_set(one: &[SocketAddr], other: &[SocketAddr]) -> bool {
     let set = |addresses: &[SocketAddr]| addresses.iter().copied().collect::<HashSet<_>>();
     one.len() == other.len() && set(one) == set(other)
 }
 
-/// Only what `names` has: a name that a reload removed is forgotten.
-pub fn keep(known: &Addresses, names: &HashSet<Name>) -> Addresses {
+/// The addresses of `names` alone: a name that a reload removed is forgotten.
+pub fn retain(known: &Addresses, names: &HashSet<HostPort>) -> Addresses {
     let kept = known.iter().filter(|(name, _)| names.contains(*name));
     kept.map(|(name, addresses)| (name.clone(), addresses.clone())).collect()
+}
+
+impl Control {
+    /// Starts a round of look-ups on a thread of its own.
+    pub(super) fn refresh_names(&mut self) {
+        self.refresh_at = None;
+        if self.current.names.is_empty() {
+            return;
+        }
+        let (names, event_sender) = (self.current.names.clone(), self.event_sender.clone());
+        let body = move || {
+            let resolutions = look_up(names, REFRESH_EVERY);
+            let _ = event_sender.send(ControlEvent::Resolved(resolutions));
+        };
+        if let Err(error) = thread::Builder::new().name("refresh".into()).spawn(body) {
+            tracing::error!("cannot look names up: {error}");
+            self.schedule_refresh();
+        }
+    }
+
+    /// A round is over: shards get the new addresses, if any changed.
+    pub(super) fn resolved(&mut self, resolutions: &HashMap<HostPort, Resolution>) {
+        for ((host, port), resolution) in resolutions {
+            if let Err(error) = resolution {
+                tracing::warn!(
+                    "cannot look up {host} (port {port}): {error}; the addresses last known stay in use"
+                );
+            }
+        }
+        if let Some(merged) = merge(&self.current.addresses, resolutions) {
+            // A reload meanwhile may have removed some of these names.
+            let addresses = Arc::new(retain(&merged, &self.current.names));
+            self.current.addresses = addresses.clone();
+            self.supervisor.broadcast(|_| Command::Addresses(addresses.clone()));
+        }
+        self.schedule_refresh();
+    }
+
+    /// Sets the time of the next round; sooner while a name has no address at all.
+    pub(super) fn schedule_refresh(&mut self) {
+        let CurrentGeneration { names, addresses, .. } = &self.current;
+        let missing = names.iter().any(|name| !addresses.contains_key(name));
+        let pause = if missing { RETRY_EVERY } else { REFRESH_EVERY };
+        self.refresh_at = (!names.is_empty()).then(|| Instant::now() + pause);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn name(host: &str) -> Name {
+    fn name(host: &str) -> HostPort {
         (host.into(), 80)
     }
 
@@ -193,8 +248,8 @@ mod tests {
             (name("a"), addresses(&["10.0.0.1:80"])),
             (name("b"), addresses(&["10.0.0.9:80"])),
         ]);
-        let answers = HashMap::from([(name("a"), Ok(addresses(&["10.0.0.3:80"])))]);
-        let merged = merge(&known, &answers).expect("a change");
+        let resolutions = HashMap::from([(name("a"), Ok(addresses(&["10.0.0.3:80"])))]);
+        let merged = merge(&known, &resolutions).expect("a change");
         assert_eq!(merged[&name("a")], addresses(&["10.0.0.3:80"]));
         assert_eq!(merged[&name("b")], addresses(&["10.0.0.9:80"]));
     }
@@ -205,7 +260,7 @@ mod tests {
             (name("a"), addresses(&["10.0.0.1:80"])),
             (name("b"), addresses(&["10.0.0.9:80"])),
         ]);
-        let kept = keep(&known, &HashSet::from([name("b")]));
+        let kept = retain(&known, &HashSet::from([name("b")]));
         assert_eq!(kept.keys().collect::<Vec<_>>(), [&name("b")]);
     }
 }

@@ -1,17 +1,13 @@
-//! Where the configuration comes from: at the start, at every reload, and for `ringway check`.
+//! Where the configuration and its scripts come from: at the start, at every reload, and for `ringway check`.
 
 use std::borrow::Cow;
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use crate::auth::keys::KeySet;
-use crate::config::{self, Loaded, Outside, Problems, ScriptProblem, Shadow};
-use crate::control::{link, scripts};
-use crate::plan::{Jwt, RoutePlan, ScriptFile, ScriptSettings, StoreSettings};
-use crate::route::unreachable::shadowed;
-use crate::script;
+use crate::config::{self, Loaded, Outside, Problems};
+use crate::plan::ScriptFile;
 
 /// A configuration's text, or the file it stands in.
 #[derive(Clone, Debug)]
@@ -46,62 +42,76 @@ impl ConfigSource {
     }
 }
 
-/// This machine's files, and what the floors above `config` know.
+/// This machine's environment and files.
 struct Machine {
     /// In place of those of the directory.
     scripts: Option<&'static [(&'static str, &'static str)]>,
 }
 
 impl Outside for Machine {
-    fn shadowed(&self, routes: &[Arc<RoutePlan>]) -> Vec<Shadow> {
-        dead_routes(routes)
+    fn env(&self, name: &str) -> Option<Vec<u8>> {
+        std::env::var_os(name).map(OsStringExt::into_vec)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
     }
 
     fn is_dir(&self, path: &Path) -> bool {
         path.is_dir()
     }
 
-    fn env(&self, name: &str) -> Option<Vec<u8>> {
-        std::env::var_os(name).map(OsStringExt::into_vec)
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
-    }
-
-    fn check_store(&self, store: &StoreSettings) -> Result<(), String> {
-        let address = link::remote(store)?.address;
-        match address.ca_file().map(|path| (path, std::fs::read(path))) {
-            Some((path, Err(error))) => Err(format!("cannot read {}: {error}", path.display())),
-            Some((_, Ok(_))) | None => Ok(()),
-        }
-    }
-
-    fn check_jwt(&self, jwt: &Jwt) -> Result<(), String> {
-        KeySet::build(jwt).map(drop)
-    }
-
     fn scripts(&self, dir: &Path) -> io::Result<Vec<ScriptFile>> {
+        let file = |(name, text): &(&str, &str)| ScriptFile { name: (*name).into(), text: (*text).into() };
         match self.scripts {
-            Some(scripts) => Ok(scripts
-                .iter()
-                .map(|(name, text)| ScriptFile { name: (*name).into(), text: (*text).into() })
-                .collect()),
-            None => scripts::read(dir),
+            Some(scripts) => Ok(scripts.iter().map(file).collect()),
+            None => read_scripts(dir),
         }
-    }
-
-    fn check_scripts(&self, scripts: &ScriptSettings, used: &[Arc<str>]) -> Vec<ScriptProblem> {
-        script::check(scripts, used)
     }
 }
 
-/// How routes match is known to `route` alone; `config` is below it and reports what it is told.
-pub fn dead_routes(routes: &[Arc<RoutePlan>]) -> Vec<Shadow> {
-    shadowed(routes)
-        .into_iter()
-        .map(|found| Shadow { dead: found.dead, by: found.by, same: found.same })
-        .collect()
+/// Bytes of one script.
+const MAX_SCRIPT_BYTES: u64 = 1024 * 1024;
+/// Scripts of one directory.
+const MAX_SCRIPTS: usize = 1000;
+/// Directories within the directory.
+const MAX_DEPTH: usize = 8;
+
+/// All `*.rhai` files below `dir`, by rising name; those in its `tests` are no scripts of routes.
+///
+/// # Errors
+/// A directory or file that cannot be read, is no UTF-8, or is larger or more than scripts ever are.
+pub fn read_scripts(dir: &Path) -> io::Result<Vec<ScriptFile>> {
+    let mut files = Vec::new();
+    read_below(dir, "", 0, &mut files)?;
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
+}
+
+fn read_below(dir: &Path, prefix: &str, depth: usize, files: &mut Vec<ScriptFile>) -> io::Result<()> {
+    if depth > MAX_DEPTH {
+        return Err(io::Error::other(format!("{} is too deep a directory", dir.display())));
+    }
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let name = format!("{prefix}{name}");
+        // Follows links: scripts may be kept elsewhere.
+        let about = fs::metadata(&path)?;
+        if about.is_dir() && name != "tests" {
+            read_below(&path, &format!("{name}/"), depth + 1, files)?;
+        } else if about.is_file() && path.extension().is_some_and(|extension| extension == "rhai") {
+            if about.len() > MAX_SCRIPT_BYTES || files.len() >= MAX_SCRIPTS {
+                let text = format!("{}: over 1 MiB, or more than {MAX_SCRIPTS} scripts", path.display());
+                return Err(io::Error::other(text));
+            }
+            let text = fs::read_to_string(&path);
+            let text =
+                text.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+            files.push(ScriptFile { name: name.into(), text: text.into() });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

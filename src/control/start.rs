@@ -1,56 +1,63 @@
-//! The start: load, check, bind, seat the shards, and only then say that it listens.
+//! The start of the process.
+//!
+//! In this order, so that whatever can be refused is refused before anything is served: load and check the
+//! configuration, start the log, bind every listener, start the store link, spawn the shards and wait until all of them
+//! serve, start the admin listener. Only then the lines with the addresses are printed: who reads them may connect.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::control::current::Current;
-use crate::control::failure::{NotStarted, StartFailure};
+use crate::control::current::CurrentGeneration;
+use crate::control::failure::{CommandFailure, StartFailure};
 use crate::control::jwks::UnknownKeys;
 use crate::control::listen::{self, Listeners};
-use crate::control::prepare::{Prepared, Rejected, RunOptions};
+use crate::control::prepare::{Prepared, ReloadRefusal, RunOptions};
 use crate::control::reload::Reload;
-use crate::control::scrape::Scrape;
+use crate::control::resolve::{HostPort, Resolution};
+use crate::control::scrape::ScrapeState;
 use crate::control::supervisor::{ShardContext, Supervisor};
-use crate::control::{Control, Event, Log, Store, admin, link as store_link, placement, resolve, signals};
+use crate::control::{Control, ControlEvent, LogHandles, StoreHandles, admin, placement, signals};
 use crate::log::{diagnostics, writer};
-use crate::plan::{Driver, LogSettings as LogPlan, LogTarget, Plan};
+use crate::plan::{Driver, LogSettings, LogTarget, Plan, StoreSettings};
 use crate::shard::DriverKind;
-use crate::store;
+use crate::store::{Address, Link, RemoteConfig, StoreConfig, StoreState};
 
 /// How long a log that nobody reads may hold up the end of a start that failed.
-const FLUSH_WITHIN: Duration = Duration::from_millis(500);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Control {
     /// Starts everything and prints where it listens.
     ///
     /// # Errors
     /// A wrong configuration, or a machine that refuses a port, a thread, the log's file or the driver.
-    pub fn start(options: RunOptions) -> Result<Control, NotStarted> {
+    pub fn start(options: RunOptions) -> Result<Control, CommandFailure> {
         let prepared = options.prepare(&HashSet::new(), None).map_err(refusal)?;
+        // Before any socket is bound.
         let nofile = raise_nofile();
         let log = start_log(&prepared.plan.log)?;
         prepared.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         warn_of_names(&prepared.found);
         warn_of_nofile(nofile, &prepared.plan);
         let sink = log.sink.clone();
-        let parts = Parts::start(prepared, sink).inspect_err(|_| {
-            // What the log has to say of it comes before the last two lines.
-            log.writer.flush(FLUSH_WITHIN);
+        let parts = StartedParts::start(prepared, sink).inspect_err(|_| {
+            // What is in the log about it stands before the two lines that `cli` prints.
+            log.writer.flush(FLUSH_TIMEOUT);
         })?;
-        let Parts { events, post, current, supervisor, admin, store, unknown_keys } = parts;
+        let StartedParts { events, event_sender, current, supervisor, admin, store, unknown_keys } = parts;
         let mut control = Control {
             options,
             started_at: SystemTime::now(),
             events,
-            post,
+            event_sender,
             current,
             supervisor,
             reload: Reload::default(),
-            scrape: Scrape::default(),
+            scrape: ScrapeState::default(),
             drain: None,
             refresh_at: None,
             unknown_keys,
@@ -59,13 +66,13 @@ impl Control {
             admin,
             exit: false,
         };
-        control.plan_refresh();
-        control.say_where();
+        control.schedule_refresh();
+        control.print_addresses();
         Ok(control)
     }
 
-    /// One line for each listener. A standard output that nobody reads is no reason to fail.
-    fn say_where(&self) {
+    /// Prints one line for each listener. A standard output that nobody reads is no reason to fail.
+    fn print_addresses(&self) {
         let (shards, driver) = (self.supervisor.len(), self.supervisor.driver());
         let driver = driver.map_or_else(String::new, |driver| format!(", {driver}"));
         let plural = if shards == 1 { "" } else { "s" };
@@ -88,66 +95,103 @@ impl Control {
     }
 }
 
-/// What is running once nothing has been refused.
-struct Parts {
-    events: Receiver<Event>,
-    post: Sender<Event>,
-    current: Current,
+/// What [`Control`] is made of once everything has started.
+struct StartedParts {
+    events: Receiver<ControlEvent>,
+    event_sender: Sender<ControlEvent>,
+    current: CurrentGeneration,
     supervisor: Supervisor,
     admin: Option<SocketAddr>,
-    store: Store,
+    store: StoreHandles,
     unknown_keys: UnknownKeys,
 }
 
-impl Parts {
-    /// Binds all before it seats a shard: a port that is taken is found before anything is served.
-    fn start(prepared: Prepared, sink: writer::LogSink) -> Result<Parts, StartFailure> {
+impl StartedParts {
+    /// Binds everything before it spawns a shard: a port that is taken is found before anything is served.
+    fn start(prepared: Prepared, sink: writer::LogSink) -> Result<StartedParts, StartFailure> {
         let plan = prepared.plan.clone();
-        let (post, events) = crossbeam_channel::unbounded();
-        signals::listen(post.clone())?;
+        let (event_sender, events) = crossbeam_channel::unbounded();
+        // First: a signal during the start is then handled when the loop begins, instead of ending the process.
+        signals::listen(event_sender.clone())?;
         let cores = placement::cores(&plan.server);
         let mut listeners = Listeners::default();
         let change = listeners.plan_change(&plan.server.listen, cores.len())?;
         listeners.apply(change);
         let admin_socket =
-            plan.admin.map(|address| listen::bind_alone("change [admin] listen", address)).transpose()?;
-        let current = Current::first(prepared, listeners);
-        let config = store_link::config(plan.store.as_ref())?;
-        let (link, stop) =
-            store::Link::start(config).map_err(|error| StartFailure::thread("store", &error))?;
+            plan.admin.map(|address| listen::bind_exclusive("change [admin] listen", address)).transpose()?;
+        let current = CurrentGeneration::first(prepared, listeners);
+        let config = store_config(plan.store.as_ref())?;
+        // Before the shards, which join it.
+        let (link, stop) = Link::start(config).map_err(|error| StartFailure::thread("store", &error))?;
         if let Some(store) = &plan.store {
-            store_link::await_first_answer(&link, store);
+            await_store(&link, store);
         }
-        let store = Store { link: link.clone(), stop };
+        let store = StoreHandles { link: link.clone(), stop };
         let (unknown_key, unknown_keys) = UnknownKeys::new();
-        let context =
-            ShardContext { driver: plan.server.driver, sink, events: post.clone(), link, unknown_key };
+        let context = ShardContext {
+            driver: plan.server.driver,
+            sink,
+            events: event_sender.clone(),
+            link,
+            unknown_key,
+        };
         let supervisor = Supervisor::start(context, &cores, &current)?;
+        // The socket queues connections since it was bound; they are answered once all shards serve.
         let admin = admin_socket.as_ref().and_then(|socket| socket.local_addr().ok());
         if let Some(socket) = admin_socket {
-            admin::start(socket, post.clone())?;
+            admin::start(socket, event_sender.clone())?;
         }
-        Ok(Parts { events, post, current, supervisor, admin, store, unknown_keys })
+        Ok(StartedParts { events, event_sender, current, supervisor, admin, store, unknown_keys })
     }
 }
 
-/// A start has nothing to restart or to drain, so only two of the reasons occur.
-fn refusal(rejected: Rejected) -> NotStarted {
-    match rejected {
-        Rejected::Config(problems) => NotStarted::Config(problems),
-        Rejected::Machine(failure) => failure.into(),
+/// Where the shared state lives: in this process if there is no `[store]`.
+///
+/// # Errors
+/// Its URL is wrong, which the check of the configuration has found before.
+fn store_config(store: Option<&StoreSettings>) -> Result<StoreConfig, StartFailure> {
+    let Some(store) = store else { return Ok(StoreConfig::Embedded) };
+    let refused = |why| StartFailure::input(format!("[store] url: {why}"), "`ringway check` shows the line");
+    remote_store(store).map(StoreConfig::Remote).map_err(refused)
+}
+
+/// `[store]` as the store link takes it.
+///
+/// # Errors
+/// What is wrong with the URL, in words that show nothing of it: it may hold a password.
+pub fn remote_store(store: &StoreSettings) -> Result<RemoteConfig, String> {
+    let url = store.url.text().ok_or("it is not UTF-8")?;
+    let address = Address::parse(url)?;
+    Ok(RemoteConfig { address, timeout: store.timeout, key_prefix: store.key_prefix.to_string() })
+}
+
+/// Waits until the store responds, for one of its timeouts at most, so that the first requests are counted with it.
+fn await_store(link: &Link, store: &StoreSettings) {
+    const POLL_EVERY: Duration = Duration::from_millis(1);
+    let deadline = Instant::now() + store.timeout;
+    while matches!(link.snapshot().state, StoreState::Down { .. }) && Instant::now() < deadline {
+        thread::sleep(POLL_EVERY);
+    }
+}
+
+/// The refusal of the first generation. Only the first two kinds occur: a start has no earlier plan, and no drain.
+fn refusal(refusal: ReloadRefusal) -> CommandFailure {
+    match refusal {
+        ReloadRefusal::Config(problems) => CommandFailure::Config(problems),
+        ReloadRefusal::Machine(failure) => failure.into(),
         other => StartFailure::input(other.reason(), "start it again").into(),
     }
 }
 
-fn start_log(plan: &LogPlan) -> Result<Log, StartFailure> {
+/// Starts the log's threads and makes it the destination of diagnostics.
+fn start_log(plan: &LogSettings) -> Result<LogHandles, StartFailure> {
     let (sink, writer) = writer::start(&plan.target).map_err(|error| log_refused(&plan.target, &error))?;
-    // Refused only where a subscriber is there already, as in a test that is its own host.
+    // Refused only where the process has a subscriber already, as in a test that embeds the gateway.
     let level = diagnostics::init(plan.level, sink.clone()).ok();
-    Ok(Log { writer, sink, level })
+    Ok(LogHandles { writer, sink, level })
 }
 
-/// The log's file cannot be opened.
+/// The failure to open the access log.
 pub fn log_refused(target: &LogTarget, error: &std::io::Error) -> StartFailure {
     let name = match target {
         LogTarget::Stdout => "standard output".to_owned(),
@@ -159,9 +203,10 @@ pub fn log_refused(target: &LogTarget, error: &std::io::Error) -> StartFailure {
     )
 }
 
-fn warn_of_names(found: &std::collections::HashMap<resolve::Name, resolve::Answer>) {
-    for ((host, port), answer) in found {
-        if let Err(error) = answer {
+/// Names without an address do not keep the gateway from starting: their routes respond with errors until they have one.
+fn warn_of_names(found: &HashMap<HostPort, Resolution>) {
+    for ((host, port), resolution) in found {
+        if let Err(error) = resolution {
             tracing::warn!(
                 "cannot look up {host} (port {port}): {error}; it is tried again every few seconds"
             );
@@ -169,14 +214,16 @@ fn warn_of_names(found: &std::collections::HashMap<resolve::Name, resolve::Answe
     }
 }
 
-/// As many descriptors as this user may have: a proxied connection takes two.
+/// Raises the limit of open files as far as this user may, since a proxied connection takes two descriptors. Returns
+/// the limit that holds then.
 fn raise_nofile() -> u64 {
-    // Where it cannot be raised, what is there is what there is; the warning counts with it.
+    // Where it cannot be raised, the present limit stays; `warn_of_nofile` compares with it.
     rlimit::increase_nofile_limit(u64::MAX)
         .or_else(|_| rlimit::Resource::NOFILE.get_soft())
         .unwrap_or(u64::MAX)
 }
 
+/// Warns if the limit of open files is lower than the connections that the configuration allows.
 fn warn_of_nofile(limit: u64, plan: &Plan) {
     let connections = plan.server.limits.max_connections as u64 * placement::shards(&plan.server) as u64;
     if limit < connections {
@@ -186,7 +233,7 @@ fn warn_of_nofile(limit: u64, plan: &Plan) {
     }
 }
 
-/// The addresses as a list for people.
+/// Addresses as URLs in one line, for a message.
 pub fn list(addresses: impl Iterator<Item = SocketAddr>) -> String {
     addresses.map(|address| format!("http://{address}")).collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,10 @@
-//! `ringway demo`: three sample origins and a gateway in front of them, with a tour of what it does.
+//! `ringway demo`: three sample origins and a gateway in front of them, with a tour of commands to try.
+//!
+//! It starts the gateway as any other user of the library would, by `control`'s public functions.
 
 mod origin;
 mod scripts;
+mod stops;
 mod token;
 mod tour;
 mod websocket;
@@ -11,9 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::control::failure::NotStarted;
-use crate::control::source::ConfigSource;
-use crate::control::{Control, RunOptions, listen};
+use crate::control::{self, CommandFailure, ConfigSource, Control, RunOptions};
 
 /// The file that the demo serves when it is started in the repository, so that it can be edited and reloaded.
 const FILE: &str = "config/demo.toml";
@@ -26,24 +27,24 @@ const ORIGINS: [(&str, u16); 3] = [("a", 3001), ("b", 3002), ("c", 3003)];
 /// Serves until SIGINT or SIGTERM.
 ///
 /// # Errors
-/// A port that is taken, above all.
-pub fn run() -> Result<(), NotStarted> {
+/// Mostly a port that is taken.
+pub fn run() -> Result<(), CommandFailure> {
     for (name, port) in ORIGINS {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let instead = "serve a configuration of your own with `ringway run --config FILE`";
-        origin::start(name, listen::bind_alone(instead, address)?)?;
+        origin::start(name, control::bind_exclusive(instead, address)?)?;
     }
     let control = Control::start(RunOptions { source: source(), shards: None })?;
     if let Some(gateway) = control.addresses().next() {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let places = tour::Places {
+        let values = tour::TourValues {
             gateway,
             admin: control.admin_address(),
             token: token::sign(control.plan(), now.as_secs()),
         };
-        let text = tour::text(&places, &control.source_name());
+        let text = tour::text(&values, &control.source_name());
         let mut stdout = std::io::stdout().lock();
-        // Nobody may be reading; the demo serves all the same.
+        // A closed stdout is no reason to stop.
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     }
     control.serve();

@@ -1,13 +1,13 @@
-//! The shipped policies, for a demo that is started outside the repository.
+//! The shipped policy scripts, built in for a demo that is started outside the repository.
 
-/// Each by its name and its text.
+/// A list of (name, text).
 macro_rules! scripts {
     ($($name:literal),+ $(,)?) => {
         &[$(($name, include_str!(concat!("../../scripts/", $name)))),+]
     };
 }
 
-/// By rising name, as `[scripts] dir` has them; its tests stay there.
+/// All scripts of `scripts/` by rising name, as a directory is read; without its tests.
 pub const ALL: &[(&str, &str)] = scripts![
     "ab-split.rhai",
     "api-version.rhai",
@@ -27,13 +27,14 @@ pub const ALL: &[(&str, &str)] = scripts![
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::scripts;
+    use crate::control::ConfigSource;
 
     #[test]
     fn the_scripts_of_the_directory_are_all_built_in() {
-        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
-        let there = scripts::read(&dir).expect("scripts/ is there");
-        let there: Vec<(&str, &str)> = there.iter().map(|file| (&*file.name, &*file.text)).collect();
-        assert_eq!(ALL, there);
+        let config = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/demo.toml");
+        let plan = ConfigSource::File(config).load().expect("a good configuration").plan;
+        let read: Vec<(&str, &str)> =
+            plan.scripts.files.iter().map(|file| (&*file.name, &*file.text)).collect();
+        assert_eq!(ALL, read);
     }
 }

@@ -1,16 +1,15 @@
-//! A token for the demo's own `[jwt.demo]`, signed when the tour is printed.
+//! A JWT that `[jwt.demo]` of the demo's configuration accepts, signed when the tour is printed.
 
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
 
-use crate::plan::JwtKey;
-use crate::plan::Plan;
+use crate::plan::{JwtKey, Plan};
 
-/// How long it is valid.
+/// Seconds that it is valid.
 const DAY_S: u64 = 24 * 60 * 60;
 
-/// Alice's, valid for a day from `now_s` (Unix time) on. `None`: the file was edited so that there is no `[jwt.demo]`
-/// with a secret any more.
+/// A token of the consumer alice, valid for a day from `now_s` (Unix time) on. `None` if the configuration was edited so
+/// that it has no `[jwt.demo]` with a secret.
 pub fn sign(plan: &Plan, now_s: u64) -> Option<String> {
     let jwt = plan.jwts.iter().find(|jwt| &*jwt.name == "demo")?;
     let JwtKey::Secret(secret) = &jwt.key else { return None };

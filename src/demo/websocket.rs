@@ -1,12 +1,16 @@
-//! The sample origins' WebSocket (RFC 6455), which sends back what it is sent.
+//! The sample origins' WebSocket (RFC 6455): an echo server.
 
 use std::io::{self, Read, Write};
 
-/// The longest message that is sent back.
-const MESSAGE_BYTES: u64 = 1024 * 1024;
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 
-/// Answers the upgrade and serves until the client closes. A client without a key asks for another protocol than
-/// WebSocket: it gets its bytes back as they are.
+/// Bytes of the longest frame that is accepted.
+const MAX_FRAME_BYTES: u64 = 1024 * 1024;
+
+/// Accepts the upgrade and serves until the client closes. A client without a `Sec-WebSocket-Key` wants another protocol
+/// than WebSocket: its bytes are echoed as they are.
 pub fn echo(key: Option<&str>, mut input: impl Read, mut out: impl Write) -> io::Result<()> {
     let Some(key) = key else {
         out.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")?;
@@ -24,7 +28,7 @@ pub fn echo(key: Option<&str>, mut input: impl Read, mut out: impl Write) -> io:
     Ok(())
 }
 
-/// Each piece as it comes: what waits for more would keep a client waiting.
+/// Echoes each piece as it arrives, since the client may wait for it before it sends more.
 fn echo_bytes(input: &mut impl Read, out: &mut impl Write) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {
@@ -35,7 +39,7 @@ fn echo_bytes(input: &mut impl Read, out: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// One frame back to where it came from; false after a close.
+/// Echoes one frame, a ping as a pong. False after a close.
 fn echo_frame(input: &mut impl Read, out: &mut impl Write) -> io::Result<bool> {
     const CLOSE: u8 = 8;
     const PING: u8 = 9;
@@ -47,8 +51,8 @@ fn echo_frame(input: &mut impl Read, out: &mut impl Write) -> io::Result<bool> {
         127 => u64::from_be_bytes(read_array(input)?),
         short => u64::from(short),
     };
-    // A client's frames are masked (5.1), and this one does not take long ones.
-    if head[1] & 0x80 == 0 || length > MESSAGE_BYTES {
+    // A client's frames must be masked (RFC 6455, 5.1).
+    if head[1] & 0x80 == 0 || length > MAX_FRAME_BYTES {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let mask: [u8; 4] = read_array(input)?;
@@ -59,8 +63,10 @@ fn echo_frame(input: &mut impl Read, out: &mut impl Write) -> io::Result<bool> {
     if opcode == PONG {
         return Ok(true);
     }
+    // The first byte holds FIN and the opcode: a ping's is replaced by a pong's (5.5.3).
     let first = if opcode == PING { (head[0] & 0xf0) | PONG } else { head[0] };
     let mut frame = vec![first];
+    // The server's frames are not masked; the length has 7, 16 or 64 bits (5.2).
     match payload.len() {
         size @ 0..126 => frame.push(size as u8),
         size @ 126..0x1_0000 => {
@@ -83,24 +89,10 @@ fn read_array<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// `Sec-WebSocket-Accept` (4.2.2).
+/// The value of `Sec-WebSocket-Accept` (RFC 6455, 4.2.2).
 fn accept_of(key: &str) -> String {
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    base64(&sha1_smol::Sha1::from(text).digest().bytes())
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let bits =
-            three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        for place in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * place) & 0x3f) as usize];
-            text.push(if place <= three.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
+    BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
 }
 
 #[cfg(test)]
@@ -110,14 +102,6 @@ mod tests {
     #[test]
     fn the_handshake_is_the_one_of_the_rfc() {
         assert_eq!(accept_of("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
-
-    #[test]
-    fn base64_pads_to_four() {
-        assert_eq!(
-            [&b""[..], b"f", b"fo", b"foo", b"foob"].map(base64),
-            ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]
-        );
     }
 
     #[test]

@@ -1,5 +1,8 @@
-//! What policies, scripts and protocols share: a request and its response on their way through the gateway.
+//! What policies, scripts and protocols share: one request and its response on their way through the gateway, as
+//! plain data.
 
+mod client;
 mod transaction;
 
-pub use transaction::{Content, Edits, Transaction};
+pub use client::Client;
+pub use transaction::{Content, Edits, RequestMeta, Transaction};

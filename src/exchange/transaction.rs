@@ -1,5 +1,5 @@
-//! A request and its response as scripts see and change them: plain data, handed to the engine for the length of a
-//! call and taken back after it.
+//! A request and its response as policies and scripts see and change them. Scripts get the transaction for the length
+//! of a call and give it back after it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -8,15 +8,23 @@ use std::time::Duration;
 
 use rhai::Dynamic;
 
+use super::Client;
 use crate::auth::jwt::Claims;
+use crate::http::framing::Body;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::plan::Consumer;
 use crate::route::Captures;
 
-/// What the hooks of one request work on.
+/// One request and its response.
+#[derive(Default)]
 pub struct Transaction {
+    /// The client's head, as the steps of the pipeline leave it. What an upstream gets is made of a copy for each
+    /// attempt.
     pub request: RequestHead,
+    pub meta: RequestMeta,
+    /// The response head, whoever has made it.
     pub response: ResponseHead,
+    /// The request's id (`X-Request-Id`).
     pub id: Vec<u8>,
     /// As routes match it: lower case, no port.
     pub host: Vec<u8>,
@@ -24,14 +32,52 @@ pub struct Transaction {
     pub target: Vec<u8>,
     pub path_bytes: usize,
     pub captures: Captures,
-    pub client_ip: IpAddr,
-    /// The page's `Origin` as the client sent it, where the route has `cors`; the field may be edited on its way.
+    /// The page's `Origin` as the client sent it; the field may be edited on its way.
     pub origin: Vec<u8>,
     /// The known client, once one is.
     pub consumer: Option<Arc<Consumer>>,
     /// The claims of a verified token.
     pub claims: Option<Rc<Claims>>,
     pub edits: Edits,
+}
+
+/// What is known of a request beyond its fields.
+pub struct RequestMeta {
+    /// Who is asking.
+    pub client: Client,
+    /// The peer's address as text, for `X-Forwarded-For`.
+    pub peer: Vec<u8>,
+    /// The host as the client wrote it; empty: HTTP/1.0 without `Host`.
+    pub host: Vec<u8>,
+    /// How the body arrives; once request body hooks have run, how it goes on.
+    pub body: Body,
+    /// The client waits for a 100 (Continue).
+    pub expects_continue: bool,
+    /// The protocols that the client offers to change to; empty: none.
+    pub upgrade: Vec<u8>,
+}
+
+impl Default for RequestMeta {
+    fn default() -> RequestMeta {
+        RequestMeta {
+            client: Client { trusted: false, ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED) },
+            peer: Vec::new(),
+            host: Vec::new(),
+            body: Body::None,
+            expects_continue: false,
+            upgrade: Vec::new(),
+        }
+    }
+}
+
+impl RequestMeta {
+    fn clear(&mut self) {
+        self.peer.clear();
+        self.host.clear();
+        self.body = Body::None;
+        self.expects_continue = false;
+        self.upgrade.clear();
+    }
 }
 
 /// What scripts have made of a request and its response beyond their heads.
@@ -72,29 +118,11 @@ impl Content {
     }
 }
 
-impl Default for Transaction {
-    fn default() -> Transaction {
-        Transaction {
-            request: RequestHead::default(),
-            response: ResponseHead::default(),
-            id: Vec::new(),
-            host: Vec::new(),
-            target: Vec::new(),
-            path_bytes: 0,
-            captures: Captures::default(),
-            client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            origin: Vec::new(),
-            consumer: None,
-            claims: None,
-            edits: Edits::default(),
-        }
-    }
-}
-
 impl Transaction {
     /// Forgets the request before, keeps the room.
     pub fn begin(&mut self) {
         self.request.clear();
+        self.meta.clear();
         self.response.clear();
         self.id.clear();
         self.host.clear();

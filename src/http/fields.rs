@@ -66,6 +66,13 @@ impl Fields {
         self.seen = 0;
     }
 
+    /// Becomes a copy of `other`, in the room that is there.
+    pub fn copy_from(&mut self, other: &Fields) {
+        self.arena.clone_from(&other.arena);
+        self.list.clone_from(&other.list);
+        self.seen = other.seen;
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = FieldRef<'_>> {
         self.list.iter().map(|field| self.field(field))
     }

@@ -28,9 +28,9 @@ pub fn request_host<'a>(head: &RequestHead, buffers: &'a mut Vec<u8>) -> Result<
     if host.is_none() && head.version() == Version::Http11 {
         return Err(HeadError::Bad("no Host"));
     }
-    let host = host.map(parse).transpose()?;
+    let host = host.map(parse_authority).transpose()?;
     let target = match absolute_form(head.target()) {
-        Some(absolute) => Some((parse(absolute.authority)?, absolute.default_port)),
+        Some(absolute) => Some((parse_authority(absolute.authority)?, absolute.default_port)),
         None => None,
     };
     if let (Some(host), Some((target, default_port))) = (host, target) {
@@ -46,7 +46,7 @@ pub fn request_host<'a>(head: &RequestHead, buffers: &'a mut Vec<u8>) -> Result<
 }
 
 /// Parts `host[:port]`, the host still in the case it is written in. An empty port is none (RFC 3986, 3.2.3).
-fn parse(authority: &[u8]) -> Result<Authority<'_>, HeadError> {
+pub fn parse_authority(authority: &[u8]) -> Result<Authority<'_>, HeadError> {
     let split = if authority.starts_with(b"[") {
         memchr::memchr(b']', authority).map_or(authority.len(), |at| at + 1)
     } else {

@@ -1,47 +1,48 @@
-//! The bank of one limit: what is left of each key's bucket, and who holds leases from it.
+//! The buckets of one limit: the tokens left of each key, and the leases on them.
 //!
-//! For every key, at any time, `level + leases <= burst`. A token is in the level, in one lease, or gone; the level
-//! gains only as time passes, and then no further than that sum allows. So whatever is lost, repeated or late, no more
+//! For every key, at any time, `tokens + leased <= burst`. A token is in the bucket, in one lease, or spent; a bucket
+//! gains tokens only as time passes, and never beyond that sum. So whatever messages are lost, repeated or late, no more
 //! is spent than the rule allows.
 //!
-//! There is one bank per limit and rule (a consumer's own rate is a rule, and so a bank, of its own). The embedded
-//! store keeps them; in Redis, `lease.lua` and `strict.lua` do the same to one hash per key.
+//! There is one bucket store per limit and rule (a consumer's own rate is a rule of its own). The embedded store holds
+//! them; Redis holds one hash per key, and the store's Lua scripts do the same as this code to it.
 
-use super::bucket::{Level, Terms, Verdict};
-use super::key::{Key, Table, table};
+use super::bucket::{Bucket, BucketParams, Verdict};
+use super::key::{Key, KeyTable, key_table};
 use super::messages::{LEASE_LIFE_MS, LeaseGrant, LeaseRequest, Leaseholder};
-use super::rule::{Algorithm, Rule};
+use super::rule::Rule;
+use crate::plan::RateAlgorithm;
 
-/// All leases together hold at most this part of the bucket beyond what requests were waiting for when they asked. So
-/// at most this part is out of reach of the others.
-pub const AHEAD_SHARE: u64 = 4;
+/// All leases together hold at most this part of the bucket (one in so many tokens) beyond what requests were waiting
+/// for. So at most this part is out of reach of the other shards.
+pub const PREFETCH_SHARE: u64 = 4;
 
-/// Accounts that one [`BucketStore::tick`] looks at.
+/// Entries that one [`BucketStore::tick`] looks at.
 const MAX_FORGOTTEN_PER_TICK: usize = 256;
 
-/// The accounts of one limit.
+/// The buckets of one limit, by key.
 ///
-/// It keeps at most `keys_max` of them, and one for [`Key::OVERFLOW`]. One that is full and has nothing lent is
-/// forgotten: it is as good as a new one. Where the table is full of others, new keys share the overflow account
-/// until there is room. Strangers then share one bucket, and a single key may get, beside its own bucket before and
-/// after, its part of that one.
+/// It keeps at most `max_keys` of them, and one for [`Key::OVERFLOW`]. A bucket that is full and has no leases is
+/// forgotten: it is the same as a new one. Where the table is full of others, new keys share the overflow bucket until
+/// there is room. One key may then get, beside its own bucket before and after, its part of the shared one.
 #[derive(Debug)]
 pub struct BucketStore {
-    terms: Terms,
-    keys_max: usize,
-    accounts: Table<Account>,
+    params: BucketParams,
+    max_keys: usize,
+    entries: KeyTable<BucketEntry>,
 }
 
+/// A key's bucket and the leases on it.
 #[derive(Clone, Debug)]
-struct Account {
-    level: Level,
+struct BucketEntry {
+    bucket: Bucket,
     /// One per holder; none is empty.
-    leases: Vec<Lease>,
+    leases: Vec<GrantedLease>,
 }
 
-/// What a holder has. Its own `seq` guards it from asks that were overtaken.
+/// The tokens leased to one holder. Its own `seq` protects it from requests that were overtaken on their way.
 #[derive(Clone, Copy, Debug)]
-struct Lease {
+struct GrantedLease {
     holder: Leaseholder,
     seq: u64,
     tokens: u64,
@@ -49,46 +50,56 @@ struct Lease {
 }
 
 impl BucketStore {
-    pub fn new(rule: &Rule, keys_max: usize) -> BucketStore {
-        BucketStore::with_terms(Terms::of(rule), keys_max)
+    pub fn new(rule: &Rule, max_keys: usize) -> BucketStore {
+        BucketStore::with_params(BucketParams::of(rule), max_keys)
     }
 
-    pub(super) fn with_terms(terms: Terms, keys_max: usize) -> BucketStore {
-        BucketStore { terms, keys_max, accounts: table() }
+    /// One shard's share of a rule, for mode `local` and while the store is lost; only [`BucketStore::take`] is to be
+    /// used. `index` counts the shards from 0.
+    ///
+    /// Over all shards no more is admitted than the rule. A shard sees its own share alone: a client whose connections
+    /// all end at one shard gets that shard's share only. Where the burst is less than the number of shards, the last
+    /// shards refuse everything.
+    pub fn local_share(rule: &Rule, shards: u64, index: u64, max_keys: usize) -> BucketStore {
+        BucketStore::with_params(BucketParams::share(rule, shards, index), max_keys)
     }
 
-    /// Accounts kept.
+    fn with_params(params: BucketParams, max_keys: usize) -> BucketStore {
+        BucketStore { params, max_keys, entries: key_table() }
+    }
+
+    /// Keys kept.
     pub fn len(&self) -> usize {
-        self.accounts.len()
+        self.entries.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.accounts.is_empty()
+        self.entries.is_empty()
     }
 
-    /// Books what a holder says, and lends it what there is.
+    /// Records what the holder reports, and leases it what the bucket has.
     ///
     /// `now_ms` here and below is Unix time, from a clock that should not go back.
-    pub fn lease(&mut self, ask: &LeaseRequest, now_ms: u64) -> LeaseGrant {
-        if !self.has_room_for(&ask.key, now_ms) {
-            return LeaseGrant::full(ask);
+    pub fn lease(&mut self, request: &LeaseRequest, now_ms: u64) -> LeaseGrant {
+        if !self.has_room_for(&request.key, now_ms) {
+            return LeaseGrant::table_full(request);
         }
-        let terms = self.terms;
-        let account = self.accounts.get_or_insert_mut(ask.key, || Account::new(&terms, now_ms));
-        account.advance(&terms, now_ms);
-        account.lease(&terms, ask, now_ms)
+        let params = self.params;
+        let entry = self.entries.get_or_insert_mut(request.key, || BucketEntry::new(&params, now_ms));
+        entry.advance(&params, now_ms);
+        entry.lease(&params, request, now_ms)
     }
 
-    /// One token for one request, for `strict` and `local`. Keys of these have no leases.
+    /// Takes one token for one request, in modes `strict` and `local`. The keys of these have no leases.
     pub fn take(&mut self, key: &Key, now_ms: u64) -> Verdict {
         let key = if self.has_room_for(key, now_ms) { *key } else { Key::OVERFLOW };
-        let terms = self.terms;
-        let account = self.accounts.get_or_insert_mut(key, || Account::new(&terms, now_ms));
-        account.advance(&terms, now_ms);
-        account.level.take(&terms, now_ms)
+        let params = self.params;
+        let entry = self.entries.get_or_insert_mut(key, || BucketEntry::new(&params, now_ms));
+        entry.advance(&params, now_ms);
+        entry.bucket.take(&params, now_ms)
     }
 
-    /// Forgets accounts that are as good as new, some at a time, those not used for longest first.
+    /// Forgets full buckets, some at a time, least recently used first.
     pub fn tick(&mut self, now_ms: u64) {
         for _ in 0..MAX_FORGOTTEN_PER_TICK {
             if !self.forget_oldest(now_ms) {
@@ -97,115 +108,100 @@ impl BucketStore {
         }
     }
 
-    /// The level and what is lent to whom, as it stands.
+    /// The tokens left, and those leased to each holder.
     #[cfg(test)]
     pub(super) fn audit(&self, key: &Key, now_ms: u64) -> Option<(u64, Vec<(Leaseholder, u64)>)> {
-        let account = self.accounts.peek(key)?;
-        let live = account.leases.iter().filter(|lease| lease.ends_ms > now_ms);
-        Some((account.level.tokens, live.map(|lease| (lease.holder, lease.tokens)).collect()))
+        let entry = self.entries.peek(key)?;
+        let live = entry.leases.iter().filter(|lease| lease.ends_ms > now_ms);
+        Some((entry.bucket.tokens, live.map(|lease| (lease.holder, lease.tokens)).collect()))
     }
 
     fn has_room_for(&mut self, key: &Key, now_ms: u64) -> bool {
-        self.accounts.len() < self.keys_max
+        self.entries.len() < self.max_keys
             || *key == Key::OVERFLOW
-            || self.accounts.contains(key)
+            || self.entries.contains(key)
             || self.forget_oldest(now_ms)
     }
 
+    /// Forgets the least recently used bucket if it is full. True if it was.
     fn forget_oldest(&mut self, now_ms: u64) -> bool {
-        let Some((&key, _)) = self.accounts.peek_lru() else { return false };
-        let account = self.accounts.peek_mut(&key).expect("it was just seen");
-        account.advance(&self.terms, now_ms);
-        // A full level leaves no token for a lease.
-        let good_as_new = account.level.tokens == self.terms.burst;
-        if good_as_new {
-            self.accounts.pop(&key);
+        let Some((&key, _)) = self.entries.peek_lru() else { return false };
+        let entry = self.entries.peek_mut(&key).expect("it was just seen");
+        entry.advance(&self.params, now_ms);
+        // A full bucket leaves no token for a lease.
+        let is_full = entry.bucket.tokens == self.params.burst;
+        if is_full {
+            self.entries.pop(&key);
         }
-        good_as_new
+        is_full
     }
 }
 
-impl Account {
-    fn new(terms: &Terms, now_ms: u64) -> Account {
-        Account { level: Level::full(terms, now_ms), leases: Vec::new() }
+impl BucketEntry {
+    fn new(params: &BucketParams, now_ms: u64) -> BucketEntry {
+        BucketEntry { bucket: Bucket::full(params, now_ms), leases: Vec::new() }
     }
 
-    fn lent(&self) -> u64 {
+    fn leased(&self) -> u64 {
         self.leases.iter().map(|lease| lease.tokens).sum()
     }
 
-    /// The level first, with all that was lent until now still missing: a lease that ended a moment ago may have been
-    /// spent a moment before. What it held is gone, and comes back as everything does that was spent.
-    fn advance(&mut self, terms: &Terms, now_ms: u64) {
-        self.level.advance(terms, self.lent(), now_ms);
+    /// Refills the bucket before leases that have ended are dropped: such a lease may have been spent up to its last
+    /// moment, so its tokens count as spent until they are gained again.
+    fn advance(&mut self, params: &BucketParams, now_ms: u64) {
+        self.bucket.advance(params, self.leased(), now_ms);
         self.leases.retain(|lease| lease.ends_ms > now_ms);
     }
 
-    fn lease(&mut self, terms: &Terms, ask: &LeaseRequest, now_ms: u64) -> LeaseGrant {
-        let index = self.leases.iter().position(|lease| lease.holder == ask.holder);
-        let booked = index.map_or(0, |index| self.leases[index].tokens);
+    fn lease(&mut self, params: &BucketParams, request: &LeaseRequest, now_ms: u64) -> LeaseGrant {
+        let index = self.leases.iter().position(|lease| lease.holder == request.holder);
+        let recorded = index.map_or(0, |index| self.leases[index].tokens);
         if let Some(seq) = index.map(|index| self.leases[index].seq)
-            && ask.seq <= seq
+            && request.seq <= seq
         {
-            // A repeated ask gets its answer again. One that was overtaken gets nothing: its holder gave it up.
-            let tokens = if ask.seq == seq { booked } else { 0 };
-            return self.grant(terms, ask, tokens, now_ms);
+            // A repeated request gets its grant again. An overtaken one gets nothing: its holder gave it up.
+            let granted = if request.seq == seq { recorded } else { 0 };
+            return self.grant(params, request, granted, now_ms);
         }
-        let kept = ask.held.min(booked);
-        self.level.tokens += ask.returned.min(booked - kept);
-        let needed = ask.need.min(self.level.tokens);
-        let unlent = (terms.burst / AHEAD_SHARE).saturating_sub(self.lent() - booked + kept);
-        let ahead = ask.ahead.min(self.level.tokens - needed).min(unlent);
-        self.level.tokens -= needed + ahead;
+        // A holder cannot keep or return more than it was leased.
+        let kept = request.kept.min(recorded);
+        self.bucket.tokens += request.returned.min(recorded - kept);
+        let needed = request.needed.min(self.bucket.tokens);
+        let unleased = (params.burst / PREFETCH_SHARE).saturating_sub(self.leased() - recorded + kept);
+        let prefetch = request.prefetch.min(self.bucket.tokens - needed).min(unleased);
+        self.bucket.tokens -= needed + prefetch;
 
-        let tokens = kept + needed + ahead;
+        let tokens = kept + needed + prefetch;
         if let Some(index) = index {
             self.leases.swap_remove(index);
         }
         if tokens > 0 {
-            let ends_ms = now_ms + self.life_ms(terms, now_ms);
-            self.leases.push(Lease { holder: ask.holder, seq: ask.seq, tokens, ends_ms });
+            let ends_ms = now_ms + self.life_ms(params, now_ms);
+            self.leases.push(GrantedLease { holder: request.holder, seq: request.seq, tokens, ends_ms });
         }
-        self.grant(terms, ask, tokens, now_ms)
+        self.grant(params, request, tokens, now_ms)
     }
 
-    /// A window's tokens die with it.
-    fn life_ms(&self, terms: &Terms, now_ms: u64) -> u64 {
-        match terms.algorithm {
-            Algorithm::TokenBucket => LEASE_LIFE_MS,
-            Algorithm::FixedWindow => LEASE_LIFE_MS.min(self.level.reset_ms(terms, now_ms)),
+    /// How long a lease lives that begins now: no longer than its window.
+    fn life_ms(&self, params: &BucketParams, now_ms: u64) -> u64 {
+        match params.algorithm {
+            RateAlgorithm::TokenBucket => LEASE_LIFE_MS,
+            RateAlgorithm::FixedWindow => LEASE_LIFE_MS.min(self.bucket.reset_ms(params, now_ms)),
         }
     }
 
-    fn grant(&self, terms: &Terms, ask: &LeaseRequest, tokens: u64, now_ms: u64) -> LeaseGrant {
-        let others = self.leases.iter().filter(|lease| lease.holder != ask.holder);
+    fn grant(&self, params: &BucketParams, request: &LeaseRequest, granted: u64, now_ms: u64) -> LeaseGrant {
+        let others = self.leases.iter().filter(|lease| lease.holder != request.holder);
         LeaseGrant {
-            key: ask.key,
-            seq: ask.seq,
-            tokens,
-            level: self.level.tokens,
-            lent: others.map(|lease| lease.tokens).sum(),
-            expires_in_ms: self.life_ms(terms, now_ms),
-            retry_after_ms: self.level.retry_after_ms(terms, now_ms),
-            reset_ms: self.level.reset_ms(terms, now_ms),
-            full: false,
-        }
-    }
-}
-
-impl LeaseGrant {
-    /// Nothing, for want of an account.
-    fn full(ask: &LeaseRequest) -> LeaseGrant {
-        LeaseGrant {
-            key: ask.key,
-            seq: ask.seq,
-            tokens: 0,
-            level: 0,
-            lent: 0,
-            expires_in_ms: 0,
-            retry_after_ms: 0,
-            reset_ms: 0,
-            full: true,
+            key: request.key,
+            seq: request.seq,
+            granted,
+            available: self.bucket.tokens,
+            leased_to_others: others.map(|lease| lease.tokens).sum(),
+            expires_in_ms: self.life_ms(params, now_ms),
+            retry_after_ms: self.bucket.retry_after_ms(params, now_ms),
+            reset_ms: self.bucket.reset_ms(params, now_ms),
+            table_full: false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a limit counts by, in a bounded form: a consumer, an address, a header's value.
+//! What a limit counts by, in a bounded form: a consumer, an address, the value of a header or claim.
 
 use std::fmt;
 use std::hash::{Hash, Hasher, RandomState};
@@ -9,13 +9,13 @@ use sha2::{Digest, Sha256};
 /// The longest key that is kept as it is, in bytes.
 pub const MAX_KEY_BYTES: usize = 64;
 
-/// Opens a key that is a digest.
+/// The first byte of a key that is a digest.
 const DIGEST_MARK: u8 = 0xff;
-/// Opens the overflow key.
+/// The first byte of the overflow key.
 const OVERFLOW_MARK: u8 = 0x00;
 
-/// A key of a limit. It holds its bytes in place: clients choose their length and number, so it must not grow and
-/// should not allocate.
+/// A key of a limit. It holds its bytes inline: clients choose the length and number of keys, so that one must neither
+/// grow nor allocate.
 #[derive(Clone, Copy)]
 pub struct Key {
     len: u8,
@@ -23,21 +23,21 @@ pub struct Key {
 }
 
 impl Key {
-    /// Shared by all keys for which a full table has no room. No [`Key::new`] ever makes it.
+    /// The key under which all those are counted that a full table has no room for. [`Key::new`] never makes it.
     pub const OVERFLOW: Key = Key { len: 1, bytes: [OVERFLOW_MARK; MAX_KEY_BYTES] };
 
-    /// The key that these bytes stand for: themselves, or their SHA-256 if they are longer than [`MAX_KEY_BYTES`] or
-    /// could be taken for a digest or the overflow key. The same bytes make the same key on every node.
+    /// The key of these bytes: themselves, or their SHA-256 if they are longer than [`MAX_KEY_BYTES`] or would look like
+    /// a digest or the overflow key. The same bytes make the same key on every node.
     pub fn new(raw: &[u8]) -> Key {
         let marked = matches!(raw.first(), Some(&(DIGEST_MARK | OVERFLOW_MARK)));
         if marked || raw.len() > MAX_KEY_BYTES {
-            return Key::in_place(&[&[DIGEST_MARK], &Sha256::digest(raw)[..]].concat());
+            return Key::inline(&[&[DIGEST_MARK], &Sha256::digest(raw)[..]].concat());
         }
-        Key::in_place(raw)
+        Key::inline(raw)
     }
 
     /// `raw` is at most [`MAX_KEY_BYTES`] long.
-    fn in_place(raw: &[u8]) -> Key {
+    fn inline(raw: &[u8]) -> Key {
         let mut bytes = [0; MAX_KEY_BYTES];
         bytes[..raw.len()].copy_from_slice(raw);
         Key { len: raw.len() as u8, bytes }
@@ -48,11 +48,11 @@ impl Key {
     }
 }
 
-/// What is known of each key, in the order of use. Clients choose the keys, so they are hashed with a secret.
-pub(super) type Table<V> = LruCache<Key, V, RandomState>;
+/// One value for each key, in the order of use. Clients choose the keys, so their hash is seeded with a secret.
+pub(super) type KeyTable<V> = LruCache<Key, V, RandomState>;
 
-/// A table that its owner keeps small.
-pub(super) fn table<V>() -> Table<V> {
+/// An empty table, which its owner keeps within bounds.
+pub(super) fn key_table<V>() -> KeyTable<V> {
     LruCache::unbounded_with_hasher(RandomState::new())
 }
 

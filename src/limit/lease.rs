@@ -1,35 +1,39 @@
-//! One key's lease, as the shard that holds it sees it.
+//! One key's lease, as the shard that holds it sees it: how many tokens to request, and when.
 
-use super::bucket::{Terms, Verdict};
-use super::demand::{BEAT_MS, Demand};
+use super::bucket::{BucketParams, Verdict};
 use super::messages::LeaseGrant;
-use super::rule::Algorithm;
+use crate::plan::RateAlgorithm;
 
-/// A shard takes at most this part of the bucket ahead of its requests. A bucket of fewer tokens is lent one by one.
+/// A shard prefetches at most this part of the bucket (one in so many tokens). Of a bucket with fewer tokens, each
+/// request requests its own.
 pub const LEASE_SHARE: u64 = 8;
 
-/// A lease is made for what its shard is expected to use in this time, in milliseconds.
-const HORIZON_MS: u64 = 3 * BEAT_MS;
+/// Usage is counted in intervals of this length, in milliseconds.
+const INTERVAL_MS: u64 = 100;
 
-/// How long a shard that was told "empty" goes without asking, at least, if the bucket does not overflow meanwhile.
-/// What gathers at the bank in that time is lent at once: under a flood one ask brings many tokens.
-const PAUSE_MS: u64 = 20;
+/// A lease is to cover what its shard is expected to use in this time, in milliseconds.
+const HORIZON_MS: u64 = 3 * INTERVAL_MS;
 
-/// The same, at most, while others hold tokens that they may give back.
-const RECHECK_MS: u64 = 500;
+/// How long, at least, a shard that found the bucket empty sends no lease request, unless the bucket would overflow
+/// meanwhile, in milliseconds. What the bucket gains in that time is leased at once: under a flood one request brings
+/// many tokens.
+const MIN_PAUSE_MS: u64 = 20;
 
-/// What all leases of one limit go by.
+/// The same, at most, while other shards hold tokens that they may return.
+const MAX_PAUSE_WHILE_LEASED_MS: u64 = 500;
+
+/// The parameters of all leases of one limit.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Habits {
-    pub(super) terms: Terms,
-    /// The most tokens that are asked for ahead.
-    ahead_max: u64,
-    pause_ms: u64,
-    /// How long an answer takes, from the recent ones.
+pub(super) struct LeaseParams {
+    pub(super) bucket: BucketParams,
+    /// The most tokens to prefetch.
+    max_prefetch: u64,
+    min_pause_ms: u64,
+    /// How long the store takes to answer: a moving average.
     pub(super) answer_ms: u64,
 }
 
-/// What a shard holds of one key, and what it knows of the bank.
+/// What a shard holds of one key, and what it knows of the key's bucket in the store.
 #[derive(Clone, Debug)]
 pub(super) struct Lease {
     /// Unspent tokens, to be spent before `ends_ms`.
@@ -37,56 +41,62 @@ pub(super) struct Lease {
     ends_ms: u64,
     /// From here on the lease is renewed when it is used.
     renew_ms: u64,
-    under_way: Option<UnderWay>,
-    /// Requests waiting for the ask under way.
+    /// The lease request that has not been answered.
+    pending: Option<PendingLease>,
+    /// Client requests that wait for its answer.
     waiting: u64,
-    /// The bank may have tokens booked for this shard.
-    booked: bool,
-    /// The bank's level at its last answer.
-    level: u64,
-    /// It has no token before that time, but not asking before `ask_ms` is enough.
+    /// The store may have tokens recorded as leased to this shard.
+    recorded: bool,
+    /// Tokens left in the bucket at the store's last answer.
+    available: u64,
+    /// The bucket has no token before this time.
     token_ms: u64,
-    ask_ms: u64,
+    /// There is no use in a lease request before this time.
+    request_ms: u64,
     reset_ms: u64,
-    demand: Demand,
+    usage: UsageRate,
     pub(super) used_ms: u64,
 }
 
-/// An ask that has not been answered.
+/// A lease request that has not been answered.
 #[derive(Clone, Copy, Debug)]
-struct UnderWay {
+struct PendingLease {
     seq: u64,
     sent_ms: u64,
     /// Tokens spent since.
     spent: u64,
 }
 
-/// What an ask says, but for who asks.
+/// The numbers of a lease request ([`LeaseRequest`](super::LeaseRequest)), which its sender completes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wish {
-    pub(super) held: u64,
+pub(super) struct LeaseDemand {
+    pub(super) kept: u64,
     pub(super) returned: u64,
-    pub(super) need: u64,
-    pub(super) ahead: u64,
+    pub(super) needed: u64,
+    pub(super) prefetch: u64,
 }
 
-/// What becomes of a request, and what has to be asked for it.
-pub(super) enum Step {
-    Done(Verdict, Option<Wish>),
-    /// For the ask under way.
-    Wait(u64),
-    /// For this one.
-    Ask(Wish),
-}
-
-impl Habits {
-    pub(super) fn new(terms: Terms) -> Habits {
-        let ahead_max = terms.burst / LEASE_SHARE;
-        Habits { terms, ahead_max, pause_ms: PAUSE_MS.min(terms.ms_for(ahead_max)), answer_ms: 1 }
+impl LeaseParams {
+    pub(super) fn new(bucket: BucketParams) -> LeaseParams {
+        let max_prefetch = bucket.burst / LEASE_SHARE;
+        let min_pause_ms = MIN_PAUSE_MS.min(bucket.ms_for(max_prefetch));
+        LeaseParams { bucket, max_prefetch, min_pause_ms, answer_ms: 1 }
     }
 
+    /// The store has answered a lease request after so many milliseconds.
     pub(super) fn answered_in(&mut self, ms: u64) {
         self.answer_ms = (3 * self.answer_ms + ms).div_ceil(4);
+    }
+
+    /// How long there is no use in another lease request after this grant, in milliseconds.
+    fn pause_ms(&self, grant: &LeaseGrant) -> u64 {
+        match grant.retry_after_ms {
+            0 => 0,
+            wait_ms if grant.leased_to_others > 0 => {
+                wait_ms.min(MAX_PAUSE_WHILE_LEASED_MS).max(self.min_pause_ms)
+            }
+            wait_ms => wait_ms.max(self.min_pause_ms),
+        }
     }
 }
 
@@ -96,104 +106,115 @@ impl Lease {
             tokens: 0,
             ends_ms: now_ms,
             renew_ms: now_ms,
-            under_way: None,
+            pending: None,
             waiting: 0,
-            booked: false,
-            level: 0,
+            recorded: false,
+            available: 0,
             token_ms: now_ms,
-            ask_ms: now_ms,
+            request_ms: now_ms,
             reset_ms: now_ms,
-            demand: Demand::new(now_ms),
+            usage: UsageRate::new(now_ms),
             used_ms: now_ms,
         }
     }
 
-    /// Decides one request.
-    pub(super) fn take(&mut self, habits: &Habits, now_ms: u64) -> Step {
+    /// Takes one token for one client request. Without a verdict it waits for the pending lease request; a demand is to
+    /// be sent as one first.
+    pub(super) fn take(
+        &mut self,
+        params: &LeaseParams,
+        now_ms: u64,
+    ) -> (Option<Verdict>, Option<LeaseDemand>) {
         self.used_ms = now_ms;
-        self.demand.count(now_ms);
+        self.usage.count(now_ms);
         self.expire(now_ms);
         if self.tokens > 0 {
             self.tokens -= 1;
-            if let Some(ask) = &mut self.under_way {
-                ask.spent += 1;
+            if let Some(pending) = &mut self.pending {
+                pending.spent += 1;
             }
-            return Step::Done(self.allowed(&habits.terms, now_ms), self.wish_ahead(habits, now_ms));
+            return (Some(self.allowed(&params.bucket, now_ms)), self.renewal(params, now_ms));
         }
-        if let Some(ask) = &self.under_way {
+        if self.pending.is_some() {
             self.waiting += 1;
-            return Step::Wait(ask.seq);
+            return (None, None);
         }
-        if now_ms < self.ask_ms {
-            return Step::Done(self.denied(now_ms), None);
+        if self.is_known_empty(now_ms) {
+            return (Some(self.denied(now_ms)), None);
         }
         self.waiting = 1;
-        Step::Ask(Wish { need: 1, ahead: self.target(habits), ..Wish::default() })
+        (None, Some(LeaseDemand { needed: 1, prefetch: self.target(params), ..LeaseDemand::default() }))
     }
 
-    /// The bank's answer. Returns what must be asked for right away: those who wait, and found too little though there
-    /// is more.
-    pub(super) fn granted(&mut self, habits: &Habits, grant: &LeaseGrant, now_ms: u64) -> Option<Wish> {
-        let ask = self.under_way.take()?;
-        self.booked = grant.tokens > 0;
-        self.tokens = grant.tokens.saturating_sub(ask.spent);
+    /// Takes the answer to the pending lease request. Returns what must be requested at once: tokens for client requests
+    /// that still wait, if the bucket has more.
+    pub(super) fn granted(
+        &mut self,
+        params: &LeaseParams,
+        grant: &LeaseGrant,
+        now_ms: u64,
+    ) -> Option<LeaseDemand> {
+        let pending = self.pending.take()?;
+        self.recorded = grant.granted > 0;
+        self.tokens = grant.granted.saturating_sub(pending.spent);
         let life_ms = usable_ms(grant.expires_in_ms);
-        self.ends_ms = ask.sent_ms.saturating_add(life_ms);
-        self.renew_ms = ask.sent_ms.saturating_add(life_ms / 2);
-        self.level = grant.level;
+        self.ends_ms = pending.sent_ms.saturating_add(life_ms);
+        self.renew_ms = pending.sent_ms.saturating_add(life_ms / 2);
+        self.available = grant.available;
         self.reset_ms = now_ms.saturating_add(grant.reset_ms);
         self.token_ms = now_ms.saturating_add(grant.retry_after_ms);
-        self.ask_ms = now_ms.saturating_add(quiet_ms(habits, grant));
+        self.request_ms = now_ms.saturating_add(params.pause_ms(grant));
         self.expire(now_ms);
 
         let waiting = std::mem::take(&mut self.waiting);
-        let short = waiting.saturating_sub(self.tokens);
-        (short > 0 && now_ms >= self.ask_ms).then(|| Wish {
-            held: self.tokens,
-            need: short,
-            ahead: self.target(habits),
+        let missing = waiting.saturating_sub(self.tokens);
+        (missing > 0 && !self.is_known_empty(now_ms)).then(|| LeaseDemand {
+            kept: self.tokens,
+            needed: missing,
+            prefetch: self.target(params),
             returned: 0,
         })
     }
 
-    /// The ask under way came to nothing. Whatever the bank made of it, what is held is held until it ends.
+    /// The pending lease request was not answered. Whatever the store made of it, the lease lasts until its end.
     pub(super) fn failed(&mut self) {
-        self.under_way = None;
+        self.pending = None;
         self.waiting = 0;
     }
 
-    /// When the ask of this `seq` was sent, if it is the one under way.
+    /// When the lease request of this `seq` was sent, if it is the pending one.
     pub(super) fn sent_at(&self, seq: u64) -> Option<u64> {
-        self.under_way.filter(|ask| ask.seq == seq).map(|ask| ask.sent_ms)
+        self.pending.filter(|pending| pending.seq == seq).map(|pending| pending.sent_ms)
     }
 
-    pub(super) fn is_asking(&self) -> bool {
-        self.under_way.is_some()
+    /// The number of the lease request that has not been answered.
+    pub(super) fn pending_seq(&self) -> Option<u64> {
+        self.pending.map(|pending| pending.seq)
     }
 
-    /// A wish became an ask.
-    pub(super) fn sent(&mut self, wish: &Wish, seq: u64, now_ms: u64) {
-        self.tokens = wish.held;
-        self.booked = true;
-        self.under_way = Some(UnderWay { seq, sent_ms: now_ms, spent: 0 });
+    /// The demand is sent as the lease request of this `seq`.
+    pub(super) fn sent(&mut self, demand: &LeaseDemand, seq: u64, now_ms: u64) {
+        self.tokens = demand.kept;
+        self.recorded = true;
+        self.pending = Some(PendingLease { seq, sent_ms: now_ms, spent: 0 });
     }
 
-    /// All that is held goes back, and what was spent is told; `None` if the bank has nothing booked.
-    pub(super) fn give_back(&mut self, now_ms: u64) -> Option<Wish> {
+    /// Returns all unspent tokens, and with that reports the rest as spent; `None` if the store has nothing recorded.
+    pub(super) fn give_back(&mut self, now_ms: u64) -> Option<LeaseDemand> {
         self.expire(now_ms);
-        let wish = Wish { returned: self.tokens, ..Wish::default() };
-        self.level = self.level.saturating_add(self.tokens);
+        let demand = LeaseDemand { returned: self.tokens, ..LeaseDemand::default() };
+        self.available = self.available.saturating_add(self.tokens);
         self.tokens = 0;
-        std::mem::take(&mut self.booked).then_some(wish)
+        std::mem::take(&mut self.recorded).then_some(demand)
     }
 
-    /// The bank is known to have nothing.
+    /// Whether the bucket is known to be empty.
     pub(super) fn is_known_empty(&self, now_ms: u64) -> bool {
-        now_ms < self.ask_ms
+        now_ms < self.request_ms
     }
 
     #[cfg(test)]
-    pub(super) fn held(&self, now_ms: u64) -> u64 {
+    pub(super) fn unspent(&self, now_ms: u64) -> u64 {
         if now_ms < self.ends_ms { self.tokens } else { 0 }
     }
 
@@ -203,39 +224,39 @@ impl Lease {
         }
     }
 
-    /// More, before what is held runs out; or, once half of the lease's life is over, another life for what is still of
-    /// use, and the rest back.
-    fn wish_ahead(&self, habits: &Habits, now_ms: u64) -> Option<Wish> {
-        if self.under_way.is_some() || now_ms < self.ask_ms {
+    /// What to request before the lease runs out: more tokens; or, once half of its life is over, another life for as
+    /// many as will be used, returning the rest.
+    fn renewal(&self, params: &LeaseParams, now_ms: u64) -> Option<LeaseDemand> {
+        if self.pending.is_some() || self.is_known_empty(now_ms) {
             return None;
         }
-        let target = self.target(habits);
-        let low = self.low(habits);
-        if self.tokens <= low && self.tokens < target {
-            return Some(Wish { held: self.tokens, ahead: target - self.tokens, ..Wish::default() });
+        let target = self.target(params);
+        if self.tokens <= self.reserve(params) && self.tokens < target {
+            let prefetch = target - self.tokens;
+            return Some(LeaseDemand { kept: self.tokens, prefetch, ..LeaseDemand::default() });
         }
-        (self.tokens > 0 && now_ms >= self.renew_ms).then(|| Wish {
-            held: self.tokens.min(target),
+        (self.tokens > 0 && now_ms >= self.renew_ms).then(|| LeaseDemand {
+            kept: self.tokens.min(target),
             returned: self.tokens.saturating_sub(target),
-            ..Wish::default()
+            ..LeaseDemand::default()
         })
     }
 
-    /// Tokens that will be used before an answer can come, with room for one that takes twice as long.
-    fn low(&self, habits: &Habits) -> u64 {
-        self.demand.within(2 * habits.answer_ms + BEAT_MS / 10).min(habits.ahead_max / 2)
+    /// Tokens that will be used before an answer can arrive, if it takes up to twice as long as usual.
+    fn reserve(&self, params: &LeaseParams) -> u64 {
+        self.usage.expected_in(2 * params.answer_ms + INTERVAL_MS / 10).min(params.max_prefetch / 2)
     }
 
     /// Tokens worth holding.
-    fn target(&self, habits: &Habits) -> u64 {
-        (self.low(habits) + self.demand.within(HORIZON_MS)).min(habits.ahead_max)
+    fn target(&self, params: &LeaseParams) -> u64 {
+        (self.reserve(params) + self.usage.expected_in(HORIZON_MS)).min(params.max_prefetch)
     }
 
-    fn allowed(&self, terms: &Terms, now_ms: u64) -> Verdict {
-        let remaining = self.level.saturating_add(self.tokens).min(terms.burst.saturating_sub(1));
-        let reset_ms = match terms.algorithm {
-            Algorithm::TokenBucket => terms.ms_for(terms.burst - remaining),
-            Algorithm::FixedWindow => self.reset_ms.saturating_sub(now_ms),
+    fn allowed(&self, bucket: &BucketParams, now_ms: u64) -> Verdict {
+        let remaining = self.available.saturating_add(self.tokens).min(bucket.burst.saturating_sub(1));
+        let reset_ms = match bucket.algorithm {
+            RateAlgorithm::TokenBucket => bucket.ms_for(bucket.burst - remaining),
+            RateAlgorithm::FixedWindow => self.reset_ms.saturating_sub(now_ms),
         };
         Verdict { allowed: true, remaining, reset_ms, retry_after_ms: 0 }
     }
@@ -250,17 +271,87 @@ impl Lease {
     }
 }
 
-/// How much of a lease's life its holder uses, counted from before it asked. The eighth that it leaves is for clocks
-/// that run at different speeds, the millisecond for their grain.
+/// How much of a lease's life its holder uses, counted from before it sent the request, in milliseconds. The margin of an
+/// eighth is for clocks that run at different speeds, the millisecond for their resolution.
 fn usable_ms(expires_in_ms: u64) -> u64 {
     (expires_in_ms - expires_in_ms / 8).saturating_sub(1)
 }
 
-/// How long there is no use in asking after this answer.
-fn quiet_ms(habits: &Habits, grant: &LeaseGrant) -> u64 {
-    match grant.retry_after_ms {
-        0 => 0,
-        wait_ms if grant.lent > 0 => wait_ms.min(RECHECK_MS).max(habits.pause_ms),
-        wait_ms => wait_ms.max(habits.pause_ms),
+/// Fractions of a token: [`UsageRate::mean`] is kept in 16ths.
+const SCALE: u64 = 16;
+
+/// How fast one shard uses the tokens of a key: a mean of the past intervals, in which each counts half as much as the
+/// one after it.
+#[derive(Clone, Copy, Debug)]
+struct UsageRate {
+    /// The number of the current interval.
+    interval: u64,
+    /// Tokens used in it.
+    used: u64,
+    /// Tokens per interval of those before, in 16ths.
+    mean: u64,
+}
+
+impl UsageRate {
+    fn new(now_ms: u64) -> UsageRate {
+        UsageRate { interval: now_ms / INTERVAL_MS, used: 0, mean: 0 }
+    }
+
+    /// Counts one client request, allowed or not.
+    fn count(&mut self, now_ms: u64) {
+        let interval = now_ms / INTERVAL_MS;
+        let passed = interval.saturating_sub(self.interval);
+        if passed > 0 {
+            self.mean = ((self.mean + self.used * SCALE) / 2) >> (passed - 1).min(63);
+            self.used = 0;
+            self.interval = interval;
+        }
+        self.used += 1;
+    }
+
+    /// Tokens expected to be used in so many milliseconds. The current interval counts at once if it is the fastest so
+    /// far, except its first use: a single request predicts no second one.
+    fn expected_in(&self, ms: u64) -> u64 {
+        let per_interval = self.mean.max((self.used.max(1) - 1) * SCALE);
+        per_interval.saturating_mul(ms) / (SCALE * INTERVAL_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_key_is_expected_to_go_on_and_a_silent_one_is_forgotten() {
+        let mut usage = UsageRate::new(0);
+        for ms in 0..2_000 {
+            usage.count(ms);
+        }
+        let steady = usage.expected_in(300);
+        assert!((270..=300).contains(&steady), "{steady}");
+        usage.count(2_600);
+        assert!(usage.expected_in(300) < steady / 16);
+        usage.count(1_000_000);
+        assert_eq!(usage.expected_in(300), 0);
+    }
+
+    #[test]
+    fn one_request_predicts_nothing_and_many_at_once_predict_more_at_once() {
+        let mut usage = UsageRate::new(0);
+        usage.count(0);
+        assert_eq!(usage.expected_in(1_000), 0);
+        for _ in 0..50 {
+            usage.count(1);
+        }
+        assert_eq!(usage.expected_in(200), 100);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_does_no_harm() {
+        let mut usage = UsageRate::new(5_000);
+        usage.count(5_000);
+        usage.count(0);
+        usage.count(u64::MAX);
+        assert_eq!(usage.expected_in(u64::MAX), 0);
     }
 }

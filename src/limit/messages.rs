@@ -1,60 +1,77 @@
-//! What a shard and the bank of one limit say to each other about leases.
+//! The messages between a shard and the bucket store of one limit about leases.
 //!
-//! A shard sends an [`LeaseRequest`] and gets a [`LeaseGrant`]; a give-back is an ask that wants nothing, and its grant may be thrown
-//! away. Both count in absolute numbers, never in differences, and asks are numbered. So a message that is lost,
-//! comes twice, or comes late costs tokens at worst; it never makes one. The limit itself is named by the envelope that
-//! carries these.
+//! A shard sends a [`LeaseRequest`] and gets a [`LeaseGrant`]. To return tokens it sends a request that needs nothing,
+//! whose grant may be dropped. Both carry absolute numbers, never differences, and requests are numbered: a message that
+//! is lost, duplicated or late can cost tokens, but never create any. The limit itself is named by the envelope
+//! ([`crate::store::StoreRequest`]) that carries these.
 
 use super::key::Key;
 
-/// How long a lease lives at the bank, counted from the ask's arrival there, in milliseconds. What a dead holder had is
-/// missing from the bucket for at most this long.
+/// How long a lease lives in the bucket store, counted from the request's arrival there, in milliseconds. The tokens of a
+/// shard that died are missing from the bucket for at most this long.
 pub const LEASE_LIFE_MS: u64 = 4_000;
 
-/// Who holds a lease: one life of one shard's [`Leases`](super::Leases).
+/// The holder of a lease: one life of one shard's [`Leases`](super::Leases).
 ///
-/// Drawn at random whenever one is made: a number is never used for a limit again, not by the same shard after a
-/// restart either, since its asks would be numbered from 1 again and taken for late ones.
+/// Drawn at random whenever one is made. A number is never used for a limit again, not even by the same shard after a
+/// restart: its requests would be numbered from 1 again and taken for late ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Leaseholder(pub u64);
 
-/// A shard tells the bank what it still holds of a key and how much more it wants.
+/// What a shard still holds of a key's lease, and how many tokens more it wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseRequest {
     pub key: Key,
     pub holder: Leaseholder,
     /// Counts up over all keys of the holder; at least 1.
     pub seq: u64,
-    /// Unspent tokens that the holder keeps. What the bank has booked for it beyond these is spent or lost.
-    pub held: u64,
-    /// Unspent tokens that go back into the bucket; not part of `held`.
+    /// Unspent tokens that the holder keeps. Whatever else the store has leased to it is spent or lost.
+    pub kept: u64,
+    /// Unspent tokens that go back into the bucket; not part of `kept`.
     pub returned: u64,
-    /// Requests that wait for a token now.
-    pub need: u64,
-    /// Tokens beyond that, to be spent before the next ask.
-    pub ahead: u64,
+    /// Tokens for requests that wait now.
+    pub needed: u64,
+    /// Tokens beyond those, to be spent before the next lease request.
+    pub prefetch: u64,
 }
 
-/// The bank's answer to the ask of the same `seq`.
+/// The bucket store's answer to the lease request of the same `seq`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseGrant {
     pub key: Key,
     pub seq: u64,
-    /// All that the holder holds now, as the bank has booked it: at most the ask's `held + need + ahead`. The holder
-    /// takes from it what it spent since it sent the ask.
-    pub tokens: u64,
-    /// Tokens left in the bank.
-    pub level: u64,
-    /// Tokens that other holders have, as far as the bank knows.
-    pub lent: u64,
-    /// Life of the lease from the ask's arrival at the bank, in milliseconds. The holder counts it from before it sent
-    /// the ask, and takes a margin off.
+    /// All tokens of the lease now: at most the request's `kept + needed + prefetch`. The holder subtracts what it has
+    /// spent since it sent the request.
+    pub granted: u64,
+    /// Tokens left in the bucket.
+    pub available: u64,
+    /// Tokens leased to other holders, as far as the store knows.
+    pub leased_to_others: u64,
+    /// Life of the lease from the request's arrival at the store, in milliseconds. The holder counts it from before it
+    /// sent the request, and subtracts a margin.
     pub expires_in_ms: u64,
-    /// Milliseconds until the bank has a token; 0 if it has one.
+    /// Milliseconds until the bucket has a token; 0 if it has one.
     pub retry_after_ms: u64,
     /// Milliseconds until the bucket is full if nothing more is spent; for a window, until it ends.
     pub reset_ms: u64,
-    /// The bank's table is full and the key not in it: the holder is to ask for [`Key::OVERFLOW`] instead. All other
+    /// The store's table is full and the key not in it: the holder is to request [`Key::OVERFLOW`] instead. All other
     /// numbers are 0.
-    pub full: bool,
+    pub table_full: bool,
+}
+
+impl LeaseGrant {
+    /// Nothing, for want of room for the key.
+    pub(super) fn table_full(request: &LeaseRequest) -> LeaseGrant {
+        LeaseGrant {
+            key: request.key,
+            seq: request.seq,
+            granted: 0,
+            available: 0,
+            leased_to_others: 0,
+            expires_in_ms: 0,
+            retry_after_ms: 0,
+            reset_ms: 0,
+            table_full: true,
+        }
+    }
 }

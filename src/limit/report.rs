@@ -1,4 +1,4 @@
-//! What a response tells of the limits that counted its request.
+//! What a response reports of the limits that counted its request.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,46 +1,42 @@
-//! What a limit allows.
+//! What a limit allows each key.
 
-pub use crate::plan::{Period, RateAlgorithm as Algorithm};
-use crate::plan::{Rate, RateLimit};
-
-/// The most tokens a rule may allow in a period, and the largest burst.
-pub const MAX_TOKENS: u64 = Rate::MAX_TOKENS;
+use crate::plan::{Period, Rate, RateAlgorithm, RateLimit};
 
 /// `tokens` per `period`, and at most `burst` at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
-    algorithm: Algorithm,
+    algorithm: RateAlgorithm,
     tokens: u64,
     period: Period,
     burst: u64,
 }
 
 impl Rule {
-    /// What a limit allows at a rate: its own, or what replaces it for a consumer.
+    /// The rule of a limit at a rate: the limit's own, or the one that a consumer has instead.
     pub fn of(limit: &RateLimit, rate: Rate) -> Rule {
         match limit.algorithm {
-            Algorithm::TokenBucket => Rule::token_bucket(rate.tokens, rate.period, limit.burst_at(rate)),
-            Algorithm::FixedWindow => Rule::fixed_window(rate.tokens, rate.period),
+            RateAlgorithm::TokenBucket => Rule::token_bucket(rate.tokens, rate.period, limit.burst_at(rate)),
+            RateAlgorithm::FixedWindow => Rule::fixed_window(rate.tokens, rate.period),
         }
     }
 
-    /// A token bucket that begins full. Both numbers are 1 to [`MAX_TOKENS`]; others are brought into that range.
+    /// A token bucket that begins full. Both numbers are 1 to [`Rate::MAX_TOKENS`]; others are brought into that range.
     pub fn token_bucket(tokens: u64, period: Period, burst: u64) -> Rule {
         Rule {
-            algorithm: Algorithm::TokenBucket,
-            tokens: tokens.clamp(1, MAX_TOKENS),
+            algorithm: RateAlgorithm::TokenBucket,
+            tokens: tokens.clamp(1, Rate::MAX_TOKENS),
             period,
-            burst: burst.clamp(1, MAX_TOKENS),
+            burst: burst.clamp(1, Rate::MAX_TOKENS),
         }
     }
 
-    /// A fixed window of `tokens`, 1 to [`MAX_TOKENS`]; it has no burst of its own.
+    /// A fixed window of `tokens`, 1 to [`Rate::MAX_TOKENS`]; it has no burst of its own.
     pub fn fixed_window(tokens: u64, period: Period) -> Rule {
-        let tokens = tokens.clamp(1, MAX_TOKENS);
-        Rule { algorithm: Algorithm::FixedWindow, tokens, period, burst: tokens }
+        let tokens = tokens.clamp(1, Rate::MAX_TOKENS);
+        Rule { algorithm: RateAlgorithm::FixedWindow, tokens, period, burst: tokens }
     }
 
-    pub fn algorithm(&self) -> Algorithm {
+    pub fn algorithm(&self) -> RateAlgorithm {
         self.algorithm
     }
 
@@ -58,12 +54,12 @@ impl Rule {
         self.burst
     }
 
-    /// The time in which an empty bucket fills, or the window's length, in milliseconds. `burst` per `fill_ms` says
-    /// the same as `tokens` per period.
+    /// The time in which an empty bucket fills, or the window's length, in milliseconds: `burst` per `fill_ms` is the
+    /// same rate as `tokens` per period.
     pub fn fill_ms(&self) -> u64 {
         match self.algorithm {
-            Algorithm::TokenBucket => (self.burst * self.period.ms()).div_ceil(self.tokens),
-            Algorithm::FixedWindow => self.period.ms(),
+            RateAlgorithm::TokenBucket => (self.burst * self.period.ms()).div_ceil(self.tokens),
+            RateAlgorithm::FixedWindow => self.period.ms(),
         }
     }
 }

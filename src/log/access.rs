@@ -1,35 +1,35 @@
 //! One finished request, and its line in the access log.
 //!
-//! What a client chose (method, host, path) may hold any byte. Both formats keep a line a line and valid: what is not
-//! printable is escaped, so nobody can forge a line or send control sequences to the terminal of who reads the log.
+//! What a client chose (method, host, path) may hold any byte. In both formats what is not printable is escaped, so that
+//! no client can forge a line, or send control sequences to the terminal of a person who reads the log.
 
-use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::text::{common_text, json_number, json_string, push_ip, push_ms, push_number};
 use crate::base::error::Reason;
 
-/// A finished request, as the access log tells it.
+/// A finished request, as the access log has it.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessEntry<'a> {
     pub request_id: &'a [u8],
     /// The client behind trusted proxies. An IPv4 address mapped into IPv6 is written as IPv4.
     pub client_ip: IpAddr,
-    /// Empty, like `host` and `path`: the head could not be read so far. Logged as absent.
+    /// Empty, like `host` and `path`, where the head could not be read that far. Logged as absent.
     pub method: &'a [u8],
     pub host: &'a [u8],
-    /// Without the query: it may hold secrets.
+    /// Without the query, which may hold secrets.
     pub path: &'a [u8],
     /// The `x` of `HTTP/1.x`.
     pub version_minor: u8,
     pub status: u16,
-    /// Set where the gateway answered by itself.
+    /// Set where the gateway itself made the response.
     pub reason: Option<Reason>,
     pub route: Option<&'a str>,
     pub upstream: Option<&'a str>,
     pub target: Option<&'a str>,
     pub consumer: Option<&'a str>,
-    /// From the first byte of the head to the last byte of the answer.
+    /// From the first byte of the head to the last byte of the response.
     pub duration: Duration,
     /// From the choice of a target to the upstream's response head.
     pub upstream_time: Option<Duration>,
@@ -39,7 +39,7 @@ pub struct AccessEntry<'a> {
     /// Attempts beyond the first.
     pub retries: u32,
     pub shard: usize,
-    /// Of the configuration that served it.
+    /// The configuration that served it.
     pub generation: u64,
 }
 
@@ -114,117 +114,16 @@ pub fn write_common(entry: &AccessEntry, time: &[u8], out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+/// Empty is absent.
 fn present(bytes: &[u8]) -> Option<&[u8]> {
     (!bytes.is_empty()).then_some(bytes)
-}
-
-fn json_number(name: &[u8], number: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(name);
-    push_number(number, out);
-}
-
-/// Printable ASCII that stands for itself in both formats: nearly every byte of nearly every request.
-const fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
-}
-
-fn json_string(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
-    let Some(bytes) = bytes else {
-        return out.extend_from_slice(b"null");
-    };
-    out.push(b'"');
-    // A fold without an early end: the compiler looks at many bytes at a time.
-    if bytes.iter().fold(true, |plain, &byte| plain & is_plain(byte)) {
-        out.extend_from_slice(bytes);
-    } else {
-        json_escaped(bytes, out);
-    }
-    out.push(b'"');
-}
-
-#[cold]
-fn json_escaped(bytes: &[u8], out: &mut Vec<u8>) {
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
-                // Line and paragraph separator: some readers end a line there.
-                '\u{2028}' => out.extend_from_slice(b"\\u2028"),
-                '\u{2029}' => out.extend_from_slice(b"\\u2029"),
-                // All control characters are below U+00A0: two digits hold them.
-                c if c.is_control() => {
-                    out.extend_from_slice(b"\\u00");
-                    push_hex(c as u8, out);
-                }
-                c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-            }
-        }
-        for &byte in chunk.invalid() {
-            out.extend_from_slice(b"\\\\x");
-            push_hex(byte, out);
-        }
-    }
-}
-
-/// A space is escaped too: no name or path may look like two columns.
-fn common_text(bytes: &[u8], out: &mut Vec<u8>) {
-    for &byte in bytes {
-        if is_plain(byte) && byte != b' ' {
-            out.push(byte);
-        } else {
-            out.extend_from_slice(b"\\x");
-            push_hex(byte, out);
-        }
-    }
-}
-
-fn push_hex(byte: u8, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-}
-
-fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            push_number(a.into(), out);
-            for octet in [b, c, d] {
-                out.push(b'.');
-                push_number(octet.into(), out);
-            }
-        }
-        // Writing to a Vec does not fail.
-        IpAddr::V6(ip) => _ = write!(out, "{ip}"),
-    }
-}
-
-/// Milliseconds with three decimals.
-fn push_ms(duration: Duration, out: &mut Vec<u8>) {
-    let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    push_number(us / 1000, out);
-    let [hundreds, tens, ones] = [us / 100 % 10, us / 10 % 10, us % 10].map(|digit| b'0' + digit as u8);
-    out.extend_from_slice(&[b'.', hundreds, tens, ones]);
-}
-
-/// Decimal digits, without the machinery of `fmt`.
-fn push_number(mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20]; // as many as u64::MAX has
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return out.extend_from_slice(&digits[start..]);
-        }
-    }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::Ipv4Addr;
 
     const TIME: &[u8] = b"2026-11-24T10:00:00.123Z";
     const FIELDS: [&str; 20] = [
@@ -349,19 +248,6 @@ pub(super) mod tests {
         assert!(common(&sample()).starts_with("192.0.2.7 - - ["));
     }
 
-    #[test]
-    fn addresses_are_written_in_their_shortest_form() {
-        for (ip, text) in [
-            (IpAddr::V4(Ipv4Addr::BROADCAST), "255.255.255.255"),
-            (IpAddr::V6(Ipv6Addr::LOCALHOST), "::1"),
-            (IpAddr::V6(Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped()), "10.0.0.1"),
-        ] {
-            let mut out = Vec::new();
-            push_ip(ip, &mut out);
-            assert_eq!(out, text.as_bytes());
-        }
-    }
-
     proptest! {
         #[test]
         fn a_json_line_is_one_valid_line_whatever_the_bytes(
@@ -406,11 +292,5 @@ pub(super) mod tests {
             prop_assert_eq!(line.matches('"').count(), 2);
         }
 
-        #[test]
-        fn numbers_are_written_as_fmt_writes_them(number in any::<u64>()) {
-            let mut out = Vec::new();
-            push_number(number, &mut out);
-            prop_assert_eq!(out, number.to_string().into_bytes());
-        }
     }
 }

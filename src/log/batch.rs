@@ -1,4 +1,4 @@
-//! The shard's side of the access log: lines gathered into batches, handed over without ever waiting.
+//! A shard's side of the access log: lines gathered into batches, handed to the writer without ever waiting.
 
 use super::access::{AccessEntry, write_common, write_json};
 use super::writer::LogSink;
@@ -13,32 +13,34 @@ pub struct AccessLog {
     format: AccessFormat,
     sink: LogSink,
     batch: Vec<u8>,
-    /// In `batch`.
+    /// How many lines `batch` holds.
     lines: u64,
     dropped: u64,
-    clock: Clock,
+    clock: LogClock,
 }
 
 impl AccessLog {
+    /// An access log that hands its lines to `sink`.
     pub fn new(format: AccessFormat, sink: LogSink) -> AccessLog {
-        AccessLog { format, sink, batch: Vec::new(), lines: 0, dropped: 0, clock: Clock::new() }
+        AccessLog { format, sink, batch: Vec::new(), lines: 0, dropped: 0, clock: LogClock::new() }
     }
 
-    /// Lines already recorded keep the format they have.
+    /// Changes the format of the lines to come.
     pub fn set_format(&mut self, format: AccessFormat) {
         self.format = format;
     }
 
-    /// Whether a line would be written at all.
+    /// Whether there is an access log at all.
     pub fn is_on(&self) -> bool {
         self.format != AccessFormat::Off
     }
 
-    /// Adds the line of a request that ended `now_unix_ms` after 1970.
+    /// Adds the line of a request that ended at `now_unix_ms` (Unix time in milliseconds).
     pub fn record(&mut self, now_unix_ms: u64, entry: &AccessEntry) {
         if self.format == AccessFormat::Off {
             return;
         }
+        // The last batch took its buffer along.
         if self.batch.capacity() == 0 {
             self.batch = self.sink.buffer();
         }
@@ -54,8 +56,8 @@ impl AccessLog {
         }
     }
 
-    /// Hands over what was recorded: call it at each tick of the shard. If the writer's queue is full, the batch waits
-    /// for the next call; when it has also grown long, it is dropped and counted.
+    /// Hands the batch to the writer; called at each tick of the shard. If the writer's queue is full, the batch is kept
+    /// for the next call, unless it has grown beyond its size: then its lines are dropped and counted.
     pub fn flush(&mut self) {
         if self.lines == 0 {
             return;
@@ -79,29 +81,30 @@ impl AccessLog {
 }
 
 impl Drop for AccessLog {
-    /// The last lines of a shard; those that do not fit are counted where the count outlives it.
+    /// Hands the last lines over. Those that do not fit are counted in the sink, since `dropped` is gone with this.
     fn drop(&mut self) {
         self.flush();
         self.sink.add_lost(self.lines);
     }
 }
 
-/// The time as both formats write it, worked out once a second.
-struct Clock {
+/// The time as both formats write it; only the milliseconds change more than once a second.
+struct LogClock {
     unix_s: u64,
     rfc3339: [u8; 24],
     common: [u8; 26],
 }
 
-impl Clock {
-    fn new() -> Clock {
-        Clock { unix_s: 0, rfc3339: time::rfc3339_ms(0), common: time::common_log(0) }
+impl LogClock {
+    fn new() -> LogClock {
+        LogClock { unix_s: 0, rfc3339: time::rfc3339_ms(0), common: time::common_log(0) }
     }
 
+    /// Sets the time; both texts are made anew when the second changes.
     fn set(&mut self, unix_ms: u64) {
         let unix_s = unix_ms / 1000;
         if unix_s != self.unix_s {
-            *self = Clock { unix_s, rfc3339: time::rfc3339_ms(unix_ms), common: time::common_log(unix_s) };
+            *self = LogClock { unix_s, rfc3339: time::rfc3339_ms(unix_ms), common: time::common_log(unix_s) };
         }
         time::put_ms(&mut self.rfc3339, unix_ms);
     }

@@ -1,4 +1,4 @@
-//! Diagnostics: `tracing` events as lines on standard error, through the writer that never blocks.
+//! Diagnostics: `tracing` events as lines on standard error, written by a thread so that no caller blocks.
 //!
 //! A line is `2026-11-24T10:00:00.123Z WARN  target=ringway::shard message key=value`. Control characters are escaped
 //! and long lines cut, because messages may quote what a client sent.
@@ -21,28 +21,31 @@ use crate::plan::LogLevel;
 /// Bytes of a line; what is beyond is cut and `…` put in its place.
 const MAX_LINE_BYTES: usize = 8 * 1024;
 
-/// Makes `sink` the destination of the whole process's `tracing` events. Fails when one was set before.
-pub fn init(level: LogLevel, sink: LogSink) -> Result<Handle, SetGlobalDefaultError> {
+/// Sends the whole process's `tracing` events to `sink`.
+///
+/// # Errors
+/// The process has a subscriber already.
+pub fn init(level: LogLevel, sink: LogSink) -> Result<LevelHandle, SetGlobalDefaultError> {
     let (subscriber, handle) = subscriber(level, sink);
     tracing::subscriber::set_global_default(subscriber)?;
     Ok(handle)
 }
 
-/// What `init` installs, for a caller who wants it for one thread only.
-pub fn subscriber(level: LogLevel, sink: LogSink) -> (impl Subscriber + Send + Sync, Handle) {
+/// What `init` installs, for a test that wants it for one thread only.
+pub fn subscriber(level: LogLevel, sink: LogSink) -> (impl Subscriber + Send + Sync, LevelHandle) {
     let (filter, handle) = reload::Layer::new(filter(level));
-    (registry().with(filter).with(Lines { sink }), Handle { filter: handle })
+    (registry().with(filter).with(Lines { sink }), LevelHandle { filter: handle })
 }
 
-/// Changes the level while the process runs.
+/// Changes the level while the process runs, as a reload may.
 #[derive(Clone)]
-pub struct Handle {
+pub struct LevelHandle {
     filter: reload::Handle<LevelFilter, Registry>,
 }
 
-impl Handle {
+impl LevelHandle {
     pub fn set_level(&self, level: LogLevel) {
-        // It fails only when the subscriber is gone, and then nothing is written at any level.
+        // It fails only when the subscriber is gone, and then no line is written at any level.
         let _ = self.filter.reload(filter(level));
     }
 }
@@ -69,9 +72,10 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
+/// The event as a line with its line feed.
 fn line(time: &[u8; 24], event: &Event<'_>) -> String {
     let metadata = event.metadata();
-    let mut fields = Fields::default();
+    let mut fields = EventFields::default();
     event.record(&mut fields);
     let mut line = String::with_capacity(160 + fields.message.len() + fields.rest.len());
     line.extend(time.iter().map(|&byte| char::from(byte)));
@@ -91,14 +95,14 @@ fn line(time: &[u8; 24], event: &Event<'_>) -> String {
     line
 }
 
-/// The message, and ` key=value` for all else.
+/// An event's message, and ` key=value` for each of its other fields.
 #[derive(Default)]
-struct Fields {
+struct EventFields {
     message: String,
     rest: String,
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             self.message.push_str(value);
@@ -113,7 +117,7 @@ impl Visit for Fields {
     }
 }
 
-/// A value as it is if that is one word, else in quotes. What `Debug` has already quoted is not quoted again.
+/// A value, in quotes unless it is one word. What `Debug` has quoted already is not quoted again.
 fn push_value(value: &str, out: &mut String) {
     let quoted = value.len() > 1 && value.starts_with('"') && value.ends_with('"');
     let one_word = !value.is_empty() && !value.contains([' ', '"', '=', '\\']);
@@ -128,7 +132,7 @@ fn push_value(value: &str, out: &mut String) {
     out.push('"');
 }
 
-/// A line stays one line, and a terminal sees no control sequences.
+/// Escapes control characters and line separators, so that a line stays one line and holds no terminal sequences.
 fn push_escaped(text: &str, out: &mut String) {
     for c in text.chars() {
         if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
@@ -146,7 +150,7 @@ mod tests {
     use std::io;
 
     /// The lines that `work` causes at `level`, without their times.
-    fn lines(level: LogLevel, work: impl FnOnce(&Handle)) -> Vec<String> {
+    fn lines(level: LogLevel, work: impl FnOnce(&LevelHandle)) -> Vec<String> {
         let (sink, writer, _access, diagnostics) = piped();
         let (subscriber, handle) = subscriber(level, sink);
         tracing::subscriber::with_default(subscriber, || work(&handle));

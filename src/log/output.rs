@@ -1,4 +1,4 @@
-//! A file, pipe or terminal that whole lines are written to, and that tells how many of them it lost.
+//! A file, pipe or terminal that whole lines are written to, with a count of the lines that were lost.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -12,12 +12,15 @@ use crate::plan::LogTarget;
 const FULL_PIPE_TRIES: u32 = 100;
 const FULL_PIPE_PAUSE: Duration = Duration::from_millis(10);
 
-/// Opens what the access log goes to: a file is made if there is none, and appended to.
+/// Opens the target of the access log: a file is created if it does not exist, and appended to.
 ///
-/// Never blocks: without `O_NONBLOCK` a FIFO that nobody reads would hold the caller for ever.
+/// Never blocks: opening a FIFO without a reader would do so for ever but for `O_NONBLOCK`.
+///
+/// # Errors
+/// The file cannot be opened; the error names it.
 pub fn open(target: &LogTarget) -> io::Result<File> {
     match target {
-        // A duplicate, because Rust's own handle puts a lock and a buffer in between.
+        // A duplicate of the descriptor: Rust's own handle would add a lock and a buffer.
         LogTarget::Stdout => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
         LogTarget::File(path) => {
             let opened =
@@ -39,10 +42,10 @@ pub struct Loss {
     pub error: io::Error,
 }
 
-/// Where lines go. An error costs the lines at hand; the next ones are tried anew.
+/// Where lines are written. An error loses the lines of that call; the next call tries again.
 pub struct Output<W> {
     to: W,
-    /// The last write broke off within a line: the next one starts with a line feed, so that only one line is spoilt.
+    /// The last write ended within a line: the next one starts with a line feed, so that only that line is damaged.
     torn: bool,
 }
 
@@ -52,6 +55,9 @@ impl<W: Write> Output<W> {
     }
 
     /// Writes `lines`, which end with a line feed.
+    ///
+    /// # Errors
+    /// What was not wholly written.
     pub fn write(&mut self, lines: &[u8]) -> Result<(), Loss> {
         if self.torn {
             self.write_all(b"\n").map_err(|loss| Loss { lines: count(lines), ..loss })?;
@@ -94,7 +100,7 @@ mod tests {
     use super::*;
     use std::collections::VecDeque;
 
-    /// Takes what its script says, a step for each write, then everything.
+    /// A writer with a planned result for each write; then it accepts everything.
     struct Scripted {
         steps: VecDeque<io::Result<usize>>,
         written: Vec<u8>,

@@ -1,37 +1,24 @@
-//! The threads that write: one for the access log, one for the diagnostics.
+//! The two logs from outside: [`LogSink`] for those who log, [`Writer`] for control.
 //!
-//! Two, so that a standard output that nobody reads does not silence the line on standard error that says so. Both
-//! take whole batches from bounded queues; no sender ever waits. A full disk or a closed pipe costs lines, which are
-//! counted, never the process.
+//! Each log has a queue and a thread of its own, so that a standard output that is not read does not hold up the line on
+//! standard error that reports it. No sender ever waits. A full disk or a closed pipe costs lines, which are counted; it
+//! never stops the process.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
-use super::batch::BATCH_BYTES;
-use super::output::{self, Output};
-use super::{Quiet, unix_ms};
+use super::output;
+use super::queue::{LogQueue, QueueKind};
 use crate::plan::LogTarget;
-
-/// Batches that may wait: at about 32 KiB each, 8 MiB.
-const ACCESS_QUEUE: usize = 256;
-/// Lines that may wait.
-const DIAGNOSTICS_QUEUE: usize = 1024;
-/// Written buffers kept for reuse.
-const SPARE_BUFFERS: usize = 64;
-/// A buffer that one huge line has grown beyond this is freed, not kept.
-const SPARE_BYTES: usize = 4 * BATCH_BYTES;
 
 /// Starts both threads. The access log goes to `target`, the diagnostics to standard error.
 ///
-/// Call it before pinning: the threads inherit the CPUs of their maker. Fails where the file cannot be opened or a
-/// thread not started.
+/// To be called before the shards are pinned: a thread inherits the CPUs of the one that spawns it.
+///
+/// # Errors
+/// The file cannot be opened, or a thread not created.
 pub fn start(target: &LogTarget) -> io::Result<(LogSink, Writer)> {
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     start_with(output::open(target)?, stderr)
@@ -39,17 +26,17 @@ pub fn start(target: &LogTarget) -> io::Result<(LogSink, Writer)> {
 
 fn start_with(access: File, diagnostics: File) -> io::Result<(LogSink, Writer)> {
     let sink = LogSink {
-        access: Lane::start(Kind::Access, access)?,
-        diagnostics: Lane::start(Kind::Diagnostics, diagnostics)?,
+        access: LogQueue::start(QueueKind::Access, access)?,
+        diagnostics: LogQueue::start(QueueKind::Diagnostics, diagnostics)?,
     };
     Ok((sink.clone(), Writer { sink }))
 }
 
-/// Takes lines and never blocks. Cheap to clone, one for each shard.
+/// Takes lines and never blocks. Cheap to clone: every shard has one.
 #[derive(Clone)]
 pub struct LogSink {
-    access: Lane,
-    diagnostics: Lane,
+    access: LogQueue,
+    diagnostics: LogQueue,
 }
 
 impl LogSink {
@@ -58,56 +45,55 @@ impl LogSink {
         self.access.try_send(batch)
     }
 
-    /// An empty buffer: one that was written already, else a new one.
+    /// An empty buffer for a batch: one that was written before, else a new one.
     pub fn buffer(&self) -> Vec<u8> {
-        self.access.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 8))
+        self.access.buffer()
     }
 
     /// Queues one line of diagnostics, or drops and counts it because the queue is full.
     pub fn diagnostic(&self, line: Vec<u8>) {
         if self.diagnostics.try_send(line).is_err() {
-            self.diagnostics.shared.add_lost(1);
+            self.diagnostics.add_lost(1);
         }
     }
 
-    /// Counts access-log lines as lost that nobody else counts any more.
+    /// Counts access-log lines of a shard that has ended as lost.
     pub(super) fn add_lost(&self, lines: u64) {
-        self.access.shared.add_lost(lines);
+        self.access.add_lost(lines);
     }
 
     /// Access-log lines lost after the shards handed them over: the target took no more (full disk, closed pipe).
     /// Those dropped because the queue was full are counted by each `AccessLog`.
     pub fn access_lost(&self) -> u64 {
-        self.access.shared.lost.load(Relaxed)
+        self.access.lost()
     }
 
-    /// Lines of diagnostics lost, for whatever cause.
+    /// Lines of diagnostics lost, whatever the cause.
     pub fn diagnostics_lost(&self) -> u64 {
-        self.diagnostics.shared.lost.load(Relaxed)
+        self.diagnostics.lost()
     }
 }
 
-/// The control side of the two threads.
+/// Control's side of the two logs.
 pub struct Writer {
     sink: LogSink,
 }
 
 impl Writer {
-    /// Opens the access log anew (SIGUSR1 after a rotation, or a reload with another target). The old one is given up
-    /// only when the new one is open; an error keeps the old. What is queued goes to the new one.
+    /// Opens the access log anew (SIGUSR1 after a rotation, or a reload with another target). Lines that are queued go to
+    /// the new one.
+    ///
+    /// # Errors
+    /// It cannot be opened; then the old one stays in use.
     pub fn reopen(&self, target: &LogTarget) -> io::Result<()> {
-        let file = output::open(target)?;
-        let lane = &self.sink.access;
-        *lane.shared.next() = Some(file);
-        // A full queue needs no wake: the thread looks for a new file before each batch.
-        let _ = lane.queue.try_send(Message::Wake);
+        self.sink.access.set_file(output::open(target)?);
         Ok(())
     }
 
-    /// Waits until everything queued before this call is written, `limit` at most. False: time ran out.
+    /// Waits until everything queued before this call is written, for `limit` at most. False: time ran out.
     pub fn flush(&self, limit: Duration) -> bool {
         let start = Instant::now();
-        // Access first, as its failures may add diagnostics; but a stuck one must leave these some time.
+        // The access log first, since its failures may add diagnostics; if it is stuck, half the time is left for these.
         let access = self.sink.access.flush(start + limit / 2);
         let diagnostics = self.sink.diagnostics.flush(start + limit);
         access && diagnostics
@@ -119,121 +105,16 @@ impl Writer {
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Access,
-    Diagnostics,
-}
-
-enum Message {
-    Lines(Vec<u8>),
-    /// Answered when everything before it is written.
-    Flush(Sender<()>),
-    /// A new file waits.
-    Wake,
-}
-
-/// One thread, its queue, and the buffers that come back from it.
-#[derive(Clone)]
-struct Lane {
-    queue: Sender<Message>,
-    spare: Receiver<Vec<u8>>,
-    shared: Arc<Shared>,
-}
-
-/// What the thread and the others both touch, never on the way of a request.
-#[derive(Default)]
-struct Shared {
-    next: Mutex<Option<File>>,
-    lost: AtomicU64,
-}
-
-impl Shared {
-    fn next(&self) -> MutexGuard<'_, Option<File>> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add_lost(&self, lines: u64) {
-        self.lost.fetch_add(lines, Relaxed);
-    }
-}
-
-impl Lane {
-    fn start(kind: Kind, file: File) -> io::Result<Lane> {
-        let (name, length, spares) = match kind {
-            Kind::Access => ("ringway-log", ACCESS_QUEUE, SPARE_BUFFERS),
-            Kind::Diagnostics => ("ringway-diag", DIAGNOSTICS_QUEUE, 0),
-        };
-        let (queue, messages) = bounded(length);
-        let (give_back, spare) = bounded(spares);
-        let shared = Arc::new(Shared::default());
-        let lane = Lane { queue, spare, shared: shared.clone() };
-        thread::Builder::new().name(name.into()).spawn(move || {
-            Thread { kind, output: Output::new(file), messages, give_back, shared }.run();
-        })?;
-        Ok(lane)
-    }
-
-    fn try_send(&self, lines: Vec<u8>) -> Result<(), Vec<u8>> {
-        self.queue.try_send(Message::Lines(lines)).map_err(|error| match error.into_inner() {
-            Message::Lines(lines) => lines,
-            Message::Flush(_) | Message::Wake => Vec::new(), // not what was sent
-        })
-    }
-
-    fn flush(&self, deadline: Instant) -> bool {
-        let (done, written) = bounded(1);
-        self.queue.send_deadline(Message::Flush(done), deadline).is_ok()
-            && written.recv_deadline(deadline).is_ok()
-    }
-}
-
-/// What a thread owns. It ends when the last `Lane` is gone.
-struct Thread {
-    kind: Kind,
-    output: Output<File>,
-    messages: Receiver<Message>,
-    give_back: Sender<Vec<u8>>,
-    shared: Arc<Shared>,
-}
-
-impl Thread {
-    fn run(mut self) {
-        let quiet = Quiet::new("the access log cannot be written", 1);
-        while let Ok(message) = self.messages.recv() {
-            if let Some(file) = self.shared.next().take() {
-                self.output = Output::new(file);
-            }
-            match message {
-                Message::Lines(lines) => self.write(lines, &quiet),
-                Message::Flush(done) => _ = done.try_send(()),
-                Message::Wake => {}
-            }
-        }
-    }
-
-    fn write(&mut self, mut lines: Vec<u8>, quiet: &Quiet) {
-        if let Err(loss) = self.output.write(&lines) {
-            self.shared.add_lost(loss.lines);
-            // Trouble with the diagnostics has nowhere to be told but the counter.
-            if self.kind == Kind::Access && quiet.allow(unix_ms()) {
-                let output::Loss { lines, error } = loss;
-                tracing::error!(lines, %error, "the access log cannot be written; these lines are lost");
-            }
-        }
-        if lines.capacity() <= SPARE_BYTES {
-            lines.clear();
-            let _ = self.give_back.try_send(lines); // enough are kept: this one is freed
-        }
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use std::fs;
     use std::io::{PipeReader, Read};
     use std::os::fd::OwnedFd;
+    use std::thread;
+
+    use super::super::batch::BATCH_BYTES;
+    use super::super::queue::SPARE_BYTES;
 
     pub(in crate::log) const LIMIT: Duration = Duration::from_secs(20);
 
@@ -245,12 +126,12 @@ pub(super) mod tests {
         (sink, writer, access_out, diagnostics_out)
     }
 
-    /// Sends empty lines until the thread hangs in a write that nobody reads and the queue behind it is full; answers
-    /// how many lines were taken.
+    /// Sends empty lines until the thread blocks in a write to a full pipe and the queue is full, too. Returns how many
+    /// lines were accepted.
     pub(in crate::log) fn stuff(sink: &LogSink) -> usize {
         let more_than_a_pipe_holds = vec![b'\n'; 1 << 20];
         sink.try_send(more_than_a_pipe_holds).unwrap();
-        while !sink.access.queue.is_empty() {
+        while !sink.access.is_empty() {
             thread::yield_now();
         }
         (1 << 20) + (0..).take_while(|_| sink.try_send(b"\n".to_vec()).is_ok()).count()
@@ -358,7 +239,7 @@ pub(super) mod tests {
         assert!(writer.finish(LIMIT));
         let buffer = sink.buffer();
         assert_eq!((buffer.len(), buffer.capacity()), (0, BATCH_BYTES + 7));
-        assert!(sink.access.spare.is_empty());
+        assert!(sink.access.has_no_spare());
         drop(sink);
         reader.join().unwrap().unwrap();
     }

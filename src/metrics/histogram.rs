@@ -1,4 +1,4 @@
-//! Durations and numbers counted in fixed buckets.
+//! Histograms with fixed buckets, for durations and numbers.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -7,15 +7,15 @@ use std::time::Duration;
 /// Buckets in each histogram, the unbounded last one not counted.
 const BUCKETS: usize = 16;
 
-/// What is counted, and in which buckets.
+/// The unit of a histogram's values, and its buckets.
 pub trait Scale {
-    /// The buckets' upper bounds: in the unit recorded, and as the `le` label has them.
+    /// The buckets' inclusive upper bounds, rising: in the unit recorded, and as the `le` label shows them.
     const BOUNDS: [(u64, &'static str); BUCKETS];
-    /// What a recorded unit is in the unit shown.
+    /// One recorded unit in the unit shown.
     const UNIT: f64;
 }
 
-/// Times of exchanges: recorded in microseconds, shown in seconds.
+/// Durations of HTTP exchanges: recorded in microseconds, shown in seconds.
 #[derive(Clone, Debug, Default)]
 pub struct Exchanges;
 
@@ -41,7 +41,7 @@ impl Scale for Exchanges {
     const UNIT: f64 = 1e-6;
 }
 
-/// Times of calls: recorded in nanoseconds, shown in seconds.
+/// Durations of script calls: recorded in nanoseconds, shown in seconds.
 #[derive(Clone, Debug, Default)]
 pub struct Calls;
 
@@ -67,7 +67,7 @@ impl Scale for Calls {
     const UNIT: f64 = 1e-9;
 }
 
-/// Operations of scripts.
+/// Operations of script calls: a plain number.
 #[derive(Clone, Debug, Default)]
 pub struct Operations;
 
@@ -96,9 +96,9 @@ impl Scale for Operations {
 /// How many values fell into each bucket, and their sum.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram<S = Exchanges> {
-    /// Not cumulative: each counts what is above the bound before it.
+    /// Not cumulative: each counts the values above the bound before it.
     buckets: [Cell<u64>; BUCKETS],
-    /// Above the last bound.
+    /// Values above the last bound.
     beyond: Cell<u64>,
     sum: Cell<u64>,
     scale: PhantomData<S>,
@@ -117,7 +117,7 @@ impl Histogram<Calls> {
 }
 
 impl<S: Scale> Histogram<S> {
-    /// Counts a value, given in the scale's own unit.
+    /// Counts a value in the unit recorded.
     pub fn add(&self, value: u64) {
         // Most values are small: the first few bounds decide.
         let place = S::BOUNDS.iter().position(|&(bound, _)| value <= bound);
@@ -126,6 +126,7 @@ impl<S: Scale> Histogram<S> {
         add(&self.sum, value);
     }
 
+    /// Adds another shard's counts.
     pub(super) fn absorb(&self, other: &Histogram<S>) {
         for (mine, theirs) in self.buckets.iter().zip(&other.buckets) {
             add(mine, theirs.get());
@@ -134,7 +135,7 @@ impl<S: Scale> Histogram<S> {
         add(&self.sum, other.sum.get());
     }
 
-    /// The label of each bound, and how many values are at most it, in order.
+    /// Each bound's label, and how many values are at most the bound, in order.
     pub(super) fn cumulative(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.buckets.iter().scan(0u64, |sum, bucket| {
             *sum = sum.wrapping_add(bucket.get());
@@ -143,17 +144,18 @@ impl<S: Scale> Histogram<S> {
         S::BOUNDS.iter().map(|(_, label)| *label).zip(counts)
     }
 
+    /// How many values were counted.
     pub fn count(&self) -> u64 {
         self.buckets.iter().fold(self.beyond.get(), |sum, bucket| sum.wrapping_add(bucket.get()))
     }
 
-    /// In the unit shown.
+    /// The sum of all values, in the unit shown.
     pub fn sum(&self) -> f64 {
         self.sum.get() as f64 * S::UNIT
     }
 }
 
-/// Counters wrap, as Prometheus expects of them, rather than panic.
+/// Adds to a counter. It wraps rather than panics; Prometheus takes that for a restart.
 pub(super) fn add(counter: &Cell<u64>, n: u64) {
     counter.set(counter.get().wrapping_add(n));
 }

@@ -1,20 +1,23 @@
-//! Counters, kept apart on each shard and added up when somebody asks.
+//! Counters: kept apart on each shard, added up at a scrape.
 //!
-//! A shard counts in plain cells: no lock, no atomic. At a scrape each shard hands out a `Snapshot`, a copy that may
-//! go to another thread, and `render` adds the copies up and writes the Prometheus text format.
+//! A shard counts in plain cells: no lock, no atomic. At a scrape each shard sends control a [`MetricsSnapshot`], a copy
+//! that may go to another thread; [`render()`] adds the copies up and writes the Prometheus text format.
 
+mod counters;
+mod facts;
 mod histogram;
 mod limits;
 mod names;
+mod page;
 mod render;
-mod scripts;
 mod shard;
-mod store;
+mod snapshot;
 mod tally;
 
+pub use counters::{HOOKS, RouteMetrics, ScriptMetrics, TargetMetrics};
+pub use facts::{KeySetFacts, ProcessFacts, StoreFacts};
 pub use histogram::Histogram;
 pub use limits::{LimitMetrics, LimitResult};
-pub use render::{CONTENT_TYPE, ProcessFacts, render};
-pub use scripts::{HOOKS, ScriptMetrics};
-pub use shard::{MetricsSnapshot, NO_ROUTE, RouteMetrics, ShardMetrics, TargetMetrics};
-pub use store::{KeySetFacts, StoreFacts};
+pub use render::{CONTENT_TYPE, render};
+pub use shard::{NO_ROUTE, ShardMetrics};
+pub use snapshot::MetricsSnapshot;

@@ -1,35 +1,35 @@
-//! Every metric's name, kind and meaning, in the order they are written.
+//! Every metric's name, kind and meaning, in the order of the page.
 
 /// A metric family of the Prometheus text format.
-pub(super) struct Family {
+pub(super) struct MetricFamily {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: MetricKind,
     pub help: &'static str,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MetricKind {
     Counter,
     Gauge,
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     pub const fn as_str(self) -> &'static str {
         match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         }
     }
 }
 
 macro_rules! families {
     ($($id:ident: $kind:ident $name:literal $help:literal;)*) => {
-        $(pub(super) const $id: Family = Family { name: $name, kind: Kind::$kind, help: $help };)*
+        $(pub(super) const $id: MetricFamily = MetricFamily { name: $name, kind: MetricKind::$kind, help: $help };)*
 
         #[cfg(test)]
-        pub(super) const ALL: &[&Family] = &[$(&$id),*];
+        pub(super) const ALL: &[&MetricFamily] = &[$(&$id),*];
     };
 }
 
@@ -123,7 +123,7 @@ mod tests {
             assert!(seen.insert(name), "{name} twice");
             assert!(name.starts_with("ringway_") || name.starts_with("process_"), "{name}");
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
-            assert_eq!(name.ends_with("_total"), family.kind == Kind::Counter, "{name}");
+            assert_eq!(name.ends_with("_total"), family.kind == MetricKind::Counter, "{name}");
             assert!(!family.help.contains(['\\', '\n']), "{name}");
         }
     }

@@ -1,50 +1,22 @@
-//! The Prometheus text format, version 0.0.4: snapshots of all shards added up into one page.
+//! The metrics page: the snapshots of all shards added up, one function for each group of families.
 
 use std::collections::BTreeMap;
-use std::fmt::{Display, Write};
-use std::sync::Arc;
 
-use super::histogram::{Histogram, Scale};
+use super::counters::{HOOKS, RouteMetrics, ScriptMetrics, TargetMetrics};
+use super::facts::{KeySetFacts, ProcessFacts, StoreFacts};
 use super::limits::{LimitMetrics, RESULTS};
-use super::names::{self, Family, Kind};
-use super::scripts::{HOOKS, ScriptMetrics};
-use super::shard::{MetricsSnapshot, OTHER_STATUS, RouteMetrics, TargetMetrics};
-use super::store::{KeySetFacts, StoreFacts};
+use super::names::{self, MetricFamily, MetricKind};
+use super::page::TextPage;
+use super::snapshot::MetricsSnapshot;
+use super::tally::OTHER_STATUS;
 use crate::base::error::Reason;
 
-/// The media type of what `render` writes.
+/// The media type of the page.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// What no shard counts. The control side knows it, or reads it from the system; `None` is left out of the page.
-#[derive(Clone, Debug, Default)]
-pub struct ProcessFacts {
-    pub version: String,
-    /// As `/status` names it: `io_uring` or `epoll`.
-    pub driver: String,
-    pub generation: u64,
-    pub reloads_succeeded: u64,
-    pub reloads_failed: u64,
-    pub shard_restarts: u64,
-    /// `Sink::access_lost`; added to what the shards dropped.
-    pub access_log_lost: u64,
-    /// `Sink::diagnostics_lost`.
-    pub diagnostics_lost: u64,
-    /// The scripts' counters, by name.
-    pub counters: Vec<(Arc<str>, i64)>,
-    pub store: StoreFacts,
-    /// Those that are fetched.
-    pub key_sets: Vec<KeySetFacts>,
-    pub cpu_seconds: Option<f64>,
-    pub open_fds: Option<u64>,
-    pub max_fds: Option<u64>,
-    pub resident_memory_bytes: Option<u64>,
-    /// Seconds since 1970.
-    pub start_time_seconds: Option<f64>,
-}
 
 /// The whole page. Counters are sums over the shards; only the shards' own gauges have a `shard` label.
 pub fn render(snapshots: &[MetricsSnapshot], process: &ProcessFacts) -> String {
-    let mut page = Page { text: String::with_capacity(16 * 1024) };
+    let mut page = TextPage::new();
     routes(&mut page, snapshots);
     targets(&mut page, snapshots);
     scripts(&mut page, snapshots, process);
@@ -53,10 +25,11 @@ pub fn render(snapshots: &[MetricsSnapshot], process: &ProcessFacts) -> String {
     store(&mut page, &process.store);
     key_sets(&mut page, &process.key_sets);
     facts(&mut page, snapshots.len(), process);
-    page.text
+    page.into_text()
 }
 
-fn routes(page: &mut Page, snapshots: &[MetricsSnapshot]) {
+/// What clients see: requests, durations and bytes of each route.
+fn routes(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
     let mut routes = BTreeMap::<&str, RouteMetrics>::new();
     for (name, metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.routes) {
         routes.entry(name).or_default().absorb(metrics);
@@ -88,7 +61,8 @@ fn routes(page: &mut Page, snapshots: &[MetricsSnapshot]) {
     }
 }
 
-fn targets(page: &mut Page, snapshots: &[MetricsSnapshot]) {
+/// What the gateway does at each target of an upstream.
+fn targets(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
     let mut targets = BTreeMap::<(&str, &str), TargetMetrics>::new();
     for ((upstream, target), metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.targets) {
         targets.entry((upstream, target)).or_default().absorb(metrics);
@@ -116,7 +90,7 @@ fn targets(page: &mut Page, snapshots: &[MetricsSnapshot]) {
             );
         }
     }
-    let mut each = |family: &Family, value: fn(&TargetMetrics) -> u64| {
+    let mut each = |family: &MetricFamily, value: fn(&TargetMetrics) -> u64| {
         page.family(family);
         for (labels, metrics) in &targets {
             page.sample(family.name, "", labels, value(metrics));
@@ -133,7 +107,8 @@ fn targets(page: &mut Page, snapshots: &[MetricsSnapshot]) {
     }
 }
 
-fn scripts(page: &mut Page, snapshots: &[MetricsSnapshot], process: &ProcessFacts) {
+/// Errors, operations and durations of script calls; and the scripts' own counters, which the store adds up.
+fn scripts(page: &mut TextPage, snapshots: &[MetricsSnapshot], process: &ProcessFacts) {
     let mut scripts = BTreeMap::<&str, ScriptMetrics>::new();
     for (name, metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.scripts) {
         scripts.entry(name).or_default().absorb(metrics);
@@ -150,6 +125,7 @@ fn scripts(page: &mut Page, snapshots: &[MetricsSnapshot], process: &ProcessFact
             HOOKS.into_iter().zip(&metrics.hooks).map(move |(hook, counted)| (of_script(hook), counted))
         })
     };
+    // Hooks that were never called are left out.
     let hooks = || hooks().filter(|(_, counted)| counted.operations.count() > 0);
     page.family(&names::SCRIPT_OPERATIONS);
     hooks().for_each(|(labels, hook)| page.histogram(&names::SCRIPT_OPERATIONS, &labels, &hook.operations));
@@ -161,7 +137,8 @@ fn scripts(page: &mut Page, snapshots: &[MetricsSnapshot], process: &ProcessFact
     }
 }
 
-fn limits(page: &mut Page, snapshots: &[MetricsSnapshot]) {
+/// Decisions of rate limits, and waits for the store.
+fn limits(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
     let mut limits = BTreeMap::<(&str, &str), LimitMetrics>::new();
     for ((route, limit), metrics) in snapshots.iter().flat_map(|snapshot| &snapshot.limits) {
         limits.entry((route, limit)).or_default().absorb(metrics);
@@ -180,8 +157,8 @@ fn limits(page: &mut Page, snapshots: &[MetricsSnapshot]) {
     }
 }
 
-/// What the shards count of themselves: all have the same values in the same order.
-fn shards(page: &mut Page, snapshots: &[MetricsSnapshot], process: &ProcessFacts) {
+/// The shards' own values. Every snapshot has the same families in the same order.
+fn shards(page: &mut TextPage, snapshots: &[MetricsSnapshot], process: &ProcessFacts) {
     let mut snapshots: Vec<_> = snapshots.iter().collect();
     snapshots.sort_by_key(|snapshot| snapshot.shard);
     let families = snapshots.first().map_or(&[][..], |snapshot| &snapshot.values);
@@ -189,12 +166,12 @@ fn shards(page: &mut Page, snapshots: &[MetricsSnapshot], process: &ProcessFacts
         let values =
             snapshots.iter().filter_map(|snapshot| Some((snapshot.shard, snapshot.values.get(at)?.1)));
         page.family(family);
-        if family.kind == Kind::Gauge {
+        if family.kind == MetricKind::Gauge {
             for (shard, value) in values {
                 page.sample(family.name, "", &[("shard", &shard.to_string())], value);
             }
         } else {
-            // Lines lost behind the shards' backs belong to the same sum.
+            // Lines that were lost after the shards handed them over belong to the same sum.
             let lost =
                 if family.name == names::ACCESS_LOG_DROPPED.name { process.access_log_lost } else { 0 };
             page.sample(family.name, "", &[], values.fold(lost, |sum, (_, value)| sum.wrapping_add(value)));
@@ -202,7 +179,8 @@ fn shards(page: &mut Page, snapshots: &[MetricsSnapshot], process: &ProcessFacts
     }
 }
 
-fn store(page: &mut Page, store: &StoreFacts) {
+/// The store, whose latency histogram arrives cumulative.
+fn store(page: &mut TextPage, store: &StoreFacts) {
     page.single(&names::STORE_UP, Some(u8::from(store.up)));
     page.single(&names::STORE_EXCHANGES, Some(store.exchanges));
     page.single(&names::STORE_FAILURES, Some(store.failures));
@@ -223,7 +201,8 @@ fn store(page: &mut Page, store: &StoreFacts) {
     page.sample(names::STORE_KEYS.name, "", &[("state", "revoked")], store.keys_revoked);
 }
 
-fn key_sets(page: &mut Page, sets: &[KeySetFacts]) {
+/// The JWK sets that are fetched.
+fn key_sets(page: &mut TextPage, sets: &[KeySetFacts]) {
     page.family(&names::JWKS_KEYS);
     for KeySetFacts { jwt, keys, .. } in sets {
         page.sample(names::JWKS_KEYS.name, "", &[("jwt", jwt)], keys);
@@ -234,7 +213,8 @@ fn key_sets(page: &mut Page, sets: &[KeySetFacts]) {
     }
 }
 
-fn facts(page: &mut Page, shards: usize, process: &ProcessFacts) {
+/// The process as a whole.
+fn facts(page: &mut TextPage, shards: usize, process: &ProcessFacts) {
     page.single(&names::SHARD_RESTARTS, Some(process.shard_restarts));
     page.single(&names::DIAGNOSTICS_DROPPED, Some(process.diagnostics_lost));
     page.family(&names::RELOADS);
@@ -252,70 +232,9 @@ fn facts(page: &mut Page, shards: usize, process: &ProcessFacts) {
     page.single(&names::START_TIME, process.start_time_seconds);
 }
 
+/// A status as a label; those beyond a tally's number of keys are `other`.
 fn status_label(status: u16) -> String {
     if status == OTHER_STATUS { "other".into() } else { status.to_string() }
-}
-
-/// The page as it grows. Writing to a String does not fail.
-struct Page {
-    text: String,
-}
-
-impl Page {
-    /// Once for each family, before its samples.
-    fn family(&mut self, family: &Family) {
-        let Family { name, kind, help } = family;
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {}", kind.as_str());
-    }
-
-    /// A family of one sample without labels; nothing at all where the value is not known.
-    fn single(&mut self, family: &Family, value: Option<impl Display>) {
-        if let Some(value) = value {
-            self.family(family);
-            self.sample(family.name, "", &[], value);
-        }
-    }
-
-    fn sample(&mut self, name: &str, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
-        self.text.push_str(name);
-        self.text.push_str(suffix);
-        for (number, (label, text)) in labels.iter().enumerate() {
-            self.text.push(if number == 0 { '{' } else { ',' });
-            self.text.push_str(label);
-            self.text.push_str("=\"");
-            self.escaped(text);
-            self.text.push('"');
-        }
-        if !labels.is_empty() {
-            self.text.push('}');
-        }
-        let _ = writeln!(self.text, " {value}");
-    }
-
-    fn histogram<S: Scale>(&mut self, family: &Family, labels: &[(&str, &str)], histogram: &Histogram<S>) {
-        let mut with_bound = labels.to_vec();
-        with_bound.push(("le", "+Inf"));
-        let last = with_bound.len() - 1;
-        for (bound, count) in histogram.cumulative() {
-            with_bound[last].1 = bound;
-            self.sample(family.name, "_bucket", &with_bound, count);
-        }
-        with_bound[last].1 = "+Inf";
-        self.sample(family.name, "_bucket", &with_bound, histogram.count());
-        self.sample(family.name, "_sum", labels, histogram.sum());
-        self.sample(family.name, "_count", labels, histogram.count());
-    }
-
-    fn escaped(&mut self, text: &str) {
-        for c in text.chars() {
-            match c {
-                '\\' => self.text.push_str("\\\\"),
-                '"' => self.text.push_str("\\\""),
-                '\n' => self.text.push_str("\\n"),
-                c => self.text.push(c),
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,29 +1,21 @@
-//! What one shard counts: of itself, of each route and of each target.
+//! All counters of one shard: its own, and those of each route, target, script and limit by name.
+//!
+//! The live configuration holds the counters it counts in; they are found again by name after a reload, so counts go on.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::histogram::{Histogram, add};
+use super::counters::{RouteMetrics, ScriptMetrics, TargetMetrics};
 use super::limits::LimitMetrics;
-use super::names::{self, Family};
-use super::scripts::ScriptMetrics;
-use super::tally::Tally;
-use crate::base::error::Reason;
+use super::names::{self, MetricFamily};
+use super::snapshot::{LimitLabels, MetricsSnapshot, TargetLabels};
 
-/// The route label of requests that no route took, bad requests among them. No route can have this name.
+/// The route label of requests that matched no route, bad requests among them. No route can have this name.
 pub const NO_ROUTE: &str = "";
 
-/// The status under which a tally counts what is beyond its number of keys.
-pub(super) const OTHER_STATUS: u16 = 0;
-
-type TargetKey = (Arc<str>, Arc<str>);
-/// A route and its limit.
-type LimitKey = (Arc<str>, Arc<str>);
-
-/// One shard's counters. Gauges are set to what is, counters only rise.
+/// One shard's counters. Gauges are set to what is now; counters only rise.
 #[derive(Debug)]
 pub struct ShardMetrics {
     shard: usize,
@@ -37,15 +29,15 @@ pub struct ShardMetrics {
     pub tunnels_open: Cell<u64>,
     /// Keys of rate limits kept now.
     pub limit_keys: Cell<u64>,
-    /// Connections that ended in a panic of the gateway's own.
+    /// Connections that ended in a panic of the gateway.
     pub panics_total: Cell<u64>,
-    /// What `AccessLog::dropped` says; set, not added.
+    /// `AccessLog::dropped`: set, not added.
     pub access_log_dropped: Cell<u64>,
     unrouted: Rc<RouteMetrics>,
     routes: RefCell<HashMap<Arc<str>, Rc<RouteMetrics>>>,
-    targets: RefCell<HashMap<TargetKey, Rc<TargetMetrics>>>,
+    targets: RefCell<HashMap<TargetLabels, Rc<TargetMetrics>>>,
     scripts: RefCell<HashMap<Arc<str>, Rc<ScriptMetrics>>>,
-    limits: RefCell<HashMap<LimitKey, Rc<LimitMetrics>>>,
+    limits: RefCell<HashMap<LimitLabels, Rc<LimitMetrics>>>,
 }
 
 impl ShardMetrics {
@@ -75,7 +67,7 @@ impl ShardMetrics {
         self.routes.borrow_mut().entry(name.clone()).or_default().clone()
     }
 
-    /// The counters of requests that no route took; kept for ever.
+    /// The counters of requests that matched no route; never forgotten.
     pub fn unrouted(&self) -> Rc<RouteMetrics> {
         self.unrouted.clone()
     }
@@ -108,8 +100,8 @@ impl ShardMetrics {
         self.scripts.borrow_mut().retain(|name, _| keep(name));
     }
 
-    /// After a reload: forgets the routes and the (upstream, target) pairs that are no longer configured. Who still
-    /// holds one counts on unheard.
+    /// After a reload: forgets the routes and the (upstream, target) pairs that are no longer configured. Requests
+    /// of an earlier generation still count there, but on no page.
     pub fn retain(&self, keep_route: impl Fn(&str) -> bool, keep_target: impl Fn(&str, &str) -> bool) {
         let mut routes = self.routes.borrow_mut();
         routes.retain(|name, _| keep_route(name));
@@ -119,8 +111,8 @@ impl ShardMetrics {
         targets.shrink_to_fit();
     }
 
-    /// A copy for another thread. Routes that have served nothing yet are left out: ten thousand of them must neither
-    /// hold up the shard nor fill the page.
+    /// A copy for another thread. Routes that have served nothing yet are left out: ten thousand of them would hold up
+    /// the shard and fill the page.
     pub fn snapshot(&self) -> MetricsSnapshot {
         let routes = self.routes.borrow();
         let used = routes.iter().filter(|(_, metrics)| !metrics.requests.is_empty());
@@ -137,8 +129,8 @@ impl ShardMetrics {
         }
     }
 
-    /// The shard's own values with their names, in the order they are written.
-    fn values(&self) -> Vec<(&'static Family, u64)> {
+    /// The shard's own values with their families, in the order of the page.
+    fn values(&self) -> Vec<(&'static MetricFamily, u64)> {
         vec![
             (&names::CONNECTIONS, self.connections_open.get()),
             (&names::CONNECTIONS_TOTAL, self.connections_total.get()),
@@ -151,147 +143,10 @@ impl ShardMetrics {
     }
 }
 
-/// What a shard had counted at one moment; plain data that may go to another thread.
-#[derive(Clone)]
-pub struct MetricsSnapshot {
-    pub(super) shard: usize,
-    pub(super) values: Vec<(&'static Family, u64)>,
-    pub(super) routes: Vec<(Arc<str>, RouteMetrics)>,
-    pub(super) targets: Vec<(TargetKey, TargetMetrics)>,
-    pub(super) scripts: Vec<(Arc<str>, ScriptMetrics)>,
-    pub(super) limits: Vec<(LimitKey, LimitMetrics)>,
-}
-
-impl MetricsSnapshot {
-    /// Which shard it is of.
-    pub fn shard(&self) -> usize {
-        self.shard
-    }
-
-    /// Client connections open.
-    pub fn connections(&self) -> u64 {
-        self.value(&names::CONNECTIONS)
-    }
-
-    /// Access-log lines that the shard dropped.
-    pub fn access_log_dropped(&self) -> u64 {
-        self.value(&names::ACCESS_LOG_DROPPED)
-    }
-
-    fn value(&self, family: &Family) -> u64 {
-        self.values.iter().find(|(of, _)| of.name == family.name).map_or(0, |(_, value)| *value)
-    }
-
-    /// Requests finished, by route; routes without any may be missing.
-    pub fn route_requests(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.routes.iter().map(|(name, metrics)| (&**name, metrics.duration.count()))
-    }
-
-    /// Upstream, target, requests in flight, idle connections.
-    pub fn targets(&self) -> impl Iterator<Item = (&str, &str, u32, u32)> {
-        self.targets.iter().map(|((upstream, target), metrics)| {
-            (&**upstream, &**target, metrics.active.get(), metrics.idle.get())
-        })
-    }
-}
-
-/// The counters of one route on one shard.
-#[derive(Clone, Debug, Default)]
-pub struct RouteMetrics {
-    pub(super) requests: Tally<(u16, Option<Reason>)>,
-    pub(super) duration: Histogram,
-    pub(super) bytes_in: Cell<u64>,
-    pub(super) bytes_out: Cell<u64>,
-}
-
-impl RouteMetrics {
-    const OTHER: (u16, Option<Reason>) = (OTHER_STATUS, None);
-
-    /// A request has ended. `reason` is set where the gateway answered by itself.
-    pub fn record(
-        &self,
-        status: u16,
-        reason: Option<Reason>,
-        duration: Duration,
-        bytes_in: u64,
-        bytes_out: u64,
-    ) {
-        self.requests.add((status, reason), Self::OTHER, 1);
-        self.duration.record(duration);
-        add(&self.bytes_in, bytes_in);
-        add(&self.bytes_out, bytes_out);
-    }
-
-    pub(super) fn absorb(&self, other: &RouteMetrics) {
-        self.requests.absorb(&other.requests);
-        self.duration.absorb(&other.duration);
-        add(&self.bytes_in, other.bytes_in.get());
-        add(&self.bytes_out, other.bytes_out.get());
-    }
-}
-
-/// The counters of one target on one shard.
-#[derive(Clone, Debug, Default)]
-pub struct TargetMetrics {
-    /// Requests at the target now.
-    pub active: Cell<u32>,
-    /// Idle connections kept to the target, as of the last scrape.
-    pub idle: Cell<u32>,
-    pub(super) statuses: Tally<u16>,
-    pub(super) failures: Tally<Reason>,
-    pub(super) connects: Cell<u64>,
-    pub(super) reuses: Cell<u64>,
-    pub(super) retries: Cell<u64>,
-    pub(super) duration: Histogram,
-}
-
-impl TargetMetrics {
-    /// A connection was opened.
-    pub fn connected(&self) {
-        add(&self.connects, 1);
-    }
-
-    /// An idle connection was taken from the pool.
-    pub fn reused(&self) {
-        add(&self.reuses, 1);
-    }
-
-    /// The target answered.
-    pub fn request(&self, status: u16) {
-        self.statuses.add(status, OTHER_STATUS, 1);
-    }
-
-    /// An attempt brought no usable answer.
-    pub fn failure(&self, reason: Reason) {
-        // There are fewer reasons than a tally has keys: `other` is not used.
-        self.failures.add(reason, reason, 1);
-    }
-
-    /// Another attempt follows one that failed here.
-    pub fn retried(&self) {
-        add(&self.retries, 1);
-    }
-
-    /// From the start of the attempt to the response head.
-    pub fn latency(&self, duration: Duration) {
-        self.duration.record(duration);
-    }
-
-    pub(super) fn absorb(&self, other: &TargetMetrics) {
-        self.active.set(self.active.get().wrapping_add(other.active.get()));
-        self.idle.set(self.idle.get().wrapping_add(other.idle.get()));
-        self.statuses.absorb(&other.statuses);
-        self.failures.absorb(&other.failures);
-        add(&self.connects, other.connects.get());
-        add(&self.reuses, other.reuses.get());
-        add(&self.retries, other.retries.get());
-        self.duration.absorb(&other.duration);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn arc(name: &str) -> Arc<str> {
         name.into()

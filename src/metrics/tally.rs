@@ -1,10 +1,13 @@
-//! Counts by a small key: a short list is faster than a map when nearly all counts fall on one or two keys.
+//! Counts by a small key, in a short list: faster than a map where nearly all counts fall on one or two keys.
 
 use std::cell::RefCell;
 
-/// Different keys counted apart. A hostile upstream can answer with 500 different statuses; each would be a time series
-/// of its own in Prometheus, so what comes after these is counted together.
+/// Different keys counted apart. A hostile upstream can respond with 500 different statuses, each a time series of its own
+/// in Prometheus; further ones are counted together.
 const MAX_KEYS: usize = 48;
+
+/// The status that stands for all statuses beyond a tally's number of keys.
+pub(super) const OTHER_STATUS: u16 = 0;
 
 /// Counts by key, the most frequent first.
 #[derive(Clone, Debug)]
@@ -20,7 +23,7 @@ impl<K> Default for Tally<K> {
 }
 
 impl<K: Copy + Eq> Tally<K> {
-    /// Counts `n` for `key`; for `other`, where there are too many keys already.
+    /// Counts `n` for `key`, or for `other` if there are too many keys already.
     pub fn add(&self, key: K, other: K, n: u64) {
         let counts = &mut *self.counts.borrow_mut();
         if bump(counts, key, n) {
@@ -33,8 +36,8 @@ impl<K: Copy + Eq> Tally<K> {
         }
     }
 
-    /// Adds up. Without the bound: which keys of a later shard still fitted would change with the counts, and a time
-    /// series must not vanish once it was seen.
+    /// Adds another shard's counts. Without the bound: with it, the keys that still fit would change with the counts, and a
+    /// time series must not disappear once it was scraped.
     pub fn absorb(&self, theirs: &Tally<K>) {
         let counts = &mut *self.counts.borrow_mut();
         for &(key, n) in theirs.counts.borrow().iter() {
@@ -48,7 +51,7 @@ impl<K: Copy + Eq> Tally<K> {
         self.counts.borrow().is_empty()
     }
 
-    /// By rising key, as `order` tells it.
+    /// The counts by rising key, as `order` ranks them.
     pub fn sorted_by<O: Ord>(&self, order: impl Fn(K) -> O) -> Vec<(K, u64)> {
         let mut counts = self.counts.borrow().clone();
         counts.sort_by_key(|&(key, _)| order(key));
@@ -56,7 +59,8 @@ impl<K: Copy + Eq> Tally<K> {
     }
 }
 
-/// Counts for a key that is listed, moving it a place forward when it has become more frequent than the one before.
+/// Counts for a key that is listed, and moves it one place forward if it is more frequent than the one before. False: it
+/// is not listed.
 fn bump<K: Copy + Eq>(counts: &mut [(K, u64)], key: K, n: u64) -> bool {
     let Some(at) = counts.iter().position(|&(listed, _)| listed == key) else {
         return false;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
-use super::Socket;
+use super::socket::RawSocket;
 
 /// From so many bytes of a body on, splicing is cheaper than copying through a buffer.
 const WORTH_BYTES: u64 = 64 * 1024;
@@ -82,8 +82,8 @@ impl Pipe {
     /// Carries exactly `bytes` from one socket to the other, each wait bounded by its timeout.
     pub async fn carry(
         &self,
-        from: &Socket,
-        to: &Socket,
+        from: RawSocket<'_>,
+        to: RawSocket<'_>,
         bytes: u64,
         from_timeout: impl Fn() -> Duration,
         to_timeout: Duration,
@@ -113,7 +113,7 @@ impl Pipe {
     }
 
     /// Waits until something is there and moves what fits into the pipe.
-    async fn fill(&self, from: &Socket, left: u64, timeout: Duration) -> io::Result<usize> {
+    async fn fill(&self, from: RawSocket<'_>, left: u64, timeout: Duration) -> io::Result<usize> {
         // As with `Socket::read_within`: the time is up, though there may be something to move.
         if timeout.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
@@ -139,7 +139,7 @@ impl Pipe {
     }
 
     /// Moves all that the pipe holds into the socket. `more`: the message goes on after this.
-    async fn drain(&self, to: &Socket, more: bool, timeout: Duration) -> (usize, io::Result<()>) {
+    async fn drain(&self, to: RawSocket<'_>, more: bool, timeout: Duration) -> (usize, io::Result<()>) {
         let flags = if more { FLAGS | SpliceFlags::MORE } else { FLAGS };
         let mut drained = 0;
         while self.held_bytes.get() > 0 {

@@ -50,6 +50,25 @@ struct Inner {
     stream: UnsafeCell<Stream>,
 }
 
+/// A socket whose descriptor carries the very bytes of the messages, so that the kernel may move them from one to the
+/// other. Where a layer stands between (TLS), there is none.
+#[derive(Clone, Copy)]
+pub struct RawSocket<'a>(&'a Socket);
+
+impl std::ops::Deref for RawSocket<'_> {
+    type Target = Socket;
+
+    fn deref(&self) -> &Socket {
+        self.0
+    }
+}
+
+impl AsFd for RawSocket<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Keeps a socket non-blocking, which system calls made outside of the event loop need and io_uring does not.
 pub struct NonBlocking<'a>(&'a Socket);
 
@@ -88,6 +107,13 @@ impl Socket {
     /// The socket's place in the deadline table.
     pub fn slot(&self) -> &Slot {
         &self.0.slot
+    }
+
+    /// The socket as one that bytes may be spliced from and to; `None` where that would pass a layer by.
+    pub fn raw(&self) -> Option<RawSocket<'_>> {
+        match self.stream() {
+            Stream::Tcp(_) | Stream::Unix(_) => Some(RawSocket(self)),
+        }
     }
 
     /// The stream, for starting one operation.

@@ -19,31 +19,28 @@ pub fn respond(transaction: &mut Transaction, respond: &Respond) {
     }
 }
 
-/// Makes the response a route's `redirect`; `to`, which is empty, is room for where it leads.
-pub fn redirect(transaction: &mut Transaction, redirect: &Redirect, to: &mut Vec<u8>) {
-    edit::expand(&redirect.to, transaction.path(), &transaction.captures, to);
-    if !to.contains(&b'?') {
-        transaction.write_query(to);
+/// Makes the response a route's `redirect`.
+pub fn redirect(transaction: &mut Transaction, redirect: &Redirect) {
+    let mut location = Vec::new();
+    edit::expand(&redirect.to, transaction.path(), &transaction.captures, &mut location);
+    if !location.contains(&b'?') {
+        transaction.write_query(&mut location);
     }
-    begin(&mut transaction.response, redirect.status).add(b"Location", to);
+    begin(&mut transaction.response, redirect.status).add(b"Location", &location);
 }
 
-/// Makes the response an error's problem document, and returns its body. `allow`: for 405.
-pub fn problem(transaction: &mut Transaction, error: &Error, allow: &[u8]) -> Vec<u8> {
+/// Makes the response an error's problem document, and returns its body.
+pub fn problem(transaction: &mut Transaction, error: &Error) -> Vec<u8> {
     let Transaction { response, id, .. } = transaction;
     let fields = begin(response, error.reason.status());
     fields.add(b"Content-Type", b"application/problem+json");
     if error.source == FaultOrigin::Upstream || error.reason == Reason::NoTarget {
         fields.add(b"Proxy-Status", proxy_status(error).as_bytes());
     }
-    if error.reason == Reason::MethodNotAllowed {
-        fields.add(b"Allow", allow);
-    }
     error.fields.iter().for_each(|(name, value)| fields.add(name.as_bytes(), value.as_bytes()));
     if let Some(seconds) = error.retry_after_s {
         fields.add(b"Retry-After", seconds.to_string().as_bytes());
     }
-    fields.add(b"X-Request-Id", id);
     document(error, id)
 }
 
@@ -123,7 +120,7 @@ mod tests {
     fn a_problem_says_when_a_new_try_has_a_chance() {
         let error = Error { retry_after_s: Some(12), ..Error::client(Reason::RateLimited, "") };
         let mut transaction = Transaction::default();
-        let body = problem(&mut transaction, &error, b"");
+        let body = problem(&mut transaction, &error);
         let said: serde_json::Value = serde_json::from_slice(&body).expect("valid JSON");
         let expected = serde_json::json!({
             "type": "about:blank", "title": "Too Many Requests", "status": 429, "error": "Rate limit exceeded",

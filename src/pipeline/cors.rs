@@ -1,11 +1,10 @@
 //! `cors`: what pages of other origins may do with a route (the Fetch standard, 3.2). Preflights are answered here;
 //! what the upstream says of it is replaced.
 
-use crate::exchange::Transaction;
 use crate::http::fields::{FieldName, Fields};
 use crate::http::framing;
 use crate::http::head::{Method, RequestHead, ResponseHead};
-use crate::plan::{Cors, Origin, RoutePlan};
+use crate::plan::{Cors, Origin};
 
 const ALLOW_ORIGIN: &[u8] = b"Access-Control-Allow-Origin";
 const ALLOW_CREDENTIALS: &[u8] = b"Access-Control-Allow-Credentials";
@@ -14,25 +13,33 @@ const ALLOW_HEADERS: &[u8] = b"Access-Control-Allow-Headers";
 const EXPOSE_HEADERS: &[u8] = b"Access-Control-Expose-Headers";
 const MAX_AGE: &[u8] = b"Access-Control-Max-Age";
 
+/// The status of the answer to a preflight that a route takes. No other response to one has it.
+const PREFLIGHT_STATUS: u16 = 204;
+
 /// The method that a preflight asks for; `None`: the request is none (Fetch, 3.2.2).
 pub fn preflight(request: &RequestHead) -> Option<&[u8]> {
     let is_one = request.method() == Method::Options && request.fields.get(FieldName::Origin).is_some();
     is_one.then(|| request.fields.get(FieldName::AccessControlRequestMethod)).flatten()
 }
 
-/// Notes who asks, before anything can edit the field.
-pub fn note_origin(route: &RoutePlan, transaction: &mut Transaction) {
-    if route.cors.is_some() {
-        let Transaction { request, origin, .. } = transaction;
-        origin.extend_from_slice(request.fields.get(FieldName::Origin).unwrap_or_default());
+/// Makes the response the answer to a preflight, but for what [`tell`] adds on its way out.
+pub fn answer_preflight(response: &mut ResponseHead) {
+    response.clear();
+    response.set_status(PREFLIGHT_STATUS);
+}
+
+/// Says in a response what the page at `origin` (empty: none asked) may do: with the response, or, in the answer to a
+/// preflight, with the route.
+pub fn tell(cors: &Cors, request: &RequestHead, origin: &[u8], response: &mut ResponseHead) {
+    if preflight(request).is_some() && response.status() == PREFLIGHT_STATUS {
+        tell_of_route(cors, origin, &mut response.fields);
+    } else {
+        tell_of_response(cors, origin, &mut response.fields);
     }
 }
 
-/// Makes the response the answer to a preflight. One of an origin that may not is answered too, without permission.
-pub fn answer(cors: &Cors, origin: &[u8], response: &mut ResponseHead) {
-    response.clear();
-    response.set_status(204);
-    let fields = &mut response.fields;
+/// What the answer to a preflight says. One to an origin that may not is answered too, without permission.
+fn tell_of_route(cors: &Cors, origin: &[u8], fields: &mut Fields) {
     fields.add(b"Vary", b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
     if !is_allowed(cors, origin) {
         return;
@@ -47,8 +54,8 @@ pub fn answer(cors: &Cors, origin: &[u8], response: &mut ResponseHead) {
     }
 }
 
-/// Says in a response what the page that asked may do with it; `origin` is empty if none asked.
-pub fn tell(cors: &Cors, origin: &[u8], response: &mut Fields) {
+/// What every other response says.
+fn tell_of_response(cors: &Cors, origin: &[u8], response: &mut Fields) {
     for name in [ALLOW_ORIGIN, ALLOW_CREDENTIALS, ALLOW_METHODS, ALLOW_HEADERS, EXPOSE_HEADERS, MAX_AGE] {
         response.remove(name);
     }
@@ -110,6 +117,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::http::head;
 
     fn cors(origins: Vec<Origin>) -> Cors {
         Cors {
@@ -132,10 +140,10 @@ mod tests {
         String::from_utf8(out).expect("only text went in")
     }
 
-    fn told(cors: &Cors, origin: &str, response: &[(&str, &str)]) -> String {
+    fn said(cors: &Cors, origin: &str, response: &[(&str, &str)]) -> String {
         let mut fields = Fields::default();
         response.iter().for_each(|(name, value)| fields.add(name.as_bytes(), value.as_bytes()));
-        tell(cors, origin.as_bytes(), &mut fields);
+        tell_of_response(cors, origin.as_bytes(), &mut fields);
         text(&fields)
     }
 
@@ -143,28 +151,28 @@ mod tests {
     fn an_allowed_origin_is_named_and_others_are_told_nothing() {
         let policy = cors(exact());
         assert_eq!(
-            told(&policy, "https://app.example.com", &[("Vary", "accept")]),
+            said(&policy, "https://app.example.com", &[("Vary", "accept")]),
             "Vary: accept\r\nVary: Origin\r\nAccess-Control-Allow-Origin: https://app.example.com\r\n\
              Access-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: x-total\r\n"
         );
         for other in
             ["https://evil.example", "http://app.example.com", "https://app.example.com.evil", "null"]
         {
-            assert_eq!(told(&policy, other, &[]), "Vary: Origin\r\n", "{other}");
+            assert_eq!(said(&policy, other, &[]), "Vary: Origin\r\n", "{other}");
         }
     }
 
     #[test]
     fn what_the_upstream_says_of_it_is_replaced() {
         let upstream = [("access-control-allow-origin", "*"), ("Vary", "Origin")];
-        assert_eq!(told(&cors(exact()), "https://evil.example", &upstream), "Vary: Origin\r\n");
+        assert_eq!(said(&cors(exact()), "https://evil.example", &upstream), "Vary: Origin\r\n");
     }
 
     #[test]
     fn any_origin_gets_a_star_that_caches_may_keep() {
         let policy = Cors { credentials: false, expose: vec![], ..cors(vec![Origin::Any]) };
-        assert_eq!(told(&policy, "https://a.example", &[]), "Access-Control-Allow-Origin: *\r\n");
-        assert_eq!(told(&policy, "", &[]), "", "no page asked");
+        assert_eq!(said(&policy, "https://a.example", &[]), "Access-Control-Allow-Origin: *\r\n");
+        assert_eq!(said(&policy, "", &[]), "", "no page asked");
     }
 
     #[test]
@@ -187,7 +195,13 @@ mod tests {
     #[test]
     fn a_preflight_is_answered_with_what_the_route_allows() {
         let mut response = ResponseHead::default();
-        answer(&cors(exact()), b"https://app.example.com", &mut response);
+        answer_preflight(&mut response);
+        let mut request = RequestHead::default();
+        let head = b"OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: https://app.example.com\r\n\
+                     Access-Control-Request-Method: PUT\r\n\r\n";
+        let limits = head::HeadLimits { bytes: 1024, count: 10 };
+        head::parse_request(head, &limits, &mut request).expect("a good head");
+        tell(&cors(exact()), &request, b"https://app.example.com", &mut response);
         assert_eq!(response.status(), 204);
         let head = text(&response.fields);
         for line in [

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::auth::decide::{Denied, Gate, Identity, Refusal};
-use crate::auth::jwt::Provider;
 use crate::auth::require::{self, Missing};
 use crate::auth::token::{self, Lookup};
 use crate::auth::{headers, strip};
@@ -13,7 +12,7 @@ use crate::exchange::Transaction;
 use crate::http::fields::{FieldName, Fields};
 use crate::http::{hygiene, path};
 use crate::plan::CredentialPlace;
-use crate::plan::{AuthMethod, RoutePlan};
+use crate::plan::{AuthMethod, Jwt, RoutePlan};
 
 /// Where credentials may stand in a request.
 pub struct Credentials<'a> {
@@ -47,26 +46,35 @@ impl Lookup for Credentials<'_> {
     }
 }
 
-/// Finds out who is calling a route that has `auth`, and whether they may.
+/// Finds out who is calling a route that has `auth`, at `now_s` (Unix seconds).
 ///
 /// # Errors
-/// 401 with its challenges, or 403; beside it the provider whose key set lacks the token's key, if that is why.
-pub fn check(
+/// 401 with its challenges; beside it the provider whose key set lacks the token's key, if that is why.
+pub fn identify(
     gate: &mut Gate<'_>,
     route: &RoutePlan,
-    transaction: &mut Transaction,
+    transaction: &Transaction,
     now_s: u64,
-) -> Result<(), (Error, Option<usize>)> {
+) -> Result<Identity, (Error, Option<usize>)> {
     let credentials = Credentials { fields: &transaction.request.fields, query: transaction.query() };
-    let identity = gate.decide(&route.auth, &credentials, now_s).map_err(unauthorized)?;
-    introduce(&identity, gate.providers, transaction);
-    withhold_tokens(&route.auth, gate.providers, transaction);
-    let Identity { consumer, claims, .. } = identity;
-    let required = require::check(&route.require, consumer.as_deref(), claims.as_deref());
-    // The log and `on_log` know who it was that may not.
-    transaction.consumer = consumer;
-    transaction.claims = claims;
-    required.map_err(|missing| (forbidden(&missing), None))
+    gate.decide(&route.auth, &credentials, now_s).map_err(unauthorized)
+}
+
+/// Notes who is calling, tells the upstream, and takes away the tokens that it must not see.
+pub fn accept(identity: Identity, route: &RoutePlan, jwts: &[Arc<Jwt>], transaction: &mut Transaction) {
+    introduce(&identity, jwts, transaction);
+    withhold_tokens(&route.auth, jwts, transaction);
+    transaction.consumer = identity.consumer;
+    transaction.claims = identity.claims;
+}
+
+/// A route's `require`.
+///
+/// # Errors
+/// 403 `forbidden`.
+pub fn require(route: &RoutePlan, transaction: &Transaction) -> Result<(), Error> {
+    let (consumer, claims) = (transaction.consumer.as_deref(), transaction.claims.as_deref());
+    require::check(&route.require, consumer, claims).map_err(|missing| forbidden(&missing))
 }
 
 fn forbidden(missing: &Missing) -> Error {
@@ -91,7 +99,7 @@ fn unauthorized(denied: Denied) -> (Error, Option<usize>) {
 }
 
 /// Tells the upstream who is calling.
-fn introduce(identity: &Identity, providers: &[Arc<Provider>], transaction: &mut Transaction) {
+fn introduce(identity: &Identity, jwts: &[Arc<Jwt>], transaction: &mut Transaction) {
     let Identity { method, consumer, claims } = identity;
     let fields = &mut transaction.request.fields;
     if let Some(consumer) = consumer {
@@ -99,17 +107,17 @@ fn introduce(identity: &Identity, providers: &[Arc<Provider>], transaction: &mut
             .for_each(|(name, value)| fields.set(name.as_bytes(), value.as_bytes()));
     }
     if let (AuthMethod::Jwt(index), Some(claims)) = (*method, claims) {
-        headers::of_claims(providers[index].plan(), claims)
+        headers::of_claims(&jwts[index], claims)
             .for_each(|(name, value)| fields.set(name.as_bytes(), value.as_bytes()));
     }
 }
 
 /// Takes tokens away that the upstream must not see. Also where something else let the request in: a token that was
 /// not even looked at must not reach an upstream that is used to seeing none.
-fn withhold_tokens(methods: &[AuthMethod], providers: &[Arc<Provider>], transaction: &mut Transaction) {
+fn withhold_tokens(methods: &[AuthMethod], jwts: &[Arc<Jwt>], transaction: &mut Transaction) {
     for method in methods {
         let AuthMethod::Jwt(index) = *method else { continue };
-        let plan = providers[index].plan();
+        let plan = &jwts[index];
         if !plan.forward {
             plan.from.iter().for_each(|place| take_away(place, transaction));
         }
@@ -143,7 +151,7 @@ fn take_away(place: &CredentialPlace, transaction: &mut Transaction) {
 }
 
 /// The headers in which the gateway tells of claims: no client may say them itself.
-pub fn owned_names<'p>(jwts: impl Iterator<Item = &'p crate::plan::Jwt>) -> Vec<Arc<str>> {
+pub fn owned_names<'p>(jwts: impl Iterator<Item = &'p Jwt>) -> Vec<Arc<str>> {
     let mut names: Vec<Arc<str>> =
         jwts.flat_map(|jwt| &jwt.headers).map(|(_, header)| header.clone()).collect();
     names.sort_unstable();

@@ -96,13 +96,13 @@ impl LimitPolicy {
     }
 }
 
-/// The name of a limit's buckets, in the store and elsewhere. The route's length comes first, so that no two
-/// pairs of route and limit make one name, whatever they contain.
+/// The name of a limit's buckets in the store. The route's length comes first, so that no two pairs of route and limit
+/// make the same name, whatever they contain.
 pub fn name_in_store(route: &str, limit: &str) -> Arc<str> {
     format!("{}:{route}:{limit}", route.len()).into()
 }
 
-/// The key that a request is counted by: what `by` names or, where the request has no such thing, the client's address.
+/// The key that a request is counted by: the value that `by` names or, where the request has none, the client's address.
 /// Each kind has its own tag, so no consumer shares a bucket with an address or a header of the same bytes.
 fn key(by: &LimitBy, transaction: &Transaction) -> Key {
     let named = match by {
@@ -119,7 +119,7 @@ fn key(by: &LimitBy, transaction: &Transaction) -> Key {
             transaction.claims.as_deref().and_then(|claims| claims.map.get(&**name)).and_then(key_of_claim)
         }
     };
-    named.unwrap_or_else(|| key_of_address(transaction.client_ip))
+    named.unwrap_or_else(|| key_of_address(transaction.meta.client.ip))
 }
 
 /// A list, an object, null or an empty string identifies nobody: `None`.
@@ -142,7 +142,7 @@ fn key_of_address(address: IpAddr) -> Key {
     }
 }
 
-/// Allocates only for a key so long that it becomes a digest.
+/// The key of a value of this kind. Allocates only where the value is so long that the key becomes a digest.
 fn tagged(tag: u8, value: &[u8]) -> Key {
     let mut raw = [tag; MAX_KEY_BYTES];
     match raw[1..].get_mut(..value.len()) {
@@ -208,7 +208,9 @@ mod tests {
     use crate::plan::{LimitMode, Period, RateAlgorithm};
 
     fn from(address: &str) -> Transaction {
-        Transaction { client_ip: address.parse().expect("an address"), ..Transaction::default() }
+        let mut transaction = Transaction::default();
+        transaction.meta.client.ip = address.parse().expect("an address");
+        transaction
     }
 
     fn named(name: &str) -> Transaction {

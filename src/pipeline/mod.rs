@@ -1,19 +1,17 @@
-//! What a route does to a request and its response: one file a policy, each a plain function over heads.
+//! What a route does to a request and its response: [`steps`] is the ordered list, complete, on the way in and on the
+//! way out; beside it one file a policy, each a plain function over heads.
 //!
-//! On the way in, in this order: [`client`] (who is asking), [`request_head::clean`] (what a client may not say), request
-//! scripts ([`hooks`]; [`scripted`] frames what they make), [`forward`] (where it goes; [`request_head::prepare`], what the
-//! gateway says; [`edits`], `request_headers`). On the way out: [`response_head::clean`], response scripts, [`response_head::prepare`]
-//! (the request's id, `deprecated`), [`edits`] (`response_headers`). [`answer`] is what the gateway itself says.
+//! Nothing here does I/O. What a step needs from where it runs (who is calling, tokens of a rate limit, the request's
+//! body) it asks of a [`steps::StepHost`]: a shard has one, and so have the offline tests of scripts.
 
 pub mod answer;
-pub mod client;
 pub mod cors;
-pub mod edits;
-pub mod forward;
+pub mod find_route;
 pub mod identity;
 pub mod ip;
 pub mod limits;
+pub mod receive;
 pub mod request_head;
 pub mod response_head;
 pub mod script;
-pub mod scripted;
+pub mod steps;

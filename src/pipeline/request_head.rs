@@ -1,26 +1,67 @@
-//! The request head as the upstream gets it: hop-by-hop fields gone, the client's claims about itself
-//! replaced by what the gateway knows.
+//! The request head as the upstream gets it: hop-by-hop fields gone, the client's claims about itself replaced by what
+//! the gateway knows, the route's path and header edits applied.
 
 use std::sync::Arc;
 
-use super::client::Client;
+use crate::exchange::{Client, Transaction};
 use crate::http::fields::{FieldName, FieldRef, Fields};
 use crate::http::framing::{self, Body};
 use crate::http::hygiene;
+use crate::plan::{HeaderEdits, HostHeader, PathEdit, Proxy, RoutePlan};
+use crate::route::edit;
 
-/// What the gateway knows and adds.
-pub struct Onward<'a> {
-    pub client: Client,
-    /// The peer's address as text.
-    pub peer: &'a str,
-    pub request_id: &'a [u8],
-    /// As the client named it; empty: HTTP/1.0 without `Host`.
-    pub client_host: &'a [u8],
-    /// What `strip_prefix` took off the path.
-    pub prefix: Option<&'a [u8]>,
-    pub body: Body,
-    /// The protocol of an upgrade that is passed on.
-    pub upgrade: Option<&'a [u8]>,
+/// A request head for an upstream: made of the client's for each request, and given its `Host` for each attempt, so
+/// that the client's own stays as it is.
+#[derive(Default)]
+pub struct UpstreamRequestHead {
+    /// Path and query.
+    pub target: Vec<u8>,
+    pub fields: Fields,
+}
+
+impl UpstreamRequestHead {
+    /// Forgets the request, keeps the room.
+    pub fn clear(&mut self) {
+        self.target.clear();
+        self.fields.clear();
+    }
+
+    /// Makes the head of a request that the steps have let pass, but for its `Host`.
+    pub fn prepare(&mut self, transaction: &Transaction, route: &RoutePlan, proxy: &Proxy) {
+        self.clear();
+        let prefix_bytes = self.prepare_target(transaction, proxy);
+        self.fields.copy_from(&transaction.request.fields);
+        let prefix = &transaction.target[..prefix_bytes];
+        add_forwarded(&mut self.fields, transaction, prefix);
+        apply_edits(&route.request_headers, &mut self.fields);
+    }
+
+    /// Sets `Host` for an endpoint whose host (and port, where it is not the scheme's own) is `authority`.
+    pub fn set_host(&mut self, proxy: &Proxy, client_host: &[u8], authority: &str) {
+        let host = match &proxy.host {
+            HostHeader::Client if !client_host.is_empty() => client_host,
+            HostHeader::Literal(host) => host.as_bytes(),
+            HostHeader::Upstream | HostHeader::Client => authority.as_bytes(),
+        };
+        self.fields.put(FieldName::Host, host);
+    }
+
+    /// Writes path and query; returns how many bytes `strip_prefix` took off the path.
+    fn prepare_target(&mut self, transaction: &Transaction, proxy: &Proxy) -> usize {
+        let (path, captures) = (transaction.path(), &transaction.captures);
+        let mut prefix_bytes = 0;
+        match (&transaction.edits.path, &proxy.path) {
+            (Some(path), _) => self.target.extend_from_slice(path),
+            (None, PathEdit::Keep) => self.target.extend_from_slice(path),
+            (None, PathEdit::StripPrefix) => {
+                edit::strip_prefix(path, captures, &mut self.target);
+                prefix_bytes = captures.prefix_len();
+            }
+            (None, PathEdit::Rewrite(template)) => edit::expand(template, path, captures, &mut self.target),
+        }
+        transaction.write_query(&mut self.target);
+        prefix_bytes
+    }
 }
 
 /// Removes what a client may not say: hop-by-hop fields, those that `Connection` names, and those in which the
@@ -31,28 +72,42 @@ pub fn clean(fields: &mut Fields, client: Client, owned: &[Arc<str>]) {
     fields.retain(|field| keeps(&field, client.trusted) && !nominated.has(field.name));
 }
 
-/// Adds what the gateway says to fields that are [`clean`]. `Host` is set per target, by the caller.
-pub fn prepare(fields: &mut Fields, onward: &Onward<'_>) {
-    let trusted = onward.client.trusted;
-    forwarded_for(fields, onward.peer);
+/// A route's `request_headers` or `response_headers`: remove, then set, then add.
+pub fn apply_edits(edits: &HeaderEdits, fields: &mut Fields) {
+    for name in &edits.remove {
+        fields.remove(name.as_bytes());
+    }
+    for (name, value) in &edits.set {
+        fields.set(name.as_bytes(), value.as_bytes());
+    }
+    for (name, value) in &edits.add {
+        fields.add(name.as_bytes(), value.as_bytes());
+    }
+}
+
+/// Adds what the gateway says to fields that are [`clean`]. `prefix`: what `strip_prefix` took off the path.
+fn add_forwarded(fields: &mut Fields, transaction: &Transaction, prefix: &[u8]) {
+    let meta = &transaction.meta;
+    let trusted = meta.client.trusted;
+    forwarded_for(fields, &meta.peer);
     if !(trusted && fields.get(FieldName::XForwardedProto).is_some()) {
         fields.put(FieldName::XForwardedProto, b"http");
     }
-    let host_is_told = trusted && fields.get(FieldName::XForwardedHost).is_some();
-    if !host_is_told && !onward.client_host.is_empty() {
-        fields.put(FieldName::XForwardedHost, onward.client_host);
+    let host_is_known = trusted && fields.get(FieldName::XForwardedHost).is_some();
+    if !host_is_known && !meta.host.is_empty() {
+        fields.put(FieldName::XForwardedHost, &meta.host);
     }
-    if let Some(prefix) = onward.prefix {
+    if !prefix.is_empty() {
         fields.put(FieldName::XForwardedPrefix, prefix);
     }
-    fields.put(FieldName::XRequestId, onward.request_id);
+    fields.put(FieldName::XRequestId, &transaction.id);
     fields.add(b"Via", b"1.1 ringway");
-    if matches!(onward.body, Body::Chunked) {
+    if matches!(meta.body, Body::Chunked) {
         fields.add(b"Transfer-Encoding", b"chunked");
     }
-    if let Some(protocol) = onward.upgrade {
+    if !meta.upgrade.is_empty() {
         fields.add(b"Connection", b"Upgrade");
-        fields.add(b"Upgrade", protocol);
+        fields.add(b"Upgrade", &meta.upgrade);
     }
 }
 
@@ -67,16 +122,16 @@ fn keeps(field: &FieldRef<'_>, trusted: bool) -> bool {
 }
 
 /// Appends the peer to `X-Forwarded-For`, in one field.
-fn forwarded_for(fields: &mut Fields, peer: &str) {
+fn forwarded_for(fields: &mut Fields, peer: &[u8]) {
     let mut chain = Vec::new();
     for line in fields.all(FieldName::XForwardedFor) {
         chain.extend_from_slice(line);
         chain.extend_from_slice(b", ");
     }
     if chain.is_empty() {
-        return fields.put(FieldName::XForwardedFor, peer.as_bytes());
+        return fields.put(FieldName::XForwardedFor, peer);
     }
-    chain.extend_from_slice(peer.as_bytes());
+    chain.extend_from_slice(peer);
     fields.put(FieldName::XForwardedFor, &chain);
 }
 
@@ -116,17 +171,12 @@ mod tests {
         let mut fields = Fields::default();
         lines.iter().for_each(|(name, value)| fields.add(name.as_bytes(), value.as_bytes()));
         let peer = IpAddr::from([192, 0, 2, 9]);
-        let onward = Onward {
-            client: Client { trusted, ip: peer },
-            peer: "192.0.2.9",
-            request_id: b"id-1",
-            client_host: b"shop.example",
-            prefix: None,
-            body: Body::None,
-            upgrade: None,
-        };
-        clean(&mut fields, onward.client, &[]);
-        prepare(&mut fields, &onward);
+        let mut transaction = Transaction { id: b"id-1".to_vec(), ..Transaction::default() };
+        transaction.meta.client = Client { trusted, ip: peer };
+        transaction.meta.peer = b"192.0.2.9".to_vec();
+        transaction.meta.host = b"shop.example".to_vec();
+        clean(&mut fields, transaction.meta.client, &[]);
+        add_forwarded(&mut fields, &transaction, b"");
         let mut out = Vec::new();
         fields.write_to(&mut out);
         String::from_utf8(out).expect("only text went in")
@@ -134,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_the_client_says_about_itself_is_replaced() {
-        let told = [
+        let claimed = [
             ("Accept", "*/*"),
             ("X-Forwarded-Proto", "https"),
             ("X-Forwarded-Host", "bank.example"),
@@ -148,7 +198,7 @@ mod tests {
             ("x_consumer_name", "root"),
             ("X-Request-Id", "mine"),
         ];
-        let head = prepared(false, &told);
+        let head = prepared(false, &claimed);
         assert_eq!(
             head,
             "Accept: */*\r\nX-Request-Id: id-1\r\nX-Forwarded-For: 192.0.2.9\r\nX-Forwarded-Proto: http\r\n\
@@ -192,5 +242,21 @@ mod tests {
     fn the_peer_is_appended_to_the_chain_in_one_field() {
         let head = prepared(false, &[("X-Forwarded-For", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2")]);
         assert!(head.starts_with("X-Forwarded-For: 1.1.1.1, 2.2.2.2, 192.0.2.9\r\n"), "{head}");
+    }
+
+    #[test]
+    fn edits_remove_then_set_then_add() {
+        let mut fields = Fields::default();
+        fields.add(b"X-A", b"1");
+        fields.add(b"X-B", b"2");
+        let edits = HeaderEdits {
+            remove: vec!["x-a".into()],
+            set: vec![("x-b".into(), "3".into()), ("x-a".into(), "4".into())],
+            add: vec![("x-b".into(), "5".into())],
+        };
+        apply_edits(&edits, &mut fields);
+        let mut out = Vec::new();
+        fields.write_to(&mut out);
+        assert_eq!(out, b"X-B: 3\r\nx-a: 4\r\nx-b: 5\r\n");
     }
 }

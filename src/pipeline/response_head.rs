@@ -1,34 +1,25 @@
-//! The response head as the client gets it.
+//! The response head as the client gets it: what every response of a route says, whoever has made it.
 
-use super::{cors, edits};
 use crate::exchange::Transaction;
-use crate::http::fields::{FieldName, Fields};
-use crate::plan::RoutePlan;
+use crate::http::fields::Fields;
+use crate::plan::Deprecated;
 
-pub use super::request_head::remove_hop_by_hop as clean;
+pub use super::request_head::{apply_edits, remove_hop_by_hop as clean};
 
-/// Rewrites the fields of a response that are [`clean`]: the request's id set, `deprecated` and `response_headers`
-/// applied.
-pub fn prepare(transaction: &mut Transaction, route: &RoutePlan) {
-    let Transaction { response, id, origin, .. } = transaction;
-    let fields = &mut response.fields;
-    fields.put(FieldName::XRequestId, id);
-    tell(origin, fields, route);
-    if let Some(deprecated) = &route.deprecated {
-        fields.set(b"Deprecation", deprecated.deprecation.as_bytes());
-        if let Some(sunset) = &deprecated.sunset {
-            fields.set(b"Sunset", sunset.as_bytes());
-        }
-        if let Some(link) = &deprecated.link {
-            fields.add(b"Link", link.as_bytes());
-        }
+/// `deprecated`: `Deprecation` (RFC 9745), `Sunset` (RFC 8594), `Link`.
+pub fn deprecate(deprecated: &Deprecated, fields: &mut Fields) {
+    fields.set(b"Deprecation", deprecated.deprecation.as_bytes());
+    if let Some(sunset) = &deprecated.sunset {
+        fields.set(b"Sunset", sunset.as_bytes());
     }
-    edits::apply(&route.response_headers, fields);
+    if let Some(link) = &deprecated.link {
+        fields.add(b"Link", link.as_bytes());
+    }
 }
 
-/// What every response of a route says, the gateway's problems too.
-pub fn tell(origin: &[u8], response: &mut Fields, route: &RoutePlan) {
-    if let Some(cors) = &route.cors {
-        cors::tell(cors, origin, response);
+/// Removes a length that the status rules out (RFC 9110, 8.6).
+pub fn drop_forbidden_length(transaction: &mut Transaction) {
+    if matches!(transaction.response.status(), 100..=199 | 204) {
+        transaction.response.fields.remove_id(crate::http::fields::FieldName::ContentLength);
     }
 }

@@ -1,17 +1,17 @@
 //! A route's scripts at work on messages: their hooks run, and what they made of a head or a body is put in order, so
 //! that what is sent is framed right and says nothing of bytes that are gone.
 //!
-//! A request's way: [`RouteScripts::on_head`], then, where the body is wanted, [`RouteScripts::on_body`]. A response's:
-//! [`RouteScripts::on_response_head`], then, where it has to be sent as a whole, [`RouteScripts::on_response_body`]; or
+//! A request's way: [`RouteScripts::on_request`]. A response's: [`RouteScripts::on_response_head`], then, where it has to be sent as a whole, [`RouteScripts::on_response_body`]; or
 //! [`RouteScripts::on_own`] for what the route itself answers. At the end, always: [`RouteScripts::on_log`].
 
-use super::scripted;
+use super::steps::StepHost;
 use crate::base::error::{Error, Reason, Retry};
 use crate::exchange::{Content, Transaction};
 use crate::http::coding::{self, NotDecoded};
-use crate::http::fields::FieldName;
+use crate::http::fields::{FieldName, Fields};
 use crate::http::framing::Body;
 use crate::http::head::Method;
+use crate::http::write;
 use crate::plan;
 use crate::script::{Chain, Engine, Hook, HookOutcome, ScriptAnswer, ScriptFault};
 
@@ -22,15 +22,15 @@ pub struct RouteScripts<'a> {
     pub chain: &'a Chain,
     pub plan: &'a plan::ScriptSettings,
     pub route: &'a str,
-    /// Told what belongs into the log.
-    pub tell: &'a dyn Fn(&ScriptNotice<'_>),
+    /// Called with what belongs into the log.
+    pub notify: &'a dyn Fn(&ScriptNotice<'_>),
 }
 
 /// Something that the script's author should know of a request.
 pub struct ScriptNotice<'a> {
     pub route: &'a str,
     pub request_id: &'a [u8],
-    pub what: NoticeKind<'a>,
+    pub kind: NoticeKind<'a>,
 }
 
 pub enum NoticeKind<'a> {
@@ -42,15 +42,21 @@ pub enum NoticeKind<'a> {
     Unreadable(NotDecoded),
 }
 
-/// What a request's head has led to.
+/// Whether the request goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterHead {
-    /// The request goes on.
+pub enum Flow {
     Continue,
-    /// It goes on once its body is here and [`RouteScripts::on_body`] has seen it.
-    WantsBody,
     /// The answer stands in the transaction.
     Answered,
+}
+
+/// How a response body goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyHandling {
+    /// As it comes.
+    Stream,
+    /// As a whole: a script wants to see it, or has set another.
+    Whole,
 }
 
 impl RouteScripts<'_> {
@@ -58,31 +64,53 @@ impl RouteScripts<'_> {
         self.chain.has(hook)
     }
 
-    /// Runs `on_request`.
+    /// Runs `on_request`, then, where a script wants the body or has set another, `on_request_body` on what `host` reads.
     ///
     /// # Errors
-    /// A script that failed or denied.
-    pub fn on_head(&self, transaction: &mut Transaction) -> Result<AfterHead, Error> {
+    /// A script that failed or denied; a body that is too large, malformed or late.
+    pub async fn on_request<H: StepHost>(
+        &self,
+        transaction: &mut Transaction,
+        host: &mut H,
+    ) -> Result<Flow, Error> {
         if self.has(Hook::ResponseBody) {
-            scripted::ask_for_plain(&mut transaction.request.fields);
+            ask_for_plain(&mut transaction.request.fields);
         }
         if self.has(Hook::Request) && self.answers(Hook::Request, transaction)? {
-            return Ok(AfterHead::Answered);
+            return Ok(Flow::Answered);
         }
-        let wants_body = self.has(Hook::RequestBody) || transaction.edits.request_body.changed;
-        Ok(if wants_body { AfterHead::WantsBody } else { AfterHead::Continue })
+        if self.has(Hook::RequestBody) || transaction.edits.request_body.changed {
+            return Box::pin(self.on_whole_request(transaction, host)).await;
+        }
+        Ok(Flow::Continue)
+    }
+
+    async fn on_whole_request<H: StepHost>(
+        &self,
+        transaction: &mut Transaction,
+        host: &mut H,
+    ) -> Result<Flow, Error> {
+        let max_bytes = self.has(Hook::RequestBody).then_some(self.plan.max_body);
+        if let (Body::Length(bytes), Some(max_bytes)) = (transaction.meta.body, max_bytes)
+            && bytes > max_bytes as u64
+        {
+            return Err(too_large());
+        }
+        let body = host.read_body(max_bytes).await?;
+        let Some(body) = self.on_request_body(transaction, body)? else { return Ok(Flow::Answered) };
+        host.replace_body(body);
+        Ok(Flow::Continue)
     }
 
     /// Runs `on_request_body` on a body that is all here. `wire`: as it came, without its framing; empty where a script
-    /// has set another. Returns what is sent, for which the head is right then; `None`: the answer stands in the
-    /// transaction. `framing`: how the body came, then how it goes on.
+    /// has set another. Returns what is sent, for which head and `meta.body` are right then; `None`: the answer stands
+    /// in the transaction.
     ///
     /// # Errors
     /// A script that failed or denied; a body that is not what its head says, or too large.
-    pub fn on_body(
+    fn on_request_body(
         &self,
         transaction: &mut Transaction,
-        framing: &mut Body,
         wire: Vec<u8>,
     ) -> Result<Option<Vec<u8>>, Error> {
         let fields = &mut transaction.request.fields;
@@ -111,7 +139,7 @@ impl RouteScripts<'_> {
         let (fields, body) = (&mut transaction.request.fields, &mut transaction.edits.request_body);
         let whole = match body.take_changed() {
             Some(new) => {
-                scripted::forget_bytes(fields);
+                forget_bytes(fields);
                 new
             }
             None => {
@@ -120,44 +148,43 @@ impl RouteScripts<'_> {
             }
         };
         fields.remove_id(FieldName::Expect);
-        if *framing != Body::None || !whole.is_empty() {
-            scripted::frame(fields, whole.len());
-            *framing = Body::Length(whole.len() as u64);
+        if transaction.meta.body != Body::None || !whole.is_empty() {
+            frame(fields, whole.len());
+            transaction.meta.body = Body::Length(whole.len() as u64);
         }
         Ok(Some(whole))
     }
 
-    /// Runs `on_response`. Returns whether the response then has to be sent as a whole: because a script has set its
-    /// body, or wants to see it.
+    /// Runs `on_response`. Says whether the response then has to be sent as a whole. `framing`: how its body arrives.
     ///
     /// # Errors
     /// A script that failed or denied.
     pub fn on_response_head(
         &self,
         transaction: &mut Transaction,
-        method: Method,
         framing: Body,
-    ) -> Result<bool, Error> {
+    ) -> Result<BodyHandling, Error> {
         let before = transaction.response.status();
         self.replaces(Hook::Response, transaction)?;
         let after = transaction.response.status();
         // A status that has no body loses the one that comes; one that may have a body gets an empty one.
-        let crossed = scripted::is_bodiless(before) != scripted::is_bodiless(after);
+        let crossed = is_bodiless(before) != is_bodiless(after);
         if crossed && !transaction.edits.response_body.changed {
             transaction.edits.response_body = Content { bytes: Some(Vec::new()), changed: true };
         }
         if transaction.edits.response_body.changed {
-            return Ok(true);
+            return Ok(BodyHandling::Whole);
         }
         let wanted = self.has(Hook::ResponseBody);
         if wanted && after == 206 {
-            self.tell(&transaction.id, NoticeKind::PassedBy("the response is a part of a body"));
+            self.notify(&transaction.id, NoticeKind::PassedBy("the response is a part of a body"));
         }
-        if wanted && scripted::may_be_whole(after) && method == Method::Head {
+        if wanted && may_be_whole(after) && transaction.request.method() == Method::Head {
             // How long the body would be that GET gets from the hook, nobody knows (RFC 9110, 8.6).
             transaction.response.fields.remove_id(FieldName::ContentLength);
         }
-        Ok(wanted && scripted::may_be_whole(after) && framing != Body::None)
+        let is_whole = wanted && may_be_whole(after) && framing != Body::None;
+        Ok(if is_whole { BodyHandling::Whole } else { BodyHandling::Stream })
     }
 
     /// Runs `on_response_body` on a body that is all here, or on the one that a script has set; returns what is sent,
@@ -167,8 +194,7 @@ impl RouteScripts<'_> {
     /// A script that failed or denied, a body that is too large.
     pub fn on_response_body(&self, transaction: &mut Transaction, wire: Vec<u8>) -> Result<Vec<u8>, Error> {
         let mut coded = None;
-        let mut hooked =
-            self.has(Hook::ResponseBody) && scripted::may_be_whole(transaction.response.status());
+        let mut hooked = self.has(Hook::ResponseBody) && may_be_whole(transaction.response.status());
         if !transaction.edits.response_body.changed {
             let content = match coding::decode(&transaction.response.fields, &wire, self.plan.max_body) {
                 Ok(None) => wire,
@@ -179,7 +205,7 @@ impl RouteScripts<'_> {
                 Err(NotDecoded::TooLarge) => return Err(response_too_large()),
                 Err(why) => {
                     hooked = false;
-                    self.tell(&transaction.id, NoticeKind::Unreadable(why));
+                    self.notify(&transaction.id, NoticeKind::Unreadable(why));
                     wire
                 }
             };
@@ -193,7 +219,7 @@ impl RouteScripts<'_> {
             // What a 304 says is of the body that the client has.
             Some(body) if response.status() == 304 => body,
             Some(body) => {
-                scripted::forget_bytes(&mut response.fields);
+                forget_bytes(&mut response.fields);
                 body
             }
             None => {
@@ -201,11 +227,11 @@ impl RouteScripts<'_> {
                 coded.or(content).unwrap_or_default()
             }
         };
-        if scripted::is_bodiless(response.status()) {
+        if is_bodiless(response.status()) {
             response.fields.remove_id(FieldName::ContentLength);
             return Ok(Vec::new());
         }
-        scripted::frame(&mut response.fields, body.len());
+        frame(&mut response.fields, body.len());
         Ok(body)
     }
 
@@ -221,12 +247,12 @@ impl RouteScripts<'_> {
             *response_body = Content::buffered(body.to_vec());
         }
         let (status, method) = (transaction.response.status(), transaction.request.method());
-        if scripted::may_be_whole(status) && method != Method::Head {
+        if may_be_whole(status) && method != Method::Head {
             self.replaces(Hook::ResponseBody, transaction)?;
         }
         let changed = transaction.edits.response_body.take_changed();
         if changed.is_some() {
-            scripted::forget_bytes(&mut transaction.response.fields);
+            forget_bytes(&mut transaction.response.fields);
         }
         Ok(changed)
     }
@@ -234,23 +260,23 @@ impl RouteScripts<'_> {
     /// Runs every `on_log`.
     pub fn on_log(&self, transaction: &mut Transaction) {
         self.chain
-            .on_log(self.engine, transaction, &|at, fault| self.tell(&at.id, NoticeKind::Failed(fault)));
+            .on_log(self.engine, transaction, &|at, fault| self.notify(&at.id, NoticeKind::Failed(fault)));
     }
 
     /// Runs a request hook of all scripts; says whether one answers.
     fn answers(&self, hook: Hook, transaction: &mut Transaction) -> Result<bool, Error> {
-        let on_fault = |at: &Transaction, fault: &ScriptFault| self.tell(&at.id, NoticeKind::Failed(fault));
+        let on_fault = |at: &Transaction, fault: &ScriptFault| self.notify(&at.id, NoticeKind::Failed(fault));
         outcome(self.chain.on_request(self.engine, hook, transaction, &on_fault))
     }
 
     /// Runs a response hook of all scripts. One that answers has replaced the response.
     fn replaces(&self, hook: Hook, transaction: &mut Transaction) -> Result<(), Error> {
-        let on_fault = |at: &Transaction, fault: &ScriptFault| self.tell(&at.id, NoticeKind::Failed(fault));
+        let on_fault = |at: &Transaction, fault: &ScriptFault| self.notify(&at.id, NoticeKind::Failed(fault));
         outcome(self.chain.on_response(self.engine, hook, transaction, &on_fault)).map(|_| ())
     }
 
-    fn tell(&self, request_id: &[u8], what: NoticeKind<'_>) {
-        (self.tell)(&ScriptNotice { route: self.route, request_id, what });
+    fn notify(&self, request_id: &[u8], kind: NoticeKind<'_>) {
+        (self.notify)(&ScriptNotice { route: self.route, request_id, kind });
     }
 }
 
@@ -274,4 +300,80 @@ pub fn too_large() -> Error {
 pub fn response_too_large() -> Error {
     let detail = "the response body is over [scripts] max_body";
     Error::upstream(Reason::UpstreamProtocol, Retry::Never, detail)
+}
+
+/// Fields that speak of the very bytes of a body (RFC 9110, 8.3 to 8.8 and 14; RFC 9530; RFC 1864).
+const OF_THE_BYTES: [&[u8]; 8] = [
+    b"etag",
+    b"content-encoding",
+    b"content-range",
+    b"accept-ranges",
+    b"content-md5",
+    b"digest",
+    b"content-digest",
+    b"repr-digest",
+];
+
+/// Has the upstream send the whole body without a coding, so that a hook can read it.
+pub fn ask_for_plain(request: &mut Fields) {
+    request.remove_id(FieldName::AcceptEncoding);
+    request.remove(b"range");
+    request.remove(b"if-range");
+}
+
+/// After a script has set the body: what the head says of other bytes goes.
+pub fn forget_bytes(fields: &mut Fields) {
+    OF_THE_BYTES.iter().for_each(|name| fields.remove(name));
+}
+
+/// A head whose body is all here now: its length replaces every other framing.
+pub fn frame(fields: &mut Fields, body_bytes: usize) {
+    fields.remove_id(FieldName::TransferEncoding);
+    fields.remove_id(FieldName::Trailer);
+    let mut length = Vec::new();
+    write::decimal(&mut length, body_bytes as u64);
+    fields.put(FieldName::ContentLength, &length);
+}
+
+/// Whether responses with this status have no body (RFC 9110, 6.4.1).
+pub fn is_bodiless(status: u16) -> bool {
+    matches!(status, 100..=199 | 204 | 304)
+}
+
+/// Whether responses with this status have a body, and all of it.
+pub fn may_be_whole(status: u16) -> bool {
+    !is_bodiless(status) && !matches!(status, 205 | 206)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(fields: &Fields) -> String {
+        let mut out = Vec::new();
+        fields.write_to(&mut out);
+        String::from_utf8(out).expect("only text went in")
+    }
+
+    #[test]
+    fn a_changed_body_loses_what_was_true_of_the_old_bytes_alone() {
+        let mut fields = Fields::default();
+        for name in
+            ["ETag", "Content-Type", "Content-Encoding", "Accept-Ranges", "Repr-Digest", "Last-Modified"]
+        {
+            fields.add(name.as_bytes(), b"x");
+        }
+        forget_bytes(&mut fields);
+        assert_eq!(text(&fields), "Content-Type: x\r\nLast-Modified: x\r\n");
+    }
+
+    #[test]
+    fn a_body_that_is_here_is_framed_by_its_length_alone() {
+        let mut fields = Fields::default();
+        for (name, value) in [("Transfer-Encoding", "chunked"), ("Trailer", "x"), ("Content-Length", "9")] {
+            fields.add(name.as_bytes(), value.as_bytes());
+        }
+        frame(&mut fields, 12);
+        assert_eq!(text(&fields), "Content-Length: 12\r\n");
+    }
 }

@@ -1,8 +1,11 @@
-//! How much a client may ask.
+//! Rate limits: how many requests in which time, and counted by what.
 
+use std::fmt;
 use std::sync::Arc;
 
-/// So many requests in a period.
+use super::Keyword;
+
+/// A number of requests in a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
     /// 1 to [`Rate::MAX_TOKENS`].
@@ -38,7 +41,7 @@ impl Period {
 /// One limit of one route.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateLimit {
-    /// No other limit of the route has it; limits of other routes may. A consumer's `limits` go by it.
+    /// Unique within the route, not across routes. A consumer's `limits` refer to it.
     pub name: Arc<str>,
     pub rate: Rate,
     /// The size of the bucket, where it is written; 1 to [`Rate::MAX_TOKENS`].
@@ -47,9 +50,9 @@ pub struct RateLimit {
     pub by: LimitBy,
     pub mode: LimitMode,
     pub on_store_failure: OnStoreFailure,
-    /// `None`: responses say nothing of it.
+    /// `None`: responses have no fields about it.
     pub headers: Option<Dialect>,
-    /// Counts and tells, and refuses nothing.
+    /// It is counted and reported, and refuses nothing.
     pub dry_run: bool,
     /// Counts requests before it is known who sends them; never by consumer or claim.
     pub before_auth: bool,
@@ -62,6 +65,7 @@ impl RateLimit {
     }
 }
 
+/// How requests are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RateAlgorithm {
     TokenBucket,
@@ -69,7 +73,12 @@ pub enum RateAlgorithm {
     FixedWindow,
 }
 
-/// What requests are counted by. Where a request has no such thing, its client's address stands in.
+impl Keyword for RateAlgorithm {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("token_bucket", RateAlgorithm::TokenBucket), ("fixed_window", RateAlgorithm::FixedWindow)];
+}
+
+/// What requests are counted by; a request without it is counted by its client's address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LimitBy {
     Consumer,
@@ -81,15 +90,33 @@ pub enum LimitBy {
     Claim(Arc<str>),
 }
 
+/// As it is written in a configuration.
+impl fmt::Display for LimitBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LimitBy::Consumer => f.write_str("consumer"),
+            LimitBy::Ip => f.write_str("ip"),
+            LimitBy::Route => f.write_str("route"),
+            LimitBy::Header(name) => write!(f, "header:{name}"),
+            LimitBy::Claim(claim) => write!(f, "jwt:{claim}"),
+        }
+    }
+}
+
 /// Where the bucket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LimitMode {
-    /// In the store, lent to shards.
+    /// In the store, leased to shards.
     Shared,
-    /// In the store, asked for every request.
+    /// In the store, taken from for every request.
     Strict,
     /// In each shard, a share of it.
     Local,
+}
+
+impl Keyword for LimitMode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("shared", LimitMode::Shared), ("strict", LimitMode::Strict), ("local", LimitMode::Local)];
 }
 
 /// What becomes of requests while the store is lost.
@@ -102,7 +129,12 @@ pub enum OnStoreFailure {
     Deny,
 }
 
-/// How responses tell of limits.
+impl Keyword for OnStoreFailure {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("local", OnStoreFailure::Local), ("allow", OnStoreFailure::Allow), ("deny", OnStoreFailure::Deny)];
+}
+
+/// Which response fields report limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// `X-RateLimit-Limit`, `-Remaining`, `-Reset`, of the limit nearest to exhaustion.
@@ -112,4 +144,14 @@ pub enum Dialect {
     /// `X-RateLimit-Limit-Minute` and `X-RateLimit-Remaining-Minute` of the limits per minute (or second, hour, day), as
     /// Kong names them, and `RateLimit-Limit`, `-Remaining`, `-Reset` of the limit nearest to exhaustion.
     Kong,
+}
+
+/// With the word for none.
+impl Keyword for Option<Dialect> {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("x-ratelimit", Some(Dialect::XRateLimit)),
+        ("ietf", Some(Dialect::Ietf)),
+        ("kong", Some(Dialect::Kong)),
+        ("off", None),
+    ];
 }

@@ -17,65 +17,66 @@ use crate::plan::{HostPattern, PathPattern, RoutePlan, Segment, Tail};
 
 /// A route that can never be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shadow {
+pub struct UnreachableRoute {
     /// Its index.
-    pub dead: usize,
-    /// The index of the route that takes all of its requests.
-    pub by: usize,
-    /// Both ask for the same: a duplicate rather than a mistake in the order.
-    pub same: bool,
+    pub route: usize,
+    /// The index of a route that takes all of its requests.
+    pub taken_by: usize,
+    /// Both match the same: a duplicate rather than a mistake in the order.
+    pub is_duplicate: bool,
 }
 
-/// The dead routes in file order, each with one route that takes all it could get.
-pub fn shadowed(routes: &[Arc<RoutePlan>]) -> Vec<Shadow> {
-    let index = Index::build(routes);
-    let shadow = |dead: usize| {
-        let by = index.taker(dead)?;
-        Some(Shadow { dead, by, same: same(&routes[by], &routes[dead]) })
+/// The unreachable routes in file order, each with one route that takes all of its requests.
+pub fn unreachable_routes(routes: &[Arc<RoutePlan>]) -> Vec<UnreachableRoute> {
+    let index = TakerIndex::build(routes);
+    let unreachable = |route: usize| {
+        let taken_by = index.taker(route)?;
+        let is_duplicate = matches_the_same(&routes[taken_by], &routes[route]);
+        Some(UnreachableRoute { route, taken_by, is_duplicate })
     };
-    (0..routes.len()).filter_map(shadow).collect()
+    (0..routes.len()).filter_map(unreachable).collect()
 }
 
 /// A condition on a header (`false`) or query parameter (`true`), by name and value.
-type Demand<'r> = (bool, &'r str, Option<&'r str>);
+type RequiredCondition<'r> = (bool, &'r str, Option<&'r str>);
 
 /// Finds the routes that may take another's requests.
-struct Index<'r> {
+struct TakerIndex<'r> {
     routes: &'r [Arc<RoutePlan>],
     hosts: Hosts,
     trie: Trie,
     /// By route: the terminals of its pairs, host by host and in the order of its paths.
     pairs: Vec<Vec<u32>>,
-    /// By terminal and the rarest demand of a route: whoever takes all of a route's requests demands only what that
-    /// route demands too, so it is found under one of the latter's demands, or under none.
-    takers: HashMap<(u32, Option<Demand<'r>>), Vec<usize>, FixedState>,
+    /// By terminal and the rarest condition of a route. A route that takes all requests of another has only conditions
+    /// that the other has too, so it is found under one of the latter's conditions, or under none.
+    takers: HashMap<(u32, Option<RequiredCondition<'r>>), Vec<usize>, FixedState>,
     /// By terminal: how many routes have it.
-    crowd: Vec<usize>,
+    route_counts: Vec<usize>,
 }
 
-impl<'r> Index<'r> {
-    fn build(routes: &'r [Arc<RoutePlan>]) -> Index<'r> {
+impl<'r> TakerIndex<'r> {
+    fn build(routes: &'r [Arc<RoutePlan>]) -> TakerIndex<'r> {
         let (hosts, trie) = Default::default();
-        let mut index = Index {
+        let mut index = TakerIndex {
             routes,
             hosts,
             trie,
             pairs: Vec::with_capacity(routes.len()),
             takers: HashMap::default(),
-            crowd: Vec::new(),
+            route_counts: Vec::new(),
         };
-        let mut frequency: HashMap<Demand<'r>, usize, FixedState> = HashMap::default();
-        for demand in routes.iter().flat_map(|route| demands(route)) {
-            *frequency.entry(demand).or_default() += 1;
+        let mut frequency: HashMap<RequiredCondition<'r>, usize, FixedState> = HashMap::default();
+        for condition in routes.iter().flat_map(|route| required_conditions(route)) {
+            *frequency.entry(condition).or_default() += 1;
         }
         for (number, route) in routes.iter().enumerate() {
-            let rarest = demands(route).min_by_key(|demand| frequency[demand]);
+            let rarest = required_conditions(route).min_by_key(|condition| frequency[condition]);
             let mut pairs = Vec::new();
             for_each_pair(route, &mut index.hosts, &mut index.trie, |_, terminal| pairs.push(terminal));
             for terminal in &pairs {
                 index.takers.entry((*terminal, rarest)).or_default().push(number);
-                index.crowd.resize(index.crowd.len().max(*terminal as usize + 1), 0);
-                index.crowd[*terminal as usize] += 1;
+                index.route_counts.resize(index.route_counts.len().max(*terminal as usize + 1), 0);
+                index.route_counts[*terminal as usize] += 1;
             }
             index.pairs.push(pairs);
         }
@@ -87,12 +88,12 @@ impl<'r> Index<'r> {
         index
     }
 
-    /// The route that takes all requests of `dead`.
-    fn taker(&self, dead: usize) -> Option<usize> {
-        let route = &self.routes[dead];
-        // Who takes all of its pairs takes the one that the fewest routes have.
-        let by_crowd = |(_, terminal): &(usize, &u32)| self.crowd[**terminal as usize];
-        let (pair, own) = self.pairs[dead].iter().enumerate().min_by_key(by_crowd)?;
+    /// A route that takes all requests of `narrow`.
+    fn taker(&self, narrow: usize) -> Option<usize> {
+        let route = &self.routes[narrow];
+        // What takes all of its pairs takes the one that the fewest routes have.
+        let by_route_count = |(_, terminal): &(usize, &u32)| self.route_counts[**terminal as usize];
+        let (pair, own) = self.pairs[narrow].iter().enumerate().min_by_key(by_route_count)?;
         let host = route.hosts.get(pair / route.paths.len());
         let path = &route.paths[pair % route.paths.len()];
 
@@ -106,42 +107,43 @@ impl<'r> Index<'r> {
             });
         }
 
-        let keys =
-            demands(route).flat_map(|(query, name, value)| [(query, name, value), (query, name, None)]);
+        let keys = required_conditions(route)
+            .flat_map(|(query, name, value)| [(query, name, value), (query, name, None)]);
         let keys: Vec<_> = keys.map(Some).chain([None]).collect();
         let lists = terminals.iter().flat_map(|terminal| keys.iter().map(|key| (*terminal, *key)));
         let mut takers = lists.filter_map(|key| self.takers.get(&key)).flatten();
-        takers.find(|by| takes(self.routes, **by, dead)).copied()
+        takers.find(|wide| takes(self.routes, **wide, narrow)).copied()
     }
 }
 
-fn demands(route: &RoutePlan) -> impl Iterator<Item = Demand<'_>> {
+fn required_conditions(route: &RoutePlan) -> impl Iterator<Item = RequiredCondition<'_>> {
     let both = [(false, &route.headers), (true, &route.query)];
     both.into_iter().flat_map(|(query, conditions)| {
         conditions.iter().map(move |condition| (query, &*condition.name, condition.value.as_deref()))
     })
 }
 
-/// Whether `by` comes before `dead` for every request that `dead` could take, and takes it.
+/// Whether the route at `first` comes before the one at `second` for every request that the latter matches, and takes
+/// it.
 ///
-/// Above `dead`'s priority it is enough to match more. At the same priority the more specific host and path come
-/// first, so there `by` must have those of `dead` itself, and more conditions or an earlier place.
-fn takes(routes: &[Arc<RoutePlan>], by: usize, dead: usize) -> bool {
-    let (wide, narrow) = (&routes[by], &routes[dead]);
-    if by == dead || wide.priority < narrow.priority || !conditions::implied(wide, narrow) {
+/// At a higher priority it is enough to match more. At the same priority the more specific host and path come first,
+/// so there both must have the same hosts and paths, and the first one more conditions or an earlier place.
+fn takes(routes: &[Arc<RoutePlan>], first: usize, second: usize) -> bool {
+    let (wide, narrow) = (&routes[first], &routes[second]);
+    if first == second || wide.priority < narrow.priority || !conditions::implied(wide, narrow) {
         return false;
     }
     if wide.priority > narrow.priority {
         return hosts_within(wide, narrow, host_covers) && paths_within(wide, narrow, path_covers);
     }
     let rank = |number: usize| (conditions::count(&routes[number]), Reverse(number));
-    rank(by) > rank(dead)
+    rank(first) > rank(second)
         && hosts_within(wide, narrow, |a, b| a == b)
         && paths_within(wide, narrow, path_equals)
 }
 
-/// Whether both routes ask for the same: hosts, paths, methods, headers, query and priority, in whatever order.
-fn same(a: &RoutePlan, b: &RoutePlan) -> bool {
+/// Whether both routes match the same: hosts, paths, methods, headers, query and priority, in whatever order.
+fn matches_the_same(a: &RoutePlan, b: &RoutePlan) -> bool {
     let within = |a: &RoutePlan, b: &RoutePlan| {
         hosts_within(a, b, |a, b| a == b)
             && paths_within(a, b, path_equals)
@@ -153,10 +155,14 @@ fn same(a: &RoutePlan, b: &RoutePlan) -> bool {
 }
 
 /// A host of a route; `None`: any.
-type Host<'r> = Option<&'r HostPattern>;
+type RouteHost<'r> = Option<&'r HostPattern>;
 
 /// Whether each host of `narrow` relates to one of `wide`.
-fn hosts_within(wide: &RoutePlan, narrow: &RoutePlan, relates: impl Fn(Host<'_>, Host<'_>) -> bool) -> bool {
+fn hosts_within(
+    wide: &RoutePlan,
+    narrow: &RoutePlan,
+    relates: impl Fn(RouteHost<'_>, RouteHost<'_>) -> bool,
+) -> bool {
     hosts_of(narrow).all(|host| hosts_of(wide).any(|other| relates(other, host)))
 }
 
@@ -170,7 +176,7 @@ fn paths_within(
 }
 
 /// Whether `wide` matches every host that `narrow` matches.
-fn host_covers(wide: Host<'_>, narrow: Host<'_>) -> bool {
+fn host_covers(wide: RouteHost<'_>, narrow: RouteHost<'_>) -> bool {
     let below = |name: &str, suffix: &str| {
         name.strip_suffix(suffix).and_then(|labels| labels.strip_suffix('.')).is_some_and(|l| !l.is_empty())
     };

@@ -13,9 +13,22 @@ use super::fault::ScriptFault;
 use super::functions::WITHHELD;
 use super::library::{Library, place_of};
 use super::stage::{Hook, LogLine, ScriptHost};
-use crate::config::ScriptProblem;
 use crate::metrics::ScriptMetrics;
 use crate::plan::{ScriptFile, ScriptSettings};
+
+/// What is wrong with a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptProblem {
+    /// The file's name, relative to the directory.
+    pub script: String,
+    /// From 1; 0: the file as a whole.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    pub message: String,
+    /// What to do; may be empty.
+    pub hint: String,
+}
 
 /// Everything that is wrong with the scripts of these names and with what they import.
 pub fn check(scripts: &ScriptSettings, used: &[Arc<str>]) -> Vec<ScriptProblem> {
@@ -242,7 +255,7 @@ impl Checker<'_> {
         }
         if arities.is_empty() {
             let known = self.native.keys().chain(own.functions.keys()).map(String::as_str);
-            let hint = crate::config::closest(name, known.filter(|name| name.chars().all(is_word)));
+            let hint = crate::base::suggest::closest(name, known.filter(|name| name.chars().all(is_word)));
             let hint = hint.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
             return Some((format!("there is no function `{name}`"), hint));
         }

@@ -24,7 +24,7 @@ mod suite;
 mod tests;
 
 pub use chain::{Chain, HookOutcome, OnFault, ScriptAnswer};
-pub use check::check;
+pub use check::{ScriptProblem, check};
 pub use engine::Engine;
 pub use fault::ScriptFault;
 pub use stage::{Hook, LogLine, ScriptHost};

@@ -1,10 +1,10 @@
 //! Heads as they come over the wire, from what a test says of them.
 
-use super::case::{Answer, TestCase};
+use super::case::{TestCase, UpstreamAnswer};
 use crate::base::error::{Error, Reason, Retry};
 use crate::http::fields::FieldName;
 use crate::http::{hygiene, write};
-use crate::pipeline::scripted;
+use crate::pipeline::script;
 use crate::plan::{HostPattern, RoutePlan};
 
 /// The head that a client would send.
@@ -32,9 +32,9 @@ pub fn of_request(asked: &TestCase, route: &RoutePlan) -> Result<Vec<u8>, String
 ///
 /// # Errors
 /// `upstream_protocol`, as for any other head that is none.
-pub fn of_response(came: &Answer) -> Result<Vec<u8>, Error> {
+pub fn of_response(came: &UpstreamAnswer) -> Result<Vec<u8>, Error> {
     let mut text = format!("HTTP/1.1 {} \r\n", came.status).into_bytes();
-    let length = (!scripted::is_bodiless(came.status)).then_some(came.body.len());
+    let length = (!script::is_bodiless(came.status)).then_some(came.body.len());
     write_fields(&mut text, &came.headers, length)
         .map_err(|text| Error::upstream(Reason::UpstreamProtocol, Retry::Never, text))?;
     Ok(text)

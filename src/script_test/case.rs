@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use rhai::{Dynamic, Map};
 
-use crate::config::closest;
+use crate::base::suggest::closest;
 use crate::plan::Consumer;
 
 /// A request, and the answer of the upstream that it will meet.
@@ -20,20 +20,20 @@ pub struct TestCase {
     pub claims: Option<serde_json::Map<String, serde_json::Value>>,
     /// In place of the route's own of these names.
     pub vars: Vec<(String, String)>,
-    pub upstream: Answer,
+    pub upstream: UpstreamAnswer,
 }
 
-pub struct Answer {
+pub struct UpstreamAnswer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 /// What is wrong with the map, in a sentence.
-type Outcome<T> = Result<T, String>;
+type CaseResult<T> = Result<T, String>;
 
 impl TestCase {
-    pub fn of(map: &Map) -> Outcome<TestCase> {
+    pub fn of(map: &Map) -> CaseResult<TestCase> {
         let keys =
             ["method", "path", "headers", "body", "client_ip", "consumer", "claims", "vars", "upstream"];
         check_keys("", map, &keys)?;
@@ -50,13 +50,13 @@ impl TestCase {
             consumer: member_map(map, "consumer")?.map(consumer).transpose()?,
             claims: member_map(map, "claims")?.map(claims).transpose()?,
             vars: pairs(&member_map(map, "vars")?.unwrap_or_default(), "vars")?,
-            upstream: Answer::of(member_map(map, "upstream")?.as_ref().unwrap_or(&nothing))?,
+            upstream: UpstreamAnswer::of(member_map(map, "upstream")?.as_ref().unwrap_or(&nothing))?,
         })
     }
 }
 
-impl Answer {
-    fn of(map: &Map) -> Outcome<Answer> {
+impl UpstreamAnswer {
+    fn of(map: &Map) -> CaseResult<UpstreamAnswer> {
         check_keys("upstream.", map, &["status", "headers", "body"])?;
         let (body, is_json) = body(map, "body")?;
         let mut headers = headers(map, "headers")?;
@@ -70,25 +70,25 @@ impl Answer {
                 .filter(|status| (200..=599).contains(status))
                 .ok_or_else(|| format!("`upstream.status` is 200 to 599, not {status:?}"))?,
         };
-        Ok(Answer { status, headers, body })
+        Ok(UpstreamAnswer { status, headers, body })
     }
 }
 
-fn client_ip(map: &Map) -> Outcome<IpAddr> {
+fn client_ip(map: &Map) -> CaseResult<IpAddr> {
     match text(map, "client_ip")? {
         None => Ok(Ipv4Addr::LOCALHOST.into()),
         Some(text) => text.parse().map_err(|_| format!("`client_ip` is an address, not {text:?}")),
     }
 }
 
-fn claims(map: Map) -> Outcome<serde_json::Map<String, serde_json::Value>> {
+fn claims(map: Map) -> CaseResult<serde_json::Map<String, serde_json::Value>> {
     match json_of(&Dynamic::from_map(map))? {
         serde_json::Value::Object(claims) => Ok(claims),
         other => Err(format!("`claims` is a map, not {other}")),
     }
 }
 
-fn consumer(map: Map) -> Outcome<Consumer> {
+fn consumer(map: Map) -> CaseResult<Consumer> {
     check_keys("consumer.", &map, &["name", "groups", "permissions"])?;
     Ok(Consumer {
         name: text(&map, "name")?.ok_or("`consumer.name` is missing")?.into(),
@@ -100,7 +100,7 @@ fn consumer(map: Map) -> Outcome<Consumer> {
 }
 
 /// Refuses a name that means nothing here: it is a slip.
-fn check_keys(whose: &str, map: &Map, known: &[&str]) -> Outcome<()> {
+fn check_keys(whose: &str, map: &Map, known: &[&str]) -> CaseResult<()> {
     let Some(unknown) = map.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
     let hint = match closest(unknown, known.iter().copied()) {
         Some(near) => format!("did you mean `{whose}{near}`?"),
@@ -114,7 +114,7 @@ fn member<'m>(map: &'m Map, name: &str) -> Option<&'m Dynamic> {
     map.get(name).filter(|value| !value.is_unit())
 }
 
-fn member_map(map: &Map, name: &str) -> Outcome<Option<Map>> {
+fn member_map(map: &Map, name: &str) -> CaseResult<Option<Map>> {
     member(map, name)
         .map(|value| {
             let wrong = || format!("`{name}` is a map, not {}", kind(value));
@@ -123,7 +123,7 @@ fn member_map(map: &Map, name: &str) -> Outcome<Option<Map>> {
         .transpose()
 }
 
-fn text(map: &Map, name: &str) -> Outcome<Option<String>> {
+fn text(map: &Map, name: &str) -> CaseResult<Option<String>> {
     member(map, name)
         .map(|value| {
             let wrong = || format!("`{name}` is a string, not {}", kind(value));
@@ -132,14 +132,14 @@ fn text(map: &Map, name: &str) -> Outcome<Option<String>> {
         .transpose()
 }
 
-fn texts(map: &Map, name: &str) -> Outcome<Vec<String>> {
+fn texts(map: &Map, name: &str) -> CaseResult<Vec<String>> {
     let Some(value) = member(map, name) else { return Ok(Vec::new()) };
     let list = value.as_array_ref().map_err(|_| format!("`{name}` is an array, not {}", kind(value)))?;
     list.iter().map(|value| plain(name, value)).collect()
 }
 
 /// Names with a value each; an array stands for several of one name.
-fn pairs(map: &Map, whose: &str) -> Outcome<Vec<(String, String)>> {
+fn pairs(map: &Map, whose: &str) -> CaseResult<Vec<(String, String)>> {
     let mut pairs = Vec::new();
     for (name, value) in map.iter().filter(|(_, value)| !value.is_unit()) {
         let what = format!("{whose}[{name:?}]");
@@ -155,12 +155,12 @@ fn pairs(map: &Map, whose: &str) -> Outcome<Vec<(String, String)>> {
     Ok(pairs)
 }
 
-fn headers(map: &Map, name: &str) -> Outcome<Vec<(String, String)>> {
+fn headers(map: &Map, name: &str) -> CaseResult<Vec<(String, String)>> {
     pairs(&member_map(map, name)?.unwrap_or_default(), name)
 }
 
 /// Numbers and booleans are written out.
-fn plain(what: &str, value: &Dynamic) -> Outcome<String> {
+fn plain(what: &str, value: &Dynamic) -> CaseResult<String> {
     if value.is_string() || value.is_int() || value.is_float() || value.is_bool() || value.is_char() {
         return Ok(value.to_string());
     }
@@ -168,7 +168,7 @@ fn plain(what: &str, value: &Dynamic) -> Outcome<String> {
 }
 
 /// The body, and whether it was made into JSON here.
-fn body(map: &Map, name: &str) -> Outcome<(Vec<u8>, bool)> {
+fn body(map: &Map, name: &str) -> CaseResult<(Vec<u8>, bool)> {
     let Some(value) = member(map, name) else { return Ok((Vec::new(), false)) };
     if let Ok(text) = value.as_immutable_string_ref() {
         return Ok((text.as_bytes().to_vec(), false));
@@ -189,7 +189,7 @@ fn announce_json(headers: &mut Vec<(String, String)>, is_json: bool) {
     }
 }
 
-fn json_of(value: &Dynamic) -> Outcome<serde_json::Value> {
+fn json_of(value: &Dynamic) -> CaseResult<serde_json::Value> {
     serde_json::to_value(value).map_err(|error| format!("this cannot be written as JSON: {error}"))
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::control::failure::StartFailure;
+use crate::control::StartFailure;
 
 const EXTENSION: &str = "rhai";
 

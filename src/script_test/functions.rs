@@ -8,11 +8,11 @@ use super::case::TestCase;
 use super::compare::{same, shown};
 use super::gateway::Gateway;
 
-type Outcome<T> = Result<T, Box<EvalAltResult>>;
+type CallResult<T> = Result<T, Box<EvalAltResult>>;
 
 pub fn register(engine: &mut Engine, gateway: &Rc<Gateway>) {
     let to = gateway.clone();
-    engine.register_fn("run", move |route: &str, request: Map| -> Outcome<Map> {
+    engine.register_fn("run", move |route: &str, request: Map| -> CallResult<Map> {
         let came = TestCase::of(&request).and_then(|asked| to.send(route, &asked));
         came.map(super::outcome::TestOutcome::into_map).map_err(|why| thrown(format!("`run`: {why}")))
     });
@@ -26,7 +26,7 @@ pub fn register(engine: &mut Engine, gateway: &Rc<Gateway>) {
     });
 }
 
-fn set_now(gateway: &Gateway, unix_s: Option<i64>) -> Outcome<()> {
+fn set_now(gateway: &Gateway, unix_s: Option<i64>) -> CallResult<()> {
     match unix_s.is_some_and(|unix_s| gateway.state.set_now(unix_s)) {
         true => Ok(()),
         false => Err(thrown("the clock goes from 1970 to the end of the year 9999".to_owned())),
@@ -41,7 +41,7 @@ fn register_assertions(engine: &mut Engine) {
     engine.register_fn("assert_error", |result: Map, part: &str| assert_error(&result, part));
 }
 
-fn assert(holds: bool, text: &str) -> Outcome<()> {
+fn assert(holds: bool, text: &str) -> CallResult<()> {
     match (holds, text) {
         (true, _) => Ok(()),
         (false, "") => Err(thrown("this does not hold".to_owned())),
@@ -49,7 +49,7 @@ fn assert(holds: bool, text: &str) -> Outcome<()> {
     }
 }
 
-fn assert_eq(got: &Dynamic, want: &Dynamic, text: &str) -> Outcome<()> {
+fn assert_eq(got: &Dynamic, want: &Dynamic, text: &str) -> CallResult<()> {
     if same(got, want) {
         return Ok(());
     }
@@ -57,7 +57,7 @@ fn assert_eq(got: &Dynamic, want: &Dynamic, text: &str) -> Outcome<()> {
     Err(thrown(format!("{begins}got {}, want {}", shown(got), shown(want))))
 }
 
-fn assert_error(result: &Map, part: &str) -> Outcome<()> {
+fn assert_error(result: &Map, part: &str) -> CallResult<()> {
     let error = result.get("error").cloned().unwrap_or_default();
     if error.is_unit() {
         return Err(thrown(format!("no script failed, but one should with {part:?}")));

@@ -17,7 +17,7 @@ const MAX_KEYS: usize = 65_536;
 /// `local`) admits exactly what the rule says.
 #[derive(Default)]
 pub struct OfflineLimits {
-    /// By the limit's name in the store, which tells routes apart, and the rule: a consumer's own rate counts apart.
+    /// By the limit's name in the store, which contains the route, and the rule: a consumer's own rate counts apart.
     buckets: RefCell<HashMap<(Arc<str>, Rule), BucketStore>>,
 }
 

@@ -1,6 +1,6 @@
 //! `ringway test`: files of tests, run offline against a configuration's routes and their scripts.
 //!
-//! [`files`] finds them; [`TestRunner`] runs them, each test in a world of its own ([`world`]). A test calls `run` and what
+//! [`files`] finds them; [`TestRunner`] runs them, each test in a world of its own ([`host`]). A test calls `run` and what
 //! else [`functions`] has; `run` reads its map ([`case`]), makes heads of it ([`build`]), sends them through the
 //! [`gateway`], which has no socket, and gives back a map of what came of it ([`outcome`]).
 
@@ -10,9 +10,11 @@ mod compare;
 pub mod files;
 mod functions;
 mod gateway;
-pub mod limits;
+mod host;
+mod limits;
 mod outcome;
-mod world;
+mod run;
+mod step_host;
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -20,7 +22,7 @@ use std::time::{Duration, Instant};
 use crate::plan::Plan;
 use crate::script::{Engine, ScriptFault};
 use gateway::Gateway;
-use world::{State, World};
+use host::{TestScriptHost, TestState};
 
 /// Operations of one test. Those of the hooks that it runs are counted by themselves.
 const MAX_OPERATIONS: u64 = 2_000_000;
@@ -31,7 +33,7 @@ const MAX_TIME: Duration = Duration::from_secs(60);
 pub struct TestRunner {
     /// Runs test files. The hooks that they run have another one, with limits of its own.
     engine: Engine,
-    state: Rc<State>,
+    state: Rc<TestState>,
 }
 
 /// How the tests of one file went.
@@ -54,14 +56,15 @@ impl TestRunner {
     /// # Errors
     /// A script that does not compile; a checked configuration has none.
     pub fn new(plan: Plan) -> Result<TestRunner, ScriptFault> {
-        let state = Rc::new(State::default());
+        let state = Rc::new(TestState::default());
         let mut limits = plan.scripts.clone();
         limits.max_operations = MAX_OPERATIONS;
         limits.max_time = MAX_TIME;
-        let mut engine = Engine::new(&limits, Rc::new(World { state: state.clone(), stands_at: None }));
+        let mut engine =
+            Engine::new(&limits, Rc::new(TestScriptHost { state: state.clone(), frozen_at: None }));
         // In hooks no time passes, so that none fails because the machine is busy.
-        let standing = World { state: state.clone(), stands_at: Some(Instant::now()) };
-        let gateway = Rc::new(Gateway::new(plan, Rc::new(standing))?);
+        let frozen = TestScriptHost { state: state.clone(), frozen_at: Some(Instant::now()) };
+        let gateway = Rc::new(Gateway::new(plan, Rc::new(frozen))?);
         engine.extend(|rhai| functions::register(rhai, &gateway));
         Ok(TestRunner { engine, state })
     }

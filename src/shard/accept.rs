@@ -12,8 +12,8 @@ use std::time::Duration;
 use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, TcpStream};
 
-use super::h1::connection;
-use super::{Listener, Shard, answer};
+use super::h1::{connection, refuse};
+use super::{Listener, Shard};
 use crate::net::Socket;
 use crate::net::deadline::SocketSide;
 
@@ -115,7 +115,7 @@ fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: IpAddr) {
     metrics.connections_total.set(metrics.connections_total.get() + 1);
     if shard.open.get() >= shard.live().plan.server.limits.max_connections {
         metrics.connections_refused.set(metrics.connections_refused.get() + 1);
-        monoio::spawn(answer::refuse_connection(shard.clone(), socket, peer));
+        monoio::spawn(refuse::refuse_connection(shard.clone(), socket, peer));
         return;
     }
     let open = Open::new(shard);

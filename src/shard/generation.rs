@@ -13,6 +13,7 @@ use crate::metrics::{RouteMetrics, ShardMetrics};
 use crate::pipeline::identity;
 use crate::pipeline::limits::ConsumerRates;
 use crate::pipeline::script::RouteScripts;
+use crate::pipeline::steps::RouteContext;
 use crate::plan::{self, Plan};
 use crate::route::RouteTable;
 use crate::script::{self, Chain};
@@ -20,7 +21,7 @@ use crate::upstream::{Addresses, Upstream};
 
 use super::Generation;
 use super::limits::{RouteLimits, ShardLimits};
-use super::scripted;
+use super::script_host;
 
 pub struct LiveGeneration {
     pub number: u64,
@@ -106,12 +107,28 @@ impl LiveGeneration {
         self.upstreams.iter().for_each(|upstream| upstream.set_addresses(addresses));
     }
 
+    /// A route with what its steps work with, by its index.
+    pub fn route_context(&self, route: usize) -> RouteContext<'_> {
+        RouteContext {
+            plan: &self.routes[route].plan,
+            scripts: self.scripts_of(route),
+            jwts: &self.plan.jwts,
+            owned_names: &self.owned,
+        }
+    }
+
     /// The scripts of a route, by its index.
     pub fn scripts_of(&self, route: usize) -> Option<RouteScripts<'_>> {
         let LiveRoute { plan, chain, .. } = &self.routes[route];
         let chain = chain.as_ref()?;
         let (engine, scripts) = (&self.scripts, &self.plan.scripts);
-        Some(RouteScripts { engine, chain, plan: scripts, route: &plan.name, tell: &scripted::log })
+        Some(RouteScripts {
+            engine,
+            chain,
+            plan: scripts,
+            route: &plan.name,
+            notify: &script_host::log_notice,
+        })
     }
 
     /// Forgets the counters of routes and targets that are no more, so that reloads do not add up.

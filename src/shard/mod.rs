@@ -1,29 +1,31 @@
 //! One core's event loop with everything it owns. Plain `Rc` and `Cell` data: nothing here is shared
 //! with another thread; messages come in through the mailbox.
 //!
-//! A request's way: [`accept`] → [`connection`] (whole head, keep-alive) → [`request`] (framing, host,
-//! path, route) → [`scripted`] (request scripts) → [`answer`] or [`exchange`] (pick, connect, send, replay) → [`response`] and [`pump`]
-//! (both directions at once) → [`relay`] or [`tunnel`] → [`record`] (counters, one access-log line).
+//! A request's way: [`accept`] → [`h1`] (its connection: a whole head, framing) → [`serve`] (route, steps, action) →
+//! an answer of the gateway's own, or [`proxy`] (attempts, both directions at once) → [`request_log`] (counters, one
+//! access-log line). What a protocol gives to a request is in [`protocol`], what a request has on its way in [`turn`].
 
 mod accept;
-mod answer;
-mod buffers;
 mod clock;
 mod generation;
 mod h1;
+mod held;
 mod limits;
+mod protocol;
 mod proxy;
-mod request;
 mod request_log;
 mod run;
-mod scripted;
+mod script_host;
+mod serve;
+mod step_host;
 mod tick;
-mod world;
+mod turn;
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
@@ -43,10 +45,10 @@ use crate::store::{Link, ShardCounters, StoreReply};
 pub use crate::upstream::Addresses;
 pub use run::{DriverKind, run};
 
-use buffers::RequestBuffers;
 use clock::Clock;
 use generation::{GenerationContext, LiveGeneration};
 use limits::ShardLimits;
+use turn::RequestBuffers;
 
 /// A bound listening socket. Control keeps the original; shards get clones of it.
 pub struct Listener {
@@ -68,19 +70,22 @@ pub struct Generation {
     pub listeners: Vec<Listener>,
 }
 
-/// What control tells a shard.
+/// A message from control, or from the store link, to a shard. Handled in the order of arrival, between two tasks of the
+/// event loop; none is answered but by the channels it carries.
 pub enum Command {
-    /// Serve by this generation from now on; `done` gets the shard's id when it does.
+    /// A reload: serve new requests by this generation from now on; those in flight keep theirs. `done` gets the shard's
+    /// id once that is so.
     Swap { generation: Box<Generation>, done: Sender<usize> },
-    /// Names resolve differently now.
+    /// DNS: the addresses of all names, after some have changed.
     Addresses(Arc<Addresses>),
-    /// A JWK set was fetched: all providers of the generation sent last, in the plan's order.
+    /// A JWK set was fetched and has other keys: all providers of the generation sent last, in the plan's order.
     Providers(Arc<[Arc<Provider>]>),
-    /// The store has news.
+    /// The store link's response to requests of this shard, or a change of shared state.
     Store(StoreReply),
-    /// Send a copy of all counters.
+    /// A scrape: send a copy of all counters.
     Scrape(Sender<MetricsSnapshot>),
-    /// Stop accepting, finish what is in flight, then return from [`run`]; `done` gets the shard's id.
+    /// Stop accepting, finish the requests in flight, then return from [`run`]; `done` gets the shard's id once no
+    /// connection is left.
     Drain { done: Sender<usize> },
 }
 
@@ -119,7 +124,7 @@ struct Shard {
     dynamic_keys: RefCell<DynamicKeys>,
     /// Tokens that were verified.
     tokens: RefCell<TokenCache>,
-    /// LimitReport of a provider whose key set lacks a token's key.
+    /// Called with a provider whose key set lacks a token's key.
     unknown_key: Box<dyn Fn(usize) + Send>,
     live: RefCell<Rc<LiveGeneration>>,
     #[expect(clippy::vec_box, reason = "moved out and in for every request: a pointer, not 500 bytes")]
@@ -141,15 +146,8 @@ impl Shard {
         self.live.borrow().clone()
     }
 
-    fn take_request_buffers(&self) -> Box<RequestBuffers> {
-        self.request_buffers.borrow_mut().pop().unwrap_or_default()
-    }
-
-    fn give_back_request_buffers(&self, mut buffers: Box<RequestBuffers>) {
-        let mut kept = self.request_buffers.borrow_mut();
-        if kept.len() < buffers::KEPT && buffers.is_ordinary() {
-            buffers.forget();
-            kept.push(buffers);
-        }
+    /// Unix time in seconds.
+    fn unix_s(&self) -> u64 {
+        self.clock.unix_ms(Instant::now()) / 1000
     }
 }

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Shard;
-use super::buffers::RequestBuffers;
 use super::generation::LiveGeneration;
 use crate::base::error::Reason;
 use crate::exchange::Transaction;
@@ -15,17 +14,16 @@ use crate::log::access::AccessEntry;
 use crate::script::Hook;
 use crate::upstream::{Endpoint, Upstream};
 
-/// Filled in as the request goes its way.
+/// How a request goes, filled in on its way.
 pub struct RequestLog {
     pub began: Instant,
-    pub live: Rc<LiveGeneration>,
     pub client_ip: IpAddr,
     /// Index of the route.
     pub route: Option<usize>,
     pub upstream: Option<Rc<Upstream>>,
+    /// The endpoint of the last attempt.
     pub target: Option<Rc<Endpoint>>,
-    /// The response head is on its way to the client: no other answer can be given.
-    pub head_sent: bool,
+    /// 0: no final response head has been decided on.
     pub status: u16,
     pub reason: Option<Reason>,
     /// Set while the request's body is still being sent, hence the cell.
@@ -33,28 +31,24 @@ pub struct RequestLog {
     pub bytes_out: u64,
     /// From the first byte to the upstream until its response head was there.
     pub upstream_time: Option<Duration>,
+    /// Attempts beyond the first.
     pub retries: u32,
-    /// Whether the client would have its connection kept.
-    pub keep_alive: bool,
 }
 
 impl RequestLog {
-    pub fn new(live: Rc<LiveGeneration>, client_ip: IpAddr) -> RequestLog {
+    pub fn new(client_ip: IpAddr) -> RequestLog {
         RequestLog {
             began: Instant::now(),
-            live,
-            client_ip,
+            client_ip: client_ip.to_canonical(),
             route: None,
             upstream: None,
             target: None,
-            head_sent: false,
             status: 0,
             reason: None,
             bytes_in: Cell::new(0),
             bytes_out: 0,
             upstream_time: None,
             retries: 0,
-            keep_alive: false,
         }
     }
 
@@ -63,58 +57,68 @@ impl RequestLog {
         self.bytes_in.set(self.bytes_in.get() + bytes as u64);
     }
 
-    /// Counts the request and logs it. Called once for every request, however it ended.
-    pub fn finish(self, shard: &Shard, buffers: &mut RequestBuffers) {
+    /// Runs the route's `on_log`, counts the request and logs it. Called once for every request, however it ended.
+    pub fn finish(&mut self, shard: &Shard, live: &LiveGeneration, transaction: &mut Transaction) {
         let now = Instant::now();
         let duration = now.saturating_duration_since(self.began);
-        self.run_log_hooks(&mut buffers.transaction, duration);
-        let route = self.route.map(|index| &self.live.routes[index]);
-        match route {
-            Some(route) => {
-                let metrics = &route.metrics;
-                metrics.record(self.status, self.reason, duration, self.bytes_in.get(), self.bytes_out);
-            }
+        self.run_log_hooks(live, transaction, duration);
+        let route = self.route.map(|index| &live.routes[index]);
+        let unrouted;
+        let metrics = match route {
+            Some(route) => &route.metrics,
             None => {
-                let metrics = shard.metrics.unrouted();
-                metrics.record(self.status, self.reason, duration, self.bytes_in.get(), self.bytes_out);
+                unrouted = shard.metrics.unrouted();
+                &unrouted
             }
-        }
+        };
+        metrics.record(self.status, self.reason, duration, self.bytes_in.get(), self.bytes_out);
         if let (Some(target), Some(time)) = (&self.target, self.upstream_time) {
             target.metrics.latency(time);
         }
         let mut log = shard.log.borrow_mut();
-        if !log.is_on() {
-            return;
+        if log.is_on() {
+            let route_name = route.map(|route| &*route.plan.name);
+            let entry = self.entry(shard.id, live.number, route_name, duration, transaction);
+            log.record(shard.clock.unix_ms(now), &entry);
         }
-        let Transaction { request, id, .. } = &buffers.transaction;
-        let entry = AccessEntry {
+    }
+
+    fn entry<'a>(
+        &'a self,
+        shard: usize,
+        generation: u64,
+        route: Option<&'a str>,
+        duration: Duration,
+        transaction: &'a Transaction,
+    ) -> AccessEntry<'a> {
+        let Transaction { request, id, meta, consumer, .. } = transaction;
+        AccessEntry {
             request_id: id,
             client_ip: self.client_ip,
             method: request.method_bytes(),
-            host: &buffers.client_host,
-            path: buffers.transaction.path(),
+            host: &meta.host,
+            path: transaction.path(),
             version_minor: u8::from(request.version() == Version::Http11),
             status: self.status,
             reason: self.reason,
-            route: route.map(|route| &*route.plan.name),
+            route,
             upstream: self.upstream.as_ref().map(|upstream| &*upstream.plan.name),
             target: self.target.as_ref().map(|target| &*target.url),
-            consumer: buffers.transaction.consumer.as_ref().map(|consumer| &*consumer.name),
+            consumer: consumer.as_ref().map(|consumer| &*consumer.name),
             duration,
             upstream_time: self.upstream_time,
             bytes_in: self.bytes_in.get(),
             bytes_out: self.bytes_out,
             cache: None,
             retries: self.retries,
-            shard: shard.id,
-            generation: self.live.number,
-        };
-        log.record(shard.clock.unix_ms(now), &entry);
+            shard,
+            generation,
+        }
     }
 
     /// `on_log` of the route's scripts, which see the status that was sent.
-    fn run_log_hooks(&self, transaction: &mut Transaction, duration: Duration) {
-        let scripts = self.route.and_then(|route| self.live.scripts_of(route));
+    fn run_log_hooks(&self, live: &LiveGeneration, transaction: &mut Transaction, duration: Duration) {
+        let scripts = self.route.and_then(|route| live.scripts_of(route));
         let Some(scripts) = scripts.filter(|scripts| scripts.has(Hook::Log)) else { return };
         if transaction.response.status() != self.status && self.status >= 200 {
             transaction.response.set_status(self.status);

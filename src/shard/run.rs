@@ -14,7 +14,7 @@ use super::accept::Acceptors;
 use super::clock::Clock;
 use super::generation::{GenerationContext, LiveGeneration};
 use super::limits::ShardLimits;
-use super::world::ShardWorld;
+use super::script_host::ShardScriptHost;
 use super::{Command, Generation, Shard, ShardSpawn, tick};
 use crate::auth::api_keys::DynamicKeys;
 use crate::auth::cache::TokenCache;
@@ -22,7 +22,7 @@ use crate::base::id::Ids;
 use crate::log::batch::AccessLog;
 use crate::metrics::ShardMetrics;
 use crate::net::{Buffers, Deadlines, Pipes, socket};
-use crate::plan::{ApiKeyHash, Driver};
+use crate::plan::Driver;
 use crate::script;
 use crate::store::{KeyList, ShardCounters, StoreReply};
 use crate::upstream::Upstream;
@@ -200,14 +200,15 @@ impl Shard {
         let seed = RandomState::new().hash_one(seat.id);
         let metrics = Rc::new(ShardMetrics::new(seat.id));
         let log = AccessLog::new(first.plan.log.access, seat.sink.clone());
-        let world = Rc::new(ShardWorld {
+        let world = Rc::new(ShardScriptHost {
             clock: Rc::new(Clock::new()),
             ids: Rc::new(RefCell::new(Ids::new(seed))),
             counters: Rc::new(ShardCounters::new()),
             metrics: metrics.clone(),
         });
-        let patience = first.plan.store.as_ref().map_or(EMBEDDED_TIMEOUT, |store| store.timeout);
-        let limits = ShardLimits::new(seat.id, seat.shards, seat.link.clone(), world.clock.clone(), patience);
+        let store_timeout = first.plan.store.as_ref().map_or(EMBEDDED_TIMEOUT, |store| store.timeout);
+        let limits =
+            ShardLimits::new(seat.id, seat.shards, seat.link.clone(), world.clock.clone(), store_timeout);
         let limits = Rc::new(limits);
         let surroundings = GenerationContext {
             metrics: metrics.clone(),
@@ -272,7 +273,7 @@ impl Shard {
             | StoreReply::Strict { .. }
             | StoreReply::Failed { .. }
             | StoreReply::Reachable(_) => {
-                self.limits.hear(reply);
+                self.limits.take_reply(reply);
             }
         }
     }
@@ -291,11 +292,11 @@ impl Shard {
 /// The keys that were added and revoked while running.
 fn dynamic_keys(keys: &KeyList) -> DynamicKeys {
     let mut dynamic = DynamicKeys::default();
-    for (digest, consumer) in &keys.added {
-        dynamic.add(ApiKeyHash(digest.0), consumer.clone());
+    for (hash, consumer) in &keys.added {
+        dynamic.add(*hash, consumer.clone());
     }
-    for digest in &keys.revoked {
-        dynamic.revoke(ApiKeyHash(digest.0));
+    for hash in &keys.revoked {
+        dynamic.revoke(*hash);
     }
     dynamic
 }

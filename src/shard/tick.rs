@@ -30,7 +30,7 @@ pub async fn until_drained(shard: &Rc<Shard>, no_listener: impl Fn() -> bool) {
         send_counters(shard);
         shard.limits.expire();
         if ticks % TIDY_TICKS == 0 {
-            shard.limits.tidy();
+            shard.limits.release_unused();
         }
         if ticks % LEFT_TICKS == 0 {
             cancel_left(shard);

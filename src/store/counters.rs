@@ -1,4 +1,4 @@
-//! A shard's side of the script counters: plain data, read and written while a script runs.
+//! A shard's side of the script counters: plain data, read and changed while a script runs.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -7,32 +7,32 @@ use std::sync::Arc;
 
 use super::message::{CounterSums, MAX_COUNTERS};
 
-/// One shard's view: the last sums, and what it has added itself since.
+/// The counters as one shard sees them: the last sums, and what its own scripts have added since.
 #[derive(Debug, Default)]
 pub struct ShardCounters {
-    /// Hashed with a secret: clients may choose names through a script.
-    counts: RefCell<HashMap<Arc<str>, Count>>,
-    /// The names whose count is new or has unsent deltas.
+    /// The hash is seeded with a secret: clients may choose names through a script.
+    counts: RefCell<HashMap<Arc<str>, ShardCount>>,
+    /// The names that are new or have unsent deltas.
     changed: RefCell<Vec<Arc<str>>>,
-    /// The names whose deltas are on their way.
+    /// The names whose deltas have been sent and not acknowledged.
     in_flight: RefCell<Vec<Arc<str>>>,
     full: Cell<bool>,
 }
 
 #[derive(Debug, Default)]
-struct Count {
-    /// Over all shards, as the link last said.
+struct ShardCount {
+    /// Over all shards, as the link last announced it.
     sum: i64,
-    /// On the way to the link: not in `sum` until it is acknowledged.
+    /// Sent to the link: not in `sum` until it is acknowledged.
     sent: i64,
     unsent: i64,
-    /// The link has said a sum of this name.
+    /// The link has announced a sum of this name.
     known: bool,
-    /// In `changed`.
+    /// The name is in `changed`.
     listed: bool,
 }
 
-impl Count {
+impl ShardCount {
     fn value(&self) -> i64 {
         self.sum.saturating_add(self.sent).saturating_add(self.unsent)
     }
@@ -43,13 +43,13 @@ impl ShardCounters {
         ShardCounters::default()
     }
 
-    /// Adds to a counter, or takes away; a sum stops at the ends of `i64`. False: there is no room for one more name.
+    /// Adds to a counter, or subtracts; a sum stops at the ends of `i64`. False: there is no room for one more name.
     pub fn add(&self, name: &str, n: i64) -> bool {
         self.touch(name, n).is_some()
     }
 
-    /// What all shards have added, this one's own included at once, others' at most a tick late. 0 for a counter that
-    /// nobody has added to or that there is no room for.
+    /// The sum over all shards: this one's own additions count at once, those of others at most a tick later. 0 for a
+    /// counter that nobody has added to or that there is no room for.
     pub fn value(&self, name: &str) -> i64 {
         self.touch(name, 0).unwrap_or(0)
     }
@@ -63,19 +63,19 @@ impl ShardCounters {
                 let (name, _) = counts.get_key_value(name).expect("it was found above");
                 self.changed.borrow_mut().push(name.clone());
             }
-            return counts.get(name).map(Count::value);
+            return counts.get(name).map(ShardCount::value);
         }
         if self.full.get() || counts.len() >= MAX_COUNTERS {
             return None;
         }
         let name: Arc<str> = name.into();
         self.changed.borrow_mut().push(name.clone());
-        counts.insert(name, Count { unsent: n, listed: true, ..Count::default() });
+        counts.insert(name, ShardCount { unsent: n, listed: true, ..ShardCount::default() });
         Some(n)
     }
 
-    /// What to send to the link: at each tick, if there is any. Empty also while the last are not acknowledged.
-    /// If it cannot be sent, call [`ShardCounters::put_back`].
+    /// The deltas to send to the link at a tick. Empty while the last ones are not acknowledged. If they cannot be sent,
+    /// call [`ShardCounters::put_back`].
     pub fn take_deltas(&self) -> Vec<(Arc<str>, i64)> {
         let mut in_flight = self.in_flight.borrow_mut();
         if !in_flight.is_empty() || self.changed.borrow().is_empty() {
@@ -93,7 +93,7 @@ impl ShardCounters {
         deltas
     }
 
-    /// What was taken last was not sent: it goes with the next.
+    /// The deltas taken last could not be sent: they go with the next.
     pub fn put_back(&self) {
         let mut counts = self.counts.borrow_mut();
         let mut changed = self.changed.borrow_mut();
@@ -106,26 +106,26 @@ impl ShardCounters {
         }
     }
 
-    /// Takes what the link says.
-    pub fn apply(&self, news: &CounterSums) {
+    /// Takes the sums that the link announces.
+    pub fn apply(&self, update: &CounterSums) {
         let mut counts = self.counts.borrow_mut();
-        if news.acknowledges {
+        if update.acknowledges {
             for name in self.in_flight.take() {
                 if let Some(count) = counts.get_mut(&name) {
                     count.sent = 0;
                 }
             }
         }
-        for (name, sum) in &*news.sums {
+        for (name, sum) in &*update.sums {
             let count = match counts.entry(name.clone()) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(Count::default()),
+                Entry::Vacant(new) => new.insert(ShardCount::default()),
             };
             count.sum = *sum;
             count.known = true;
         }
-        if news.full && !self.full.replace(true) {
-            // The link has said all names it has; those it has not, it never will.
+        if update.full && !self.full.replace(true) {
+            // The link has announced all names that it knows, and takes no more.
             counts.retain(|_, count| count.known);
             self.changed.borrow_mut().retain(|name| counts.contains_key(name));
         }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_sent_goes_with_the_next() {
+    fn deltas_that_could_not_be_sent_go_with_the_next() {
         let counters = ShardCounters::new();
         counters.add("a", 2);
         counters.add("b", 1);

@@ -1,31 +1,31 @@
-//! Whether the store is to be spoken to, and when to try again: decided from what exchanges came to.
+//! Whether the store answers, and when to connect again: decided from the results of exchanges.
 
 use std::time::{Duration, Instant};
 
 use super::snapshot::StoreState;
 
 /// The first wait before connecting again; it doubles with each failure in a row.
-const BACKOFF_MIN: Duration = Duration::from_millis(25);
+const MIN_BACKOFF: Duration = Duration::from_millis(25);
 /// The longest wait.
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
-/// Begins down, to be tried at once.
+/// Begins as down, with the first attempt due at once.
 #[derive(Debug)]
-pub struct Health {
+pub struct StoreHealth {
     state: StoreState,
-    /// An exchange slower than this makes the store slow.
+    /// An exchange that takes longer makes the store slow.
     slow: Duration,
     next_try: Instant,
-    /// In a row, connections that never carried an exchange included.
+    /// In a row; a connection that never carried an exchange counts too.
     failures: u32,
-    /// Of the jitter.
+    /// The state of the jitter's generator.
     random: u64,
 }
 
-impl Health {
-    /// `seed` should differ between processes, so that they do not all come back at the same moment.
-    pub fn new(now: Instant, timeout: Duration, seed: u64) -> Health {
-        Health {
+impl StoreHealth {
+    /// `seed` should differ between processes, so that they do not all reconnect at the same moment.
+    pub fn new(now: Instant, timeout: Duration, seed: u64) -> StoreHealth {
+        StoreHealth {
             state: StoreState::Down { since: now },
             slow: timeout / 2,
             next_try: now,
@@ -47,12 +47,12 @@ impl Health {
         self.next_try
     }
 
-    /// A connection is there and has passed its probe.
+    /// A new connection has passed its probe.
     pub fn connected(&mut self) {
         self.state = StoreState::Up;
     }
 
-    /// An exchange, or an attempt to connect, has failed. Says whether the store was up until now.
+    /// An exchange, or an attempt to connect, has failed. Returns whether the store was up until now.
     pub fn failed(&mut self, now: Instant) -> bool {
         let was_up = !self.is_down();
         if was_up {
@@ -63,15 +63,15 @@ impl Health {
         was_up
     }
 
-    /// An exchange has succeeded. `crowded`: meanwhile more requests came than may wait.
-    pub fn exchanged(&mut self, took: Duration, crowded: bool) {
+    /// An exchange has succeeded. `queue_full`: meanwhile more requests came than may wait.
+    pub fn exchanged(&mut self, took: Duration, queue_full: bool) {
         self.failures = 0;
-        self.state = if crowded || took > self.slow { StoreState::Slow } else { StoreState::Up };
+        self.state = if queue_full || took > self.slow { StoreState::Slow } else { StoreState::Up };
     }
 
-    /// Between half of the wait and all of it, at random.
+    /// A random duration between half of the wait and all of it.
     fn backoff(&mut self) -> Duration {
-        let wait = BACKOFF_MIN.saturating_mul(1 << self.failures.min(16)).min(MAX_BACKOFF);
+        let wait = MIN_BACKOFF.saturating_mul(1 << self.failures.min(16)).min(MAX_BACKOFF);
         // SplitMix64.
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.random;
@@ -89,7 +89,7 @@ mod tests {
 
     fn waits(seed: u64, failures: usize) -> Vec<Duration> {
         let now = Instant::now();
-        let mut health = Health::new(now, TIMEOUT, seed);
+        let mut health = StoreHealth::new(now, TIMEOUT, seed);
         let wait = |_| {
             health.failed(now);
             health.next_try() - now
@@ -98,15 +98,15 @@ mod tests {
     }
 
     #[test]
-    fn it_begins_down_and_is_tried_at_once() {
+    fn it_begins_down_with_an_attempt_due() {
         let now = Instant::now();
-        let health = Health::new(now, TIMEOUT, 1);
+        let health = StoreHealth::new(now, TIMEOUT, 1);
         assert_eq!(health.state(), StoreState::Down { since: now });
         assert_eq!(health.next_try(), now);
     }
 
     #[test]
-    fn waits_double_up_to_the_longest_with_up_to_half_taken_off() {
+    fn waits_double_up_to_the_longest_less_up_to_half_at_random() {
         for seed in 0..100 {
             for (failure, wait) in waits(seed, 40).into_iter().enumerate() {
                 let whole = Duration::from_millis(25 << failure.min(10)).min(Duration::from_secs(2));
@@ -116,14 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn processes_do_not_come_back_together() {
+    fn processes_do_not_reconnect_together() {
         assert_ne!(waits(1, 5), waits(2, 5));
     }
 
     #[test]
     fn only_an_exchange_ends_a_row_of_failures() {
         let now = Instant::now();
-        let mut health = Health::new(now, TIMEOUT, 1);
+        let mut health = StoreHealth::new(now, TIMEOUT, 1);
         for _ in 0..10 {
             health.failed(now);
             health.connected();
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn down_lasts_from_the_first_failure() {
         let now = Instant::now();
-        let mut health = Health::new(now, TIMEOUT, 1);
+        let mut health = StoreHealth::new(now, TIMEOUT, 1);
         health.connected();
         assert!(health.failed(now));
         assert!(!health.failed(now + TIMEOUT));
@@ -146,14 +146,14 @@ mod tests {
 
     #[test]
     fn slow_is_more_than_half_the_timeout_or_a_full_queue() {
-        let mut health = Health::new(Instant::now(), TIMEOUT, 1);
-        for (took_ms, crowded, state) in [
+        let mut health = StoreHealth::new(Instant::now(), TIMEOUT, 1);
+        for (took_ms, queue_full, state) in [
             (50, false, StoreState::Up),
             (51, false, StoreState::Slow),
             (1, false, StoreState::Up),
             (1, true, StoreState::Slow),
         ] {
-            health.exchanged(Duration::from_millis(took_ms), crowded);
+            health.exchanged(Duration::from_millis(took_ms), queue_full);
             assert_eq!(health.state(), state);
             assert!(!health.is_down());
         }

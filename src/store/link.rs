@@ -1,4 +1,4 @@
-//! The handle by which others speak to the store link's thread.
+//! The handle to the store link's thread.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,15 +7,15 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 
-use super::link_thread::{LinkThread, Order};
+use super::link_thread::{LinkCommand, LinkThread};
 use super::message::{ReplySink, StoreRequest};
 use super::remote::RemoteConfig;
 use super::snapshot::StoreSnapshot;
 
-/// Requests that may wait: some milliseconds' worth of a busy process. What comes on top is refused at once.
+/// Requests that may wait: some milliseconds' worth of a busy process. Those beyond are refused at once.
 pub(super) const MAX_WAITING: usize = 16 * 1024;
 
-/// Where the shared view lives.
+/// Where the store is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum StoreConfig {
     /// In this process.
@@ -24,56 +24,56 @@ pub enum StoreConfig {
     Remote(RemoteConfig),
 }
 
-/// Speaks to the link's thread; clones speak to the same. The thread ends when it is stopped or all are dropped.
+/// A handle to the link's thread; clones lead to the same thread. It ends when it is stopped or all handles are dropped.
 #[derive(Clone)]
 pub struct Link {
     requests: Sender<StoreRequest>,
-    orders: Sender<Order>,
+    commands: Sender<LinkCommand>,
     published: Arc<Mutex<StoreSnapshot>>,
     refused: Arc<AtomicU64>,
 }
 
 /// A request was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unsent;
+pub struct NotSent;
 
 /// Ends the link's thread.
 pub struct LinkStop {
-    orders: Sender<Order>,
+    commands: Sender<LinkCommand>,
     thread: JoinHandle<()>,
 }
 
 impl Link {
-    /// Starts the thread. It does not wait for the store: whether there is one, [`Link::snapshot`] says.
+    /// Starts the thread. It does not wait for the store to answer; [`Link::snapshot`] says whether it does.
     ///
     /// # Errors
-    /// When the system has no thread left.
+    /// The system has no thread left.
     pub fn start(config: StoreConfig) -> io::Result<(Link, LinkStop)> {
         let (requests, waiting) = bounded(MAX_WAITING);
-        let (orders, ordered) = unbounded();
-        let link_thread = LinkThread::new(config, waiting, ordered);
-        let link = Link { requests, orders, published: link_thread.published(), refused: Arc::default() };
-        let orders = link.orders.clone();
+        let (commands, received) = unbounded();
+        let link_thread = LinkThread::new(config, waiting, received);
+        let link = Link { requests, commands, published: link_thread.published(), refused: Arc::default() };
+        let commands = link.commands.clone();
         let thread = std::thread::Builder::new().name("store".into()).spawn(move || link_thread.run())?;
-        Ok((link, LinkStop { orders, thread }))
+        Ok((link, LinkStop { commands, thread }))
     }
 
-    /// Leaves a request; never blocks.
+    /// Sends a request; never blocks.
     ///
     /// # Errors
-    /// Too many wait, or the link is stopped. Nothing will answer: the shard goes on as if the store had failed.
-    pub fn send(&self, request: StoreRequest) -> Result<(), Unsent> {
+    /// Too many wait, or the link is stopped. There will be no reply: the shard goes on as if the store had failed.
+    pub fn send(&self, request: StoreRequest) -> Result<(), NotSent> {
         self.requests.try_send(request).map_err(|_| {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            Unsent
+            NotSent
         })
     }
 
-    /// Replies for `shard` go to `sink` from now on, first of all what is known so far. To be called before the shard's
-    /// first request; a shard that was started again joins again, with the same number. Without effect when the link is
-    /// stopped.
+    /// Replies for `shard` go to `sink` from now on; the first ones are the present counters, API keys and state. To be
+    /// called before the shard's first request; a shard that was restarted joins again, with the same number. Without
+    /// effect when the link is stopped.
     pub fn join_shard(&self, shard: usize, sink: ReplySink) {
-        let _ = self.orders.send(Order::Join { shard, sink });
+        let _ = self.commands.send(LinkCommand::Join { shard, sink });
     }
 
     pub fn snapshot(&self) -> StoreSnapshot {
@@ -85,10 +85,10 @@ impl Link {
 }
 
 impl LinkStop {
-    /// Handles the requests that were sent before, sends the counters that are left, and ends the thread. Waits for it:
-    /// for a few timeouts of the store at most.
+    /// Has the thread handle the requests sent before and send the counters that are left, then ends it. Blocks until it
+    /// has ended: for a few timeouts of the store at most.
     pub fn stop(self) {
-        let _ = self.orders.send(Order::Stop);
+        let _ = self.commands.send(LinkCommand::Stop);
         if self.thread.join().is_err() {
             tracing::error!("the store link had panicked");
         }

@@ -1,76 +1,89 @@
-//! The store link's thread: takes what has gathered, has it answered, tells the shards what is new.
+//! The store link's thread: answers the requests that have gathered, and announces to the shards what has changed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, TryRecvError};
 
-use super::embedded::Banks;
+use super::embedded::EmbeddedStore;
 use super::keys::KeyList;
 use super::link::{MAX_WAITING, StoreConfig};
 use super::message::{CounterSums, ReplySink, StoreReply, StoreRequest};
-use super::remote::Remote;
-use super::snapshot::{StoreSnapshot, StoreState, Traffic};
-use super::totals::Totals;
+use super::remote::RemoteStore;
+use super::snapshot::{StoreSnapshot, StoreState, StoreTraffic};
+use super::totals::CounterTotals;
 
 /// Requests that are answered together.
 const MAX_BATCH: usize = 1024;
-/// When a shard that took no reply is tried again.
+/// How long after a full mailbox a shard is tried again.
 const RETRY: Duration = Duration::from_millis(20);
-/// When nothing is due.
+/// How long to wait when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// From the control side. There are few, and they must not be lost.
-pub enum Order {
+/// From the control thread. Commands are few, and must not be lost.
+pub enum LinkCommand {
     Join { shard: usize, sink: ReplySink },
     Stop,
 }
 
 /// What the thread owns.
 pub struct LinkThread {
-    waiting: Receiver<StoreRequest>,
-    ordered: Receiver<Order>,
+    requests: Receiver<StoreRequest>,
+    commands: Receiver<LinkCommand>,
     published: Arc<Mutex<StoreSnapshot>>,
-    backend: Backend,
-    members: Vec<Member>,
-    totals: Totals,
-    told: Told,
+    backend: StoreBackend,
+    shards: Vec<JoinedShard>,
+    totals: CounterTotals,
+    announced: AnnouncedState,
     stopping: bool,
 }
 
-enum Backend {
-    Embedded(Banks),
-    Remote(Box<Remote>),
+enum StoreBackend {
+    Embedded(EmbeddedStore),
+    Remote(Box<RemoteStore>),
 }
 
-/// A shard that has joined.
-struct Member {
+struct JoinedShard {
     shard: usize,
     sink: ReplySink,
-    /// It has sent counters that it was not told the sums of.
+    /// It has sent counters, and was not sent their sums.
     unacknowledged: bool,
-    /// It could not take a reply: it is told everything when it can again.
+    /// Its mailbox was full. When it has room again, the shard is sent the whole state.
     behind: bool,
 }
 
-/// What the shards know, but for the sums.
+/// The state that was last announced to the shards, except the sums.
 #[derive(Default)]
-struct Told {
-    full: bool,
+struct AnnouncedState {
+    counters_full: bool,
+    reachable: Option<bool>,
+    keys: Option<Arc<KeyList>>,
+}
+
+/// What has changed since the last announcement.
+struct Announcement {
+    sums: Arc<[(Arc<str>, i64)]>,
+    counters_full: bool,
+    /// `counters_full` has just become true.
+    newly_full: bool,
     reachable: Option<bool>,
     keys: Option<Arc<KeyList>>,
 }
 
 impl LinkThread {
-    pub fn new(config: StoreConfig, waiting: Receiver<StoreRequest>, ordered: Receiver<Order>) -> LinkThread {
+    pub fn new(
+        config: StoreConfig,
+        requests: Receiver<StoreRequest>,
+        commands: Receiver<LinkCommand>,
+    ) -> LinkThread {
         let now = Instant::now();
         let backend = match config {
-            StoreConfig::Embedded => Backend::Embedded(Banks::new(now)),
-            StoreConfig::Remote(config) => Backend::Remote(Box::new(Remote::new(config, now))),
+            StoreConfig::Embedded => StoreBackend::Embedded(EmbeddedStore::new(now)),
+            StoreConfig::Remote(config) => StoreBackend::Remote(Box::new(RemoteStore::new(config, now))),
         };
         let (name, state) = match &backend {
-            Backend::Embedded(_) => ("embedded", StoreState::Up),
-            Backend::Remote(remote) => ("redis", remote.state()),
+            StoreBackend::Embedded(_) => ("embedded", StoreState::Up),
+            StoreBackend::Remote(remote) => ("redis", remote.state()),
         };
         let published = StoreSnapshot {
             backend: name,
@@ -78,72 +91,76 @@ impl LinkThread {
             last_error: None,
             queue: 0,
             refused: 0,
-            traffic: Traffic::default(),
+            traffic: StoreTraffic::default(),
             counters: Arc::default(),
             counters_full: false,
             keys: (0, 0),
         };
         LinkThread {
-            waiting,
-            ordered,
+            requests,
+            commands,
             published: Arc::new(Mutex::new(published)),
             backend,
-            members: Vec::new(),
-            totals: Totals::default(),
-            told: Told::default(),
+            shards: Vec::new(),
+            totals: CounterTotals::default(),
+            announced: AnnouncedState::default(),
             stopping: false,
         }
     }
 
-    /// Kept up to date while the thread runs.
+    /// The snapshot, which the thread keeps up to date.
     pub fn published(&self) -> Arc<Mutex<StoreSnapshot>> {
         self.published.clone()
     }
 
     pub fn run(mut self) {
         let mut batch = Vec::new();
-        while !self.stopping || !self.waiting.is_empty() {
+        while !self.stopping || !self.requests.is_empty() {
             self.wait();
-            self.obey();
-            let crowded = self.waiting.len() >= MAX_WAITING;
+            self.run_commands();
+            let queue_full = self.requests.len() >= MAX_WAITING;
             self.gather(&mut batch);
-            self.handle(&mut batch, crowded);
-            self.tell();
+            self.handle(&mut batch, queue_full);
+            self.announce();
         }
-        if let Backend::Remote(remote) = &mut self.backend {
+        if let StoreBackend::Remote(remote) = &mut self.backend {
             remote.finish(&mut self.totals);
         }
-        self.tell();
+        self.announce();
     }
 
-    /// Until there is something to do.
+    /// Blocks until there is something to do.
     fn wait(&self) {
         if self.stopping {
             return;
         }
         let (due, attempt) = match &self.backend {
-            Backend::Embedded(banks) => (banks.next_tick(), None),
-            Backend::Remote(remote) => (remote.next_due(&self.totals), remote.attempt()),
+            StoreBackend::Embedded(embedded) => (embedded.next_tick(), None),
+            StoreBackend::Remote(remote) => (remote.next_due(&self.totals), remote.attempt()),
         };
-        let mut patience = due.map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
-        if self.members.iter().any(|member| member.behind) {
-            patience = patience.min(RETRY);
+        let mut timeout = due.map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
+        if self.shards.iter().any(|shard| shard.behind) {
+            timeout = timeout.min(RETRY);
         }
         let mut select = Select::new();
-        select.recv(&self.waiting);
-        select.recv(&self.ordered);
+        select.recv(&self.requests);
+        select.recv(&self.commands);
         if let Some(attempt) = attempt {
             select.recv(attempt);
         }
-        // Whichever is ready, or none: all are looked at.
-        let _ = select.ready_timeout(patience);
+        // Which one is ready does not matter: all are read after this.
+        let _ = select.ready_timeout(timeout);
     }
 
-    /// Follows all orders, before any request is taken: a shard's own may have come after it joined.
-    fn obey(&mut self) {
+    /// Carries out all commands, before any request is taken: a shard's first request may have come after it joined.
+    fn run_commands(&mut self) {
         loop {
-            match self.ordered.try_recv() {
-                Ok(order) => self.follow(order),
+            match self.commands.try_recv() {
+                Ok(LinkCommand::Stop) => self.stopping = true,
+                Ok(LinkCommand::Join { shard, sink }) => {
+                    self.shards.retain(|joined| joined.shard != shard);
+                    self.shards.push(JoinedShard { shard, sink, unacknowledged: false, behind: true });
+                }
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => {
                     self.stopping = true;
@@ -155,7 +172,7 @@ impl LinkThread {
 
     fn gather(&mut self, batch: &mut Vec<StoreRequest>) {
         while batch.len() < MAX_BATCH {
-            match self.waiting.try_recv() {
+            match self.requests.try_recv() {
                 Ok(request) => batch.push(request),
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => {
@@ -166,127 +183,109 @@ impl LinkThread {
         }
     }
 
-    fn follow(&mut self, order: Order) {
-        match order {
-            Order::Stop => self.stopping = true,
-            Order::Join { shard, sink } => {
-                self.members.retain(|member| member.shard != shard);
-                self.members.push(Member { shard, sink, unacknowledged: false, behind: true });
-            }
-        }
-    }
-
-    /// Has the batch answered, and does what else is due.
-    fn handle(&mut self, batch: &mut Vec<StoreRequest>, crowded: bool) {
-        let LinkThread { backend, members, totals, .. } = self;
+    /// Answers the batch, and does what else is due. `queue_full`: more requests came than may wait.
+    fn handle(&mut self, batch: &mut Vec<StoreRequest>, queue_full: bool) {
+        let LinkThread { backend, shards, totals, .. } = self;
         batch.retain_mut(|request| match request {
             StoreRequest::Counters { shard, deltas } => {
                 totals.add(std::mem::take(deltas));
-                members
+                shards
                     .iter_mut()
-                    .filter(|member| member.shard == *shard)
-                    .for_each(|member| member.unacknowledged = true);
+                    .filter(|joined| joined.shard == *shard)
+                    .for_each(|joined| joined.unacknowledged = true);
                 false
             }
             _ => true,
         });
         let mut reply = |shard: usize, reply: StoreReply| {
-            if let Some(member) = members.iter().find(|member| member.shard == shard) {
-                // One whose mailbox is full has long stopped waiting.
-                (member.sink)(reply);
+            if let Some(joined) = shards.iter().find(|joined| joined.shard == shard) {
+                // A shard whose mailbox is full is so far behind that the requests have timed out there.
+                (joined.sink)(reply);
             }
         };
         let now = Instant::now();
         match backend {
-            Backend::Embedded(banks) => {
-                banks.tick(now);
+            StoreBackend::Embedded(embedded) => {
+                embedded.tick(now);
                 batch
                     .drain(..)
-                    .filter_map(|request| banks.answer(request, now))
+                    .filter_map(|request| embedded.answer(request, now))
                     .for_each(|(shard, answer)| reply(shard, answer));
-                totals.settle_here();
+                totals.confirm_locally();
             }
-            Backend::Remote(remote) => {
+            StoreBackend::Remote(remote) => {
                 remote.tick(now);
-                remote.serve(batch, totals, crowded, &mut reply);
+                remote.serve(batch, totals, queue_full, &mut reply);
             }
         }
     }
 
-    /// Tells the status page and every shard what has changed for it.
-    fn tell(&mut self) {
+    /// Publishes what has changed, and sends it to every shard.
+    fn announce(&mut self) {
         let (reachable, keys) = match &self.backend {
-            Backend::Embedded(_) => (true, None),
-            Backend::Remote(remote) => (remote.is_reachable(), remote.keys()),
+            StoreBackend::Embedded(_) => (true, None),
+            StoreBackend::Remote(remote) => (remote.is_reachable(), remote.keys()),
         };
-        let news = News {
-            changed: self.totals.take_changed(),
-            full: self.totals.full(),
-            filled: self.totals.full() && !self.told.full,
-            reachable: (self.told.reachable != Some(reachable)).then_some(reachable),
-            keys: keys
-                .clone()
-                .filter(|keys| self.told.keys.as_ref().is_none_or(|told| !Arc::ptr_eq(told, keys))),
+        let known_keys = self.announced.keys.as_ref();
+        let counters_full = self.totals.full();
+        let announcement = Announcement {
+            sums: self.totals.take_changed(),
+            counters_full,
+            newly_full: counters_full && !self.announced.counters_full,
+            reachable: (self.announced.reachable != Some(reachable)).then_some(reachable),
+            keys: keys.clone().filter(|keys| known_keys.is_none_or(|known| !Arc::ptr_eq(known, keys))),
         };
-        self.told = Told { full: news.full, reachable: Some(reachable), keys };
-        self.publish(&news);
-        for member in &mut self.members {
-            if member.behind {
-                member.tell_all(&self.totals, &self.told);
+        self.announced = AnnouncedState { counters_full, reachable: Some(reachable), keys };
+        self.publish(&announcement);
+        for shard in &mut self.shards {
+            if shard.behind {
+                shard.send_state(&self.totals, &self.announced);
             } else {
-                member.tell(&news);
+                shard.send_changes(&announcement);
             }
         }
     }
 
-    fn publish(&self, news: &News) {
+    fn publish(&self, announcement: &Announcement) {
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Backend::Remote(remote) = &self.backend {
+        if let StoreBackend::Remote(remote) = &self.backend {
             published.state = remote.state();
             published.last_error = remote.last_error();
             published.traffic = remote.traffic();
         }
-        if !news.changed.is_empty() {
+        if !announcement.sums.is_empty() {
             published.counters = self.totals.all();
         }
-        if let Some(keys) = &news.keys {
+        if let Some(keys) = &announcement.keys {
             published.keys = (keys.added.len(), keys.revoked.len());
         }
-        published.counters_full = news.full;
+        published.counters_full = announcement.counters_full;
     }
 }
 
-/// What has changed since the shards were told last.
-struct News {
-    changed: Arc<[(Arc<str>, i64)]>,
-    full: bool,
-    filled: bool,
-    reachable: Option<bool>,
-    keys: Option<Arc<KeyList>>,
-}
-
-impl Member {
-    fn tell(&mut self, news: &News) {
-        if let Some(reachable) = news.reachable {
+impl JoinedShard {
+    fn send_changes(&mut self, changes: &Announcement) {
+        if let Some(reachable) = changes.reachable {
             self.send(StoreReply::Reachable(reachable));
         }
-        if let Some(keys) = &news.keys {
+        if let Some(keys) = &changes.keys {
             self.send(StoreReply::Keys(keys.clone()));
         }
-        if !news.changed.is_empty() || news.filled || self.unacknowledged {
-            self.send_sums(news.changed.clone(), news.full);
+        if !changes.sums.is_empty() || changes.newly_full || self.unacknowledged {
+            self.send_sums(changes.sums.clone(), changes.counters_full);
         }
     }
 
-    fn tell_all(&mut self, totals: &Totals, told: &Told) {
+    /// Sends the whole state: to a shard that has just joined, or was behind.
+    fn send_state(&mut self, totals: &CounterTotals, announced: &AnnouncedState) {
         self.behind = false;
-        if let Some(reachable) = told.reachable {
+        if let Some(reachable) = announced.reachable {
             self.send(StoreReply::Reachable(reachable));
         }
-        if let Some(keys) = &told.keys {
+        if let Some(keys) = &announced.keys {
             self.send(StoreReply::Keys(keys.clone()));
         }
-        self.send_sums(totals.all(), told.full);
+        self.send_sums(totals.all(), announced.counters_full);
     }
 
     fn send_sums(&mut self, sums: Arc<[(Arc<str>, i64)]>, full: bool) {
@@ -296,7 +295,7 @@ impl Member {
         }
     }
 
-    /// Nothing more is sent to a shard that is behind, until it is told everything.
+    /// After a reply that was not taken none is sent, until the shard is sent the whole state.
     fn send(&mut self, reply: StoreReply) -> bool {
         self.behind = self.behind || !(self.sink)(reply);
         !self.behind

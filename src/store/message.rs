@@ -1,24 +1,25 @@
-//! What shards and the store link say to each other.
+//! The messages between shards and the store link.
 
 use std::sync::Arc;
 
 use super::keys::KeyList;
 use crate::limit::{Key, LeaseGrant, LeaseRequest, Rule, Verdict};
 
-/// The counter names that one process may use. They are never forgotten, so that what is full stays full.
+/// The counter names that one process may use. They are never forgotten: once the table is full it stays full.
 pub const MAX_COUNTERS: usize = 1000;
 
-/// Where a shard takes its replies: true if it was taken; false if the shard is behind or gone. It must not block.
+/// Puts a reply into a shard's mailbox: true if it was taken; false if the mailbox is full or the shard gone. It must not
+/// block.
 pub type ReplySink = Box<dyn Fn(StoreReply) -> bool + Send>;
 
-/// From a shard. Those with a ticket get one reply with that ticket, unless the shard's mailbox is full then.
+/// From a shard. A request with a ticket gets one reply with that ticket, unless the shard's mailbox is full then.
 #[derive(Debug)]
 pub enum StoreRequest {
-    /// What a shard's scripts have added up since its last request, and (with 0) the names they mention first.
-    /// The answer is a [`CounterSums`] that acknowledges it; until then the shard sends no other.
+    /// What a shard's scripts have added since its last request, and (with 0) the names that they have mentioned for the
+    /// first time. The answer is a [`CounterSums`] that acknowledges it; until then the shard sends no other.
     Counters { shard: usize, deltas: Vec<(Arc<str>, i64)> },
-    /// For a limit with leases. `limit` and `rule` together name the bank.
-    Lease { shard: usize, ticket: u64, limit: Arc<str>, rule: Rule, ask: LeaseRequest },
+    /// For a limit with leases. `limit` and `rule` together name the bucket store.
+    Lease { shard: usize, ticket: u64, limit: Arc<str>, rule: Rule, request: LeaseRequest },
     /// For one request under a strict limit.
     Strict { shard: usize, ticket: u64, limit: Arc<str>, rule: Rule, key: Key },
 }
@@ -35,13 +36,13 @@ pub enum StoreReply {
         ticket: u64,
         verdict: Verdict,
     },
-    /// The store gave no answer. It may have done what it was asked for.
+    /// The store gave no answer. It may have carried out the request all the same.
     Failed {
         ticket: u64,
     },
-    /// All keys that were added and revoked while running.
+    /// All API keys that were added and revoked while gateways run.
     Keys(Arc<KeyList>),
-    /// Whether the store answers. While it does not, requests are better not sent: they fail.
+    /// Whether the store answers. While it does not, requests fail, and there is no use in sending them.
     Reachable(bool),
 }
 
@@ -50,8 +51,8 @@ pub enum StoreReply {
 pub struct CounterSums {
     /// Those that have changed.
     pub sums: Arc<[(Arc<str>, i64)]>,
-    /// Whether what this shard has sent is in the sums.
+    /// Whether the sums contain what this shard has sent.
     pub acknowledges: bool,
-    /// There is no room for names that are in no sum so far. It stays so.
+    /// There is no room for names that have had no sum so far, and there will be none.
     pub full: bool,
 }

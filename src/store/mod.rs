@@ -1,8 +1,9 @@
-//! The view that all shards share: one thread that holds it in this process, or speaks to Redis for it.
+//! What all shards share: rate-limit buckets, script counters and API keys, behind one thread that holds them in this
+//! process or speaks to Redis.
 //!
-//! Shards send [`StoreRequest`]s and never wait for them. The thread takes what has gathered as one batch, answers it with
-//! one exchange, and leaves [`StoreReply`]s in the shards' mailboxes. A store that is lost is told to the shards, and then
-//! costs them nothing: what they ask for fails at once.
+//! Shards send [`StoreRequest`]s and never block on them. The thread takes those that have gathered as one batch, answers
+//! it with one exchange, and puts [`StoreReply`]s into the shards' mailboxes. The loss of the store is announced to the
+//! shards and then costs them nothing: their requests fail at once.
 
 mod counters;
 mod embedded;
@@ -16,11 +17,11 @@ mod snapshot;
 mod totals;
 
 pub use counters::ShardCounters;
-pub use keys::{Digest, Entry, KeyList, MAX_KEYS};
-pub use link::{Link, LinkStop, StoreConfig, Unsent};
+pub use keys::{KeyEntry, KeyList, MAX_KEYS};
+pub use link::{Link, LinkStop, NotSent, StoreConfig};
 pub use message::{CounterSums, MAX_COUNTERS, ReplySink, StoreReply, StoreRequest};
-pub use remote::{Address, Failure, KeyRing, RemoteConfig};
-pub use snapshot::{LATENCY_BOUNDS_US, Latency, StoreSnapshot, StoreState, Traffic};
+pub use remote::{Address, KeyRing, NodeFailure, RemoteConfig};
+pub use snapshot::{LATENCY_BOUNDS_US, StoreLatency, StoreSnapshot, StoreState, StoreTraffic};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! How the store is doing, for metrics and the status page.
+//! The state of the store and its counts, for metrics and the status page.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ pub enum StoreState {
     Up,
     /// It answers, but the last exchange took more than half the timeout, or more requests came than may wait.
     Slow,
-    /// It does not, or has not yet.
+    /// It does not answer, or has not yet.
     Down {
         since: Instant,
     },
 }
 
 impl StoreState {
-    /// As the status page has it.
+    /// The word for it on the status page.
     pub fn name(self) -> &'static str {
         match self {
             StoreState::Up => "up",
@@ -30,62 +30,63 @@ impl StoreState {
     }
 }
 
-/// Taken at one moment.
+/// The store at one moment.
 #[derive(Clone, Debug)]
 pub struct StoreSnapshot {
     /// `embedded` or `redis`.
     pub backend: &'static str,
     pub state: StoreState,
-    /// What went wrong last, whether or not it is over. Without secrets.
+    /// The last error, whether or not it is over. Contains no secret.
     pub last_error: Option<Arc<str>>,
     /// Requests that wait for the link.
     pub queue: usize,
     /// Requests that were refused because the queue was full.
     pub refused: u64,
-    pub traffic: Traffic,
+    pub traffic: StoreTraffic,
     /// All script counters, in no order.
     pub counters: Arc<[(Arc<str>, i64)]>,
-    /// A script asked for more counters than there may be.
+    /// A script has named more counters than there may be.
     pub counters_full: bool,
-    /// Keys that were added, and those revoked, as last read.
+    /// The numbers of API keys added and revoked, as last read.
     pub keys: (usize, usize),
 }
 
 /// Exchanges with Redis since the start. All 0 for the embedded store.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Traffic {
+pub struct StoreTraffic {
     /// Those that succeeded.
     pub exchanges: u64,
     /// Exchanges and attempts to connect that failed.
     pub failures: u64,
     /// Requests that were answered with a failure.
     pub unanswered: u64,
-    /// Commands over all exchanges that succeeded, and in the largest.
+    /// Commands over all exchanges that succeeded.
     pub commands: u64,
-    pub commands_most: u64,
+    /// Commands of the largest one.
+    pub max_commands: u64,
     /// Of the exchanges that succeeded.
-    pub latency: Latency,
+    pub latency: StoreLatency,
 }
 
-impl Traffic {
-    /// An exchange that succeeded.
+impl StoreTraffic {
+    /// Counts an exchange that succeeded.
     pub(super) fn record(&mut self, commands: u64, took: Duration) {
         self.exchanges += 1;
         self.commands += commands;
-        self.commands_most = self.commands_most.max(commands);
+        self.max_commands = self.max_commands.max(commands);
         self.latency.record(took);
     }
 }
 
-/// Durations in buckets.
+/// A histogram of durations.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Latency {
+pub struct StoreLatency {
     /// Not cumulative, one per bound of [`LATENCY_BOUNDS_US`] and one for what is above the last.
     pub buckets: [u64; LATENCY_BOUNDS_US.len() + 1],
     pub sum_us: u64,
 }
 
-impl Latency {
+impl StoreLatency {
     fn record(&mut self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = LATENCY_BOUNDS_US.partition_point(|&bound| bound < us);
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_duration_on_a_bound_belongs_to_that_bucket() {
-        let mut latency = Latency::default();
+        let mut latency = StoreLatency::default();
         for us in [100, 101, 1_000_000, 1_000_001] {
             latency.record(Duration::from_micros(us));
         }

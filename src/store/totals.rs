@@ -1,10 +1,10 @@
 //! The link's side of the script counters.
 //!
-//! Each delta is in one of three places: unsent, in the batch whose fate is not known yet, or stored. So this process
+//! Each delta is in one of three places: unsent, in the pending batch (sent, but not confirmed), or stored. So this process
 //! shows what its scripts have counted at once, with or without a store.
 //!
-//! A batch has a number, under which the store adds it at most once: one whose fate is unknown (the store fell silent)
-//! is offered again, unchanged, until the store says that it has it. Nothing is lost and nothing counted twice.
+//! A batch has a number, by which the store adds it at most once: a batch without an answer is sent again, unchanged,
+//! until the store confirms it. So no delta is lost, and none counted twice.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,43 +13,45 @@ use super::message::MAX_COUNTERS;
 
 /// All counters of this process.
 #[derive(Debug, Default)]
-pub struct Totals {
-    counts: HashMap<Arc<str>, Count>,
-    /// Those that have deltas, or that the store was never asked for.
+pub struct CounterTotals {
+    counts: HashMap<Arc<str>, TotalCount>,
+    /// The names that have unsent deltas, or that were never sent to the store.
     unsent: Vec<Arc<str>>,
-    offered: Option<Batch>,
-    offers: u64,
-    /// Those that shards have not been told.
+    pending: Option<DeltaBatch>,
+    /// The number of the last batch.
+    batches: u64,
+    /// The names whose sums have not been announced to the shards.
     changed: Vec<Arc<str>>,
     full: bool,
 }
 
 #[derive(Debug, Default)]
-struct Count {
-    /// By all processes, as the store last said.
+struct TotalCount {
+    /// By all processes, as the store last reported.
     stored: i64,
-    offered: i64,
+    /// In the pending batch.
+    pending: i64,
     unsent: i64,
-    /// In `Totals::unsent`.
+    /// The name is in `CounterTotals::unsent`.
     listed: bool,
 }
 
-impl Count {
+impl TotalCount {
     fn value(&self) -> i64 {
-        self.stored.saturating_add(self.offered).saturating_add(self.unsent)
+        self.stored.saturating_add(self.pending).saturating_add(self.unsent)
     }
 }
 
-/// Deltas on their way to the store.
+/// Deltas that the store adds all together, at most once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
+pub struct DeltaBatch {
     /// Counts up from 1.
     pub number: u64,
     pub deltas: Arc<[(Arc<str>, i64)]>,
 }
 
-impl Totals {
-    /// Adds up what a shard sent. Names over the bound are dropped.
+impl CounterTotals {
+    /// Adds the deltas of a shard. Names beyond the bound are dropped.
     pub fn add(&mut self, deltas: Vec<(Arc<str>, i64)>) {
         for (name, delta) in deltas {
             let new = !self.counts.contains_key(&name);
@@ -66,68 +68,68 @@ impl Totals {
         }
     }
 
-    /// Whether the store is to be told something.
-    pub fn is_unsent(&self) -> bool {
-        self.offered.is_some() || !self.unsent.is_empty()
+    /// Whether there is something to send to the store.
+    pub fn has_unsent(&self) -> bool {
+        self.pending.is_some() || !self.unsent.is_empty()
     }
 
-    /// Whether a batch is offered that is not settled.
-    pub fn is_offered(&self) -> bool {
-        self.offered.is_some()
+    /// Whether a batch was sent and not confirmed.
+    pub fn has_pending_batch(&self) -> bool {
+        self.pending.is_some()
     }
 
-    /// What to offer to the store: the same again until it is settled.
-    pub fn offer(&mut self) -> Option<Batch> {
-        if self.offered.is_none() && !self.unsent.is_empty() {
-            self.offers += 1;
+    /// The batch to send to the store: the same one again until it is confirmed.
+    pub fn next_batch(&mut self) -> Option<DeltaBatch> {
+        if self.pending.is_none() && !self.unsent.is_empty() {
+            self.batches += 1;
             let names = std::mem::take(&mut self.unsent);
             let deltas = names.into_iter().map(|name| {
                 let count = self.counts.get_mut(&name).expect("names are never forgotten");
                 count.listed = false;
-                count.offered = std::mem::take(&mut count.unsent);
-                (name, count.offered)
+                count.pending = std::mem::take(&mut count.unsent);
+                (name, count.pending)
             });
-            self.offered = Some(Batch { number: self.offers, deltas: deltas.collect() });
+            self.pending = Some(DeltaBatch { number: self.batches, deltas: deltas.collect() });
         }
-        self.offered.clone()
+        self.pending.clone()
     }
 
-    /// The store has the offered batch, and its counters have these values now, in the batch's order.
-    pub fn settle(&mut self, values: &[i64]) {
-        let Some(batch) = self.offered.take() else { return };
+    /// The store has added the pending batch; its counters have these values now, in the batch's order.
+    pub fn confirm(&mut self, values: &[i64]) {
+        let Some(batch) = self.pending.take() else { return };
         for ((name, _), &value) in batch.deltas.iter().zip(values) {
             self.set(name, value, true);
         }
     }
 
-    /// Without a store, what was counted here is all there is.
-    pub fn settle_here(&mut self) {
+    /// Without a remote store, this process's deltas are the sums.
+    pub fn confirm_locally(&mut self) {
         for name in std::mem::take(&mut self.unsent) {
             let count = self.counts.get_mut(&name).expect("names are never forgotten");
-            *count = Count { stored: count.value(), ..Count::default() };
+            *count = TotalCount { stored: count.value(), ..TotalCount::default() };
         }
     }
 
-    /// The store's counters have these values. Not to be believed while a batch is offered: it may be in them.
+    /// Takes values read from the store. They are ignored while a batch is pending, which they may or may not contain.
     pub fn read(&mut self, names: &[Arc<str>], values: &[i64]) {
-        if self.offered.is_none() {
+        if self.pending.is_none() {
             names.iter().zip(values).for_each(|(name, &value)| self.set(name, value, false));
         }
     }
 
-    fn set(&mut self, name: &Arc<str>, stored: i64, settled: bool) {
+    fn set(&mut self, name: &Arc<str>, stored: i64, confirmed: bool) {
         let Some(count) = self.counts.get_mut(name) else { return };
         let before = count.value();
         count.stored = stored;
-        if settled {
-            count.offered = 0;
+        if confirmed {
+            count.pending = 0;
         }
         if count.value() != before {
             self.changed.push(name.clone());
         }
     }
 
-    /// The sums that changed since the last call.
+    /// The sums that have changed since the last call.
     pub fn take_changed(&mut self) -> Arc<[(Arc<str>, i64)]> {
         self.changed.sort_unstable();
         self.changed.dedup();
@@ -150,7 +152,7 @@ impl Totals {
         self.counts.is_empty()
     }
 
-    /// Whether a name was refused because there are too many.
+    /// Whether a name was dropped because there are too many.
     pub fn full(&self) -> bool {
         self.full
     }
@@ -164,25 +166,25 @@ mod tests {
         numbers.map(|number| (number.to_string().into(), 1)).collect()
     }
 
-    fn value(totals: &Totals, name: &str) -> i64 {
+    fn value(totals: &CounterTotals, name: &str) -> i64 {
         totals.counts[name].value()
     }
 
     #[test]
-    fn each_change_is_told_once_with_the_newest_sum() {
-        let mut totals = Totals::default();
+    fn each_change_is_announced_once_with_the_newest_sum() {
+        let mut totals = CounterTotals::default();
         totals.add(vec![("a".into(), 1), ("b".into(), 0)]);
         totals.add(vec![("a".into(), 2)]);
         assert_eq!(totals.take_changed()[..], [("a".into(), 3), ("b".into(), 0)]);
-        totals.settle_here();
+        totals.confirm_locally();
         assert!(totals.take_changed().is_empty());
-        assert!(!totals.is_unsent());
+        assert!(!totals.has_unsent());
         assert_eq!(value(&totals, "a"), 3);
     }
 
     #[test]
-    fn names_over_the_bound_are_refused_and_known_ones_go_on() {
-        let mut totals = Totals::default();
+    fn names_beyond_the_bound_are_dropped_and_known_ones_go_on() {
+        let mut totals = CounterTotals::default();
         totals.add(names(0..MAX_COUNTERS));
         assert!(!totals.full());
         totals.add(names(MAX_COUNTERS - 1..MAX_COUNTERS + 1));
@@ -193,36 +195,36 @@ mod tests {
 
     #[test]
     fn sums_stop_at_the_ends() {
-        let mut totals = Totals::default();
+        let mut totals = CounterTotals::default();
         totals.add(vec![("a".into(), i64::MIN)]);
         totals.add(vec![("a".into(), -1)]);
         assert_eq!(totals.take_changed()[..], [("a".into(), i64::MIN)]);
     }
 
     #[test]
-    fn a_batch_is_offered_unchanged_until_it_is_settled_and_later_deltas_go_in_the_next() {
-        let mut totals = Totals::default();
-        assert_eq!(totals.offer(), None);
+    fn a_batch_is_sent_unchanged_until_it_is_confirmed_and_later_deltas_go_with_the_next() {
+        let mut totals = CounterTotals::default();
+        assert_eq!(totals.next_batch(), None);
         totals.add(vec![("a".into(), 2)]);
-        let first = totals.offer().expect("there is a delta");
+        let first = totals.next_batch().expect("there is a delta");
         assert_eq!((first.number, &first.deltas[..]), (1, &[("a".into(), 2)][..]));
         totals.add(vec![("a".into(), 3)]);
-        assert_eq!(totals.offer(), Some(first));
+        assert_eq!(totals.next_batch(), Some(first));
         assert_eq!(value(&totals, "a"), 5);
-        totals.settle(&[12]);
+        totals.confirm(&[12]);
         assert_eq!(value(&totals, "a"), 15);
-        let second = totals.offer().expect("there is another delta");
+        let second = totals.next_batch().expect("there is another delta");
         assert_eq!((second.number, &second.deltas[..]), (2, &[("a".into(), 3)][..]));
     }
 
     #[test]
-    fn a_reading_that_may_hold_the_offered_batch_is_not_believed() {
-        let mut totals = Totals::default();
+    fn values_that_may_contain_the_pending_batch_are_ignored() {
+        let mut totals = CounterTotals::default();
         totals.add(vec![("a".into(), 2)]);
-        totals.offer();
+        totals.next_batch();
         totals.read(&["a".into()], &[2]);
         assert_eq!(value(&totals, "a"), 2);
-        totals.settle(&[2]);
+        totals.confirm(&[2]);
         totals.take_changed();
         totals.read(&["a".into()], &[7]);
         assert_eq!(totals.take_changed()[..], [("a".into(), 7)]);
@@ -231,13 +233,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_first_mentioned_is_offered_so_that_its_sum_comes_back() {
-        let mut totals = Totals::default();
+    fn a_new_name_is_sent_so_that_its_sum_comes_back() {
+        let mut totals = CounterTotals::default();
         totals.add(vec![("a".into(), 0)]);
-        assert_eq!(totals.offer().expect("it is new").deltas[..], [("a".into(), 0)]);
-        totals.settle(&[40]);
+        assert_eq!(totals.next_batch().expect("it is new").deltas[..], [("a".into(), 0)]);
+        totals.confirm(&[40]);
         totals.add(vec![("a".into(), 0)]);
-        assert!(!totals.is_unsent());
+        assert!(!totals.has_unsent());
         assert_eq!(value(&totals, "a"), 40);
     }
 }

@@ -13,7 +13,8 @@ use super::super::keys::KeySet;
 use super::providers::*;
 use super::request::Request;
 use super::sign::*;
-use crate::plan::{ApiKeyHash, AuthMethod, Consumer, CredentialPlace};
+use crate::auth::parse::credential_place;
+use crate::plan::{ApiKeyHash, AuthMethod, Consumer};
 
 const BEARER: &str = r#"Bearer realm="ringway""#;
 const BAD_BEARER: &str = r#"Bearer realm="ringway", error="invalid_token""#;
@@ -41,8 +42,8 @@ fn decide_by(
         consumers: &Consumers::build(&[Arc::new(alice)]).unwrap(),
         dynamic_keys: &DynamicKeys::default(),
         key_places: &[
-            CredentialPlace::parse("header:x-api-key").unwrap(),
-            CredentialPlace::parse("query:apikey").unwrap(),
+            credential_place("header:x-api-key").unwrap(),
+            credential_place("query:apikey").unwrap(),
         ],
         tokens: &mut TokenCache::new(10, 10_000),
     }

@@ -26,7 +26,7 @@ pub fn jwt_plan(algorithms: &[Algorithm]) -> plan::Jwt {
         issuer: None,
         audience: vec![],
         leeway: plan::Jwt::LEEWAY,
-        from: vec![plan::CredentialPlace::parse(plan::Jwt::FROM).unwrap()],
+        from: vec![crate::auth::parse::credential_place(plan::Jwt::FROM).unwrap()],
         consumer_claim: plan::Jwt::CONSUMER_CLAIM.into(),
         forward: true,
         headers: vec![],

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::token::Lookup;
+use crate::auth::parse::credential_place;
 use crate::plan::CredentialPlace;
 
 #[derive(Clone, Default)]
@@ -14,7 +15,7 @@ impl Request {
     }
 
     pub fn with(mut self, place: &str, value: impl AsRef<[u8]>) -> Request {
-        self.0.push((CredentialPlace::parse(place).unwrap(), value.as_ref().to_vec()));
+        self.0.push((credential_place(place).unwrap(), value.as_ref().to_vec()));
         self
     }
 

@@ -14,14 +14,9 @@ fn route_with(lines: &str) -> RoutePlan {
         .clone()
 }
 
-/// The place counts from the first of the lines.
-fn each_has_one(rows: &[(&str, &str, &str)]) {
-    for (lines, place, words) in rows {
-        let (line, column) = place.split_once(':').expect("line:column");
-        let line = line.parse::<usize>().expect("a number") + 5;
-        let text = format!("{HEAD}[[route]]\npath = \"/\"\nrespond = {{}}\n{lines}");
-        each_has_one_problem(&[(&text, &format!("{line}:{column}"), words)]);
-    }
+/// The same route, for lines with a problem.
+fn route_frame() -> String {
+    format!("{HEAD}[[route]]\npath = \"/\"\nrespond = {{}}\n@")
 }
 
 fn words(list: &[&str]) -> Vec<Arc<str>> {
@@ -34,12 +29,15 @@ fn ip_rules_are_networks_and_single_addresses() {
     let texts = |list: &[ipnet::IpNet]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(texts(&found.allow), ["10.0.0.0/8", "::1/128"]);
     assert_eq!(texts(&found.deny), ["10.1.0.0/16"]);
-    each_has_one(&[
-        ("ip = { allow = [\"10/8\"] }", "1:17", "neither a network nor"),
-        ("ip = { deny = [\"10.1.2.3/8\"] }", "1:16", "write \"10.0.0.0/8\""),
-        ("ip = { denny = [] }", "1:8", "did you mean `deny`?"),
-        ("ip = true", "1:6", "to switch it off"),
-    ]);
+    each_has_one_problem(
+        &route_frame(),
+        &[
+            ("ip = { allow = [\"10/8\"] }", "1:17", "neither a network nor"),
+            ("ip = { deny = [\"10.1.2.3/8\"] }", "1:16", "write \"10.0.0.0/8\""),
+            ("ip = { denny = [] }", "1:8", "did you mean `deny`?"),
+            ("ip = true", "1:6", "to switch it off"),
+        ],
+    );
 }
 
 #[test]
@@ -84,29 +82,32 @@ fn cors_has_defaults_and_takes_every_kind_of_origin() {
 
 #[test]
 fn cors_that_no_browser_would_follow_is_refused() {
-    each_has_one(&[
-        ("cors = { methods = [\"GET\"] }", "1:8", "`cors` without `origins`"),
-        ("cors = { origins = [] }", "1:20", "`cors` without `origins`"),
-        ("cors = { origin = [\"*\"] }", "1:10", "did you mean `origins`?"),
-        ("cors = { origins = [\"app.example.com\"] }", "1:21", "write \"https://app.example.com\""),
-        ("cors = { origins = [\"null\"] }", "1:21", "is not an origin"),
-        ("cors = { origins = [\"https://a.com/\"] }", "1:21", "has no path: write \"https://a.com\""),
-        ("cors = { origins = [\"https://a.com:443\"] }", "1:21", "leave it out here too"),
-        ("cors = { origins = [\"https://a.*.com\"] }", "1:21", "is not an origin"),
-        ("cors = { origins = [\"*\"], methods = [\"get\"] }", "1:38", "write \"GET\""),
-        ("cors = { origins = [\"*\"], headers = [\"a, b\"] }", "1:38", "a string of its own"),
-        (
-            "cors = { origins = [\"*\"], credentials = true }",
-            "1:21",
-            "`*` in `origins` together with `credentials`",
-        ),
-        (
-            "cors = { origins = [\"https://a\"], expose = [\"*\"], credentials = true }",
-            "1:45",
-            "name the expose",
-        ),
-        ("cors = { origins = [\"*\"], max_age = \"1ms\" }", "1:37", "whole seconds"),
-    ]);
+    each_has_one_problem(
+        &route_frame(),
+        &[
+            ("cors = { methods = [\"GET\"] }", "1:8", "`cors` without `origins`"),
+            ("cors = { origins = [] }", "1:20", "`cors` without `origins`"),
+            ("cors = { origin = [\"*\"] }", "1:10", "did you mean `origins`?"),
+            ("cors = { origins = [\"app.example.com\"] }", "1:21", "write \"https://app.example.com\""),
+            ("cors = { origins = [\"null\"] }", "1:21", "is not an origin"),
+            ("cors = { origins = [\"https://a.com/\"] }", "1:21", "has no path: write \"https://a.com\""),
+            ("cors = { origins = [\"https://a.com:443\"] }", "1:21", "leave it out here too"),
+            ("cors = { origins = [\"https://a.*.com\"] }", "1:21", "is not an origin"),
+            ("cors = { origins = [\"*\"], methods = [\"get\"] }", "1:38", "write \"GET\""),
+            ("cors = { origins = [\"*\"], headers = [\"a, b\"] }", "1:38", "a string of its own"),
+            (
+                "cors = { origins = [\"*\"], credentials = true }",
+                "1:21",
+                "`*` in `origins` together with `credentials`",
+            ),
+            (
+                "cors = { origins = [\"https://a\"], expose = [\"*\"], credentials = true }",
+                "1:45",
+                "name the expose",
+            ),
+            ("cors = { origins = [\"*\"], max_age = \"1ms\" }", "1:37", "whole seconds"),
+        ],
+    );
 }
 
 #[test]
@@ -115,14 +116,17 @@ fn auth_names_providers_and_keys_in_their_order() {
         route_with("auth = [\"jwt:next\", \"key\", \"jwt:main\"]").auth,
         [AuthMethod::Jwt(1), AuthMethod::Key, AuthMethod::Jwt(0)]
     );
-    each_has_one(&[
-        ("auth = \"key\"", "1:8", "must be a list of strings"),
-        ("auth = [\"keys\"]", "1:9", "did you mean \"key\"?"),
-        ("auth = [\"jwt:mian\"]", "1:9", "did you mean \"jwt:main\"?"),
-        ("auth = [\"main\"]\nrequire = { scopes = [\"a\"] }", "1:9", "`auth` cannot be `main`"),
-        ("auth = [\"jwt:somebody-else\"]", "1:9", "add a section `[jwt.somebody-else]`"),
-        ("auth = [\"key\", \"key\"]", "1:16", "is there twice"),
-    ]);
+    each_has_one_problem(
+        &route_frame(),
+        &[
+            ("auth = \"key\"", "1:8", "must be a list of strings"),
+            ("auth = [\"keys\"]", "1:9", "did you mean \"key\"?"),
+            ("auth = [\"jwt:mian\"]", "1:9", "did you mean \"jwt:main\"?"),
+            ("auth = [\"main\"]\nrequire = { scopes = [\"a\"] }", "1:9", "`auth` cannot be `main`"),
+            ("auth = [\"jwt:somebody-else\"]", "1:9", "add a section `[jwt.somebody-else]`"),
+            ("auth = [\"key\", \"key\"]", "1:16", "is there twice"),
+        ],
+    );
 }
 
 #[test]
@@ -136,14 +140,17 @@ fn requirements_are_taken_and_need_someone_to_ask() {
         claims: vec![("tenant".into(), "acme".into())],
     };
     assert_eq!(route_with(lines).require, want);
-    each_has_one(&[
-        ("require = { groups = [\"gold\"] }", "1:11", "`require` without `auth`"),
-        ("auth = []\nrequire = { groups = [\"gold\"] }", "2:11", "`require` without `auth`"),
-        ("auth = [\"key\"]\nrequire = { scopes = [\"a\"] }", "2:22", "`scopes` are a token's"),
-        ("auth = [\"key\"]\nrequire = { claims = { a = \"b\" } }", "2:22", "`claims` are a token's"),
-        ("auth = [\"jwt:main\"]\nrequire = { scopes = [\"a b\"] }", "2:23", "is not one word"),
-        ("auth = [\"jwt:main\"]\nrequire = { claims = { admin = true } }", "2:32", "must be a string"),
-    ]);
+    each_has_one_problem(
+        &route_frame(),
+        &[
+            ("require = { groups = [\"gold\"] }", "1:11", "`require` without `auth`"),
+            ("auth = []\nrequire = { groups = [\"gold\"] }", "2:11", "`require` without `auth`"),
+            ("auth = [\"key\"]\nrequire = { scopes = [\"a\"] }", "2:22", "`scopes` are a token's"),
+            ("auth = [\"key\"]\nrequire = { claims = { a = \"b\" } }", "2:22", "`claims` are a token's"),
+            ("auth = [\"jwt:main\"]\nrequire = { scopes = [\"a b\"] }", "2:23", "is not one word"),
+            ("auth = [\"jwt:main\"]\nrequire = { claims = { admin = true } }", "2:32", "must be a string"),
+        ],
+    );
 }
 
 #[test]
@@ -153,7 +160,7 @@ fn a_default_requirement_is_switched_off_with_auth_and_never_forgotten() {
         plan(&format!("{defaults}auth = [\"key\"]\n[[route]]\npath = \"/\"\nrespond = {{}}\nauth = []"));
     assert_eq!((&open.routes[0].auth, &open.routes[0].require), (&vec![], &Require::default()));
     let text = format!("{defaults}[[route]]\npath = \"/\"\nrespond = {{}}");
-    each_has_one_problem(&[(&text, "4:1", "the `require` of `[defaults]` without `auth`")]);
+    each_has_one_problem("@", &[(&text, "4:1", "the `require` of `[defaults]` without `auth`")]);
 }
 
 #[test]
@@ -249,17 +256,39 @@ fn rate_limits_that_contradict_themselves_are_refused() {
         ("rate = \"1/s\", before_auth = true, by = \"consumer\"", "1:45", "before it is known"),
         ("rate = \"1/s\", mode = \"local\", on_store_failure = \"deny\"", "1:66", "does nothing"),
     ];
-    for (limit, place, words) in rows {
-        each_has_one(&[(&format!("rate_limit = [ {{{limit} }}]"), place, words)]);
+    let rows = rows.map(|(limit, place, words)| (format!("rate_limit = [ {{{limit} }}]"), place, words));
+    for (limit, place, words) in &rows {
+        each_has_one_problem(&route_frame(), &[(limit, place, words)]);
     }
-    each_has_one(&[
-        (
-            "rate_limit = [{ name = \"a\", rate = \"1/s\" }, { name = \"a\", rate = \"2/s\" }]",
-            "1:54",
-            "given twice",
-        ),
-        ("rate_limit = { rate = \"1/s\" }", "1:14", "write `[[route.rate_limit]]`"),
-    ]);
+    each_has_one_problem(
+        &route_frame(),
+        &[
+            (
+                "rate_limit = [{ name = \"a\", rate = \"1/s\" }, { name = \"a\", rate = \"2/s\" }]",
+                "1:54",
+                "given twice",
+            ),
+            ("rate_limit = { rate = \"1/s\" }", "1:14", "write `[[route.rate_limit]]`"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_wrong_in_the_defaults_is_reported_once_however_many_routes_there_are() {
+    let routes: String = (0..3).map(|n| format!("[[route]]\npath = \"/{n}\"\nrespond = {{}}\n")).collect();
+    for routes in ["route = []\n".to_owned(), routes] {
+        let defaults =
+            "auth = [\"keys\"]\ncors = {x = 1}\nhost_header = \"a b\"\nrate_limit = [{ rate = \"fast\" }]";
+        let routes_first = routes.starts_with("route");
+        let text = match routes_first {
+            true => format!("{routes}[defaults]\n{defaults}\n"),
+            false => format!("[defaults]\n{defaults}\n{routes}"),
+        };
+        let found = problems(&text);
+        for words in ["`auth` cannot be `keys`", "unknown key `x`", "`host_header` cannot", "is not a rate"] {
+            assert_eq!(found.iter().filter(|line| line.contains(words)).count(), 1, "{words}\n{found:#?}");
+        }
+    }
 }
 
 #[test]

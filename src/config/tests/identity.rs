@@ -6,21 +6,15 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 
 use super::*;
+use crate::auth::parse::api_key;
 
 /// A plan of these lines, with a route that keeps it from being empty.
 fn plan_of(lines: &str) -> Plan {
     plan(&format!("{lines}\n[[route]]\npath = \"/\"\nrespond = {{}}\n"))
 }
 
-/// Lines of the file, place and words of the one problem that they have.
-fn each_has_one(rows: &[(&str, &str, &str)]) {
-    for (lines, place, words) in rows {
-        each_has_one_problem(&[(&format!("route=[]\n{lines}"), place, words)]);
-    }
-}
-
 fn key(text: &str) -> ApiKeyHash {
-    ApiKeyHash::parse(text).unwrap()
+    api_key(text).unwrap()
 }
 
 fn strings(list: &[Arc<str>]) -> Vec<&str> {
@@ -39,15 +33,22 @@ fn a_store_has_the_defaults_of_the_contract_and_keeps_what_is_written() {
 
 #[test]
 fn stores_that_cannot_be_are_refused() {
-    each_has_one(&[
-        ("[store]", "2:1", "a store without `url`"),
-        ("[store]\nurll = \"redis://h\"", "3:1", "did you mean `url`?"),
-        ("[store]\nurl = \"http://h\"", "3:7", "that is no store (write \"redis://HOST:PORT\""),
-        ("[store]\nurl = \"env:HUSH\"", "3:7", "that is no store"),
-        ("[store]\nurl = \"redis://h\"\ntimeout = \"0s\"", "4:11", "no time at all"),
-        ("[store]\nurl = \"redis://h\"\nkey_prefix = \"\"", "4:14", "cannot be"),
-        ("[store]\nurl = \"redis://h\"\nkey_prefix = \"a{b}\"", "4:14", "without braces"),
-    ]);
+    each_has_one_problem(
+        FILE,
+        &[
+            ("[store]", "1:1", "a store without `url`"),
+            ("[store]\nurll = \"redis://h\"", "2:1", "did you mean `url`?"),
+            (
+                "[store]\nurl = \"http://h\"",
+                "2:7",
+                "a store is redis://, rediss://, redis+unix:// or redis-cluster:// (write",
+            ),
+            ("[store]\nurl = \"env:HUSH\"", "2:7", "a store's URL begins with a scheme"),
+            ("[store]\nurl = \"redis://h\"\ntimeout = \"0s\"", "3:11", "no time at all"),
+            ("[store]\nurl = \"redis://h\"\nkey_prefix = \"\"", "3:14", "cannot be"),
+            ("[store]\nurl = \"redis://h\"\nkey_prefix = \"a{b}\"", "3:14", "without braces"),
+        ],
+    );
 }
 
 #[test]
@@ -71,7 +72,7 @@ fn a_secret_is_taken_from_the_file_the_environment_or_a_file_of_its_own() {
         ("file:blank.txt", "the file `blank.txt` is empty"),
         ("file:lines.txt", "visible ASCII"),
     ] {
-        each_has_one(&[(&lines(written), "4:13", words)]);
+        each_has_one_problem(FILE, &[(&lines(written), "3:13", words)]);
     }
 }
 
@@ -158,7 +159,7 @@ fn consumers_that_could_not_be_told_apart_or_sent_in_a_header_are_refused() {
         ),
     ];
     for (lines, place, words) in &rows {
-        // A rate of a limit that no route has is told as well, but only as a warning.
+        // A rate whose limit no route has is reported as well, as a warning.
         let found = problems(&format!("route=[]\n{lines}"));
         let found: Vec<_> = found.iter().filter(|line| !line.contains("no route has")).collect();
         assert_eq!(found.len(), 1, "{lines}\n{found:?}");
@@ -186,7 +187,7 @@ fn a_rate_that_replaces_that_of_no_limit_is_warned_of() {
     ];
     for (lines, place, words) in rows {
         let text = format!("{route}{lines}");
-        each_has_one_problem(&[(&text, place, words)]);
+        each_has_one_problem("@", &[(&text, place, words)]);
         assert!(read(&text).is_ok(), "only a warning");
     }
 }
@@ -198,11 +199,14 @@ fn api_keys_stand_in_a_header_and_in_a_query_parameter_if_one_is_named() {
         found.from,
         [CredentialPlace::Header("x-token".into()), CredentialPlace::Query("apiKey".into())]
     );
-    each_has_one(&[
-        ("[api_keys]\nheader = \"a b\"", "3:10", "is not a field name"),
-        ("[api_keys]\nheader = \"Content-Length\"", "3:10", "cannot be edited"),
-        ("[api_keys]\nquery = \"\"", "3:9", "without a name"),
-    ]);
+    each_has_one_problem(
+        FILE,
+        &[
+            ("[api_keys]\nheader = \"a b\"", "2:10", "is not a field name"),
+            ("[api_keys]\nheader = \"Content-Length\"", "2:10", "cannot be edited"),
+            ("[api_keys]\nquery = \"\"", "2:9", "without a name"),
+        ],
+    );
 }
 
 #[test]
@@ -227,7 +231,7 @@ fn a_token_has_the_defaults_of_the_contract() {
 fn every_key_of_a_token_is_taken() {
     let text = r#"
         [jwt.b]
-        algorithms = ["RS256", "ES384", "EdDSA"]
+        algorithms = ["ES256"]
         public_key = "file:key.pem"
         issuer = "https://id.example.com"
         audience = ["api", "web"]
@@ -237,12 +241,12 @@ fn every_key_of_a_token_is_taken() {
         forward = false
         headers = { sub = "X-User-Id", "https://example.com/tenant" = "x-tenant" }
         [jwt.a]
-        algorithms = ["PS512"]
+        algorithms = ["PS512", "ES384", "EdDSA"]
         jwks = "https://id.example.com:8443/jwks.json?v=1"
         audience = "api"
         [jwt.c]
         algorithms = ["HS512"]
-        jwks = '{"keys":[]}'
+        jwks = '{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}'
         [jwt.d]
         algorithms = ["RS256"]
         jwks = "http://127.0.0.1:9000/jwks"
@@ -252,8 +256,8 @@ fn every_key_of_a_token_is_taken() {
     assert_eq!(names, ["b", "a", "c", "d"], "in the file's order");
     let want = Jwt {
         name: "b".into(),
-        algorithms: vec![Algorithm::RS256, Algorithm::ES384, Algorithm::EdDSA],
-        key: JwtKey::PublicKey("PUBLIC KEY".into()),
+        algorithms: vec![Algorithm::ES256],
+        key: JwtKey::PublicKey(PEM.trim_end().into()),
         issuer: Some("https://id.example.com".into()),
         audience: vec!["api".into(), "web".into()],
         leeway: Duration::ZERO,
@@ -271,65 +275,65 @@ fn every_key_of_a_token_is_taken() {
     };
     assert_eq!(*found[0], want);
     assert_eq!(found[1].key, JwtKey::JwksUrl("https://id.example.com:8443/jwks.json?v=1".into()));
+    assert_eq!(found[1].algorithms, [Algorithm::PS512, Algorithm::ES384, Algorithm::EdDSA]);
     assert_eq!(found[1].audience, ["api"].map(Arc::<str>::from));
-    assert_eq!(found[2].key, JwtKey::Jwks("{\"keys\":[]}".into()));
+    assert_eq!(found[2].key, JwtKey::Jwks(r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#.into()));
     assert_eq!(found[3].key, JwtKey::JwksUrl("http://127.0.0.1:9000/jwks".into()));
 }
 
 #[test]
 fn keys_and_algorithms_that_do_not_go_together_are_refused() {
-    let hs = "algorithms = [\"HS256\"]\nsecret = \"env:SECRET\"\n";
-    let rows = [
-        ("secret = \"env:SECRET\"".to_owned(), "2:1", "jwt `main` without `algorithms`"),
-        ("algorithm = [\"HS256\"]\nsecret = \"env:SECRET\"".to_owned(), "3:1", "did you mean `algorithms`?"),
-        ("algorithms = [\"HS256\"]".to_owned(), "2:1", "jwt `main` without a key"),
-        ("algorithms = [\"HS256\"]\nsecrt = \"x\"".to_owned(), "4:1", "did you mean `secret`?"),
-        ("algorithms = []\nsecret = \"env:SECRET\"".to_owned(), "3:14", "at least one"),
-        ("algorithms = [\"none\"]\nsecret = \"env:SECRET\"".to_owned(), "3:15", "never accepted"),
-        ("algorithms = [\"hs256\"]\nsecret = \"env:SECRET\"".to_owned(), "3:15", "not a known algorithm"),
-        ("algorithms = [\"HS256\", \"RS256\"]\nsecret = \"env:SECRET\"".to_owned(), "3:14", "mixes"),
-        (
-            "algorithms = [\"RS256\"]\nsecret = \"env:SECRET\"".to_owned(),
-            "4:10",
-            "write `public_key` or `jwks`",
-        ),
-        ("algorithms = [\"HS256\"]\npublic_key = \"file:key.pem\"".to_owned(), "4:14", "write `secret`"),
-        (
-            "algorithms = [\"RS256\"]\npublic_key = \"file:key.txt\"".to_owned(),
-            "4:14",
-            "`public_key`: that is no key",
-        ),
-        ("algorithms = [\"RS256\"]\npublic_key = \"file:none.pem\"".to_owned(), "4:14", "cannot read"),
-        (format!("{hs}jwks = \"https://h/\""), "5:8", "both `secret` and `jwks`"),
-        ("algorithms = [\"RS256\"]\njwks = \"https://me:x@h/\"".to_owned(), "4:8", "without user name"),
-        ("algorithms = [\"RS256\"]\njwks = \"https://h/#a\"".to_owned(), "4:8", "`jwks` cannot be"),
-        ("algorithms = [\"RS256\"]\njwks = \"http://h/jwks\"".to_owned(), "4:8", "put keys of their own in"),
-        ("algorithms = [\"HS512\"]\nsecret = \"env:SECRET\"".to_owned(), "4:10", "has 32 bytes"),
-    ];
-    for (lines, place, words) in &rows {
-        each_has_one(&[(&format!("[jwt.main]\n{lines}"), place, words)]);
-    }
+    each_has_one_problem(
+        &FILE.replace('@', "[jwt.main]\n@"),
+        &[
+            ("secret = \"env:SECRET\"", "0:1", "jwt `main` without `algorithms`"),
+            ("algorithm = [\"HS256\"]\nsecret = \"env:SECRET\"", "1:1", "did you mean `algorithms`?"),
+            ("algorithms = [\"HS256\"]", "0:1", "jwt `main` without a key"),
+            ("algorithms = [\"HS256\"]\nsecrt = \"x\"", "2:1", "did you mean `secret`?"),
+            ("algorithms = []\nsecret = \"env:SECRET\"", "1:14", "at least one"),
+            ("algorithms = [\"none\"]\nsecret = \"env:SECRET\"", "1:15", "never accepted"),
+            ("algorithms = [\"hs256\"]\nsecret = \"env:SECRET\"", "1:15", "not a known algorithm"),
+            ("algorithms = [\"HS256\", \"RS256\"]\nsecret = \"env:SECRET\"", "1:14", "mixes"),
+            ("algorithms = [\"RS256\"]\nsecret = \"env:SECRET\"", "2:10", "write `public_key` or `jwks`"),
+            ("algorithms = [\"HS256\"]\npublic_key = \"file:key.pem\"", "2:14", "write `secret`"),
+            (
+                "algorithms = [\"RS256\"]\npublic_key = \"file:key.txt\"",
+                "2:14",
+                "`public_key`: this is no PEM file",
+            ),
+            ("algorithms = [\"RS256\"]\npublic_key = \"file:none.pem\"", "2:14", "cannot read"),
+            (
+                "algorithms = [\"HS256\"]\nsecret = \"env:SECRET\"\njwks = \"https://h/\"",
+                "3:8",
+                "both `secret` and `jwks`",
+            ),
+            ("algorithms = [\"RS256\"]\njwks = \"https://me:x@h/\"", "2:8", "without user name"),
+            ("algorithms = [\"RS256\"]\njwks = \"https://h/#a\"", "2:8", "`jwks` cannot be"),
+            ("algorithms = [\"RS256\"]\njwks = \"http://h/jwks\"", "2:8", "put keys of their own in"),
+            ("algorithms = [\"HS512\"]\nsecret = \"env:SECRET\"", "2:10", "has 32 bytes"),
+        ],
+    );
 }
 
 #[test]
 fn places_and_headers_of_tokens_are_checked() {
-    let rows = [
-        ("leeway = \"1500ms\"", "5:10", "whole seconds"),
-        ("from = []", "5:8", "empty list"),
-        ("from = [\"body:x\"]", "5:9", "is no place of a token"),
-        ("from = [\"header:a b\"]", "5:9", "that none can have"),
-        ("from = [\"cookie:\"]", "5:9", "is no place"),
-        ("headers = { sub = \"a b\" }", "5:19", "is not a field name"),
-        ("headers = { sub = \"Transfer-Encoding\" }", "5:19", "cannot be edited"),
-        ("headers = { sub = \"host\" }", "5:19", "cannot be edited here"),
-        ("headers = { sub = \"X-Forwarded-For\" }", "5:19", "has another meaning"),
-        ("headers = { sub = \"x-consumer-name\" }", "5:19", "has another meaning"),
-        ("headers = { sub = \"Authorization\" }", "5:19", "has another meaning"),
-        ("from = [\"header:x-t\"]\nheaders = { sub = \"X-T\" }", "6:19", "has another meaning"),
-        ("headers = { sub = \"x-u\", uid = \"X-U\" }", "5:32", "two claims for the header"),
-    ];
-    for (line, place, words) in rows {
-        let text = format!("[jwt.main]\nalgorithms = [\"HS256\"]\nsecret = \"env:SECRET\"\n{line}");
-        each_has_one(&[(&text, place, words)]);
-    }
+    let provider = "[jwt.main]\nalgorithms = [\"HS256\"]\nsecret = \"env:SECRET\"\n@";
+    each_has_one_problem(
+        &FILE.replace('@', provider),
+        &[
+            ("leeway = \"1500ms\"", "1:10", "whole seconds"),
+            ("from = []", "1:8", "empty list"),
+            ("from = [\"body:x\"]", "1:9", "is no place of a token"),
+            ("from = [\"header:a b\"]", "1:9", "that none can have"),
+            ("from = [\"cookie:\"]", "1:9", "is no place"),
+            ("headers = { sub = \"a b\" }", "1:19", "is not a field name"),
+            ("headers = { sub = \"Transfer-Encoding\" }", "1:19", "cannot be edited"),
+            ("headers = { sub = \"host\" }", "1:19", "cannot be edited here"),
+            ("headers = { sub = \"X-Forwarded-For\" }", "1:19", "has another meaning"),
+            ("headers = { sub = \"x-consumer-name\" }", "1:19", "has another meaning"),
+            ("headers = { sub = \"Authorization\" }", "1:19", "has another meaning"),
+            ("from = [\"header:x-t\"]\nheaders = { sub = \"X-T\" }", "2:19", "has another meaning"),
+            ("headers = { sub = \"x-u\", uid = \"X-U\" }", "1:32", "two claims for the header"),
+        ],
+    );
 }

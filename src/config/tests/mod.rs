@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::problems::Problems;
-use super::{Loaded, Outside, ScriptProblem, Shadow, parse};
+use super::{Loaded, Outside, parse};
 use crate::plan::*;
 
 mod access;
@@ -17,19 +17,16 @@ mod report;
 /// A password; it must never be shown.
 const HUSH: &str = "hush-hush";
 
-/// A world of two directories, two scripts, of which `bad.rhai` has a problem, some variables, and some files.
-/// Stores are those of Redis, and a public key is one that says so.
-struct World<'a> {
-    shadowed: &'a dyn Fn(&[Arc<RoutePlan>]) -> Vec<Shadow>,
-}
+/// A public key on P-256, in PEM.
+const PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
+                   MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE+LaooI0Nbb1hC8muvKKDEzJH9vTG\n\
+                   yb6B/JEvP9BRnSHkSKXPriQalicx4CZmDUd0HzCR/2Wlj1PnkAbNFXsMJA==\n\
+                   -----END PUBLIC KEY-----\n";
 
-const WORLD: World<'static> = World { shadowed: &|_| Vec::new() };
+/// Two directories, two scripts, of which `bad.rhai` has a problem, some variables, and some files.
+struct TestOutside;
 
-impl Outside for World<'_> {
-    fn shadowed(&self, routes: &[Arc<RoutePlan>]) -> Vec<Shadow> {
-        (self.shadowed)(routes)
-    }
-
+impl Outside for TestOutside {
     fn is_dir(&self, path: &Path) -> bool {
         path == Path::new("/var/log") || path == Path::new(".")
     }
@@ -52,20 +49,8 @@ impl Outside for World<'_> {
             Some("lines.txt") => Ok(b"a\n\n".to_vec()),
             Some("blank.txt") => Ok(b"\n".to_vec()),
             Some("hush.txt") => Ok(HUSH.into()),
-            Some("key.pem") => Ok(b"PUBLIC KEY".to_vec()),
+            Some("key.pem") => Ok(PEM.into()),
             _ => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-
-    fn check_store(&self, store: &StoreSettings) -> Result<(), String> {
-        let is_redis = store.url.text().is_some_and(|url| url.starts_with("redis") && url.contains("://"));
-        is_redis.then_some(()).ok_or_else(|| "that is no store".to_owned())
-    }
-
-    fn check_jwt(&self, jwt: &Jwt) -> Result<(), String> {
-        match &jwt.key {
-            JwtKey::PublicKey(text) if !text.contains("PUBLIC KEY") => Err("that is no key".to_owned()),
-            _ => Ok(()),
         }
     }
 
@@ -74,23 +59,15 @@ impl Outside for World<'_> {
             return Err(io::ErrorKind::NotFound.into());
         }
         let file = |name: &str, text: &str| ScriptFile { name: name.into(), text: text.into() };
-        Ok(vec![file("bad.rhai", "fn on_request(req) {\n    oops();\n}\n"), file("tag.rhai", "")])
-    }
-
-    fn check_scripts(&self, _: &ScriptSettings, used: &[Arc<str>]) -> Vec<ScriptProblem> {
-        let oops = |script: &Arc<str>| ScriptProblem {
-            script: script.to_string(),
-            line: 2,
-            column: 5,
-            message: "no function `oops`".to_owned(),
-            hint: String::new(),
-        };
-        used.iter().filter(|name| ***name == *"bad.rhai").map(oops).collect()
+        Ok(vec![
+            file("bad.rhai", "fn on_request(req) {\n    oops();\n}\n"),
+            file("tag.rhai", "fn on_log(req, res) {}\n"),
+        ])
     }
 }
 
 fn read(text: &str) -> Result<Loaded, Problems> {
-    parse(text, "f.toml", &WORLD)
+    parse(text, "f.toml", &TestOutside)
 }
 
 fn plan(text: &str) -> Plan {
@@ -112,23 +89,23 @@ fn problems(text: &str) -> Vec<String> {
     found.lines().map(|line| line.strip_prefix("f.toml:").expect("each names its file").to_string()).collect()
 }
 
-/// Each text has one problem: at this place, with these words in the message or the hint.
-fn each_has_one_problem(rows: &[(&str, &str, &str)]) {
-    for (text, place, words) in rows {
-        let found = problems(text);
-        assert_eq!(found.len(), 1, "{text}\n{found:#?}");
-        assert!(found[0].starts_with(&format!("{place}: ")), "{text}\nwanted {place}: {}", found[0]);
-        assert!(found[0].contains(words), "{text}\nwanted {words}: {}", found[0]);
-    }
-}
+/// A file of these lines that has no other problem.
+const FILE: &str = "route = []\n@";
+/// A route of these lines, where `up` is an upstream that another route uses.
+const ROUTE: &str = "upstream.up.targets = \"http://127.0.0.1\"\n[[route]]\n@\n\
+                     [[route]]\npath = \"/other\"\nupstream = \"up\"\n";
 
-/// The same for lines under a `[[route]]` that has what it needs; `place` counts from the first of them.
-fn each_route_has_one_problem(rows: &[(&str, &str, &str)]) {
+/// Each row is lines, the place of the one problem that they are in the frame, and words of its message or hint. The
+/// lines stand where the frame has its `@`; places (`line:column`) count from the first of them.
+fn each_has_one_problem(frame: &str, rows: &[(&str, &str, &str)]) {
+    let (before, after) = frame.split_once('@').expect("an @ in the frame");
     for (lines, place, words) in rows {
         let (line, column) = place.split_once(':').expect("line:column");
-        let head = "upstream.up.targets = \"http://127.0.0.1\"\n[[route]]\n";
-        let rest = "[[route]]\npath=\"/other\"\nupstream=\"up\"\n";
-        let line: usize = line.parse::<usize>().expect("a number") + 2;
-        each_has_one_problem(&[(&format!("{head}{lines}\n{rest}"), &format!("{line}:{column}"), words)]);
+        let line = line.parse::<usize>().expect("a number") + before.matches('\n').count();
+        let text = format!("{before}{lines}{after}");
+        let found = problems(&text);
+        assert_eq!(found.len(), 1, "{text}\n{found:#?}");
+        assert!(found[0].starts_with(&format!("{line}:{column}: ")), "{text}\nwanted {place}: {}", found[0]);
+        assert!(found[0].contains(words), "{text}\nwanted {words}: {}", found[0]);
     }
 }

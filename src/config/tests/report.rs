@@ -62,6 +62,9 @@ fn secrets_are_never_shown() {
         "[jwt.main]\nalgorithms = [\"RS256\"]\nsecret = \"env:HUSH\"".to_owned(),
         "[jwt.main]\nalgorithms = [\"RS256\"]\npublic_key = \"env:HUSH\"".to_owned(),
         format!("consumer = [{{ api_keys = [\"{HUSH}\"] }}]"),
+        format!("consumer = [{{ name = \"a\", basic = [\"me:{HUSH}\"] }}]"),
+        format!("consumer = [{{ name = \"a\", aws_keys = [{{ id = \"a\", secret = \"{HUSH}\" }}] }}]"),
+        format!("[admin]\ntoken = \"{HUSH}\""),
         format!("consumer = [{{ name = \"a\", api_keys = [\"{HUSH} with a blank\"] }}]"),
         format!("consumer = [{{ name = \"a\", api_keys = [\n\"{HUSH}\",\n\"{HUSH}\" ] }}]"),
         "consumer = [{ name = \"a\", api_keys = [\"env:HUSH\", \"file:hush.txt\"] }]".to_owned(),
@@ -133,11 +136,11 @@ fn the_summary_tells_of_the_store_of_clients_and_of_limits() {
 fn an_unreadable_file_and_one_that_is_not_utf_8_are_problems() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("none.toml");
-    let found = load(&path, &WORLD).unwrap_err();
+    let found = load(&path, &TestOutside).unwrap_err();
     assert!(found.render(false).contains("cannot read the configuration: No such file"), "{found:?}");
     assert!(found.render(false).contains("--config FILE"));
     std::fs::write(&path, b"[server]\nlisten = \"\xff\"\n").unwrap();
-    let found = load(&path, &WORLD).unwrap_err();
+    let found = load(&path, &TestOutside).unwrap_err();
     assert!(found.lines().next().unwrap().contains("none.toml:2:11: this is not UTF-8"), "{found:?}");
 }
 
@@ -150,7 +153,7 @@ fn the_schema_and_the_documentation_name_the_same_keys() {
         .filter_map(|rest| rest.split_once('`'))
         .map(|(key, _)| key)
         .collect();
-    let mut known: Vec<_> = schema::SCHEMA.iter().map(|key| key.path).collect();
+    let mut known = schema::paths();
     documented.sort_unstable();
     known.sort_unstable();
     assert_eq!(documented, known);

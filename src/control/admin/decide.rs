@@ -1,42 +1,45 @@
-//! Which admin requests are let in, and what each one asks for. Decides only: no socket, no state.
+//! Which admin requests are allowed, and what each one asks for. A pure function of the head: no socket, no state.
 //!
-//! The listener has no password; its address is its protection, so a browser on the same machine must not become a
-//! way around it. Two rules keep web pages out:
+//! The listener has no password and is protected by its address alone, so a browser on the same machine must not become
+//! a way around that. Two rules keep web pages out:
 //!
 //! - `Host` must be an IP address, `localhost` (or a name below it), or a name without a dot, as containers have.
-//!   A page that has its own domain point at this address (DNS rebinding) sends that domain, and is refused.
+//!   A page whose own domain resolves to this address (DNS rebinding) sends that domain, and is refused.
 //! - A request that changes something and carries an `Origin` must come from this listener's own origin.
 
 use std::net::IpAddr;
 
-use crate::control::admin::answer::Answer;
+use crate::control::admin::response::AdminResponse;
 
-/// What control is asked for.
+/// A request that the control thread answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Do all shards serve?
+pub enum AdminRequest {
+    /// `/readyz`: do all shards serve?
     Ready,
+    /// `/metrics`: all numbers for Prometheus.
     Metrics,
+    /// `/status`: what is served, for people and programs.
     Status,
+    /// `POST /reload`.
     Reload,
 }
 
-/// What becomes of a request.
+/// What is done with a request.
 #[derive(Debug, PartialEq)]
-pub enum Decision {
-    /// Answered at once.
-    Answer(Answer),
-    /// Answered by control.
-    Ask(Ask),
+pub enum AdminDecision {
+    /// The response is ready.
+    Respond(AdminResponse),
+    /// The control thread responds.
+    Forward(AdminRequest),
 }
 
-/// The parts of a request head that matter here.
+/// The parts of a request head that a decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
     pub method: &'a str,
     /// Without the query.
     pub path: &'a str,
-    /// The value of `Host`; `None`: there is none, or more than one.
+    /// The value of `Host`; `None` where it is missing or there is more than one.
     pub host: Option<&'a [u8]>,
     /// Whether an absent `Host` is the client's fault (RFC 9112, 3.2: from HTTP/1.1 on).
     pub needs_host: bool,
@@ -44,26 +47,26 @@ pub struct Head<'a> {
 }
 
 /// Decides by path, then method, after the two rules above.
-pub fn decide(head: &Head) -> Decision {
+pub fn decide(head: &Head) -> AdminDecision {
     if let Some(refusal) = refuse(head) {
-        return Decision::Answer(refusal);
+        return AdminDecision::Respond(refusal);
     }
     let get = matches!(head.method, "GET" | "HEAD");
     match head.path {
-        "/healthz" if get => Decision::Answer(Answer::text(200, "ok\n")),
-        "/readyz" if get => Decision::Ask(Ask::Ready),
-        "/metrics" if get => Decision::Ask(Ask::Metrics),
-        "/status" if get => Decision::Ask(Ask::Status),
-        "/reload" if head.method == "POST" => Decision::Ask(Ask::Reload),
-        "/cache" if head.method == "DELETE" => Decision::Answer(Answer::problem(
+        "/healthz" if get => AdminDecision::Respond(AdminResponse::text(200, "ok\n")),
+        "/readyz" if get => AdminDecision::Forward(AdminRequest::Ready),
+        "/metrics" if get => AdminDecision::Forward(AdminRequest::Metrics),
+        "/status" if get => AdminDecision::Forward(AdminRequest::Status),
+        "/reload" if head.method == "POST" => AdminDecision::Forward(AdminRequest::Reload),
+        "/cache" if head.method == "DELETE" => AdminDecision::Respond(AdminResponse::problem(
             501,
             "not_supported",
             "not supported yet: there is no cache to clear",
         )),
-        "/healthz" | "/readyz" | "/metrics" | "/status" => other_method("GET, HEAD"),
-        "/reload" => other_method("POST"),
-        "/cache" => other_method("DELETE"),
-        _ => Decision::Answer(Answer::problem(
+        "/healthz" | "/readyz" | "/metrics" | "/status" => method_not_allowed("GET, HEAD"),
+        "/reload" => method_not_allowed("POST"),
+        "/cache" => method_not_allowed("DELETE"),
+        _ => AdminDecision::Respond(AdminResponse::problem(
             404,
             "not_found",
             "no such path; there are /healthz, /readyz, /metrics, /status, /reload and /cache",
@@ -71,18 +74,19 @@ pub fn decide(head: &Head) -> Decision {
     }
 }
 
-fn other_method(allow: &'static str) -> Decision {
-    let problem = Answer::problem(405, "method_not_allowed", "this path does not take that method");
-    Decision::Answer(Answer { allow: Some(allow), ..problem })
+fn method_not_allowed(allow: &'static str) -> AdminDecision {
+    let problem = AdminResponse::problem(405, "method_not_allowed", "this path does not take that method");
+    AdminDecision::Respond(AdminResponse { allow: Some(allow), ..problem })
 }
 
-fn refuse(head: &Head) -> Option<Answer> {
+/// Why a request is refused by the rules on `Host` and `Origin`, if it is.
+fn refuse(head: &Head) -> Option<AdminResponse> {
     match head.host {
         None if head.needs_host => {
-            return Some(Answer::problem(400, "bad_request", "exactly one Host is needed"));
+            return Some(AdminResponse::problem(400, "bad_request", "exactly one Host is needed"));
         }
         Some(host) if !is_own_name(host) => {
-            return Some(Answer::problem(
+            return Some(AdminResponse::problem(
                 403,
                 "host_denied",
                 "Host must be an IP address, localhost, or a name without a dot",
@@ -93,11 +97,15 @@ fn refuse(head: &Head) -> Option<Answer> {
     let changes = !matches!(head.method, "GET" | "HEAD");
     let foreign = head.origin.is_some_and(|origin| !is_origin_of(origin, head.host.unwrap_or_default()));
     (changes && foreign).then(|| {
-        Answer::problem(403, "origin_denied", "a web page of another origin may not change anything here")
+        AdminResponse::problem(
+            403,
+            "origin_denied",
+            "a web page of another origin may not change anything here",
+        )
     })
 }
 
-/// Whether `Host`, with or without a port, is a name that no foreign domain can have.
+/// Whether `Host`, with or without a port, is a name that nobody can register as a domain.
 fn is_own_name(host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else { return false };
     if let Some(rest) = host.strip_prefix('[') {
@@ -139,39 +147,44 @@ mod tests {
 
     fn status(head: &Head) -> u16 {
         match decide(head) {
-            Decision::Answer(answer) => answer.status,
-            Decision::Ask(_) => 200,
+            AdminDecision::Respond(response) => response.status,
+            AdminDecision::Forward(_) => 200,
         }
     }
 
     #[test]
     fn each_path_asks_for_its_own_thing() {
-        for (method, path, ask) in [
-            ("GET", "/readyz", Ask::Ready),
-            ("HEAD", "/readyz", Ask::Ready),
-            ("GET", "/metrics", Ask::Metrics),
-            ("GET", "/status", Ask::Status),
-            ("POST", "/reload", Ask::Reload),
+        for (method, path, request) in [
+            ("GET", "/readyz", AdminRequest::Ready),
+            ("HEAD", "/readyz", AdminRequest::Ready),
+            ("GET", "/metrics", AdminRequest::Metrics),
+            ("GET", "/status", AdminRequest::Status),
+            ("POST", "/reload", AdminRequest::Reload),
         ] {
-            assert_eq!(decide(&head(method, path)), Decision::Ask(ask), "{method} {path}");
+            assert_eq!(decide(&head(method, path)), AdminDecision::Forward(request), "{method} {path}");
         }
     }
 
     #[test]
-    fn health_is_answered_without_asking_anyone() {
-        assert_eq!(decide(&head("GET", "/healthz")), Decision::Answer(Answer::text(200, "ok\n")));
+    fn health_is_answered_without_the_control_thread() {
+        assert_eq!(
+            decide(&head("GET", "/healthz")),
+            AdminDecision::Respond(AdminResponse::text(200, "ok\n"))
+        );
     }
 
     #[test]
-    fn another_method_is_told_which_one_fits() {
+    fn another_method_is_refused_with_those_that_fit() {
         for (method, path, allow) in [
             ("POST", "/status", "GET, HEAD"),
             ("DELETE", "/healthz", "GET, HEAD"),
             ("GET", "/reload", "POST"),
             ("GET", "/cache", "DELETE"),
         ] {
-            let Decision::Answer(answer) = decide(&head(method, path)) else { panic!("{method} {path}") };
-            assert_eq!((answer.status, answer.allow), (405, Some(allow)), "{method} {path}");
+            let AdminDecision::Respond(response) = decide(&head(method, path)) else {
+                panic!("{method} {path}")
+            };
+            assert_eq!((response.status, response.allow), (405, Some(allow)), "{method} {path}");
         }
     }
 
@@ -218,7 +231,7 @@ mod tests {
     #[test]
     fn a_web_page_of_another_origin_cannot_reload() {
         let from = |origin: &'static str| Head { origin: Some(origin.as_bytes()), ..head("POST", "/reload") };
-        assert_eq!(decide(&from("http://127.0.0.1:9901")), Decision::Ask(Ask::Reload));
+        assert_eq!(decide(&from("http://127.0.0.1:9901")), AdminDecision::Forward(AdminRequest::Reload));
         for origin in ["https://evil.example", "http://127.0.0.1:3000", "http://127.0.0.1", "null", ""] {
             assert_eq!(status(&from(origin)), 403, "{origin}");
         }

@@ -1,8 +1,11 @@
 //! The admin listener: its own thread and event loop, so that neither shards nor control wait for a slow client.
+//!
+//! `connection` reads a head, `decide` says what it asks for, and either the response is ready at once or the request
+//! goes to control as an [`AdminCall`], whose response comes back through a mailbox.
 
-pub mod answer;
+mod connection;
 pub mod decide;
-mod wire;
+pub mod response;
 
 use std::cell::Cell;
 use std::net::TcpListener;
@@ -18,33 +21,36 @@ use monoio::time::{sleep, timeout};
 use monoio::{LegacyDriver, RuntimeBuilder};
 use monoio_http::common::request::RequestHead;
 
-use crate::control::Event;
+use crate::control::ControlEvent;
 use crate::control::failure::StartFailure;
 use crate::net::doorbell::{self, Post};
-use answer::Answer;
-use decide::{Ask, Decision};
-use wire::Wire;
+use connection::AdminConnection;
+use decide::{AdminDecision, AdminRequest};
+use response::AdminResponse;
 
 /// Connections at a time; one more is closed.
-const CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 /// From the accept to the first byte of the first request.
-const FIRST_WITHIN: Duration = Duration::from_secs(5);
+const FIRST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two requests.
-const IDLE: Duration = Duration::from_secs(60);
-/// Until control answers; a reload that waits for names and shards takes the longest.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Until control responds; a reload that waits for names and shards takes the longest.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A question to control, and where the answer goes.
-pub struct Question {
-    pub ask: Ask,
-    pub reply: Post<Answer>,
+/// A request to control, and where the response goes.
+pub struct AdminCall {
+    pub request: AdminRequest,
+    pub responder: Post<AdminResponse>,
 }
 
-/// Serves `listener` on a thread of its own for the process's life.
-pub fn start(listener: TcpListener, events: Sender<Event>) -> Result<(), StartFailure> {
+/// Serves `listener` on a thread of its own for the life of the process.
+///
+/// # Errors
+/// The thread cannot be created.
+pub fn start(listener: TcpListener, events: Sender<ControlEvent>) -> Result<(), StartFailure> {
     listener.set_nonblocking(true).map_err(|error| StartFailure::thread("admin", &error))?;
     let body = move || {
-        // A panic would be a defect in one answer; the next request finds the listener up again.
+        // A panic is a defect in one response; the listener must be there for the next request.
         while catch_unwind(AssertUnwindSafe(|| serve(&listener, &events))).is_err() {
             tracing::error!("the admin listener has panicked and starts again");
         }
@@ -56,7 +62,8 @@ pub fn start(listener: TcpListener, events: Sender<Event>) -> Result<(), StartFa
     Ok(())
 }
 
-fn serve(listener: &TcpListener, events: &Sender<Event>) {
+/// Runs the event loop; it returns only if the loop cannot go on.
+fn serve(listener: &TcpListener, events: &Sender<ControlEvent>) {
     let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build();
     let served = runtime.and_then(|mut runtime| runtime.block_on(accept(listener.try_clone()?, events)));
     if let Err(error) = served {
@@ -64,64 +71,68 @@ fn serve(listener: &TcpListener, events: &Sender<Event>) {
     }
 }
 
-async fn accept(listener: TcpListener, events: &Sender<Event>) -> std::io::Result<()> {
+/// Accepts connections for ever; each is a task of this event loop.
+async fn accept(listener: TcpListener, events: &Sender<ControlEvent>) -> std::io::Result<()> {
     let listener = monoio::net::TcpListener::from_std(listener)?;
     let open = Rc::new(Cell::new(0_usize));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) if open.get() < CONNECTIONS => {
-                let (guard, events) = (Counted::new(&open), events.clone());
+            Ok((stream, _)) if open.get() < MAX_CONNECTIONS => {
+                let (guard, events) = (CountedConnection::new(&open), events.clone());
                 monoio::spawn(async move {
-                    converse(stream, &events).await;
+                    serve_connection(stream, &events).await;
                     drop(guard);
                 });
             }
-            Ok(_) => tracing::warn!("more than {CONNECTIONS} admin connections: one was closed"),
-            // Out of descriptors, most likely: without a pause this would spin.
+            Ok(_) => tracing::warn!("more than {MAX_CONNECTIONS} admin connections: one was closed"),
+            // Out of descriptors, most likely: without a pause this loop would spin.
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
     }
 }
 
-/// One connection in the count, until dropped.
-struct Counted(Rc<Cell<usize>>);
+/// Counts one open connection until it is dropped.
+struct CountedConnection(Rc<Cell<usize>>);
 
-impl Counted {
-    fn new(count: &Rc<Cell<usize>>) -> Counted {
+impl CountedConnection {
+    fn new(count: &Rc<Cell<usize>>) -> CountedConnection {
         count.set(count.get() + 1);
-        Counted(count.clone())
+        CountedConnection(count.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }
 }
 
-async fn converse(stream: TcpStream, events: &Sender<Event>) {
-    let mut wire = Wire::new(stream);
-    let mut idle = FIRST_WITHIN;
+/// Serves the requests of one connection, one after the other.
+async fn serve_connection(stream: TcpStream, events: &Sender<ControlEvent>) {
+    let mut connection = AdminConnection::new(stream);
+    let mut idle = FIRST_TIMEOUT;
     loop {
-        let (answer, with_body, keep_open) = match wire.head(idle).await {
+        let (response, with_body, keep_open) = match connection.head(idle).await {
             Ok(Some(head)) => {
-                let keep_open = wire.discard_body(&head).await && wants_more(&head);
-                (answer_to(&head, events).await, head.method != "HEAD", keep_open)
+                // Even where the body is refused the request is answered, and then the connection is closed.
+                let keep_open = connection.discard_body(&head).await && is_kept_alive(&head);
+                (response_to(&head, events).await, head.method != "HEAD", keep_open)
             }
             Ok(None) => return,
             Err(refusal) => (refusal, true, false),
         };
-        if wire.send(answer.to_bytes(with_body, keep_open)).await.is_err() {
+        if connection.send(response.to_bytes(with_body, keep_open)).await.is_err() {
             return;
         }
         if !keep_open {
-            return wire.close().await;
+            return connection.close().await;
         }
-        idle = IDLE;
+        idle = IDLE_TIMEOUT;
     }
 }
 
-async fn answer_to(head: &RequestHead, events: &Sender<Event>) -> Answer {
+/// Decides on the request, and gets the response from control if it needs to.
+async fn response_to(head: &RequestHead, events: &Sender<ControlEvent>) -> AdminResponse {
     let mut hosts = head.headers.get_all("host").iter();
     let host = hosts.next().filter(|_| hosts.next().is_none());
     let decision = decide::decide(&decide::Head {
@@ -132,32 +143,34 @@ async fn answer_to(head: &RequestHead, events: &Sender<Event>) -> Answer {
         origin: head.headers.get("origin").map(|origin| origin.as_bytes()),
     });
     match decision {
-        Decision::Answer(answer) => answer,
-        Decision::Ask(ask) => ask_control(ask, events).await,
+        AdminDecision::Respond(response) => response,
+        AdminDecision::Forward(request) => call_control(request, events).await,
     }
 }
 
-async fn ask_control(ask: Ask, events: &Sender<Event>) -> Answer {
-    let silent = || Answer::problem(503, "no_answer", "the control thread does not answer");
-    let Ok((reply, mailbox)) = doorbell::mailbox(1) else { return silent() };
-    if events.send(Event::Admin(Question { ask, reply })).is_err() {
-        return silent();
+/// Sends a request to the control thread and waits for its response.
+async fn call_control(request: AdminRequest, events: &Sender<ControlEvent>) -> AdminResponse {
+    let no_answer = || AdminResponse::problem(503, "no_answer", "the control thread does not answer");
+    let Ok((responder, mailbox)) = doorbell::mailbox(1) else { return no_answer() };
+    if events.send(ControlEvent::Admin(AdminCall { request, responder })).is_err() {
+        return no_answer();
     }
-    let mut answer = None;
-    let heard = mailbox.listen(|came| {
-        answer = Some(came);
+    let mut response = None;
+    let received = mailbox.listen(|message| {
+        response = Some(message);
         false
     });
-    let _ = timeout(ANSWER_WITHIN, heard).await;
-    answer.unwrap_or_else(silent)
+    // Dropped on a timeout: a late response then finds the mailbox closed.
+    let _ = timeout(RESPONSE_TIMEOUT, received).await;
+    response.unwrap_or_else(no_answer)
 }
 
-/// Whether the client keeps the connection (RFC 9112, 9.3).
-fn wants_more(head: &RequestHead) -> bool {
+/// Whether the client keeps the connection open (RFC 9112, 9.3).
+fn is_kept_alive(head: &RequestHead) -> bool {
     let fields = head.headers.get_all("connection");
-    let says = |option: &str| {
+    let has = |option: &str| {
         let values = fields.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
         values.into_iter().any(|value| value.trim().eq_ignore_ascii_case(option))
     };
-    if head.version >= Version::HTTP_11 { !says("close") } else { says("keep-alive") }
+    if head.version >= Version::HTTP_11 { !has("close") } else { has("keep-alive") }
 }

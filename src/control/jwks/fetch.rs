@@ -1,4 +1,4 @@
-//! One GET of a JWK set. It blocks, so it has a thread of its own.
+//! One GET of a JWK set. It blocks, so it runs on a thread of its own.
 
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -9,53 +9,58 @@ use rustls::crypto::aws_lc_rs;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 
-use super::sets::{Answer, Answers, Source};
+use super::sets::{KeySetFetch, KeySetFetches, KeySetSource};
 use crate::auth::keys::KeySet;
 
-/// From the look-up of the name to the last byte.
+/// Of a whole fetch, from the look-up of the name to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes of a set; 64 keys take a tenth of it.
+/// Bytes of a set; 64 keys take a tenth of that.
 const MAX_BYTES: u64 = 1024 * 1024;
-/// Hops from an `https://` URL to others. From `http://` there are none.
+/// Redirects that are followed from an `https://` URL. From `http://`: none.
 const MAX_REDIRECTS: u32 = 3;
 
-/// Fetches a set on a thread, which tells what came of it.
+/// Fetches a set on a thread, which calls `report` with the result.
 ///
 /// # Errors
-/// The system has no thread left; then nothing is told.
-pub fn start(source: Source, tell: impl FnOnce(Source, Answer) + Send + 'static) -> std::io::Result<()> {
+/// The thread cannot be created; then `report` is not called.
+pub fn start(
+    source: KeySetSource,
+    report: impl FnOnce(KeySetSource, KeySetFetch) + Send + 'static,
+) -> std::io::Result<()> {
     let body = move || {
         let fetch = || get(&source.url).and_then(|text| KeySet::from_jwks(&text, &source.algorithms));
-        // Without an answer this set would never be fetched again.
-        let answer = catch_unwind(fetch);
-        let answer =
-            answer.unwrap_or_else(|_| Err("fetching it has met a defect of the gateway's own".into()));
-        tell(source, answer);
+        // The report is made even after a panic: without it this set would never be fetched again.
+        let fetched = catch_unwind(fetch);
+        let fetched =
+            fetched.unwrap_or_else(|_| Err("fetching it has met a defect of the gateway's own".into()));
+        report(source, fetched);
     };
     thread::Builder::new().name("jwks".into()).spawn(body).map(drop)
 }
 
-/// Fetches all sets at once, and returns what is known after `within`: a set that is not there by then is an error.
-pub fn all(sources: impl IntoIterator<Item = Source>, within: Duration) -> Answers {
-    let deadline = Instant::now() + within;
-    let (tell, told) = crossbeam_channel::unbounded();
-    let mut answers = Answers::new();
+/// Fetches all sets at once and returns the results after `timeout` at most: a set that has not arrived by then is an
+/// error.
+pub fn fetch_all(sources: impl IntoIterator<Item = KeySetSource>, timeout: Duration) -> KeySetFetches {
+    let deadline = Instant::now() + timeout;
+    let (sender, results) = crossbeam_channel::unbounded();
+    let mut fetches = KeySetFetches::new();
     for source in sources {
-        let tell = tell.clone();
-        let started = start(source.clone(), move |source, answer| _ = tell.send((source, answer)));
-        let answer = match started {
-            Ok(()) => format!("no answer within {} s", within.as_secs()),
+        let sender = sender.clone();
+        let started = start(source.clone(), move |source, fetch| _ = sender.send((source, fetch)));
+        let until_reported = match started {
+            Ok(()) => format!("no answer within {} s", timeout.as_secs()),
             Err(error) => format!("no thread for it: {error}"),
         };
-        answers.insert(source, Err(answer));
+        fetches.insert(source, Err(until_reported));
     }
-    drop(tell);
-    while let Ok((source, answer)) = told.recv_deadline(deadline) {
-        answers.insert(source, answer);
+    drop(sender);
+    while let Ok((source, fetch)) = results.recv_deadline(deadline) {
+        fetches.insert(source, fetch);
     }
-    answers
+    fetches
 }
 
+/// The body of the set's response, or why there is none.
 fn get(url: &str) -> Result<String, String> {
     let config = Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
@@ -64,19 +69,19 @@ fn get(url: &str) -> Result<String, String> {
     let config = if url.starts_with("https://") {
         config.https_only(true).max_redirects(MAX_REDIRECTS).tls_config(tls()?)
     } else {
-        // This machine's own, which neither a proxy nor a redirect leads away from.
+        // Plain HTTP is for this machine alone: neither a proxy nor a redirect may lead elsewhere.
         config.max_redirects(0).proxy(None)
     };
-    let mut answer = config.build().new_agent().get(url).call().map_err(|error| error.to_string())?;
-    if answer.status() != 200 {
-        return Err(format!("http status: {}", answer.status().as_u16()));
+    let mut response = config.build().new_agent().get(url).call().map_err(|error| error.to_string())?;
+    if response.status() != 200 {
+        return Err(format!("http status: {}", response.status().as_u16()));
     }
-    let body = answer.body_mut().with_config().limit(MAX_BYTES);
+    let body = response.body_mut().with_config().limit(MAX_BYTES);
     body.read_to_string().map_err(|error| error.to_string())
 }
 
-/// Trusts whom the system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace that. Read anew each time, so that a
-/// renewed bundle counts.
+/// TLS with the system's certificate authorities, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`. They are read anew for
+/// each fetch, so that a renewed bundle counts.
 fn tls() -> Result<TlsConfig, String> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {

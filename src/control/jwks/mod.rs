@@ -1,6 +1,7 @@
-//! Keys that are fetched: at the start, every few minutes, and when a shard meets a token of a key it does not know.
+//! JWK sets that are fetched: at the start, every few minutes, and when a shard meets a token whose key it lacks.
 //!
-//! Shards never wait for a fetch: the token is refused, and one with that key that comes after it is accepted.
+//! Shards never wait for a fetch: such a token is refused, and tokens of that key are accepted once the set has been
+//! fetched. When to fetch is decided by [`Refetch`](crate::auth::refetch::Refetch); here is what it takes to do it.
 
 mod fetch;
 mod sets;
@@ -10,75 +11,77 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvError, Sender, bounded, never};
 
-use crate::control::{Control, Event};
+use crate::control::{Control, ControlEvent};
 use crate::shard::Command;
 
-pub use fetch::all;
-pub use sets::{Answer, Answers, KeySets, Source};
+pub use fetch::fetch_all;
+pub use sets::{KeySetFetch, KeySetFetches, KeySetSource, KeySets};
 
-/// How long a start or a reload waits for sets it does not have.
-pub const WAIT_AT_MOST: Duration = Duration::from_secs(2);
-/// How long no unknown key is heard of after one was: strangers make them up as fast as they like.
-const REST: Duration = Duration::from_secs(1);
-/// Unknown keys that wait; what comes on top is of no use.
-const MAX_WAITING: usize = 64;
+/// How long a start or a reload waits for sets that are new.
+pub const FIRST_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause between two looks at the reports: clients can make unknown keys up as fast as they like.
+const REPORT_PAUSE: Duration = Duration::from_secs(1);
+/// Reports that may wait. More would change nothing: any report of a provider causes its set to be fetched.
+const MAX_REPORTS: usize = 64;
 
-/// The providers, by index into the plan's, of which shards have met tokens of unknown keys.
+/// Shards' reports of tokens with unknown keys: the index of the provider in the plan.
 pub struct UnknownKeys {
-    posted: Receiver<usize>,
-    rest_until: Option<Instant>,
+    receiver: Receiver<usize>,
+    paused_until: Option<Instant>,
 }
 
 impl UnknownKeys {
-    /// And where shards post them.
+    /// The sender is for the shards.
     pub fn new() -> (Sender<usize>, UnknownKeys) {
-        let (post, posted) = bounded(MAX_WAITING);
-        (post, UnknownKeys { posted, rest_until: None })
+        let (sender, receiver) = bounded(MAX_REPORTS);
+        (sender, UnknownKeys { receiver, paused_until: None })
     }
 
-    /// Nothing comes from here while it rests.
-    pub fn posted(&self) -> &Receiver<usize> {
+    /// Where reports arrive; a channel that gives nothing during the pause.
+    pub fn reports(&self) -> &Receiver<usize> {
         static NEVER: LazyLock<Receiver<usize>> = LazyLock::new(never);
-        if self.rest_until.is_some() { &NEVER } else { &self.posted }
+        if self.paused_until.is_some() { &NEVER } else { &self.receiver }
     }
 
-    /// When the rest ends.
+    /// When the pause ends.
     pub fn deadline(&self) -> Option<Instant> {
-        self.rest_until
+        self.paused_until
     }
 }
 
 impl Control {
-    /// A shard has met a token of an unknown key. A reload may have come in between; then it is another provider's set
-    /// that is fetched too early, and no more harm is done.
+    /// A shard has met a token with an unknown key. If a reload came in between, the index may be another provider's:
+    /// then that one's set is fetched too early, which does no harm.
     pub(super) fn unknown_key(&mut self, jwt: Result<usize, RecvError>) {
         let now = Instant::now();
-        let waiting: Vec<usize> = self.unknown_keys.posted.try_iter().take(MAX_WAITING).collect();
-        for jwt in jwt.into_iter().chain(waiting) {
+        let more: Vec<usize> = self.unknown_keys.receiver.try_iter().take(MAX_REPORTS).collect();
+        for jwt in jwt.into_iter().chain(more) {
             if let Some(jwt) = self.current.plan.jwts.get(jwt) {
                 self.current.key_sets.unknown_key(jwt, now);
             }
         }
-        self.unknown_keys.rest_until = Some(now + REST);
+        self.unknown_keys.paused_until = Some(now + REPORT_PAUSE);
     }
 
+    /// Ends the pause, and starts the fetches that are due.
     pub(super) fn tick_jwks(&mut self, now: Instant) {
-        self.unknown_keys.rest_until = self.unknown_keys.rest_until.filter(|until| *until > now);
+        self.unknown_keys.paused_until = self.unknown_keys.paused_until.filter(|until| *until > now);
         for source in self.current.key_sets.begin(now) {
-            let post = self.post.clone();
-            let tell = move |source, answer| _ = post.send(Event::Fetched(source, answer));
-            if let Err(error) = fetch::start(source.clone(), tell) {
+            let event_sender = self.event_sender.clone();
+            let report = move |source, fetch| _ = event_sender.send(ControlEvent::Fetched(source, fetch));
+            if let Err(error) = fetch::start(source.clone(), report) {
                 self.fetched(&source, Err(format!("no thread for it: {error}")));
             }
         }
     }
 
-    pub(super) fn fetched(&mut self, source: &Source, answer: Answer) {
+    /// A fetch is over: shards get new providers if the keys have changed.
+    pub(super) fn fetched(&mut self, source: &KeySetSource, fetch: KeySetFetch) {
         let current = &mut self.current;
-        if current.key_sets.finish(source, answer, Instant::now()) {
+        if current.key_sets.finish(source, fetch, Instant::now()) {
             let providers = current.key_sets.providers(&current.plan, &current.providers);
             current.providers = providers.clone();
-            self.supervisor.tell_all(|_| Command::Providers(providers.clone()));
+            self.supervisor.broadcast(|_| Command::Providers(providers.clone()));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The JWK sets that come from URLs: which there are, and what each fetch changes.
+//! The JWK sets of the current generation that come from URLs: which there are, when each is due, what a fetch changes.
+//! No I/O here: `now` and the results of fetches come in.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,45 +10,46 @@ use jsonwebtoken::Algorithm;
 use crate::auth::jwt::Provider;
 use crate::auth::keys::KeySet;
 use crate::auth::refetch::{Fetched, Refetch};
-use crate::plan::Plan;
-use crate::plan::{Jwt, JwtKey};
+use crate::plan::{Jwt, JwtKey, Plan};
 
-/// What is fetched. Providers that differ in other things alone share it.
+/// What is fetched. Providers that have the same URL and algorithms share one set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Source {
+pub struct KeySetSource {
     pub url: Arc<str>,
-    /// A set holds the keys that fit these.
+    /// Only keys for these are kept.
     pub algorithms: Vec<Algorithm>,
 }
 
-impl Source {
-    /// `None`: its keys stand in the configuration.
-    pub fn of(jwt: &Jwt) -> Option<Source> {
+impl KeySetSource {
+    /// `None` for a provider whose keys stand in the configuration.
+    pub fn of(jwt: &Jwt) -> Option<KeySetSource> {
         match &jwt.key {
-            JwtKey::JwksUrl(url) => Some(Source { url: url.clone(), algorithms: jwt.algorithms.clone() }),
+            JwtKey::JwksUrl(url) => {
+                Some(KeySetSource { url: url.clone(), algorithms: jwt.algorithms.clone() })
+            }
             JwtKey::Secret(_) | JwtKey::PublicKey(_) | JwtKey::Jwks(_) => None,
         }
     }
 
-    /// All of a plan, each once.
-    pub fn all_of(plan: &Plan) -> HashSet<Source> {
-        plan.jwts.iter().filter_map(|jwt| Source::of(jwt)).collect()
+    /// All sources of a plan, each once.
+    pub fn all_of(plan: &Plan) -> HashSet<KeySetSource> {
+        plan.jwts.iter().filter_map(|jwt| KeySetSource::of(jwt)).collect()
     }
 }
 
-/// What one fetch gave.
-pub type Answer = Result<KeySet, String>;
-pub type Answers = HashMap<Source, Answer>;
+/// The result of one fetch: the keys, or why there are none.
+pub type KeySetFetch = Result<KeySet, String>;
+pub type KeySetFetches = HashMap<KeySetSource, KeySetFetch>;
 
-/// The sets of the generation in force.
+/// The sets of the current generation.
 pub struct KeySets {
-    sets: HashMap<Source, Set>,
-    /// The beginning of their time.
+    sets: HashMap<KeySetSource, FetchedKeySet>,
+    /// The zero of the milliseconds that [`Refetch`] counts in.
     began: Instant,
 }
 
-/// One set, or the lack of it.
-pub struct Set {
+/// One set: its keys, if it was ever fetched, and when it is due.
+pub struct FetchedKeySet {
     pub refetch: Refetch,
     /// Why the last fetch failed, if it did.
     pub error: Option<String>,
@@ -58,33 +60,34 @@ impl KeySets {
         KeySets { sets: HashMap::new(), began: now }
     }
 
-    /// Makes them those of another plan: forgets what it has no more, and takes the first answers of what is new.
-    pub fn follow(&mut self, plan: &Plan, first: Answers, now: Instant) {
-        let wanted = Source::all_of(plan);
+    /// Changes to the sets of another plan: removes those that it does not have, and adds the first fetches of new ones.
+    pub fn follow(&mut self, plan: &Plan, first: KeySetFetches, now: Instant) {
+        let wanted = KeySetSource::all_of(plan);
         self.sets.retain(|source, _| wanted.contains(source));
-        for (source, answer) in first {
+        for (source, fetch) in first {
             let now_ms = self.ms(now);
             let mut refetch = Refetch::new(now_ms);
             refetch.begin(now_ms);
-            self.sets.insert(source.clone(), Set { refetch, error: None });
-            self.finish(&source, answer, now);
+            self.sets.insert(source.clone(), FetchedKeySet { refetch, error: None });
+            self.finish(&source, fetch, now);
         }
     }
 
-    pub fn of(&self, jwt: &Jwt) -> Option<&Set> {
-        self.sets.get(&Source::of(jwt)?)
+    /// The set of a provider whose keys are fetched.
+    pub fn of(&self, jwt: &Jwt) -> Option<&FetchedKeySet> {
+        self.sets.get(&KeySetSource::of(jwt)?)
     }
 
-    /// A shard has met a token of a key that the provider's set lacks.
+    /// A shard has met a token whose key the provider's set lacks.
     pub fn unknown_key(&mut self, jwt: &Jwt, now: Instant) {
         let now_ms = self.ms(now);
-        if let Some(set) = Source::of(jwt).and_then(|source| self.sets.get_mut(&source)) {
+        if let Some(set) = KeySetSource::of(jwt).and_then(|source| self.sets.get_mut(&source)) {
             set.refetch.unknown_key(now_ms);
         }
     }
 
-    /// The sets that are to be fetched now. Each is reported to [`KeySets::finish`], whatever happens.
-    pub fn begin(&mut self, now: Instant) -> Vec<Source> {
+    /// The sets that are to be fetched now. The caller must report the end of each fetch to [`KeySets::finish`].
+    pub fn begin(&mut self, now: Instant) -> Vec<KeySetSource> {
         let now_ms = self.ms(now);
         let due = self.sets.iter_mut().filter_map(|(source, set)| {
             let begins = set.refetch.begin(now_ms);
@@ -93,12 +96,13 @@ impl KeySets {
         due.collect()
     }
 
-    /// The end of a fetch: says whether there are other keys now. A set that a reload has dropped is no one's.
-    pub fn finish(&mut self, source: &Source, answer: Answer, now: Instant) -> bool {
+    /// The end of a fetch. Returns whether the set has other keys now. The fetch of a set that a reload has removed is
+    /// ignored.
+    pub fn finish(&mut self, source: &KeySetSource, fetch: KeySetFetch, now: Instant) -> bool {
         let (now_ms, url) = (self.ms(now), &source.url);
         let Some(set) = self.sets.get_mut(source) else { return false };
         let failed_before = set.error.take().is_some();
-        match set.refetch.finish(now_ms, answer) {
+        match set.refetch.finish(now_ms, fetch) {
             Fetched::New(keys) => {
                 tracing::info!("there are new keys from {url}: {}", keys.len());
                 true
@@ -133,18 +137,19 @@ impl KeySets {
         u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// All providers of a plan, in its order. Those of `known` that are to stay as they are do.
+    /// All providers of a plan, in its order. One of `known` with the same settings and keys is kept as it is, so that
+    /// shards keep the tokens they have verified with it.
     pub fn providers(&self, plan: &Plan, known: &[Arc<Provider>]) -> Arc<[Arc<Provider>]> {
         let provider = |jwt: &Arc<Jwt>| {
             let fetched = self.of(jwt).map(|set| set.refetch.keys().cloned());
-            let stays = |old: &&Arc<Provider>| {
+            let unchanged = |old: &&Arc<Provider>| {
                 let same_keys = match &fetched {
                     Some(keys) => keys.as_ref().is_some_and(|keys| Arc::ptr_eq(keys, old.keys())),
                     None => true,
                 };
                 same_keys && *old.plan() == **jwt
             };
-            known.iter().find(stays).cloned().unwrap_or_else(|| {
+            known.iter().find(unchanged).cloned().unwrap_or_else(|| {
                 let keys = fetched.flatten().unwrap_or_else(|| Arc::new(configured(jwt)));
                 Arc::new(Provider::new(jwt.clone(), keys))
             })
@@ -153,7 +158,7 @@ impl KeySets {
     }
 }
 
-/// The keys that stand in the configuration, which has been checked to hold good ones.
+/// The keys that stand in the configuration, which was checked when it was loaded.
 fn configured(jwt: &Jwt) -> KeySet {
     KeySet::build(jwt).unwrap_or_else(|why| {
         tracing::error!("[jwt.{}]: {why}; no token of it is accepted", jwt.name);
@@ -169,7 +174,7 @@ mod tests {
 
     const URL: &str = "https://id.example.com/jwks.json";
 
-    /// A provider whose keys are fetched, and one whose key stands there.
+    /// A provider whose keys are fetched, and one whose key stands in the configuration.
     fn plan(lines: &str) -> Plan {
         let text = format!(
             "[jwt.far]\nalgorithms = [\"HS256\"]\njwks = {URL:?}\n{lines}\n\
@@ -179,14 +184,14 @@ mod tests {
         source.load().expect("a good configuration").plan
     }
 
-    fn keys(secret: &str) -> Answer {
+    fn keys(secret: &str) -> KeySetFetch {
         KeySet::from_secret(secret.as_bytes(), &[Algorithm::HS256])
     }
 
-    fn first(plan: &Plan, answer: Answer, now: Instant) -> KeySets {
+    fn first(plan: &Plan, fetch: KeySetFetch, now: Instant) -> KeySets {
         let mut sets = KeySets::new(now);
-        let source = Source::of(&plan.jwts[0]).expect("it has a URL");
-        sets.follow(plan, HashMap::from([(source, answer)]), now);
+        let source = KeySetSource::of(&plan.jwts[0]).expect("it has a URL");
+        sets.follow(plan, HashMap::from([(source, fetch)]), now);
         sets
     }
 
@@ -238,15 +243,15 @@ mod tests {
         let mut sets = first(&old, keys("a"), now);
         let before = sets.providers(&old, &[]);
         let new = plan("leeway = \"5s\"");
-        sets.follow(&new, Answers::new(), now);
+        sets.follow(&new, KeySetFetches::new(), now);
         let after = sets.providers(&new, &before);
         assert!(Arc::ptr_eq(before[0].keys(), after[0].keys()) && !Arc::ptr_eq(&before[0], &after[0]));
         assert!(Arc::ptr_eq(&before[1], &after[1]));
 
-        let source = Source::of(&new.jwts[0]).expect("it has a URL");
+        let source = KeySetSource::of(&new.jwts[0]).expect("it has a URL");
         let without = Plan { jwts: new.jwts[1..].to_vec(), ..new };
-        sets.follow(&without, Answers::new(), now);
+        sets.follow(&without, KeySetFetches::new(), now);
         assert_eq!(sets.deadline(), None);
-        assert!(!sets.finish(&source, keys("b"), now), "a fetch that ends late is no one's");
+        assert!(!sets.finish(&source, keys("b"), now), "the set was removed while it was fetched");
     }
 }

@@ -1,4 +1,4 @@
-//! The store and the keys that are fetched, for `/status` and the metrics.
+//! The store and the JWT providers, for `/status` and the metrics.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,32 +11,33 @@ use crate::control::Control;
 use crate::metrics::{KeySetFacts, StoreFacts};
 use crate::store::{LATENCY_BOUNDS_US, StoreSnapshot, StoreState};
 
+/// The store, or this process's own where none is configured.
 #[derive(Serialize)]
 pub struct StoreStatus {
     kind: &'static str,
     /// `up`, `slow` or `down`.
     state: &'static str,
-    /// Since when it is down.
+    /// Since when it is down (RFC 3339).
     since: Option<String>,
-    /// What went wrong last, whether or not it is over.
+    /// The last error, whether or not it is over.
     last_error: Option<Arc<str>>,
-    /// Requests of shards that wait, and those that were not taken because too many did.
+    /// Requests of shards that wait now, and those that were refused because too many waited.
     queue: usize,
     refused: u64,
-    /// Those that succeeded, and the commands in them.
+    /// Exchanges that succeeded, and the commands in them.
     exchanges: u64,
     commands: u64,
-    /// Exchanges and attempts to connect that failed, and requests of shards that got no answer.
+    /// Exchanges and attempts to connect that failed, and requests of shards that got no response.
     failures: u64,
     unanswered: u64,
-    /// On average, over all exchanges.
+    /// The mean over all exchanges.
     latency_ms: Option<f64>,
-    api_keys: ApiKeys,
+    api_keys: ApiKeyCounts,
 }
 
-/// Those in the store.
+/// The API keys in the store.
 #[derive(Serialize)]
-struct ApiKeys {
+struct ApiKeyCounts {
     added: usize,
     revoked: usize,
 }
@@ -58,7 +59,7 @@ impl StoreStatus {
             failures: traffic.failures,
             unanswered: traffic.unanswered,
             latency_ms: (traffic.exchanges > 0).then_some(latency_ms),
-            api_keys: ApiKeys { added, revoked },
+            api_keys: ApiKeyCounts { added, revoked },
         }
     }
 }
@@ -71,7 +72,7 @@ fn down_since(state: StoreState) -> Option<String> {
     String::from_utf8(text.to_vec()).ok()
 }
 
-/// The same for a scrape.
+/// The same for the metrics.
 pub fn facts(store: &StoreSnapshot) -> StoreFacts {
     let traffic = &store.traffic;
     let bounds = LATENCY_BOUNDS_US.iter().copied().map(Some).chain([None]);
@@ -94,11 +95,11 @@ pub fn facts(store: &StoreSnapshot) -> StoreFacts {
     }
 }
 
-/// A `[jwt.NAME]`.
+/// One `[jwt.NAME]`.
 #[derive(Serialize)]
 pub struct JwtStatus<'a> {
     name: Arc<str>,
-    /// Keys in its set.
+    /// How many keys it has.
     keys: usize,
     /// Whether they are fetched.
     fetched: bool,
@@ -106,6 +107,7 @@ pub struct JwtStatus<'a> {
     last_error: Option<&'a str>,
 }
 
+/// All JWT providers, in the plan's order.
 pub fn jwts(control: &Control) -> Vec<JwtStatus<'_>> {
     let status = |provider: &'_ Arc<Provider>| {
         let set = control.current.key_sets.of(provider.plan());
@@ -119,7 +121,7 @@ pub fn jwts(control: &Control) -> Vec<JwtStatus<'_>> {
     control.current.providers.iter().map(status).collect()
 }
 
-/// The same for a scrape, of those that are fetched.
+/// Those whose keys are fetched, for the metrics.
 pub fn key_sets(control: &Control) -> Vec<KeySetFacts> {
     let providers = control.current.providers.iter();
     let facts = providers.filter_map(|provider| {

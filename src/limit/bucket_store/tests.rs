@@ -1,5 +1,5 @@
 use super::*;
-use crate::limit::Period;
+use crate::plan::Period;
 
 const A: Leaseholder = Leaseholder(1);
 const B: Leaseholder = Leaseholder(2);
@@ -8,135 +8,169 @@ fn key(number: u32) -> Key {
     Key::new(&number.to_be_bytes())
 }
 
-/// An ask of this holder for the first key, that needs so much and wants so much ahead.
-fn ask(holder: Leaseholder, seq: u64, held: u64, need: u64, ahead: u64) -> LeaseRequest {
-    LeaseRequest { key: key(0), holder, seq, held, returned: 0, need, ahead }
+/// A holder's lease request for the first key.
+fn request(holder: Leaseholder, seq: u64, kept: u64, needed: u64, prefetch: u64) -> LeaseRequest {
+    LeaseRequest { key: key(0), holder, seq, kept, returned: 0, needed, prefetch }
 }
 
 /// One token a second, up to 40.
-fn bank() -> BucketStore {
+fn store() -> BucketStore {
     BucketStore::new(&Rule::token_bucket(1, Period::Second, 40), 3)
 }
 
 #[test]
-fn what_requests_wait_for_is_lent_down_to_the_last_token() {
-    let mut bank = bank();
-    let grant = bank.lease(&ask(A, 1, 0, 100, 100), 0);
-    assert_eq!((grant.tokens, grant.level, grant.retry_after_ms), (40, 0, 1_000));
-    let grant = bank.lease(&ask(B, 1, 0, 1, 0), 999);
-    assert_eq!((grant.tokens, grant.lent, grant.retry_after_ms), (0, 40, 1_000));
+fn what_requests_wait_for_is_leased_down_to_the_last_token() {
+    let mut store = store();
+    let grant = store.lease(&request(A, 1, 0, 100, 100), 0);
+    assert_eq!((grant.granted, grant.available, grant.retry_after_ms), (40, 0, 1_000));
+    let grant = store.lease(&request(B, 1, 0, 1, 0), 999);
+    assert_eq!((grant.granted, grant.leased_to_others, grant.retry_after_ms), (0, 40, 1_000));
 }
 
 #[test]
-fn ahead_of_requests_no_more_than_a_quarter_of_the_bucket_is_lent() {
-    let mut bank = bank();
-    assert_eq!(bank.lease(&ask(A, 1, 0, 2, 6), 0).tokens, 8);
-    let grant = bank.lease(&ask(B, 1, 0, 1, 20), 0);
-    assert_eq!((grant.tokens, grant.level, grant.lent), (3, 29, 8));
-    assert_eq!(bank.lease(&ask(A, 2, 8, 0, 20), 0).tokens, 8);
+fn no_more_than_a_quarter_of_the_bucket_is_prefetched() {
+    let mut store = store();
+    assert_eq!(store.lease(&request(A, 1, 0, 2, 6), 0).granted, 8);
+    let grant = store.lease(&request(B, 1, 0, 1, 20), 0);
+    assert_eq!((grant.granted, grant.available, grant.leased_to_others), (3, 29, 8));
+    assert_eq!(store.lease(&request(A, 2, 8, 0, 20), 0).granted, 8);
 }
 
 #[test]
-fn what_comes_back_can_be_lent_again_and_what_was_spent_comes_back_with_time() {
-    let mut bank = bank();
-    bank.lease(&ask(A, 1, 0, 40, 0), 0);
-    // 30 come back, 10 were spent.
-    let back = LeaseRequest { returned: 30, ..ask(A, 2, 0, 0, 0) };
-    assert_eq!(bank.lease(&back, 0).level, 30);
-    assert_eq!(bank.lease(&ask(B, 1, 0, 0, 0), 5_000).level, 35);
-    assert_eq!(bank.lease(&ask(B, 2, 0, 0, 0), 60_000).level, 40);
+fn returned_tokens_can_be_leased_again_and_spent_ones_are_gained_again() {
+    let mut store = store();
+    store.lease(&request(A, 1, 0, 40, 0), 0);
+    // 30 are returned, 10 were spent.
+    let back = LeaseRequest { returned: 30, ..request(A, 2, 0, 0, 0) };
+    assert_eq!(store.lease(&back, 0).available, 30);
+    assert_eq!(store.lease(&request(B, 1, 0, 0, 0), 5_000).available, 35);
+    assert_eq!(store.lease(&request(B, 2, 0, 0, 0), 60_000).available, 40);
 }
 
 #[test]
-fn a_lease_that_ended_comes_back_with_time_only_for_it_may_have_been_spent() {
-    let mut bank = bank();
-    bank.lease(&ask(A, 1, 0, 40, 0), 0);
-    let asked_before = bank.lease(&ask(B, 1, 0, 0, 0), LEASE_LIFE_MS - 1);
-    assert_eq!((asked_before.lent, asked_before.level), (40, 0));
-    let asked_then = bank.lease(&ask(B, 2, 0, 0, 0), LEASE_LIFE_MS);
-    assert_eq!((asked_then.lent, asked_then.level), (0, 0));
-    assert_eq!(bank.lease(&ask(B, 3, 0, 0, 0), LEASE_LIFE_MS + 3_000).level, 3);
+fn the_tokens_of_a_lease_that_ended_count_as_spent() {
+    let mut store = store();
+    store.lease(&request(A, 1, 0, 40, 0), 0);
+    let before = store.lease(&request(B, 1, 0, 0, 0), LEASE_LIFE_MS - 1);
+    assert_eq!((before.leased_to_others, before.available), (40, 0));
+    let after = store.lease(&request(B, 2, 0, 0, 0), LEASE_LIFE_MS);
+    assert_eq!((after.leased_to_others, after.available), (0, 0));
+    assert_eq!(store.lease(&request(B, 3, 0, 0, 0), LEASE_LIFE_MS + 3_000).available, 3);
 }
 
 #[test]
-fn nothing_comes_for_a_lease_in_the_time_before_it_ended() {
-    let mut bank = bank();
-    bank.lease(&ask(A, 1, 0, 10, 0), 0);
-    // The bank was as full as the lease let it be, all that time.
-    let grant = bank.lease(&ask(B, 1, 0, 0, 0), LEASE_LIFE_MS);
-    assert_eq!((grant.lent, grant.level), (0, 30));
+fn a_bucket_gains_nothing_for_the_time_of_a_lease_that_ended() {
+    let mut store = store();
+    store.lease(&request(A, 1, 0, 10, 0), 0);
+    // The bucket was as full as the lease allowed, all that time.
+    let grant = store.lease(&request(B, 1, 0, 0, 0), LEASE_LIFE_MS);
+    assert_eq!((grant.leased_to_others, grant.available), (0, 30));
 }
 
 #[test]
-fn an_ask_that_comes_twice_is_answered_twice_and_lends_once() {
-    let mut bank = bank();
-    let first = bank.lease(&ask(A, 1, 0, 3, 0), 0);
-    assert_eq!(bank.lease(&ask(A, 1, 0, 3, 0), 0), first);
+fn a_repeated_request_gets_its_grant_again_and_leases_once() {
+    let mut store = store();
+    let first = store.lease(&request(A, 1, 0, 3, 0), 0);
+    assert_eq!(store.lease(&request(A, 1, 0, 3, 0), 0), first);
 }
 
 #[test]
-fn an_ask_that_was_overtaken_changes_nothing() {
-    let mut bank = bank();
-    bank.lease(&ask(A, 7, 0, 3, 0), 0);
-    let late = LeaseRequest { returned: 3, ..ask(A, 6, 0, 5, 0) };
-    assert_eq!(bank.lease(&late, 0).tokens, 0);
-    assert_eq!(bank.lease(&ask(A, 8, 3, 0, 0), 0).tokens, 3);
+fn a_request_that_was_overtaken_changes_nothing() {
+    let mut store = store();
+    store.lease(&request(A, 7, 0, 3, 0), 0);
+    let late = LeaseRequest { returned: 3, ..request(A, 6, 0, 5, 0) };
+    assert_eq!(store.lease(&late, 0).granted, 0);
+    assert_eq!(store.lease(&request(A, 8, 3, 0, 0), 0).granted, 3);
 }
 
 #[test]
-fn what_the_bank_does_not_know_of_is_not_believed() {
-    let mut bank = bank();
-    let claims = LeaseRequest { returned: 20, ..ask(A, 1, 20, 0, 0) };
-    let grant = bank.lease(&claims, 0);
-    assert_eq!((grant.tokens, grant.level), (0, 40));
+fn tokens_that_were_never_leased_can_be_neither_kept_nor_returned() {
+    let mut store = store();
+    let claims = LeaseRequest { returned: 20, ..request(A, 1, 20, 0, 0) };
+    let grant = store.lease(&claims, 0);
+    assert_eq!((grant.granted, grant.available), (0, 40));
 }
 
 #[test]
 fn the_tokens_of_a_window_end_with_it() {
-    let mut bank = BucketStore::new(&Rule::fixed_window(8, Period::Second), 3);
-    let grant = bank.lease(&ask(A, 1, 0, 8, 0), 10_700);
-    assert_eq!((grant.tokens, grant.expires_in_ms, grant.reset_ms), (8, 300, 300));
-    assert_eq!(bank.lease(&ask(B, 1, 0, 1, 0), 10_999).retry_after_ms, 1);
-    let grant = bank.lease(&ask(A, 2, 8, 0, 0), 11_000);
-    assert_eq!((grant.tokens, grant.level), (0, 8));
+    let mut store = BucketStore::new(&Rule::fixed_window(8, Period::Second), 3);
+    let grant = store.lease(&request(A, 1, 0, 8, 0), 10_700);
+    assert_eq!((grant.granted, grant.expires_in_ms, grant.reset_ms), (8, 300, 300));
+    assert_eq!(store.lease(&request(B, 1, 0, 1, 0), 10_999).retry_after_ms, 1);
+    let grant = store.lease(&request(A, 2, 8, 0, 0), 11_000);
+    assert_eq!((grant.granted, grant.available), (0, 8));
 }
 
 #[test]
 fn a_full_table_shares_one_bucket_among_new_keys_until_an_old_one_is_full_again() {
-    let mut bank = BucketStore::new(&Rule::token_bucket(1, Period::Second, 2), 3);
+    let mut store = BucketStore::new(&Rule::token_bucket(1, Period::Second, 2), 3);
     for number in 0..3 {
-        assert_eq!(bank.take(&key(number), 0).remaining, 1);
+        assert_eq!(store.take(&key(number), 0).remaining, 1);
     }
-    let strangers: Vec<bool> = (3..6).map(|number| bank.take(&key(number), 0).allowed).collect();
-    assert_eq!(strangers, [true, true, false]);
-    assert!(bank.take(&key(0), 0).allowed, "who has an account keeps it");
-    assert_eq!(bank.len(), 4);
+    let new_keys: Vec<bool> = (3..6).map(|number| store.take(&key(number), 0).allowed).collect();
+    assert_eq!(new_keys, [true, true, false]);
+    assert!(store.take(&key(0), 0).allowed, "a key with a bucket keeps it");
+    assert_eq!(store.len(), 4);
     // Key 1 is full again.
-    assert_eq!(bank.take(&key(6), 1_000).remaining, 1);
-    assert_eq!(bank.len(), 4);
+    assert_eq!(store.take(&key(6), 1_000).remaining, 1);
+    assert_eq!(store.len(), 4);
 }
 
 #[test]
 fn a_full_table_refuses_leases_to_new_keys_but_not_to_the_overflow_key() {
-    let mut bank = BucketStore::new(&Rule::token_bucket(1, Period::Hour, 2), 1);
-    assert_eq!(bank.lease(&ask(A, 1, 0, 1, 0), 0).tokens, 1);
-    let grant = bank.lease(&LeaseRequest { key: key(1), ..ask(B, 1, 0, 1, 0) }, 0);
-    assert_eq!((grant.full, grant.tokens), (true, 0));
-    assert_eq!(bank.lease(&LeaseRequest { key: Key::OVERFLOW, ..ask(B, 2, 0, 1, 0) }, 0).tokens, 1);
+    let mut store = BucketStore::new(&Rule::token_bucket(1, Period::Hour, 2), 1);
+    assert_eq!(store.lease(&request(A, 1, 0, 1, 0), 0).granted, 1);
+    let grant = store.lease(&LeaseRequest { key: key(1), ..request(B, 1, 0, 1, 0) }, 0);
+    assert_eq!((grant.table_full, grant.granted), (true, 0));
+    assert_eq!(store.lease(&LeaseRequest { key: Key::OVERFLOW, ..request(B, 2, 0, 1, 0) }, 0).granted, 1);
 }
 
 #[test]
-fn accounts_that_are_full_are_forgotten_and_others_are_not() {
-    let mut bank = bank();
-    bank.take(&key(1), 0);
-    bank.lease(&ask(A, 1, 0, 1, 0), 0);
-    bank.tick(999);
-    assert_eq!(bank.len(), 2);
-    bank.tick(1_000);
-    assert_eq!(bank.len(), 1);
-    // The lease ends; then its token comes back.
-    bank.tick(LEASE_LIFE_MS);
-    assert_eq!(bank.len(), 1);
-    bank.tick(LEASE_LIFE_MS + 1_000);
-    assert!(bank.is_empty());
+fn buckets_that_are_full_are_forgotten_and_others_are_not() {
+    let mut store = store();
+    store.take(&key(1), 0);
+    store.lease(&request(A, 1, 0, 1, 0), 0);
+    store.tick(999);
+    assert_eq!(store.len(), 2);
+    store.tick(1_000);
+    assert_eq!(store.len(), 1);
+    // The lease ends; then its token is gained again.
+    store.tick(LEASE_LIFE_MS);
+    assert_eq!(store.len(), 1);
+    store.tick(LEASE_LIFE_MS + 1_000);
+    assert!(store.is_empty());
+}
+
+/// What all shards together admit of an endless demand in that time.
+fn admitted_by_shares(rule: &Rule, shards: u64, ms: u64) -> u64 {
+    let mut stores: Vec<BucketStore> =
+        (0..shards).map(|index| BucketStore::local_share(rule, shards, index, 10)).collect();
+    let mut count = 0;
+    for now_ms in (0..=ms).step_by(50) {
+        for store in &mut stores {
+            while store.take(&key(0), now_ms).allowed {
+                count += 1;
+            }
+        }
+    }
+    count
+}
+
+#[test]
+fn all_local_shares_together_admit_the_rule_whatever_their_number() {
+    let bucket = Rule::token_bucket(5, Period::Second, 7);
+    let window = Rule::fixed_window(5, Period::Second);
+    for shards in [1, 2, 3, 4, 7] {
+        // 7 and 5 a second. Up to one token per shard is not complete yet.
+        let count = admitted_by_shares(&bucket, shards, 9_999);
+        assert!((57 - shards..57).contains(&count), "{count} of {shards} shards");
+        assert_eq!(admitted_by_shares(&window, shards, 9_999), 50);
+    }
+}
+
+#[test]
+fn where_tokens_are_fewer_than_shards_the_first_shards_have_them_and_their_rate() {
+    let rule = Rule::token_bucket(2, Period::Second, 2);
+    assert_eq!(admitted_by_shares(&rule, 16, 10_000), 22);
+    assert!(!BucketStore::local_share(&rule, 16, 2, 10).take(&key(0), 0).allowed);
 }

@@ -1,13 +1,14 @@
-//! Shards, nodes and a bank under delays, losses, repetitions, crashes, halts and clocks that disagree: no rule is ever
-//! broken, and without faults almost nothing of it is wasted.
+//! Shards, nodes and a bucket store under delays, losses, repetitions, crashes, halts and clocks that disagree: no rule is
+//! ever broken, and without faults almost no token is wasted.
 
 mod oracle;
-mod world;
+mod run;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::{Period, Rule};
-use world::{Course, Random, World};
+use super::Rule;
+use crate::plan::Period;
+use run::{Scenario, SimRandom, Simulation};
 
 /// Runs each seed, and says which one failed.
 fn for_seeds(count: u64, run: impl Fn(u64)) {
@@ -36,21 +37,21 @@ fn rules() -> Vec<Rule> {
     ]
 }
 
-/// A course in which anything may happen.
-fn troubled(random: &mut Random) -> Course {
+/// A scenario with any faults.
+fn troubled(random: &mut SimRandom) -> Scenario {
     let rule = random.of(&rules());
     let nodes = 1 + random.below(3) as usize;
     let shards = 1 + random.below(3) as usize;
     // From half the rate to ten times the rate, but at least some requests in a lease's life.
     let per_shard_us = rule.period().ms() * 1_000 * (nodes * shards) as u64 / rule.tokens();
     let gap_us = (per_shard_us / (1 + random.below(10))).clamp(100, 2_000_000);
-    Course {
+    Scenario {
         rule,
         nodes,
         shards,
         keys: 1 + random.below(4) as usize,
-        bank_keys_max: random.of(&[1, 2, 100]),
-        shard_keys_max: random.of(&[1, 2, 100, 100]),
+        max_store_keys: random.of(&[1, 2, 100]),
+        max_shard_keys: random.of(&[1, 2, 100, 100]),
         gap_us,
         delay_us: random.of(&[0, 500, 5_000, 50_000, 500_000]),
         timeout_us: random.of(&[10_000, 100_000, 1_000_000]),
@@ -62,20 +63,20 @@ fn troubled(random: &mut Random) -> Course {
         pauses: random.of(&[0, 5, 50]),
         skew: random.of(&[0, 10, 50]),
         end_us: u64::MAX,
-        steps_max: 400 + random.below(400) as usize,
+        max_steps: 400 + random.below(400) as usize,
     }
 }
 
 #[test]
 fn no_fault_makes_a_token_or_admits_more_than_the_rule() {
     for_seeds(2_000, |seed| {
-        let course = troubled(&mut Random(seed));
-        World::new(course, seed).run();
+        let scenario = troubled(&mut SimRandom(seed));
+        Simulation::new(scenario, seed).run();
     });
 }
 
-/// One key, on all shards, asked for steadily: from half the rate to four times the rate.
-fn steady(random: &mut Random) -> Course {
+/// Steady requests for one key on all shards, without faults: from half the rate to four times the rate.
+fn steady(random: &mut SimRandom) -> Scenario {
     let rule = random.of(&[
         Rule::token_bucket(5, Period::Minute, 5),
         Rule::token_bucket(100, Period::Minute, 100),
@@ -88,13 +89,13 @@ fn steady(random: &mut Random) -> Course {
     let nodes = 1 + random.below(3) as usize;
     let shards = 1 + random.below(4) as usize;
     let at_rate_us = rule.period().ms() * 1_000 * (nodes * shards) as u64 / rule.tokens();
-    Course {
+    Scenario {
         rule,
         nodes,
         shards,
         keys: 1,
-        bank_keys_max: 100,
-        shard_keys_max: 100,
+        max_store_keys: 100,
+        max_shard_keys: 100,
         gap_us: at_rate_us * 1_000 / (500 + random.below(3_500)),
         delay_us: random.of(&[200, 2_000, 10_000]),
         timeout_us: 100_000,
@@ -105,19 +106,19 @@ fn steady(random: &mut Random) -> Course {
         halts: 0,
         pauses: 0,
         skew: random.of(&[0, 10]),
-        // The first burst, and then ten times as much.
+        // The first burst, and then ten times that.
         end_us: rule.fill_ms() * 10_000,
-        steps_max: usize::MAX,
+        max_steps: usize::MAX,
     }
 }
 
 #[test]
 fn a_key_that_is_used_on_all_shards_gets_nearly_all_that_one_bucket_would_give() {
     for_seeds(30, |seed| {
-        let course = steady(&mut Random(seed));
-        let mut world = World::new(course.clone(), seed);
-        world.run();
-        let (admitted, ideal) = (world.admitted, world.ideal);
-        assert!(admitted * 100 >= ideal * 95, "{admitted} of {ideal}: {course:?}");
+        let scenario = steady(&mut SimRandom(seed));
+        let mut simulation = Simulation::new(scenario.clone(), seed);
+        simulation.run();
+        let (admitted, ideal) = (simulation.admitted, simulation.ideal);
+        assert!(admitted * 100 >= ideal * 95, "{admitted} of {ideal}: {scenario:?}");
     });
 }

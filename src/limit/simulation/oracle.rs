@@ -1,11 +1,12 @@
-//! What a rule allows, worked out in another way than the code under test: with every request in hand.
+//! What a rule allows, computed in another way than by the code under test: with every request known.
 //!
-//! A bucket that begins full and is never overdrawn by the requests admitted is the same as: in no span of time are more
-//! admitted than the burst and what came in that span.
+//! That a bucket begins full and is never overdrawn by the requests admitted means the same as: in no span of time are
+//! more admitted than the burst and the tokens gained in that span.
 
 use std::collections::HashMap;
 
-use crate::limit::{Algorithm, Rule};
+use crate::limit::Rule;
+use crate::plan::RateAlgorithm;
 
 pub(super) enum Oracle {
     /// The content in `period`ths of a token.
@@ -17,8 +18,10 @@ pub(super) enum Oracle {
 impl Oracle {
     pub(super) fn new(rule: &Rule, now_ms: u64) -> Oracle {
         match rule.algorithm() {
-            Algorithm::TokenBucket => Oracle::Bucket { parts: capacity(rule), at_ms: now_ms, rule: *rule },
-            Algorithm::FixedWindow => Oracle::Windows { admitted: HashMap::new(), rule: *rule },
+            RateAlgorithm::TokenBucket => {
+                Oracle::Bucket { parts: capacity(rule), at_ms: now_ms, rule: *rule }
+            }
+            RateAlgorithm::FixedWindow => Oracle::Windows { admitted: HashMap::new(), rule: *rule },
         }
     }
 
@@ -26,9 +29,9 @@ impl Oracle {
     pub(super) fn admit(&mut self, now_ms: u64) -> bool {
         match self {
             Oracle::Bucket { parts, at_ms, rule } => {
-                let come = u128::from(now_ms - *at_ms) * u128::from(rule.tokens());
+                let gained = u128::from(now_ms - *at_ms) * u128::from(rule.tokens());
                 let token = u128::from(rule.period().ms());
-                *parts = (*parts + come).min(capacity(rule));
+                *parts = (*parts + gained).min(capacity(rule));
                 *at_ms = now_ms;
                 let allowed = *parts >= token;
                 *parts -= if allowed { token } else { 0 };

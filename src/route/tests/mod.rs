@@ -1,18 +1,15 @@
 //! Routes and requests written short, and what is shown with them, one file a subject.
 
 mod cost;
-mod dead;
 mod edits;
 mod matching;
 mod oracle;
+mod unreachable;
 
 use std::sync::Arc;
 
 use super::{Captures, Found, Request, RouteTable};
-use crate::plan::{
-    Action, Condition, HeaderEdits, HostPattern, IpRules, PathPattern, Require, Respond, RoutePlan, Segment,
-    Tail,
-};
+use crate::plan::{Action, Condition, HostPattern, PathPattern, Respond, RoutePlan, Segment, Tail};
 
 /// A request in owned parts.
 #[derive(Clone, Debug)]
@@ -85,24 +82,9 @@ fn hosts(given: &str) -> Vec<HostPattern> {
 fn route(paths: &str) -> RoutePlan {
     RoutePlan {
         name: paths.into(),
-        hosts: Vec::new(),
         paths: paths.split(' ').map(pattern).collect(),
-        methods: Vec::new(),
-        headers: Vec::new(),
-        query: Vec::new(),
-        priority: 0,
         action: Action::Respond(Respond { status: 200, body: Arc::new([]), content_type: None }),
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-        deprecated: None,
-        timeout: None,
-        scripts: vec![],
-        ip: IpRules::default(),
-        cors: None,
-        auth: vec![],
-        require: Require::default(),
-        rate_limits: vec![],
-        vars: vec![],
+        ..RoutePlan::default()
     }
 }
 

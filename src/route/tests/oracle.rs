@@ -9,7 +9,7 @@ use proptest::sample::{select, subsequence};
 
 use super::{Asked, hosts, pattern, route};
 use crate::plan::{Condition, HostPattern, PathPattern, RoutePlan, Segment, Tail};
-use crate::route::unreachable::shadowed;
+use crate::route::unreachable::unreachable_routes;
 use crate::route::{Captures, Found, RouteTable};
 
 /// Priority, host, path, conditions, place in the file: the smallest goes first.
@@ -225,13 +225,13 @@ proptest! {
         routes in prop::collection::vec(any_route(), 2..16),
         requests in prop::collection::vec(any_request(), 150),
     ) {
-        for shadow in shadowed(&routes) {
-            let (first, second) = (shadow.by.min(shadow.dead), shadow.by.max(shadow.dead));
+        for found in unreachable_routes(&routes) {
+            let (first, second) = (found.taken_by.min(found.route), found.taken_by.max(found.route));
             let both = [routes[first].clone(), routes[second].clone()];
-            let dead_of_both = usize::from(shadow.dead == second);
+            let dead_of_both = usize::from(found.route == second);
             for asked in &requests {
-                prop_assert_ne!(find(&routes, asked).0, Found::Route(shadow.dead), "{:?} {:?}", asked, shadow);
-                prop_assert_ne!(find(&both, asked).0, Found::Route(dead_of_both), "{:?} {:?}", asked, shadow);
+                prop_assert_ne!(find(&routes, asked).0, Found::Route(found.route), "{:?} {:?}", asked, found);
+                prop_assert_ne!(find(&both, asked).0, Found::Route(dead_of_both), "{:?} {:?}", asked, found);
             }
         }
     }
@@ -243,7 +243,7 @@ proptest! {
     ) {
         routes.push(routes[which.index(routes.len())].clone());
         let dead = routes.len() - 1;
-        let found = shadowed(&routes);
-        prop_assert!(found.iter().any(|shadow| shadow.dead == dead), "{found:?}");
+        let found = unreachable_routes(&routes);
+        prop_assert!(found.iter().any(|unreachable| unreachable.route == dead), "{found:?}");
     }
 }

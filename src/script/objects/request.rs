@@ -45,7 +45,9 @@ fn register_facts(engine: &mut Engine, stage: &Rc<Stage>) {
         // Only a trusted proxy's word about it is still there.
         text(transaction.request.fields.get(FieldName::XForwardedProto).unwrap_or(b"http"))
     });
-    fact(engine, stage, "client_ip", |transaction| ImmutableString::from(transaction.client_ip.to_string()));
+    fact(engine, stage, "client_ip", |transaction| {
+        ImmutableString::from(transaction.meta.client.ip.to_string())
+    });
     fact(engine, stage, "params", |transaction| {
         let captured = transaction.captures.iter(transaction.path());
         captured.map(|(name, value)| (name.into(), text(value).into())).collect::<Map>()

@@ -230,7 +230,7 @@ fn request(transaction: &mut Transaction, head_text: &str) {
     head::parse_request(head_text.as_bytes(), &limits, &mut transaction.request).expect("a good head");
     transaction.id = b"id-1".to_vec();
     transaction.host = b"shop.example".to_vec();
-    transaction.client_ip = "192.0.2.7".parse().expect("an address");
+    transaction.meta.client.ip = "192.0.2.7".parse().expect("an address");
     let normal = path::normalise(transaction.request.target(), head::Method::Get, &mut transaction.target);
     transaction.path_bytes = normal.expect("a good target").path_len;
 }
@@ -238,24 +238,10 @@ fn request(transaction: &mut Transaction, head_text: &str) {
 fn route(names: &[&str], action: Action) -> plan::RoutePlan {
     plan::RoutePlan {
         name: "users".into(),
-        hosts: vec![],
-        paths: vec![],
-        methods: vec![],
-        headers: vec![],
-        query: vec![],
-        priority: 0,
         action,
-        request_headers: plan::HeaderEdits::default(),
-        response_headers: plan::HeaderEdits::default(),
-        deprecated: None,
-        timeout: None,
         scripts: names.iter().map(|name| (*name).into()).collect(),
-        ip: plan::IpRules::default(),
-        cors: None,
-        auth: vec![],
-        require: plan::Require::default(),
-        rate_limits: vec![],
         vars: vec![("brand".into(), "acme".into())],
+        ..plan::RoutePlan::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What `check` finds, and what it leaves alone.
 
 use super::*;
-use crate::config::ScriptProblem;
+use crate::script::ScriptProblem;
 
 fn problems(files: &[(&str, &str)]) -> Vec<ScriptProblem> {
     check(&scripts(files), &["s.rhai".into()])

@@ -1,16 +1,18 @@
-//! A client connection: waits without a buffer, reads one whole head, has it served, goes on or closes.
+//! A client connection: waits without a buffer, reads one whole head, has the request served, goes on or closes.
 
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::request;
 use crate::base::error::{Error, Reason};
 use crate::http::body::BodyReader;
-use crate::http::head::{HeadError, HeadLimits, HeadScanner};
+use crate::http::head::{HeadLimits, HeadScanner};
 use crate::net::Socket;
 use crate::net::deadline::Direction;
-use crate::shard::{Shard, request};
+use crate::pipeline::receive::refused_head;
+use crate::shard::Shard;
 
 /// A client that was told that its connection ends may take this long to stop sending, and send this much.
 const LINGER: Duration = Duration::from_secs(2);
@@ -35,8 +37,6 @@ pub struct Connection {
     pub shard: Rc<Shard>,
     pub socket: Socket,
     pub peer: IpAddr,
-    /// The same as text, for `X-Forwarded-For`.
-    pub peer_text: Box<str>,
     /// What was read and not yet used: the rest of a body, the next request. Holds no room while idle.
     pub input: Vec<u8>,
     /// The body of the current request.
@@ -69,12 +69,10 @@ pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: IpAddr) {
 impl Connection {
     /// A connection that has just been accepted.
     pub fn new(shard: Rc<Shard>, socket: Socket, peer: IpAddr) -> Connection {
-        let peer = peer.to_canonical();
         Connection {
             shard,
             socket,
-            peer,
-            peer_text: peer.to_string().into(),
+            peer: peer.to_canonical(),
             input: Vec::new(),
             body: BodyReader::empty(),
             scanner: HeadScanner::default(),
@@ -118,7 +116,7 @@ impl Connection {
         self.scanner.reset();
         let mut deadline = None;
         loop {
-            if let Some(bytes) = self.scanner.scan(&self.input, limits).map_err(refusal)? {
+            if let Some(bytes) = self.scanner.scan(&self.input, limits).map_err(refused_head)? {
                 return Ok(Some(bytes));
             }
             if self.input.capacity() == 0 {
@@ -142,33 +140,9 @@ impl Connection {
         }
     }
 
-    /// Reads more of a request body into the input.
-    ///
-    /// # Errors
-    /// A client that stalls or leaves.
-    pub async fn read_more(&mut self, timeout: Duration) -> Result<(), Error> {
-        if self.input.capacity() == 0 {
-            self.input = self.shard.buffers.small();
-        }
-        let (result, input) = self.socket.read_within(std::mem::take(&mut self.input), timeout).await;
-        self.input = input;
-        match result {
-            Ok(1..) => Ok(()),
-            Ok(_) => Err(client_stopped(&io::ErrorKind::UnexpectedEof.into())),
-            Err(error) => Err(client_stopped(&error)),
-        }
-    }
-
     /// Removes the first bytes of the input.
     pub fn consume(&mut self, bytes: usize) {
         self.input.drain(..bytes);
-    }
-
-    /// Takes what has already arrived of a body that nobody wants.
-    pub fn discard_buffered_body(&mut self) {
-        if let Ok(taken) = self.body.take(&self.input) {
-            self.consume(taken);
-        }
     }
 }
 
@@ -192,21 +166,4 @@ pub async fn linger(connection: &mut Connection) {
         }
     }
     connection.shard.buffers.give_back(room);
-}
-
-/// A client that does not send the rest of its body.
-pub fn client_stopped(error: &io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::TimedOut => Error::client(Reason::RequestTimeout, "the request body stalled"),
-        _ => Error::client(Reason::ClientClosed, "the client left during its body"),
-    }
-}
-
-/// A head that is refused, as the client's error.
-pub fn refusal(error: HeadError) -> Error {
-    match error {
-        HeadError::Bad(detail) => Error::client(Reason::BadRequest, detail),
-        HeadError::UriTooLong => Error::client(Reason::UriTooLong, "the request line is over header_bytes"),
-        HeadError::TooLarge(detail) => Error::client(Reason::HeadersTooLarge, detail),
-    }
 }

@@ -1,3 +1,11 @@
-//! HTTP/1 with clients: connections, keep-alive, lingering closes.
+//! HTTP/1 with clients (RFC 9112): connections and their keep-alive, request heads, bodies and responses on the wire.
 
 pub mod connection;
+pub mod refuse;
+mod relay;
+mod request;
+mod sink;
+pub mod source;
+
+pub use sink::WireResponse;
+pub use source::WireBody;

@@ -1,4 +1,4 @@
-//! Where a rule of a limit is counted on this shard: from leases, in the store, or by a share of its own.
+//! Counts the requests under one rule of a limit on this shard: from leases, in the store, or by a local share.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,11 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::ShardLimits;
-use super::tickets::Asked;
-use super::wait::{Outcome, Wait};
-use crate::limit::{
-    BucketStore, Decision, Key, LeaseGrant, LeaseRequest, Leaseholder, Leases, Rule, Verdict, local,
-};
+use super::answer::{AnswerWaiter, PendingAnswer};
+use super::pending::PendingRequest;
+use crate::limit::{BucketStore, Key, LeaseGrant, LeaseRequest, Leaseholder, Leases, Rule, Verdict};
+use crate::metrics::LimitMetrics;
 use crate::plan::LimitMode;
 use crate::store::StoreRequest;
 
@@ -21,29 +20,21 @@ const MAX_KEYS: usize = 65_536;
 /// What two limits must have in common to be counted together: before and after a reload, or for two consumers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MeterId {
-    /// In the store.
+    /// The limit's name in the store.
     pub limit: Arc<str>,
     pub rule: Rule,
     pub mode: LimitMode,
 }
 
+/// The tokens that this shard holds under one rule of one limit, for all keys.
 pub struct Meter {
     pub id: MeterId,
-    /// For `shared`.
+    /// In mode `shared`.
     leases: Option<RefCell<Leases>>,
-    /// By the number of the ask whose answer they wait for.
-    waits: RefCell<HashMap<u64, Rc<Wait>>>,
-    /// This shard's share of the rule: for `local`, and while the store is lost. Made when it is first needed.
-    share: RefCell<Option<BucketStore>>,
-}
-
-/// What becomes of a request.
-pub enum Taken {
-    Done(Verdict),
-    /// It waits for the store.
-    Wait(Rc<Wait>),
-    /// The store is lost.
-    Lost,
+    /// The grants that requests wait for, by the lease request's `seq`.
+    grants: RefCell<HashMap<u64, Rc<PendingAnswer<()>>>>,
+    /// This shard's share of the rule: in mode `local`, and while the store is lost. Made when it is first needed.
+    local_share: RefCell<Option<BucketStore>>,
 }
 
 impl Meter {
@@ -53,110 +44,159 @@ impl Meter {
             RefCell::new(Leases::new(&id.rule, holder, MAX_KEYS))
         };
         let leases = (id.mode == LimitMode::Shared).then(leases);
-        Meter { id, leases, waits: RefCell::default(), share: RefCell::default() }
+        Meter { id, leases, grants: RefCell::default(), local_share: RefCell::default() }
     }
 
-    /// Keys that are kept here.
+    /// Keys kept.
     pub fn keys(&self) -> usize {
         let leased = self.leases.as_ref().map_or(0, |leases| leases.borrow().len());
-        leased + self.share.borrow().as_ref().map_or(0, BucketStore::len)
+        leased + self.local_share.borrow().as_ref().map_or(0, BucketStore::len)
     }
 
-    /// One token for one request.
-    pub fn take(self: &Rc<Meter>, key: &Key, limits: &ShardLimits) -> Taken {
+    /// Takes one token for one request, after a wait for the store where that is necessary. `None`: the store gave no
+    /// answer.
+    pub async fn take(
+        self: &Rc<Meter>,
+        key: &Key,
+        limits: &ShardLimits,
+        metrics: &LimitMetrics,
+    ) -> Option<Verdict> {
         match self.id.mode {
-            LimitMode::Local => Taken::Done(self.take_of_share(key, limits)),
-            _ if !limits.store_answers() => Taken::Lost,
-            LimitMode::Shared => self.take_of_lease(key, limits),
-            LimitMode::Strict => self.ask_store(key, limits),
+            LimitMode::Local => Some(self.take_local(key, limits)),
+            LimitMode::Shared => match self.take_from_lease(key, limits) {
+                Ok(verdict) => Some(verdict),
+                Err(grant) => {
+                    let grant = grant?;
+                    metrics.waited();
+                    // Boxed: few requests wait, and all would carry the space for it.
+                    Box::pin(limits.in_time(self.take_after(grant, key, limits))).await
+                }
+            },
+            LimitMode::Strict => {
+                let verdict = self.request_verdict(key, limits)?;
+                metrics.waited();
+                Box::pin(limits.in_time(AnswerWaiter::new(verdict))).await
+            }
         }
     }
 
-    /// One token of what is this shard's own.
-    pub fn take_of_share(&self, key: &Key, limits: &ShardLimits) -> Verdict {
-        let mut share = self.share.borrow_mut();
-        let share = share
-            .get_or_insert_with(|| local(&self.id.rule, limits.shards as u64, limits.shard as u64, MAX_KEYS));
+    /// Takes one token of this shard's own share.
+    pub fn take_local(&self, key: &Key, limits: &ShardLimits) -> Verdict {
+        let mut share = self.local_share.borrow_mut();
+        let (shards, index) = (limits.shards as u64, limits.shard as u64);
+        let share =
+            share.get_or_insert_with(|| BucketStore::local_share(&self.id.rule, shards, index, MAX_KEYS));
         share.take(key, limits.now_ms())
     }
 
-    fn take_of_lease(self: &Rc<Meter>, key: &Key, limits: &ShardLimits) -> Taken {
+    /// Takes one token of a lease.
+    ///
+    /// # Errors
+    /// The grant to wait for; `None`: the store does not answer.
+    fn take_from_lease(
+        self: &Rc<Meter>,
+        key: &Key,
+        limits: &ShardLimits,
+    ) -> Result<Verdict, Option<Rc<PendingAnswer<()>>>> {
+        if !limits.store_answers() {
+            return Err(None);
+        }
         let now_ms = limits.now_ms();
         let mut leases = self.leases().borrow_mut();
-        let decision = leases.try_take(key, now_ms);
-        let unsent = self.send_asks(&mut leases, now_ms, limits);
-        match decision {
-            Decision::Done(verdict) => Taken::Done(verdict),
-            Decision::Wait(seq) if unsent == Some(seq) => Taken::Lost,
-            Decision::Wait(seq) => Taken::Wait(self.waits.borrow_mut().entry(seq).or_default().clone()),
+        let taken = leases.try_take(key, now_ms);
+        let unsent = self.send_lease_requests(&mut leases, now_ms, limits);
+        taken.map_err(|awaited| {
+            let was_sent = unsent != Some(awaited.seq);
+            was_sent.then(|| self.grants.borrow_mut().entry(awaited.seq).or_default().clone())
+        })
+    }
+
+    /// Waits for grants until there is a verdict: the tokens of one may all go to requests that came before.
+    async fn take_after(
+        self: &Rc<Meter>,
+        mut grant: Rc<PendingAnswer<()>>,
+        key: &Key,
+        limits: &ShardLimits,
+    ) -> Option<Verdict> {
+        loop {
+            AnswerWaiter::new(grant).await?;
+            match self.take_from_lease(key, limits) {
+                Ok(verdict) => return Some(verdict),
+                Err(next) => grant = next?,
+            }
         }
     }
 
-    fn ask_store(&self, key: &Key, limits: &ShardLimits) -> Taken {
-        let wait = Rc::<Wait>::default();
+    /// Has the store take one token. `None`: the request was not sent.
+    fn request_verdict(&self, key: &Key, limits: &ShardLimits) -> Option<Rc<PendingAnswer<Verdict>>> {
+        let verdict = Rc::<PendingAnswer<Verdict>>::default();
         let MeterId { limit, rule, .. } = self.id.clone();
         let (shard, key) = (limits.shard, *key);
         let request = |ticket| StoreRequest::Strict { shard, ticket, limit, rule, key };
-        let sent = limits.ask(request, Asked::Strict(wait.clone()), limits.now_ms());
-        if sent { Taken::Wait(wait) } else { Taken::Lost }
+        limits.send(request, PendingRequest::Strict(verdict.clone()), limits.now_ms()).then_some(verdict)
     }
 
-    /// The store's answer to the ask of this number.
+    /// The store has answered the lease request of this `seq`.
     pub fn granted(self: &Rc<Meter>, seq: u64, grant: &LeaseGrant, limits: &ShardLimits) {
         let now_ms = limits.now_ms();
         let mut leases = self.leases().borrow_mut();
         leases.granted(grant, now_ms);
-        self.send_asks(&mut leases, now_ms, limits);
+        self.send_lease_requests(&mut leases, now_ms, limits);
         drop(leases);
-        self.end_wait(seq, Outcome::Granted);
+        self.resolve_grant(seq, Some(()));
     }
 
-    /// There is no answer to the ask of this number.
+    /// There is no answer to the lease request of this `seq`.
     pub fn failed(&self, key: &Key, seq: u64) {
         self.leases().borrow_mut().failed(key, seq);
-        self.end_wait(seq, Outcome::Failed);
+        self.resolve_grant(seq, None);
     }
 
-    /// Gives back what is not in use.
+    /// Returns tokens of idle keys, and forgets full buckets.
     pub fn tick(self: &Rc<Meter>, limits: &ShardLimits) {
         let now_ms = limits.now_ms();
         if let Some(leases) = &self.leases {
             let mut leases = leases.borrow_mut();
             leases.tick(now_ms);
-            self.send_asks(&mut leases, now_ms, limits);
+            self.send_lease_requests(&mut leases, now_ms, limits);
         }
-        if let Some(share) = &mut *self.share.borrow_mut() {
+        if let Some(share) = &mut *self.local_share.borrow_mut() {
             share.tick(now_ms);
         }
     }
 
-    fn end_wait(&self, seq: u64, outcome: Outcome) {
-        let wait = self.waits.borrow_mut().remove(&seq);
-        if let Some(wait) = wait {
-            wait.end(outcome);
+    fn resolve_grant(&self, seq: u64, granted: Option<()>) {
+        let grant = self.grants.borrow_mut().remove(&seq);
+        if let Some(grant) = grant {
+            grant.resolve(granted);
         }
     }
 
-    /// Sends what the leases want to be sent. Returns the number of one that was not, if any.
-    fn send_asks(self: &Rc<Meter>, leases: &mut Leases, now_ms: u64, limits: &ShardLimits) -> Option<u64> {
+    /// Sends the lease requests of the outbox. Returns the `seq` of one that could not be sent, if any.
+    fn send_lease_requests(
+        self: &Rc<Meter>,
+        leases: &mut Leases,
+        now_ms: u64,
+        limits: &ShardLimits,
+    ) -> Option<u64> {
         let mut unsent = None;
-        while let Some(ask) = leases.outbox.pop() {
-            if !self.send(ask, now_ms, limits) {
-                leases.failed(&ask.key, ask.seq);
-                unsent = Some(ask.seq);
+        while let Some(request) = leases.outbox.pop() {
+            if !self.send(request, now_ms, limits) {
+                leases.failed(&request.key, request.seq);
+                unsent = Some(request.seq);
             }
         }
         unsent
     }
 
-    fn send(self: &Rc<Meter>, ask: LeaseRequest, now_ms: u64, limits: &ShardLimits) -> bool {
+    fn send(self: &Rc<Meter>, request: LeaseRequest, now_ms: u64, limits: &ShardLimits) -> bool {
         let MeterId { limit, rule, .. } = self.id.clone();
-        let shard = limits.shard;
-        let request = |ticket| StoreRequest::Lease { shard, ticket, limit, rule, ask };
-        limits.ask(request, Asked::Lease { meter: self.clone(), key: ask.key, seq: ask.seq }, now_ms)
+        let (shard, key, seq) = (limits.shard, request.key, request.seq);
+        let envelope = |ticket| StoreRequest::Lease { shard, ticket, limit, rule, request };
+        limits.send(envelope, PendingRequest::Lease { meter: self.clone(), key, seq }, now_ms)
     }
 
     fn leases(&self) -> &RefCell<Leases> {
-        self.leases.as_ref().expect("only what is shared has asked for leases")
+        self.leases.as_ref().expect("only meters of mode `shared` send lease requests")
     }
 }

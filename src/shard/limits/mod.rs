@@ -1,14 +1,14 @@
 //! The rate limits of a shard: what [`crate::limit`] decides, with the store, the clock and the requests that wait.
 //!
-//! A request passes [`RouteLimits::check`] in each phase. Each limit has a [`Meter`] for each rule that it has: its own
-//! and those of consumers. Meters stay over reloads that leave them as they are. Most requests are decided at once, from
-//! a lease; others wait until the store's answer comes through the mailbox ([`ShardLimits::hear`]), for the store's timeout
-//! at most.
+//! A request passes [`RouteLimits::check`] in each phase. Each limit has a [`Meter`] for each of its rules: its own and
+//! those of consumers. Meters stay over reloads that leave their rule as it is. Most requests are decided at once, from
+//! a lease; others wait until the store's answer comes through the mailbox ([`ShardLimits::take_reply`]), for the store's
+//! timeout at most.
 
+mod answer;
 mod meter;
+mod pending;
 mod route;
-mod tickets;
-mod wait;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,57 +18,56 @@ use std::time::Duration;
 pub use route::RouteLimits;
 
 use super::clock::Clock;
-use crate::limit::{Key, Verdict};
 use crate::store::{Link, StoreReply, StoreRequest};
-use meter::{Meter, MeterId, Taken};
-use tickets::{Asked, Tickets};
-use wait::{Outcome, Wait, Waiting};
+use meter::{Meter, MeterId};
+use pending::{PendingRequest, PendingRequests};
 
 /// What all limits of a shard share.
 pub struct ShardLimits {
+    /// The number of this shard.
     shard: usize,
-    /// How many there are.
+    /// How many shards there are.
     shards: usize,
     link: Link,
     clock: Rc<Clock>,
     /// How long a request waits for the store at most.
-    patience: Duration,
+    timeout: Duration,
     store_answers: Cell<bool>,
     meters: RefCell<HashMap<MeterId, Rc<Meter>>>,
-    tickets: RefCell<Tickets>,
+    pending: RefCell<PendingRequests>,
 }
 
 impl ShardLimits {
-    pub fn new(shard: usize, shards: usize, link: Link, clock: Rc<Clock>, patience: Duration) -> ShardLimits {
+    pub fn new(shard: usize, shards: usize, link: Link, clock: Rc<Clock>, timeout: Duration) -> ShardLimits {
         ShardLimits {
             shard,
             shards,
             link,
             clock,
-            patience,
-            // Until it is said otherwise; what is asked meanwhile has its answer all the same.
+            timeout,
+            // Until the link announces otherwise; requests sent before get a reply all the same.
             store_answers: Cell::new(true),
             meters: RefCell::default(),
-            tickets: RefCell::new(Tickets::new()),
+            pending: RefCell::new(PendingRequests::new()),
         }
     }
 
-    /// Takes what the store has said of limits.
-    pub fn hear(&self, reply: StoreReply) {
+    /// Takes a reply of the store, and wakes the requests that wait for it. Replies that are not about limits are ignored.
+    pub fn take_reply(&self, reply: StoreReply) {
         match reply {
             StoreReply::Lease { ticket, grant } => {
-                if let Some(Asked::Lease { meter, seq, .. }) = self.close(ticket) {
+                if let Some(PendingRequest::Lease { meter, seq, .. }) = self.take_pending(ticket) {
                     meter.granted(seq, &grant, self);
                 }
             }
             StoreReply::Strict { ticket, verdict } => {
-                if let Some(Asked::Strict(wait)) = self.close(ticket) {
-                    wait.end(Outcome::Decided(verdict));
+                if let Some(PendingRequest::Strict(answer)) = self.take_pending(ticket) {
+                    answer.resolve(Some(verdict));
                 }
             }
             StoreReply::Failed { ticket } => {
-                if let Some(asked) = self.close(ticket) {
-                    asked.fail();
+                if let Some(request) = self.take_pending(ticket) {
+                    request.fail();
                 }
             }
             StoreReply::Reachable(answers) => self.store_answers.set(answers),
@@ -76,23 +75,23 @@ impl ShardLimits {
         }
     }
 
-    /// Gives up what the store has not answered in time. To be called at each tick.
+    /// Gives up requests that the store has not answered in time. To be called at each tick.
     pub fn expire(&self) {
-        let patience_ms = u64::try_from(self.patience.as_millis()).unwrap_or(u64::MAX);
-        let until_ms = self.now_ms().saturating_sub(patience_ms);
-        let next = || self.tickets.borrow_mut().expire(until_ms);
-        std::iter::from_fn(next).for_each(Asked::fail);
+        let timeout_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
+        let until_ms = self.now_ms().saturating_sub(timeout_ms);
+        let next = || self.pending.borrow_mut().expire(until_ms);
+        std::iter::from_fn(next).for_each(PendingRequest::fail);
     }
 
-    /// Gives back what is not in use, and forgets the limits that no generation has any more. To be called some ten
-    /// times a second.
-    pub fn tidy(&self) {
+    /// Returns tokens of idle keys, and forgets the meters that no generation uses any more. To be called some ten times a
+    /// second.
+    pub fn release_unused(&self) {
         let mut meters = self.meters.borrow_mut();
         meters.retain(|_, meter| Rc::strong_count(meter) > 1);
         meters.values().for_each(|meter| meter.tick(self));
     }
 
-    /// Keys that are kept.
+    /// Keys kept by all meters.
     pub fn keys(&self) -> usize {
         self.meters.borrow().values().map(|meter| meter.keys()).sum()
     }
@@ -111,40 +110,27 @@ impl ShardLimits {
         self.clock.forward_ms()
     }
 
-    /// False while it is known not to: then nothing waits for it.
+    /// False while the link has announced that the store does not answer: then no request waits for it.
     fn store_answers(&self) -> bool {
         self.store_answers.get()
     }
 
-    /// Asks the store; false: it was not asked, and nothing will come of it.
-    fn ask(&self, request: impl FnOnce(u64) -> StoreRequest, asked: Asked, now_ms: u64) -> bool {
-        let mut tickets = self.tickets.borrow_mut();
-        let sent = self.store_answers() && self.link.send(request(tickets.next())).is_ok();
+    /// Sends a request with a new ticket. False: it was not sent, and nothing is pending.
+    fn send(&self, request: impl FnOnce(u64) -> StoreRequest, pending: PendingRequest, now_ms: u64) -> bool {
+        let mut all = self.pending.borrow_mut();
+        let sent = self.store_answers() && self.link.send(request(all.next_ticket())).is_ok();
         if sent {
-            tickets.add(asked, now_ms);
+            all.add(pending, now_ms);
         }
         sent
     }
 
-    fn close(&self, ticket: u64) -> Option<Asked> {
-        self.tickets.borrow_mut().close(ticket)
+    fn take_pending(&self, ticket: u64) -> Option<PendingRequest> {
+        self.pending.borrow_mut().take(ticket)
     }
 
-    /// Waits for the store. `None`: it did not answer in time.
-    async fn wait(&self, meter: &Rc<Meter>, key: &Key, mut wait: Rc<Wait>) -> Option<Verdict> {
-        let decided = async {
-            loop {
-                match Waiting::new(wait).await {
-                    Outcome::Decided(verdict) => return Some(verdict),
-                    Outcome::Failed => return None,
-                    Outcome::Granted => match meter.take(key, self) {
-                        Taken::Done(verdict) => return Some(verdict),
-                        Taken::Lost => return None,
-                        Taken::Wait(next) => wait = next,
-                    },
-                }
-            }
-        };
-        monoio::time::timeout(self.patience, decided).await.unwrap_or(None)
+    /// The store's answer, within the timeout. `None`: there is none.
+    async fn in_time<T>(&self, answer: impl Future<Output = Option<T>>) -> Option<T> {
+        monoio::time::timeout(self.timeout, answer).await.unwrap_or(None)
     }
 }

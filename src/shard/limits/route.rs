@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::ShardLimits;
-use super::meter::{Meter, MeterId, Taken};
+use super::meter::{Meter, MeterId};
 use crate::base::error::Error;
 use crate::exchange::Transaction;
 use crate::limit::{LimitReport, Rule};
@@ -103,18 +103,10 @@ impl RouteLimit {
     ) -> Result<(), Error> {
         let meter = self.meter(self.policy.rate(transaction), limits);
         let key = self.policy.key(transaction);
-        let verdict = match meter.take(&key, limits) {
-            Taken::Done(verdict) => Some(verdict),
-            Taken::Lost => None,
-            Taken::Wait(wait) => {
-                self.metrics.waited();
-                Box::pin(limits.wait(&meter, &key, wait)).await
-            }
-        };
-        let (result, followed) = match verdict {
+        let (result, followed) = match meter.take(&key, limits, &self.metrics).await {
             Some(verdict) => self.policy.apply(meter.id.rule, verdict, report),
             None => {
-                let take_local = || meter.take_of_share(&key, limits);
+                let take_local = || meter.take_local(&key, limits);
                 self.policy.apply_without_store(meter.id.rule, take_local, report)
             }
         };

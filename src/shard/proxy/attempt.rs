@@ -1,51 +1,40 @@
-//! A request to an upstream: the endpoint and connection it goes over, the head it gets, and the replay on a fresh
-//! connection when a pooled one turns out to be dead.
+//! A request to an upstream: for each attempt an endpoint is picked, a connection leased, and the head rendered for it;
+//! then both directions run at once until the response is complete.
 
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::slice;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::tunnel;
+use super::request_body::UploadError;
+use super::response::{Responder, ResponseEnd};
+use super::retry::{FailedAttempt, NextAttempt, next_attempt};
+use super::tunnel::Upgraded;
 use crate::balance;
 use crate::base::error::{Error, Reason, Retry};
 use crate::exchange::Transaction;
-use crate::http::body::{BodyError, BodyReader};
-use crate::http::framing::Body;
-use crate::http::{path, write};
+use crate::http::path;
+use crate::http::write;
 use crate::net::buffers::SMALL_BYTES;
-use crate::pipeline::client::Client;
-use crate::pipeline::forward::{self, Forward};
-use crate::pipeline::script::RouteScripts;
-use crate::plan::{Balance, HashOn, Proxy, RoutePlan};
+use crate::pipeline::request_head::UpstreamRequestHead;
+use crate::pipeline::steps::RouteContext;
+use crate::plan::{Balance, HashOn, Proxy};
 use crate::shard::Shard;
-use crate::shard::buffers::RequestBuffers;
-use crate::shard::h1::connection::{Connection, Next};
-use crate::shard::proxy::request_body::{self, Stop};
-use crate::shard::proxy::response::{End, Responder};
-use crate::shard::request::RequestMeta;
-use crate::shard::request_log::RequestLog;
-use crate::upstream::{Endpoint, InFlight, Upstream, UpstreamConnection};
+use crate::shard::protocol::{BodySource, ResponseSink};
+use crate::shard::serve::Served;
+use crate::shard::turn::Turn;
+use crate::upstream::{Endpoint, Upstream, UpstreamConnection};
 
-/// A request that a route proxies.
-pub struct Request<'a> {
-    pub asked: RequestMeta,
-    pub route: &'a RoutePlan,
-    pub proxy: &'a Proxy,
-    pub scripts: Option<RouteScripts<'a>>,
-}
+/// How much of a request may go in its first write.
+const MAX_FIRST_BYTES: usize = 2 * SMALL_BYTES;
 
-/// What stays the same over all attempts of an exchange.
+/// What stays the same over all attempts of a request.
 pub struct Exchange<'a> {
     pub shard: &'a Shard,
-    pub route: &'a RoutePlan,
-    pub scripts: Option<RouteScripts<'a>>,
+    pub route: &'a RouteContext<'a>,
     pub upstream: &'a Upstream,
-    /// The client offered to change protocols, and the upstream was told.
-    pub upgrade: bool,
     /// When the route's `timeout` ends all of it.
     pub until: Option<Instant>,
 }
@@ -55,292 +44,247 @@ impl Exchange<'_> {
     pub fn within(&self, timeout: Duration) -> Duration {
         self.until.map_or(timeout, |until| timeout.min(until.saturating_duration_since(Instant::now())))
     }
+
+    /// How long the upstream may neither take nor send a byte.
+    pub fn idle_timeout(&self) -> Duration {
+        self.within(self.upstream.plan.idle_timeout)
+    }
+}
+
+/// Where the request's body stands, for all that its client sees of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upload {
+    /// Some of it is still to be sent.
+    Sending,
+    /// All of it was taken from the client.
+    Complete,
+    /// The upstream takes no more of it. It may have answered already, or be about to.
+    Stopped,
+    /// The client was answered before its body was here, and is to see that the rest is not wanted.
+    Unwanted,
 }
 
 /// Sends a request to its upstream and the response to its client.
 ///
 /// # Errors
-/// Whatever kept the exchange from completing; `record.head_sent` tells whether it can still be answered.
-pub async fn proxy(
-    connection: &mut Connection,
-    buffers: &mut RequestBuffers,
-    record: &mut RequestLog,
-    mut request: Request<'_>,
-) -> Result<Next, Error> {
-    let (shard, live) = (connection.shard.clone(), record.live.clone());
-    let upstream = &live.upstreams[buffers.transaction.edits.upstream.unwrap_or(request.proxy.upstream)];
-    record.upstream = Some(upstream.clone());
+/// Whatever kept the exchange from completing; `sink.head_sent()` tells whether it can still be answered.
+pub async fn forward(
+    turn: &mut Turn,
+    route: &RouteContext<'_>,
+    proxy: &Proxy,
+    source: &mut BodySource<'_>,
+    sink: &mut ResponseSink<'_>,
+) -> Result<Served, Error> {
+    let (shard, live) = (turn.shard.clone(), turn.live.clone());
+    let transaction = &turn.buffers.transaction;
+    let upstream = &live.upstreams[transaction.edits.upstream.unwrap_or(proxy.upstream)];
+    turn.log.upstream = Some(upstream.clone());
+    let key = hash_key(upstream, transaction);
+    turn.buffers.upstream_head.prepare(transaction, route.plan, proxy);
     let exchange = Exchange {
         shard: &shard,
-        route: request.route,
-        scripts: request.scripts,
+        route,
         upstream,
-        upgrade: request.asked.upgrade.is_some(),
         // Not from the head's first byte: a slow client would make the upstream look late.
-        until: request.route.timeout.map(|timeout| Instant::now() + timeout),
+        until: route.plan.timeout.map(|timeout| Instant::now() + timeout),
     };
-    let key = hash_key(upstream, &buffers.transaction, request.asked.client);
-    let Reached { endpoint, connection: connected, _in_flight } = reach(record, &exchange, key).await?;
-    prepare(buffers, &request, &endpoint, &connection.peer_text);
-    let mut out = shard.buffers.small();
-    let RequestBuffers { transaction, onward, .. } = &*buffers;
-    let head = &transaction.request;
-    write::request_head(&mut out, head.method_bytes(), onward, &head.fields);
-    let mut rest = Vec::new();
-    match &mut request.asked.whole_body {
-        Some(whole) if out.len() + whole.bytes.len() <= FIRST_BYTES => out.extend_from_slice(&whole.bytes),
-        Some(whole) => rest = std::mem::take(&mut whole.bytes),
-        None if request.asked.expects_continue => {}
-        None => take_body_prefix(connection, record, &mut out)?,
-    }
-    attempts(connection, buffers, record, &exchange, (&endpoint, connected), ToSend { first: out, rest })
-        .await
+    let mut first = FirstWrite { bytes: shard.buffers.small(), body_at: None };
+    let served = attempts(turn, &exchange, proxy, key, source, sink, &mut first).await;
+    shard.buffers.give_back(first.bytes);
+    served
 }
 
-/// An endpoint with a connection for the first attempt.
-struct Reached {
-    endpoint: Rc<Endpoint>,
-    connection: UpstreamConnection,
-    _in_flight: InFlight,
-}
-
-/// Picks an endpoint and takes a connection to it; one that cannot be connected to is replaced by another, once.
-async fn reach(record: &mut RequestLog, exchange: &Exchange<'_>, key: u64) -> Result<Reached, Error> {
-    let (upstream, deadlines) = (exchange.upstream, &exchange.shard.deadlines);
-    let mut endpoint = upstream.pick(key, &[])?;
-    loop {
-        record.target = Some(endpoint.clone());
-        let in_flight = endpoint.begin_exchange();
-        if let Some(connection) = endpoint.pooled(deadlines.now_ms()) {
-            return Ok(Reached { endpoint, connection, _in_flight: in_flight });
-        }
-        let timeout = exchange.within(upstream.plan.connect_timeout);
-        let error = match Box::pin(endpoint.connect(timeout, deadlines)).await {
-            Ok(connection) => return Ok(Reached { endpoint, connection, _in_flight: in_flight }),
-            Err(error) => error,
-        };
-        let is_first = record.retries == 0;
-        let Some(other) = upstream.pick(key, slice::from_ref(&endpoint)).ok().filter(|_| is_first) else {
-            return Err(error);
-        };
-        record.retries += 1;
-        endpoint.metrics.failure(error.reason);
-        endpoint.metrics.retried();
-        endpoint = other;
-    }
-}
-
-/// How much of a request may go in its first write.
-const FIRST_BYTES: usize = 2 * SMALL_BYTES;
-
-/// A request as each attempt sends it.
-struct ToSend {
-    /// The head, with what fits behind it of the body.
-    first: Vec<u8>,
-    /// The body, where it was read as a whole and does not fit: sent while the answer is awaited, since an upstream
-    /// may answer before it has taken all.
-    rest: Vec<u8>,
-}
-
-/// Tries a pooled connection, and once more a fresh one if that was dead before it could answer.
 async fn attempts(
-    connection: &mut Connection,
-    buffers: &mut RequestBuffers,
-    record: &mut RequestLog,
+    turn: &mut Turn,
     exchange: &Exchange<'_>,
-    (endpoint, connected): (&Rc<Endpoint>, UpstreamConnection),
-    mut to_send: ToSend,
-) -> Result<Next, Error> {
+    proxy: &Proxy,
+    key: u64,
+    source: &mut BodySource<'_>,
+    sink: &mut ResponseSink<'_>,
+    first: &mut FirstWrite,
+) -> Result<Served, Error> {
     let shard = exchange.shard;
-    let mut connected = Some(connected);
+    let mut tried: Vec<Rc<Endpoint>> = Vec::new();
+    let mut again: Option<Rc<Endpoint>> = None;
     loop {
-        let upstream = match connected.take() {
-            Some(connected) => connected,
+        // A pooled connection that was dead says nothing about its endpoint: a fresh one is tried there.
+        let (endpoint, pooled) = match again.take() {
+            Some(endpoint) => (endpoint, None),
             None => {
-                let timeout = exchange.within(exchange.upstream.plan.connect_timeout);
-                Box::pin(endpoint.connect(timeout, &shard.deadlines)).await?
+                let endpoint = exchange.upstream.pick(key, &tried)?;
+                let pooled = endpoint.pooled(shard.deadlines.now_ms());
+                (endpoint, pooled)
             }
         };
-        let replayable = connection.body.is_done();
-        // On a fresh connection this is the last attempt.
-        let rest = if upstream.reused { to_send.rest.clone() } else { std::mem::take(&mut to_send.rest) };
-        let first = std::mem::take(&mut to_send.first);
-        let (result, first) = attempt(connection, buffers, record, exchange, &upstream, first, rest).await;
-        to_send.first = first;
-        let Err(error) = result else {
-            shard.buffers.give_back(to_send.first);
-            return result;
+        turn.log.target = Some(endpoint.clone());
+        let connection = match pooled {
+            Some(pooled) => Ok(pooled),
+            None => {
+                let timeout = exchange.within(exchange.upstream.plan.connect_timeout);
+                Box::pin(endpoint.connect(timeout, &shard.deadlines)).await
+            }
         };
-        let safe = match error.retry {
-            Retry::Safe => true,
-            Retry::IfIdempotent => upstream.reused && buffers.transaction.request.method().is_idempotent(),
-            Retry::Never => false,
+        let (connected, reused) = (connection.is_ok(), matches!(&connection, Ok(leased) if leased.reused));
+        let result = match connection {
+            Ok(connection) => {
+                let client_host = &turn.buffers.transaction.meta.host;
+                turn.buffers.upstream_head.set_host(proxy, client_host, &endpoint.authority);
+                first.render(turn, source)?;
+                let _in_flight = endpoint.begin_exchange();
+                attempt(turn, exchange, &endpoint, &connection, source, sink, &mut first.bytes).await
+            }
+            Err(error) => Err(error),
         };
-        if !(safe && replayable && upstream.reused && !record.head_sent) {
-            shard.buffers.give_back(to_send.first);
-            return Err(error);
+        let error = match result {
+            Ok(served) => return Ok(served),
+            Err(error) => error,
+        };
+        let failed = FailedAttempt {
+            connected,
+            reused,
+            can_replay: !connected || source.can_replay(),
+            is_idempotent: turn.buffers.transaction.request.method().is_idempotent(),
+            is_unanswered: !sink.head_sent(),
+            retries: turn.log.retries,
+        };
+        match next_attempt(&error, failed) {
+            NextAttempt::None => return Err(error),
+            NextAttempt::SameEndpoint => again = Some(endpoint.clone()),
+            NextAttempt::OtherEndpoint => {
+                tried.push(endpoint.clone());
+                if exchange.upstream.pick(key, &tried).is_err() {
+                    return Err(error);
+                }
+                endpoint.metrics.failure(error.reason);
+            }
         }
-        record.retries += 1;
+        tracing::debug!(target = %endpoint.url, %error, "trying again");
+        source.rewind();
+        turn.log.retries += 1;
         endpoint.metrics.retried();
+    }
+}
+
+/// The head of a request, with what was here of its body when it was first rendered.
+struct FirstWrite {
+    bytes: Vec<u8>,
+    /// Where the body begins; `None`: nothing was rendered yet.
+    body_at: Option<usize>,
+}
+
+impl FirstWrite {
+    /// Renders the head for an attempt, in place of that of the one before.
+    fn render(&mut self, turn: &Turn, source: &mut BodySource<'_>) -> Result<(), Error> {
+        let UpstreamRequestHead { target, fields } = &turn.buffers.upstream_head;
+        let method = turn.buffers.transaction.request.method_bytes();
+        let body = self.body_at.map(|at| self.bytes.split_off(at));
+        self.bytes.clear();
+        write::request_head(&mut self.bytes, method, target, fields);
+        self.body_at = Some(self.bytes.len());
+        match body {
+            // What was taken from the client cannot be taken again.
+            Some(body) if matches!(source, BodySource::Http1(_)) => {
+                self.bytes.extend_from_slice(&body);
+                Ok(())
+            }
+            _ => source.take_arrived(&mut self.bytes, MAX_FIRST_BYTES, &turn.log),
+        }
     }
 }
 
 /// One attempt over one connection: sends `first`, then both directions at once until the response is complete.
 async fn attempt(
-    connection: &mut Connection,
-    buffers: &mut RequestBuffers,
-    record: &mut RequestLog,
+    turn: &mut Turn,
     exchange: &Exchange<'_>,
-    upstream: &UpstreamConnection,
-    first: Vec<u8>,
-    mut rest: Vec<u8>,
-) -> (Result<Next, Error>, Vec<u8>) {
+    endpoint: &Rc<Endpoint>,
+    connection: &UpstreamConnection,
+    source: &mut BodySource<'_>,
+    sink: &mut ResponseSink<'_>,
+    first: &mut Vec<u8>,
+) -> Result<Served, Error> {
+    let upstream = &connection.socket;
     let began = Instant::now();
-    record.upstream_time = None;
-    let idle_timeout = exchange.within(exchange.upstream.plan.idle_timeout);
-    let written = upstream.socket.write_all(first, idle_timeout).await;
+    turn.log.upstream_time = None;
+    let written = upstream.write_all(std::mem::take(first), exchange.idle_timeout()).await;
+    *first = written.buffer;
     if written.result.is_err() && written.sent_bytes == 0 {
-        let error =
-            Error::upstream(Reason::UpstreamReset, Retry::Safe, "the upstream took no byte of the request");
-        return (Err(error), written.buffer);
+        let detail = "the upstream took no byte of the request";
+        return Err(Error::upstream(Reason::UpstreamReset, Retry::Safe, detail));
     }
-    let Connection { socket, input, body, .. } = connection;
-    let is_here = !rest.is_empty();
-    let mut rest_body = BodyReader::new(Body::Length(rest.len() as u64), u64::MAX, 0);
-    let (input, body) = if is_here { (&mut rest, &mut rest_body) } else { (input, body) };
-    let live = record.live.clone();
-    let limits = &live.plan.server.limits;
+    let upload = Cell::new(match (source.is_done(), &written.result) {
+        (true, _) => Upload::Complete,
+        (false, Ok(())) => Upload::Sending,
+        (false, Err(_)) => Upload::Stopped,
+    });
+    let responder =
+        Responder { exchange, upstream, endpoint, began, upload: &upload, answered: Cell::new(false) };
     let bytes_in = Cell::new(0_usize);
-    let pumping = Cell::new(!body.is_done() && written.result.is_ok());
-    let RequestBuffers { transaction, told, .. } = buffers;
-    let responder = Responder {
-        exchange,
-        client: socket,
-        upstream: &upstream.socket,
-        began,
-        limits,
-        told,
-        method: transaction.request.method(),
-        version: transaction.request.version(),
-        pumping: &pumping,
-        answered: Cell::new(false),
-        refused: Cell::new(false),
-    };
-    let end = if pumping.get() {
-        let uploading =
-            request_body::pump(exchange, limits, socket, &upstream.socket, input, body, &bytes_in);
-        let downloading = responder.run(transaction, record);
+    let end = if upload.get() == Upload::Sending {
+        let uploading = source.upload(exchange, upstream, connection.reused, &bytes_in);
+        let downloading = responder.run(turn, sink);
         Box::pin(both(uploading, downloading, &responder)).await
     } else {
-        responder.request_sent();
-        responder.run(transaction, record).await
+        responder.await_head();
+        responder.run(turn, sink).await
     };
-    if !is_here {
-        record.add_in(bytes_in.get());
+    turn.log.add_in(bytes_in.get());
+    // An upload cut short has lost bytes, or left some of the body unread: where the next request begins nobody knows,
+    // and guessing would let a body speak as a request.
+    if upload.get() != Upload::Complete {
+        sink.end_connection();
     }
-    // An upload cut short has lost bytes, or left some of the body in `input`: where the next request
-    // begins nobody knows, and guessing would let a body speak as a request.
-    record.keep_alive &= !pumping.get();
     // Without a response head: until the attempt failed.
-    record.upstream_time.get_or_insert_with(|| began.elapsed());
-    let result = match end {
-        Ok(End::Complete { reusable, keep_alive }) => {
-            let sent = connection.body.is_done() && !pumping.get() && written.result.is_ok();
-            if sent
-                && reusable
-                && let Some(endpoint) = &record.target
-            {
-                endpoint.release(upstream.socket.clone(), exchange.shard.deadlines.now_ms());
+    turn.log.upstream_time.get_or_insert_with(|| began.elapsed());
+    match end {
+        Ok(ResponseEnd::Complete { reusable }) => {
+            if reusable && upload.get() == Upload::Complete && written.result.is_ok() {
+                endpoint.release(upstream.clone(), exchange.shard.deadlines.now_ms());
             }
-            Ok(match (sent, keep_alive) {
-                (true, true) => Next::KeepAlive,
-                (true, false) => Next::Close,
-                (false, _) => Next::Linger,
-            })
+            Ok(Served::Complete)
         }
-        Ok(End::Upgraded { first }) => {
+        Ok(ResponseEnd::Upgraded { first }) => {
             let idle_timeout = exchange.upstream.plan.idle_timeout;
-            Box::pin(tunnel::run(exchange.shard, connection, &upstream.socket, first, idle_timeout, record))
-                .await;
-            Ok(Next::Close)
+            Ok(Served::Upgraded(Upgraded { upstream: upstream.clone(), first, idle_timeout }))
         }
         Err(error) => {
             // An orderly close would leave it writing to nobody.
-            upstream.socket.abort();
+            upstream.abort();
             Err(error)
         }
-    };
-    (result, written.buffer)
+    }
 }
 
-/// Runs the upload beside the response. The response decides when it is over; an upload that the client
-/// spoils ends both, unless it was refused already; one that the upstream no longer takes does not.
+/// Runs the upload beside the response. The response decides when it is over; an upload that the client spoils ends
+/// both, unless the rest is not wanted any more; one that the upstream no longer takes does not.
 async fn both(
-    upload: impl Future<Output = Result<(), Stop>>,
-    response: impl Future<Output = Result<End, Error>>,
+    upload: impl Future<Output = Result<(), UploadError>>,
+    response: impl Future<Output = Result<ResponseEnd, Error>>,
     responder: &Responder<'_>,
-) -> Result<End, Error> {
+) -> Result<ResponseEnd, Error> {
     let (mut upload, mut response) = (pin!(upload), pin!(response));
     let mut uploading = true;
     poll_fn(|cx| {
         if uploading && let Poll::Ready(result) = upload.as_mut().poll(cx) {
             uploading = false;
             match result {
-                Ok(()) => responder.request_sent(),
+                Ok(()) => responder.upload.set(Upload::Complete),
                 // To stop is what it should do then, and it still is to get the answer.
-                Err(Stop::Client(_)) if responder.refused.get() => {}
-                Err(Stop::Client(error)) => return Poll::Ready(Err(error)),
-                // It may have answered before it stopped reading, or be about to.
-                Err(Stop::Upstream) => responder.await_head(),
+                Err(UploadError::Client(_)) if responder.upload.get() == Upload::Unwanted => {}
+                Err(UploadError::Client(error)) => return Poll::Ready(Err(error)),
+                Err(UploadError::Upstream) => responder.upload.set(Upload::Stopped),
             }
+            responder.await_head();
         }
         response.as_mut().poll(cx)
     })
     .await
 }
 
-/// Makes the client's head the upstream's.
-fn prepare(buffers: &mut RequestBuffers, request: &Request<'_>, endpoint: &Endpoint, peer: &str) {
-    let RequestBuffers { transaction, onward, client_host, .. } = buffers;
-    let forward = Forward {
-        client: request.asked.client,
-        peer,
-        client_host,
-        body: request.asked.body,
-        upgrade: request.asked.upgrade.as_deref(),
-        authority: &endpoint.authority,
-    };
-    forward::prepare(transaction, request.route, request.proxy, &forward, onward);
-}
-
-/// Puts what has already arrived of the body behind the head, so that most requests are one write.
-fn take_body_prefix(
-    connection: &mut Connection,
-    record: &RequestLog,
-    out: &mut Vec<u8>,
-) -> Result<(), Error> {
-    let room = FIRST_BYTES.saturating_sub(out.len());
-    let here = connection.input.len().min(room);
-    let taken = connection.body.take(&connection.input[..here]).map_err(body_refusal)?;
-    out.extend_from_slice(&connection.input[..taken]);
-    connection.consume(taken);
-    record.add_in(taken);
-    Ok(())
-}
-
-/// A request body that cannot go on, as the client's error.
-pub fn body_refusal(error: BodyError) -> Error {
-    match error {
-        BodyError::Bad(detail) => Error::client(Reason::BadRequest, detail),
-        BodyError::TooLarge => Error::client(Reason::BodyTooLarge, "the body is over body_bytes"),
-    }
-}
-
 /// What `hash_on` selects of this request, hashed; 0 for every other way of balancing.
-fn hash_key(upstream: &Upstream, transaction: &Transaction, client: Client) -> u64 {
+fn hash_key(upstream: &Upstream, transaction: &Transaction) -> u64 {
     let Balance::Hash(on) = &upstream.plan.balance else { return 0 };
     let fields = &transaction.request.fields;
-    let ip = || balance::hash_key(client.ip.to_string().as_bytes());
+    let ip = || balance::hash_key(transaction.meta.client.ip.to_string().as_bytes());
     match on {
         HashOn::Ip => ip(),
         HashOn::Consumer => {

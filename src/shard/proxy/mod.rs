@@ -1,7 +1,9 @@
-//! Requests that are proxied: attempts, the request on its way to an upstream, the response on its way back.
+//! Requests that go to an upstream, whatever protocol they came by: attempts, the request on its way there, the
+//! response on its way back.
 
 pub mod attempt;
 pub mod request_body;
 pub mod response;
 pub mod response_body;
+mod retry;
 pub mod tunnel;

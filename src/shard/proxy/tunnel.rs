@@ -9,9 +9,17 @@ use std::time::Duration;
 
 use crate::net::deadline::Direction;
 use crate::net::{Buffers, Socket};
-use crate::shard::Shard;
 use crate::shard::h1::connection::Connection;
-use crate::shard::request_log::RequestLog;
+use crate::shard::turn::Turn;
+
+/// An exchange that both sides have agreed to go on with in another protocol.
+pub struct Upgraded {
+    pub upstream: Socket,
+    /// What the upstream has sent of the new protocol already.
+    pub first: Vec<u8>,
+    /// How long neither side may send a byte.
+    pub idle_timeout: Duration,
+}
 
 /// One direction.
 struct Lane<'a> {
@@ -22,15 +30,10 @@ struct Lane<'a> {
 }
 
 /// Carries bytes until both sides have ended, one of them fails, or neither has sent a byte for `idle_timeout`.
-pub async fn run(
-    shard: &Shard,
-    connection: &mut Connection,
-    upstream: &Socket,
-    first_down: Vec<u8>,
-    idle_timeout: Duration,
-    record: &mut RequestLog,
-) {
-    let _counted = Counted::new(&shard.metrics.tunnels_open);
+pub async fn run(connection: &mut Connection, upgraded: Upgraded, turn: &mut Turn) {
+    let Upgraded { upstream, first: first_down, idle_timeout } = upgraded;
+    let (shard, upstream) = (&connection.shard, &upstream);
+    let _open = OpenTunnel::new(&shard.metrics.tunnels_open);
     let first_up = std::mem::take(&mut connection.input);
     let client = &connection.socket;
     let up = Lane { from: client, to: upstream, open: Cell::new(true), bytes: Cell::new(0) };
@@ -66,21 +69,21 @@ pub async fn run(
         if up.open.get() || down.open.get() { Poll::Pending } else { Poll::Ready(()) }
     })
     .await;
-    record.add_in(usize::try_from(up.bytes.get()).unwrap_or(usize::MAX));
-    record.bytes_out += down.bytes.get();
+    turn.log.add_in(usize::try_from(up.bytes.get()).unwrap_or(usize::MAX));
+    turn.log.bytes_out += down.bytes.get();
 }
 
 /// Counts a tunnel as open, however it ends.
-struct Counted<'a>(&'a Cell<u64>);
+struct OpenTunnel<'a>(&'a Cell<u64>);
 
-impl<'a> Counted<'a> {
-    fn new(open: &'a Cell<u64>) -> Counted<'a> {
+impl<'a> OpenTunnel<'a> {
+    fn new(open: &'a Cell<u64>) -> OpenTunnel<'a> {
         open.set(open.get() + 1);
-        Counted(open)
+        OpenTunnel(open)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for OpenTunnel<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }
@@ -107,8 +110,8 @@ impl Lane<'_> {
             // No buffer while nothing comes.
             buffers.give_back(std::mem::take(&mut buffer));
             self.from.readable().await?;
-            let (result, back) = self.from.read(buffers.small()).await;
-            buffer = back;
+            let (result, filled) = self.from.read(buffers.small()).await;
+            buffer = filled;
             if self.from.slot().fired(Direction::Read) {
                 return Err(io::ErrorKind::TimedOut.into());
             }

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use ::redis::{ConnectionInfo, IntoConnectionInfo};
 
-/// `redis://`, `rediss://` (TLS), `redis+unix:///path` or `redis-cluster://a:1,b:2`. Written for debugging, it does
-/// not show the password.
+/// `redis://`, `rediss://` (TLS), `redis+unix:///path` or `redis-cluster://a:1,b:2`. Its `Debug` form does not show the
+/// password.
 #[derive(Clone)]
 pub struct Address {
     url: String,
-    /// One; for a cluster, those to ask for the others.
+    /// One; for a cluster, its seeds, which name the others.
     pub(super) nodes: Vec<ConnectionInfo>,
     pub(super) cluster: bool,
     ca: Option<PathBuf>,
@@ -22,7 +22,7 @@ impl Address {
     /// Reserved characters in user and password are percent-encoded.
     ///
     /// # Errors
-    /// What is wrong, without any part of the URL: it may hold a secret.
+    /// What is wrong, without any part of the URL, which may contain a secret.
     pub fn parse(url: &str) -> Result<Address, &'static str> {
         let (scheme, rest) =
             url.split_once("://").ok_or("a store's URL begins with a scheme, such as redis://")?;
@@ -81,7 +81,7 @@ fn node(url: &str) -> Result<ConnectionInfo, &'static str> {
         .map_err(|_| "a store's URL is malformed: is the port, the database or the encoding wrong?")
 }
 
-/// Seeds with the same user and password.
+/// The seeds of a cluster, all with the same user and password.
 fn cluster(place: &str) -> Result<Vec<ConnectionInfo>, &'static str> {
     let place = place.strip_suffix('/').unwrap_or(place);
     if place.contains('/') {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn every_scheme_says_where() {
+    fn every_scheme_gives_its_addresses() {
         assert_eq!(addresses("redis://h"), ["h:6379"]);
         assert_eq!(addresses("redis://[::1]:7/"), ["::1:7"]);
         assert_eq!(addresses("rediss://h:1/2?ca=/a.pem"), ["h:1"]);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn user_password_and_database_are_taken() {
+    fn user_password_and_database_are_read() {
         for url in ["redis://al:s%23c@h/4", "redis+unix:///r?user=al&pass=s%23c&db=4"] {
             let address = Address::parse(url).unwrap();
             let settings = address.nodes[0].redis_settings();
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_misunderstood_is_refused() {
+    fn ambiguous_urls_are_refused() {
         for url in [
             "",
             "h:6379",

@@ -1,4 +1,4 @@
-//! The keys as `ringway keys` changes them: one connection, one command at a time.
+//! The API keys as `ringway keys` changes them: one connection, one operation at a time.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -8,80 +8,86 @@ use std::time::{Duration, Instant};
 use ::redis::Value;
 
 use super::RemoteConfig;
-use super::connection::Connection;
-use super::node::Failure;
-use super::op::{self, Names, Op};
-use crate::store::keys::{Digest, Entry};
+use super::connection::RedisConnection;
+use super::node::NodeFailure;
+use super::op::{self, Keyspace, Op};
+use crate::plan::ApiKeyHash;
+use crate::store::keys::KeyEntry;
 
-/// Who types a command waits longer than a request does.
-const PATIENCE_MIN: Duration = Duration::from_secs(2);
+/// A person at a command line waits longer than a request does.
+const MIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub struct KeyRing {
-    connection: Connection,
-    names: Names,
-    patience: Duration,
+    connection: RedisConnection,
+    keyspace: Keyspace,
+    timeout: Duration,
 }
 
 impl KeyRing {
     /// # Errors
     /// The store does not answer or cannot be written to.
-    pub fn open(config: &RemoteConfig) -> Result<KeyRing, Failure> {
-        let names = Names::new(config.key_prefix.clone(), 0);
-        let patience = config.timeout.max(PATIENCE_MIN);
-        let connection = Connection::open(&config.address, &names, patience)?;
-        Ok(KeyRing { connection, names, patience })
+    pub fn open(config: &RemoteConfig) -> Result<KeyRing, NodeFailure> {
+        let keyspace = Keyspace::new(config.key_prefix.clone(), 0);
+        let timeout = config.timeout.max(MIN_TIMEOUT);
+        let connection = RedisConnection::open(&config.address, &keyspace, timeout)?;
+        Ok(KeyRing { connection, keyspace, timeout })
     }
 
-    /// Makes the key one of the consumer's from `now_s` (Unix time) on, on every gateway within a second, also if it
-    /// was revoked. Says what it was before.
+    /// Makes the key one of the consumer's from `now_s` (Unix time) on, on every gateway within a second, even if it was
+    /// revoked. Returns the entry that it had before.
     ///
     /// # Errors
     /// The store failed, or has no room for one more key.
-    pub fn add(&mut self, digest: Digest, consumer: &str, now_s: u64) -> Result<Option<Entry>, Failure> {
+    pub fn add(
+        &mut self,
+        hash: ApiKeyHash,
+        consumer: &str,
+        now_s: u64,
+    ) -> Result<Option<KeyEntry>, NodeFailure> {
         if consumer.is_empty() {
-            return Err(Failure("a key needs a consumer".into()));
+            return Err(NodeFailure("a key needs a consumer".into()));
         }
-        self.change(&Entry { digest, changed_s: now_s, consumer: consumer.into(), revoked: false })
+        self.change(&KeyEntry { hash, changed_s: now_s, consumer: consumer.into(), revoked: false })
     }
 
-    /// Makes the key invalid on every gateway within a second, also if it is one of the configuration's. Says what it
-    /// was before.
+    /// Makes the key invalid on every gateway within a second, even if it is one of the configuration's. Returns the
+    /// entry that it had before.
     ///
     /// # Errors
-    /// As [`KeyRing::add`]: what is revoked is remembered, and takes room.
-    pub fn revoke(&mut self, digest: Digest, now_s: u64) -> Result<Option<Entry>, Failure> {
-        let field = digest.to_string();
-        let before = self.ask(&Op::GetKey { field: &field })?;
-        let known = op::text(&before).and_then(|value| Entry::parse(&field, value));
+    /// As [`KeyRing::add`]: a revoked key keeps its entry, and takes room.
+    pub fn revoke(&mut self, hash: ApiKeyHash, now_s: u64) -> Result<Option<KeyEntry>, NodeFailure> {
+        let field = hash.to_hex();
+        let before = self.run(&Op::GetKey { field: &field })?;
+        let known = op::text(&before).and_then(|value| KeyEntry::parse(&field, value));
         let consumer: Arc<str> = known.map_or_else(|| "".into(), |entry| entry.consumer);
-        self.change(&Entry { digest, changed_s: now_s, consumer, revoked: true })
+        self.change(&KeyEntry { hash, changed_s: now_s, consumer, revoked: true })
     }
 
-    /// All keys, added and revoked, those changed last at the end.
+    /// All keys, added and revoked, by the time of their last change.
     ///
     /// # Errors
     /// The store failed.
-    pub fn list(&mut self) -> Result<Vec<Entry>, Failure> {
-        let answer = self.ask(&Op::KeyList)?;
-        let (_, mut entries) = op::keys(&answer).ok_or_else(nonsense)?;
-        entries.sort_by_key(|entry| (entry.changed_s, entry.digest));
+    pub fn list(&mut self) -> Result<Vec<KeyEntry>, NodeFailure> {
+        let answer = self.run(&Op::ListKeys)?;
+        let (_, mut entries) = op::keys(&answer).ok_or_else(not_understood)?;
+        entries.sort_by_key(|entry| (entry.changed_s, entry.hash));
         Ok(entries)
     }
 
-    fn change(&mut self, entry: &Entry) -> Result<Option<Entry>, Failure> {
-        // A number would start over after FLUSHALL, and could come to what gateways know already.
+    fn change(&mut self, entry: &KeyEntry) -> Result<Option<KeyEntry>, NodeFailure> {
+        // Drawn at random: a counter would begin anew after FLUSHALL, and could reach the version that gateways have.
         let version = format!("{:016x}", RandomState::new().hash_one(entry.changed_s));
-        let before = self.ask(&Op::ChangeKey { entry, version: &version })?;
-        Ok(op::text(&before).and_then(|value| Entry::parse(&entry.digest.to_string(), value)))
+        let before = self.run(&Op::ChangeKey { entry, version: &version })?;
+        Ok(op::text(&before).and_then(|value| KeyEntry::parse(&entry.hash.to_hex(), value)))
     }
 
-    fn ask(&mut self, op: &Op) -> Result<Value, Failure> {
-        let deadline = Instant::now() + self.patience;
-        let answer = self.connection.exchange(&self.names, &[*op], deadline)?.pop();
-        answer.ok_or_else(nonsense)?.map_err(|error| Failure::from(&error))
+    fn run(&mut self, op: &Op) -> Result<Value, NodeFailure> {
+        let deadline = Instant::now() + self.timeout;
+        let answer = self.connection.exchange(&self.keyspace, &[*op], deadline)?.pop();
+        answer.ok_or_else(not_understood)?.map_err(|error| NodeFailure::from(&error))
     }
 }
 
-fn nonsense() -> Failure {
-    Failure("the store's answer was not understood".into())
+fn not_understood() -> NodeFailure {
+    NodeFailure("the store's answer was not understood".into())
 }

@@ -1,15 +1,16 @@
 //! The store in Redis, as the link's thread sees it: exchanges while it answers, attempts to connect while it does not.
 //!
-//! An exchange holds the thread up for at most the timeout. Connecting may take longer (names are looked up, a frozen
-//! server still accepts), so that each attempt has a thread of its own, and what is asked meanwhile fails at once.
+//! An exchange blocks the thread for at most the timeout. Connecting may take longer (names are resolved, a frozen server
+//! still accepts), so that each attempt has a thread of its own, and requests fail at once meanwhile.
 
 mod address;
 mod connection;
 mod keyring;
 mod node;
 mod op;
+mod requests;
+mod scripts;
 mod slots;
-mod work;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -19,66 +20,66 @@ use std::time::{Duration, Instant};
 use ::redis::Value;
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
-use super::health::Health;
+use super::health::StoreHealth;
 use super::keys::KeyList;
 use super::message::{StoreReply, StoreRequest};
-use super::snapshot::{StoreState, Traffic};
-use super::totals::Totals;
-use connection::Connection;
-use op::{Answer, Names, Op};
-use work::{Extra, answer_of, op_of, refuse};
+use super::snapshot::{StoreState, StoreTraffic};
+use super::totals::CounterTotals;
+use connection::RedisConnection;
+use op::{Keyspace, Op, OpAnswer};
+use requests::{TimedOp, op_of, reply_failed, reply_to};
 
 pub use address::Address;
 pub use keyring::KeyRing;
-pub use node::Failure;
+pub use node::NodeFailure;
 
 /// How often counters are sent, if there is something to send.
-const COUNTERS_EVERY: Duration = Duration::from_millis(20);
+const SEND_COUNTERS_EVERY: Duration = Duration::from_millis(20);
 /// How often counters are read, since other processes add to them.
-const COUNTERS_READ_EVERY: Duration = Duration::from_millis(100);
-/// How often it is looked whether keys have changed. It also finds out that a store nobody uses is lost.
-const KEYS_EVERY: Duration = Duration::from_millis(400);
-/// How often a cluster's slots are looked up again while it says that they move.
-const REFRESH_EVERY: Duration = Duration::from_secs(1);
+const READ_COUNTERS_EVERY: Duration = Duration::from_millis(100);
+/// How often the version of the API keys is read. This also detects the loss of a store that nothing else uses.
+const CHECK_KEYS_EVERY: Duration = Duration::from_millis(400);
+/// How often a cluster's slots are read again while it reports that they move.
+const REFRESH_SLOTS_EVERY: Duration = Duration::from_secs(1);
 
 /// `[store]` with a URL.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoteConfig {
     pub address: Address,
-    /// Of one exchange.
+    /// For one exchange.
     pub timeout: Duration,
-    /// In front of the names of all keys, not empty.
+    /// Begins the names of all keys in Redis; not empty.
     pub key_prefix: String,
 }
 
-type Attempt = Receiver<Result<Connection, Failure>>;
+type ConnectAttempt = Receiver<Result<RedisConnection, NodeFailure>>;
 
-pub struct Remote {
+pub struct RemoteStore {
     config: Arc<RemoteConfig>,
-    names: Arc<Names>,
-    health: Health,
-    connection: Option<Connection>,
-    attempt: Option<Attempt>,
+    keyspace: Arc<Keyspace>,
+    health: StoreHealth,
+    connection: Option<RedisConnection>,
+    attempt: Option<ConnectAttempt>,
     counters_due: Instant,
     counters_read_due: Instant,
     keys_due: Instant,
     refresh_due: Instant,
-    /// They are not as last read.
+    /// The API keys have changed since they were read.
     keys_changed: bool,
-    /// As last read.
+    /// The API keys and their version, as last read.
     keys: Option<(Option<String>, Arc<KeyList>)>,
     last_error: Option<Arc<str>>,
-    traffic: Traffic,
+    traffic: StoreTraffic,
 }
 
-impl Remote {
-    pub fn new(config: RemoteConfig, now: Instant) -> Remote {
+impl RemoteStore {
+    pub fn new(config: RemoteConfig, now: Instant) -> RemoteStore {
         let random = RandomState::new();
-        let names = Names::new(config.key_prefix.clone(), random.hash_one("process"));
-        Remote {
-            health: Health::new(now, config.timeout, random.hash_one("jitter")),
+        let keyspace = Keyspace::new(config.key_prefix.clone(), random.hash_one("process"));
+        RemoteStore {
+            health: StoreHealth::new(now, config.timeout, random.hash_one("jitter")),
             config: Arc::new(config),
-            names: Arc::new(names),
+            keyspace: Arc::new(keyspace),
             connection: None,
             attempt: None,
             counters_due: now,
@@ -88,7 +89,7 @@ impl Remote {
             keys_changed: false,
             keys: None,
             last_error: None,
-            traffic: Traffic::default(),
+            traffic: StoreTraffic::default(),
         }
     }
 
@@ -96,7 +97,7 @@ impl Remote {
         self.connection.is_some()
     }
 
-    /// `None` until they have been read once. They stay while the store is lost.
+    /// The API keys; `None` until they have been read once. They stay while the store is lost.
     pub fn keys(&self) -> Option<Arc<KeyList>> {
         self.keys.as_ref().map(|(_, keys)| keys.clone())
     }
@@ -109,34 +110,34 @@ impl Remote {
         self.last_error.clone()
     }
 
-    pub fn traffic(&self) -> Traffic {
+    pub fn traffic(&self) -> StoreTraffic {
         self.traffic
     }
 
-    /// Ready when [`Remote::tick`] has something to take.
-    pub fn attempt(&self) -> Option<&Attempt> {
+    /// The attempt to connect; it becomes readable when [`RemoteStore::tick`] has a result to take.
+    pub fn attempt(&self) -> Option<&ConnectAttempt> {
         self.attempt.as_ref()
     }
 
-    /// When [`Remote::tick`] or [`Remote::serve`] have something to do without being asked.
-    pub fn next_due(&self, totals: &Totals) -> Option<Instant> {
+    /// When [`RemoteStore::tick`] or [`RemoteStore::serve`] have something to do without a request.
+    pub fn next_due(&self, totals: &CounterTotals) -> Option<Instant> {
         if !self.is_reachable() {
             return self.attempt.is_none().then(|| self.health.next_try());
         }
-        let counters = totals.is_unsent().then_some(self.counters_due);
-        let reading = can_read(totals).then_some(self.counters_read_due);
+        let counters = totals.has_unsent().then_some(self.counters_due);
+        let reading = may_read(totals).then_some(self.counters_read_due);
         [counters, reading].into_iter().flatten().chain([self.keys_due]).min()
     }
 
-    /// Takes a connection that is ready, and begins an attempt that is due.
+    /// Takes a new connection, and begins an attempt to connect that is due.
     pub fn tick(&mut self, now: Instant) {
-        if let Some(outcome) = self.finished_attempt() {
+        if let Some(outcome) = self.connecting_result() {
             self.attempt = None;
-            self.refresh_due = now + REFRESH_EVERY;
+            self.refresh_due = now + REFRESH_SLOTS_EVERY;
             match outcome {
                 Ok(connection) => self.adopt(connection, now),
-                // A connection that is only stale goes on.
-                Err(failure) if self.is_reachable() => self.note(&failure),
+                // The present connection is stale, but works.
+                Err(failure) if self.is_reachable() => self.record_error(&failure),
                 Err(failure) => self.lose(&failure, now),
             }
         }
@@ -145,32 +146,32 @@ impl Remote {
             None => now >= self.health.next_try(),
         };
         if due && self.attempt.is_none() {
-            self.begin_attempt(now);
+            self.begin_connecting(now);
         }
     }
 
-    fn finished_attempt(&self) -> Option<Result<Connection, Failure>> {
+    fn connecting_result(&self) -> Option<Result<RedisConnection, NodeFailure>> {
         match self.attempt.as_ref()?.try_recv() {
             Ok(outcome) => Some(outcome),
             Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => Some(Err(Failure("connecting has panicked".into()))),
+            Err(TryRecvError::Disconnected) => Some(Err(NodeFailure("connecting has panicked".into()))),
         }
     }
 
-    fn begin_attempt(&mut self, now: Instant) {
+    fn begin_connecting(&mut self, now: Instant) {
         let (outcome, attempt) = bounded(1);
-        let (config, names) = (self.config.clone(), self.names.clone());
+        let (config, keyspace) = (self.config.clone(), self.keyspace.clone());
         let work = move || {
-            // Nobody waits for it any more when the link has ended.
-            let _ = outcome.send(Connection::open(&config.address, &names, config.timeout));
+            // The link may have ended, and dropped the receiver.
+            let _ = outcome.send(RedisConnection::open(&config.address, &keyspace, config.timeout));
         };
         match std::thread::Builder::new().name("store-connect".into()).spawn(work) {
             Ok(_) => self.attempt = Some(attempt),
-            Err(error) => self.lose(&Failure(format!("no thread to connect: {error}")), now),
+            Err(error) => self.lose(&NodeFailure(format!("no thread to connect: {error}")), now),
         }
     }
 
-    fn adopt(&mut self, connection: Connection, now: Instant) {
+    fn adopt(&mut self, connection: RedisConnection, now: Instant) {
         if !self.is_reachable() {
             self.health.connected();
             tracing::info!("the store answers");
@@ -179,53 +180,54 @@ impl Remote {
         (self.counters_due, self.counters_read_due, self.keys_due) = (now, now, now);
     }
 
-    /// Drops the connection, if there is one: what it would say next belongs to what was given up.
-    fn lose(&mut self, failure: &Failure, now: Instant) {
+    /// Drops the connection, if there is one: the next replies on it would be those to operations that were given up.
+    fn lose(&mut self, failure: &NodeFailure, now: Instant) {
         self.connection = None;
         self.traffic.failures += 1;
-        self.note(failure);
+        self.record_error(failure);
         if self.health.failed(now) || self.traffic.failures == 1 {
             tracing::warn!("the store does not answer: {failure}");
         }
     }
 
-    fn note(&mut self, failure: &Failure) {
+    fn record_error(&mut self, failure: &NodeFailure) {
         self.last_error = Some(failure.0.as_str().into());
     }
 
-    /// Answers all requests, and does what else is due, with one exchange. `crowded`: more requests came than may wait.
+    /// Answers all requests, and does what else is due, with one exchange. `queue_full`: more requests came than may
+    /// wait.
     pub fn serve(
         &mut self,
         requests: &mut Vec<StoreRequest>,
-        totals: &mut Totals,
-        crowded: bool,
+        totals: &mut CounterTotals,
+        queue_full: bool,
         reply: &mut dyn FnMut(usize, StoreReply),
     ) {
         let now = Instant::now();
-        let extras = self.extras(totals, now);
-        if requests.is_empty() && extras.is_empty() {
+        let timed = self.timed_ops(totals, now);
+        if requests.is_empty() && timed.is_empty() {
             return;
         }
-        let ops: Vec<Op> = requests.iter().filter_map(op_of).chain(extras.iter().map(Extra::op)).collect();
-        let outcome = self.exchange(&ops, now, crowded);
+        let ops: Vec<Op> = requests.iter().filter_map(op_of).chain(timed.iter().map(TimedOp::op)).collect();
+        let outcome = self.exchange(&ops, now, queue_full);
         let Some((answers, outage)) = outcome else {
             self.traffic.unanswered += requests.len() as u64;
-            requests.drain(..).for_each(|request| refuse(&request, reply));
+            requests.drain(..).for_each(|request| reply_failed(&request, reply));
             return;
         };
         let mut answers = answers.into_iter();
         for request in requests.drain(..) {
-            match answers.next().flatten().and_then(|answer| answer_of(&request, &answer)) {
+            match answers.next().flatten().and_then(|answer| reply_to(&request, &answer)) {
                 Some((shard, answer)) => reply(shard, answer),
                 None => {
                     self.traffic.unanswered += 1;
-                    refuse(&request, reply);
+                    reply_failed(&request, reply);
                 }
             }
         }
-        for (extra, answer) in extras.into_iter().zip(answers) {
+        for (op, answer) in timed.into_iter().zip(answers) {
             if let Some(answer) = answer {
-                self.take(extra, &answer, totals, now);
+                self.apply(op, &answer, totals, now);
             }
         }
         if let Some(failure) = outage {
@@ -233,39 +235,39 @@ impl Remote {
         }
     }
 
-    /// What is due by the clock.
-    fn extras(&mut self, totals: &mut Totals, now: Instant) -> Vec<Extra> {
-        let mut extras = Vec::new();
+    /// The operations that are due by the clock.
+    fn timed_ops(&mut self, totals: &mut CounterTotals, now: Instant) -> Vec<TimedOp> {
+        let mut timed = Vec::new();
         if !self.is_reachable() {
-            return extras;
+            return timed;
         }
-        // Not both: a reading from before the batch could be taken for one from after it.
-        if now >= self.counters_read_due && can_read(totals) {
-            self.counters_read_due = now + COUNTERS_READ_EVERY;
-            extras.push(Extra::ReadCounters(totals.names()));
+        // Not both: values read before the batch was added could be taken for values from after it.
+        if now >= self.counters_read_due && may_read(totals) {
+            self.counters_read_due = now + READ_COUNTERS_EVERY;
+            timed.push(TimedOp::ReadCounters(totals.names()));
         } else if now >= self.counters_due
-            && let Some(batch) = totals.offer()
+            && let Some(batch) = totals.next_batch()
         {
-            self.counters_due = now + COUNTERS_EVERY;
-            extras.push(Extra::Count(batch));
+            self.counters_due = now + SEND_COUNTERS_EVERY;
+            timed.push(TimedOp::AddCounters(batch));
         }
         if now >= self.keys_due {
-            self.keys_due = now + KEYS_EVERY;
-            extras.push(if self.keys_changed { Extra::Keys } else { Extra::KeysVersion });
+            self.keys_due = now + CHECK_KEYS_EVERY;
+            timed.push(if self.keys_changed { TimedOp::ListKeys } else { TimedOp::KeysVersion });
         }
-        extras
+        timed
     }
 
-    /// For each command its answer, `None` where it is an error; and an error that is about the store as a whole.
-    /// `None` for all: there is no store, or it was lost on the way.
+    /// The answer to each operation, `None` where it is an error; and an error that is about the store as a whole.
+    /// `None` for all: the store is not connected, or was lost during the exchange.
     fn exchange(
         &mut self,
         ops: &[Op],
         began: Instant,
-        crowded: bool,
-    ) -> Option<(Vec<Option<Value>>, Option<Failure>)> {
+        queue_full: bool,
+    ) -> Option<(Vec<Option<Value>>, Option<NodeFailure>)> {
         let connection = self.connection.as_mut()?;
-        let answers = match connection.exchange(&self.names, ops, began + self.config.timeout) {
+        let answers = match connection.exchange(&self.keyspace, ops, began + self.config.timeout) {
             Ok(answers) => answers,
             Err(failure) => {
                 self.lose(&failure, Instant::now());
@@ -273,46 +275,46 @@ impl Remote {
             }
         };
         let mut outage = None;
-        let answers = answers.into_iter().map(|answer| self.sort_out(answer, &mut outage)).collect();
+        let answers = answers.into_iter().map(|answer| self.check_answer(answer, &mut outage)).collect();
         if outage.is_none() {
-            self.health.exchanged(began.elapsed(), crowded);
+            self.health.exchanged(began.elapsed(), queue_full);
             self.traffic.record(ops.len() as u64, began.elapsed());
         }
         Some((answers, outage))
     }
 
-    fn sort_out(&mut self, answer: Answer, outage: &mut Option<Failure>) -> Option<Value> {
+    fn check_answer(&mut self, answer: OpAnswer, outage: &mut Option<NodeFailure>) -> Option<Value> {
         answer
             .map_err(|error| {
-                let failure = Failure::from(&error);
+                let failure = NodeFailure::from(&error);
                 if op::is_outage(&error) {
                     *outage = Some(failure);
                 } else {
-                    self.note(&failure);
+                    self.record_error(&failure);
                 }
             })
             .ok()
     }
 
-    fn take(&mut self, extra: Extra, answer: &Value, totals: &mut Totals, now: Instant) {
-        match extra {
-            Extra::Count(batch) => {
+    fn apply(&mut self, op: TimedOp, answer: &Value, totals: &mut CounterTotals, now: Instant) {
+        match op {
+            TimedOp::AddCounters(batch) => {
                 if let Some(values) = op::counters(answer, batch.deltas.len()) {
-                    totals.settle(&values);
+                    totals.confirm(&values);
                 }
             }
-            Extra::ReadCounters(names) => {
+            TimedOp::ReadCounters(names) => {
                 if let Some(values) = op::counters(answer, names.len()) {
                     totals.read(&names, &values);
                 }
             }
-            Extra::KeysVersion => {
+            TimedOp::KeysVersion => {
                 let version = op::version(answer);
                 if self.keys.as_ref().is_none_or(|(known, _)| *known != version) {
                     (self.keys_changed, self.keys_due) = (true, now);
                 }
             }
-            Extra::Keys => {
+            TimedOp::ListKeys => {
                 if let Some((version, entries)) = op::keys(answer) {
                     self.keys = Some((version, Arc::new(KeyList::of(entries))));
                     self.keys_changed = false;
@@ -321,21 +323,21 @@ impl Remote {
         }
     }
 
-    /// Sends the counters that are left, at the end.
-    pub fn finish(&mut self, totals: &mut Totals) {
-        self.counters_read_due = Instant::now() + COUNTERS_READ_EVERY;
-        // Twice: a batch that was offered before, and what was added since.
+    /// Sends the counters that are left, before the thread ends.
+    pub fn finish(&mut self, totals: &mut CounterTotals) {
+        self.counters_read_due = Instant::now() + READ_COUNTERS_EVERY;
+        // Twice: a batch that was sent before without an answer, and what was added since.
         for _ in 0..2 {
             self.counters_due = Instant::now();
             self.serve(&mut Vec::new(), totals, false, &mut |_, _| {});
         }
-        if totals.is_unsent() {
+        if totals.has_unsent() {
             tracing::warn!("the store does not answer: what scripts have counted meanwhile is lost");
         }
     }
 }
 
-/// Whether the store's sums would be of use.
-fn can_read(totals: &Totals) -> bool {
-    !totals.is_empty() && !totals.is_offered()
+/// Whether the store's values of counters may be used.
+fn may_read(totals: &CounterTotals) -> bool {
+    !totals.is_empty() && !totals.has_pending_batch()
 }

@@ -1,46 +1,51 @@
 //! A connection to one Redis server, on which nothing takes longer than its deadline.
 //!
-//! The pipelines of the `redis` crate read on after a reply that timed out, a timeout for each reply that is missing:
-//! a server that is frozen would hold a batch of a thousand up for minutes. So commands are sent and replies read here.
+//! The pipelines of the `redis` crate read on after a reply that timed out, with a new timeout for each missing reply:
+//! a frozen server would delay a batch of a thousand for minutes. So commands are sent and replies read here, with one
+//! deadline for all.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use ::redis::{Client, Connection, ConnectionInfo, RedisError, ServerError, TlsCertificates, Value};
 
-/// Why there was no answer, for the log and the status page. It holds no secret.
+/// Why there was no answer, for the log and the status page. Contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure(pub String);
+pub struct NodeFailure(pub String);
 
-impl fmt::Display for Failure {
+impl fmt::Display for NodeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for NodeFailure {}
 
-/// In the server's own words: `READONLY You can't write against a read only replica.`
-impl From<&ServerError> for Failure {
-    fn from(error: &ServerError) -> Failure {
-        Failure(format!("{} {}", error.code(), error.details().unwrap_or_default()))
+/// With the server's own text: `READONLY You can't write against a read only replica.`
+impl From<&ServerError> for NodeFailure {
+    fn from(error: &ServerError) -> NodeFailure {
+        NodeFailure(format!("{} {}", error.code(), error.details().unwrap_or_default()))
     }
 }
 
-pub struct Node {
+pub struct RedisNode {
     connection: Connection,
-    /// `host:port`, as a cluster names it, or a path.
+    /// `host:port`, as a cluster names its nodes, or the path of a Unix socket.
     pub name: String,
 }
 
-impl Node {
-    /// Connects and, where there is a password, logs in. May take longer than `timeout` to look a name up.
+impl RedisNode {
+    /// Connects and, where there is a password, authenticates. May take longer than `timeout`: resolving a name has none.
     ///
     /// # Errors
-    /// No answer in time, or one that is a refusal.
-    pub fn connect(info: &ConnectionInfo, ca: Option<&[u8]>, timeout: Duration) -> Result<Node, Failure> {
+    /// No answer in time, or a refusal.
+    pub fn connect(
+        info: &ConnectionInfo,
+        ca: Option<&[u8]>,
+        timeout: Duration,
+    ) -> Result<RedisNode, NodeFailure> {
         let name = info.addr().to_string();
-        // What the client is called is of no use, and not every user may say it.
+        // CLIENT SETINFO is of no use, and not every user is permitted to send it.
         let info = info.clone().set_redis_settings(info.redis_settings().clone().set_skip_set_lib_name());
         let client = match ca {
             Some(pem) => {
@@ -50,39 +55,41 @@ impl Node {
             None => Client::open(info),
         };
         match client.and_then(|client| client.get_connection_with_timeout(timeout)) {
-            Ok(connection) => Ok(Node { connection, name }),
+            Ok(connection) => Ok(RedisNode { connection, name }),
             Err(error) => Err(failure(&name, &error)),
         }
     }
 
+    /// Sends packed commands.
+    ///
     /// # Errors
-    /// What was sent is then unknown: the connection is of no use any more. So with [`Node::receive`].
-    pub fn send(&mut self, commands: &[u8], deadline: Instant) -> Result<(), Failure> {
+    /// It is unknown how much was sent, so the connection must be dropped. So with [`RedisNode::receive`].
+    pub fn send(&mut self, commands: &[u8], deadline: Instant) -> Result<(), NodeFailure> {
         let left = Some(self.left(deadline)?);
-        // TLS reads before it has written, if hands are not shaken yet.
+        // A TLS handshake that is not finished reads before the first write.
         let ready =
             self.connection.set_read_timeout(left).and_then(|()| self.connection.set_write_timeout(left));
         let sent = ready.and_then(|()| self.connection.send_packed_command(commands));
         sent.map_err(|error| failure(&self.name, &error))
     }
 
-    /// The next reply; an error that the server replied is a [`Value`] too.
-    pub fn receive(&mut self, deadline: Instant) -> Result<Value, Failure> {
+    /// The next reply; an error reply of the server is a [`Value`] too.
+    pub fn receive(&mut self, deadline: Instant) -> Result<Value, NodeFailure> {
         let left = self.left(deadline)?;
         let ready = self.connection.set_read_timeout(Some(left));
         ready.and_then(|()| self.connection.recv_response()).map_err(|error| failure(&self.name, &error))
     }
 
-    fn left(&self, deadline: Instant) -> Result<Duration, Failure> {
+    fn left(&self, deadline: Instant) -> Result<Duration, NodeFailure> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(too_late(&self.name)) } else { Ok(left) }
     }
 }
 
-fn too_late(name: &str) -> Failure {
-    Failure(format!("{name}: no answer in time"))
+fn too_late(name: &str) -> NodeFailure {
+    NodeFailure(format!("{name}: no answer in time"))
 }
 
-fn failure(name: &str, error: &RedisError) -> Failure {
-    if error.is_timeout() { too_late(name) } else { Failure(format!("{name}: {error}")) }
+fn failure(name: &str, error: &RedisError) -> NodeFailure {
+    if error.is_timeout() { too_late(name) } else { NodeFailure(format!("{name}: {error}")) }
 }

@@ -1,117 +1,88 @@
-//! What is asked of Redis: commands, the names of what they touch, and what their answers mean.
+//! The operations on Redis: their commands, the names of the Redis keys that they use, and what their answers mean.
 //!
-//! Scripts touch the keys of one hash slot only, so that they run in a cluster too.
+//! A script uses the keys of one hash slot only, so that it runs in a cluster too.
 
 use std::sync::Arc;
 
-use ::redis::{Cmd, Script, ServerError, Value, cmd};
+use ::redis::{Cmd, ServerError, Value, cmd};
 
-use crate::limit::{Algorithm, Key, LeaseGrant, LeaseRequest, Rule, Verdict, lua};
-use crate::store::keys::{Entry, MAX_KEYS};
-use crate::store::totals::Batch;
+use super::scripts::{LuaScript, ScriptForm, Scripts, lease_args, take_args};
+use crate::limit::{Key, LeaseRequest, Rule};
+use crate::plan::RateAlgorithm;
+use crate::store::keys::{KeyEntry, MAX_KEYS};
+use crate::store::totals::DeltaBatch;
 
-/// One command.
+/// One operation, carried out by one command.
 #[derive(Clone, Copy, Debug)]
 pub enum Op<'a> {
     Lease {
         limit: &'a str,
         rule: &'a Rule,
-        ask: &'a LeaseRequest,
+        request: &'a LeaseRequest,
     },
-    Strict {
+    Take {
         limit: &'a str,
         rule: &'a Rule,
         key: &'a Key,
     },
-    Count(&'a Batch),
+    AddCounters(&'a DeltaBatch),
     ReadCounters(&'a [Arc<str>]),
     KeysVersion,
     /// The version and all entries, of one moment.
-    KeyList,
+    ListKeys,
     ChangeKey {
-        entry: &'a Entry,
+        entry: &'a KeyEntry,
         version: &'a str,
     },
     GetKey {
         field: &'a str,
     },
-    /// Can it be written to? Fails as the others would on a replica or with no memory left.
+    /// A write for its own sake: it fails as others would, on a replica or when memory has run out.
     Probe,
 }
 
-/// How a script is named to Redis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
-    /// By its hash: enough if Redis has seen it before.
-    Hash,
-    Text,
-}
+/// The answer to one operation.
+pub type OpAnswer = Result<Value, ServerError>;
 
-/// What one command came to.
-pub type Answer = Result<Value, ServerError>;
-
-/// The names of our keys, and our scripts.
-pub struct Names {
+/// The names of Ringway's keys in Redis, and its scripts.
+pub struct Keyspace {
     prefix: String,
-    /// Of this process: under it the number of its last batch of counters is kept.
+    /// Identifies this process: under it the number of its last batch of counters is kept.
     process: u64,
-    lease: Code,
-    strict: Code,
-    count: Code,
-    change: Code,
-    keys: Code,
+    pub scripts: Scripts,
 }
 
-struct Code {
-    text: &'static str,
-    /// By which Redis knows it, once it has seen it.
-    sha1: String,
-}
-
-impl Code {
-    fn new(text: &'static str) -> Code {
-        Code { text, sha1: Script::new(text).get_hash().to_owned() }
-    }
-}
-
-impl Names {
+impl Keyspace {
     /// `process` is drawn at random at each start.
-    pub fn new(prefix: String, process: u64) -> Names {
-        Names {
-            prefix,
-            process,
-            lease: Code::new(lua::LEASE),
-            strict: Code::new(lua::STRICT),
-            count: Code::new(include_str!("count.lua")),
-            change: Code::new(include_str!("keys_change.lua")),
-            keys: Code::new("return {redis.call('GET', KEYS[2]), redis.call('HGETALL', KEYS[1])}"),
-        }
+    pub fn new(prefix: String, process: u64) -> Keyspace {
+        Keyspace { prefix, process, scripts: Scripts::new() }
     }
 
-    /// Loads the scripts of the request path, so that they can be named by hash at once.
-    pub fn load_scripts(&self) -> impl Iterator<Item = Cmd> {
-        [&self.lease, &self.strict, &self.count].into_iter().map(|script| {
-            let mut load = cmd("SCRIPT");
-            load.arg("LOAD").arg(script.text);
-            load
-        })
-    }
-
-    /// The braces make one hash slot of all counters, and of all keys.
+    /// The braces put all counters into one hash slot; so with the API keys.
     fn counters(&self) -> String {
         format!("{{{}:counters}}", self.prefix)
     }
 
-    fn keys(&self) -> String {
+    /// The number of the last batch of counters that this process has added.
+    fn last_batch(&self) -> String {
+        format!("{}:seen:{:016x}", self.counters(), self.process)
+    }
+
+    fn api_keys(&self) -> String {
         format!("{{{}:keys}}", self.prefix)
     }
 
-    /// Each key of each limit is one Redis key. Lengths keep names apart whatever bytes they are made of, and the brace
-    /// in front keeps clients from choosing the slot.
-    fn limit(&self, mode: &str, limit: &str, rule: &Rule, key: &Key) -> Vec<u8> {
+    fn api_keys_version(&self) -> String {
+        format!("{}:version", self.api_keys())
+    }
+
+    /// Each key of each limit is one Redis key. The limit's length keeps names apart whatever bytes they contain, and
+    /// the brace in front keeps clients from choosing the hash slot. The rule is part of the name: another rule's state
+    /// must not be read with this one's numbers.
+    fn bucket(&self, mode: &str, limit: &str, rule: &Rule, key: &Key) -> Vec<u8> {
         let algorithm = match rule.algorithm() {
-            Algorithm::TokenBucket => "bucket",
-            Algorithm::FixedWindow => "window",
+            RateAlgorithm::TokenBucket => "bucket",
+            RateAlgorithm::FixedWindow => "window",
         };
         let (tokens, period_ms, burst) = (rule.tokens(), rule.period().ms(), rule.burst());
         let rule = format!("{algorithm}/{tokens}/{period_ms}/{burst}");
@@ -123,27 +94,28 @@ impl Names {
 }
 
 impl Op<'_> {
-    /// The Redis key that says which node of a cluster it goes to.
-    pub fn key(&self, names: &Names) -> Vec<u8> {
+    /// The first Redis key that it uses, which decides to which node of a cluster it goes.
+    pub fn key(&self, keyspace: &Keyspace) -> Vec<u8> {
         match self {
-            Op::Lease { limit, rule, ask } => names.limit("lease", limit, rule, &ask.key),
-            Op::Strict { limit, rule, key } => names.limit("strict", limit, rule, key),
-            Op::Count(_) | Op::ReadCounters(_) => names.counters().into_bytes(),
-            Op::KeysVersion | Op::KeyList | Op::ChangeKey { .. } | Op::GetKey { .. } => {
-                names.keys().into_bytes()
+            Op::Lease { limit, rule, request } => keyspace.bucket("lease", limit, rule, &request.key),
+            Op::Take { limit, rule, key } => keyspace.bucket("strict", limit, rule, key),
+            Op::AddCounters(_) | Op::ReadCounters(_) => keyspace.counters().into_bytes(),
+            Op::KeysVersion | Op::ListKeys | Op::ChangeKey { .. } | Op::GetKey { .. } => {
+                keyspace.api_keys().into_bytes()
             }
-            Op::Probe => format!("{}:probe", names.prefix).into_bytes(),
+            Op::Probe => format!("{}:probe", keyspace.prefix).into_bytes(),
         }
     }
 
     /// The command itself; `key` is [`Op::key`].
-    pub fn command(&self, names: &Names, key: &[u8], by: By) -> Cmd {
+    pub fn command(&self, keyspace: &Keyspace, key: &[u8], form: ScriptForm) -> Cmd {
+        let Scripts { lease, take, add_counters, change_key, list_keys } = &keyspace.scripts;
         match self {
-            Op::Lease { rule, ask, .. } => eval(&names.lease, by, &[key], &lua::lease_args(rule, ask)[..]),
-            Op::Strict { rule, .. } => eval(&names.strict, by, &[key], &lua::strict_args(rule)[..]),
-            Op::Count(batch) => {
-                let seen = format!("{}:seen:{:016x}", names.counters(), names.process);
-                let mut command = eval(&names.count, by, &[key, seen.as_bytes()], &[batch.number]);
+            Op::Lease { rule, request, .. } => lease.command(form, &[key], &lease_args(rule, request)[..]),
+            Op::Take { rule, .. } => take.command(form, &[key], &take_args(rule)[..]),
+            Op::AddCounters(batch) => {
+                let last_batch = keyspace.last_batch();
+                let mut command = add_counters.command(form, &[key, last_batch.as_bytes()], &[batch.number]);
                 for (name, delta) in &*batch.deltas {
                     command.arg(&**name).arg(*delta);
                 }
@@ -157,12 +129,15 @@ impl Op<'_> {
                 });
                 command
             }
-            Op::KeysVersion => get(&version_of(names)),
-            Op::KeyList => eval(&names.keys, by, &[key, version_of(names).as_bytes()], &[] as &[&str]),
+            Op::KeysVersion => {
+                let mut command = cmd("GET");
+                command.arg(keyspace.api_keys_version());
+                command
+            }
+            Op::ListKeys => with_version(list_keys, keyspace, key, form, &[]),
             Op::ChangeKey { entry, version } => {
-                let (field, value, most) = (entry.digest.to_string(), entry.value(), MAX_KEYS.to_string());
-                let args = [field.as_str(), &value, version, &most];
-                eval(&names.change, by, &[key, version_of(names).as_bytes()], &args)
+                let (field, value, max_keys) = (entry.hash.to_hex(), entry.value(), MAX_KEYS.to_string());
+                with_version(change_key, keyspace, key, form, &[&field, &value, version, &max_keys])
             }
             Op::GetKey { field } => {
                 let mut command = cmd("HGET");
@@ -178,27 +153,12 @@ impl Op<'_> {
     }
 }
 
-fn version_of(names: &Names) -> String {
-    format!("{}:version", names.keys())
+/// A script on the API keys and their version.
+fn with_version(script: &LuaScript, keyspace: &Keyspace, key: &[u8], form: ScriptForm, args: &[&str]) -> Cmd {
+    script.command(form, &[key, keyspace.api_keys_version().as_bytes()], args)
 }
 
-fn get(key: &str) -> Cmd {
-    let mut command = cmd("GET");
-    command.arg(key);
-    command
-}
-
-fn eval(script: &Code, by: By, keys: &[&[u8]], args: &[impl ::redis::ToRedisArgs]) -> Cmd {
-    let (verb, named) = match by {
-        By::Hash => ("EVALSHA", script.sha1.as_str()),
-        By::Text => ("EVAL", script.text),
-    };
-    let mut command = cmd(verb);
-    command.arg(named).arg(keys.len()).arg(keys).arg(args);
-    command
-}
-
-/// Whether an error is about the store as a whole: others would get it too, and a new connection may help.
+/// Whether an error is about the store as a whole: other operations would get it too, and a new connection may help.
 pub fn is_outage(error: &ServerError) -> bool {
     // "-ERR max number of clients reached" and the like come while connecting, where every error counts.
     matches!(
@@ -217,30 +177,8 @@ pub fn is_outage(error: &ServerError) -> bool {
     )
 }
 
-/// What [`Op::Lease`] answered; `None` if it makes no sense.
-pub fn grant(ask: &LeaseRequest, answer: &Value) -> Option<LeaseGrant> {
-    Some(lua::grant(ask, numbers(answer)?))
-}
-
-/// What [`Op::Strict`] answered.
-pub fn verdict(answer: &Value) -> Option<Verdict> {
-    Some(lua::verdict(numbers(answer)?))
-}
-
-fn numbers<const N: usize>(answer: &Value) -> Option<[u64; N]> {
-    let Value::Array(items) = answer else { return None };
-    let mut numbers = [0; N];
-    if items.len() != N {
-        return None;
-    }
-    for (number, item) in numbers.iter_mut().zip(items) {
-        let Value::Int(value) = item else { return None };
-        *number = u64::try_from(*value).ok()?;
-    }
-    Some(numbers)
-}
-
-/// The values of `expected` counters. One that is missing, or was made something else by another, is 0.
+/// The values of `expected` counters. One that is missing, or that someone else has made something other than a number,
+/// is 0.
 pub fn counters(answer: &Value, expected: usize) -> Option<Vec<i64>> {
     let Value::Array(items) = answer else { return None };
     (items.len() == expected).then(|| {
@@ -248,16 +186,16 @@ pub fn counters(answer: &Value, expected: usize) -> Option<Vec<i64>> {
     })
 }
 
-/// The version of the keys, `None` while there are none.
+/// The version of the API keys, `None` while there are none.
 pub fn version(answer: &Value) -> Option<String> {
     text(answer).map(str::to_owned)
 }
 
-/// What [`Op::KeyList`] answered. Entries that are not ours to read are left out.
-pub fn keys(answer: &Value) -> Option<(Option<String>, Vec<Entry>)> {
+/// The answer to [`Op::ListKeys`]. Entries that are not in Ringway's format are left out.
+pub fn keys(answer: &Value) -> Option<(Option<String>, Vec<KeyEntry>)> {
     let Value::Array(parts) = answer else { return None };
     let [at, Value::Array(flat)] = &parts[..] else { return None };
-    let entries = flat.chunks_exact(2).filter_map(|pair| Entry::parse(text(&pair[0])?, text(&pair[1])?));
+    let entries = flat.chunks_exact(2).filter_map(|pair| KeyEntry::parse(text(&pair[0])?, text(&pair[1])?));
     Some((version(at), entries.take(MAX_KEYS).collect()))
 }
 
@@ -272,12 +210,12 @@ pub fn text(value: &Value) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::Period;
+    use crate::plan::Period;
 
     fn name(limit: &str, key: &[u8]) -> Vec<u8> {
         let rule = Rule::token_bucket(5, Period::Minute, 7);
-        let names = Names::new("rw".into(), 1);
-        Op::Strict { limit, rule: &rule, key: &Key::new(key) }.key(&names)
+        let keyspace = Keyspace::new("rw".into(), 1);
+        Op::Take { limit, rule: &rule, key: &Key::new(key) }.key(&keyspace)
     }
 
     #[test]
@@ -288,14 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_make_no_sense_are_none() {
-        let ints = |numbers: &[i64]| Value::Array(numbers.iter().map(|&number| Value::Int(number)).collect());
-        assert!(
-            verdict(&ints(&[1, 4, 60, 0])).is_some_and(|verdict| verdict.allowed && verdict.remaining == 4)
-        );
-        assert!(verdict(&ints(&[1, 4, 60])).is_none());
-        assert!(verdict(&ints(&[1, -4, 60, 0])).is_none());
-        assert!(verdict(&Value::Okay).is_none());
+    fn a_counter_without_a_number_is_0_and_a_wrong_count_is_refused() {
         let values = Value::Array(vec![Value::BulkString(b"-3".to_vec()), Value::Nil]);
         assert_eq!(counters(&values, 2), Some(vec![-3, 0]));
         assert_eq!(counters(&values, 3), None);

@@ -1,4 +1,4 @@
-//! Which node of a cluster has which key (Redis Cluster specification, "Key distribution model").
+//! Which node of a cluster holds which key (Redis Cluster specification, "Key distribution model").
 
 use ::redis::Value;
 
@@ -7,35 +7,35 @@ use super::op::text;
 pub const SLOTS: usize = 16_384;
 
 /// Host and port of a node.
-pub type Place = (String, u16);
+pub type NodeAddress = (String, u16);
 
 /// For each slot, the index of its master.
-pub struct Slots(Vec<u16>);
+pub struct SlotMap(Vec<u16>);
 
-impl Slots {
-    /// From what `CLUSTER SLOTS` answers; with it, the masters. A node that does not know its own
-    /// address has no host there: it is the one that was asked, `host`.
+impl SlotMap {
+    /// From the answer to `CLUSTER SLOTS`; returns the masters too. A node that does not know its own address gives no
+    /// host: it is the one that answers, `host`.
     ///
     /// # Errors
-    /// The answer makes no sense, or there are slots that no node serves.
-    pub fn parse(answer: &Value, host: &str) -> Result<(Slots, Vec<Place>), &'static str> {
-        const NONSENSE: &str = "CLUSTER SLOTS was not understood";
-        let Value::Array(ranges) = answer else { return Err(NONSENSE) };
-        let mut masters: Vec<Place> = Vec::new();
+    /// The answer is malformed, or there are slots that no node serves.
+    pub fn parse(answer: &Value, host: &str) -> Result<(SlotMap, Vec<NodeAddress>), &'static str> {
+        const MALFORMED: &str = "CLUSTER SLOTS was not understood";
+        let Value::Array(ranges) = answer else { return Err(MALFORMED) };
+        let mut masters: Vec<NodeAddress> = Vec::new();
         let mut slots = vec![u16::MAX; SLOTS];
         for range in ranges {
-            let (first, last, master) = read(range, host).ok_or(NONSENSE)?;
+            let (first, last, master) = parse_range(range, host).ok_or(MALFORMED)?;
             let index = masters.iter().position(|known| *known == master).unwrap_or_else(|| {
                 masters.push(master);
                 masters.len() - 1
             });
-            let index = u16::try_from(index).map_err(|_| NONSENSE)?;
-            slots.get_mut(first..=last).ok_or(NONSENSE)?.fill(index);
+            let index = u16::try_from(index).map_err(|_| MALFORMED)?;
+            slots.get_mut(first..=last).ok_or(MALFORMED)?.fill(index);
         }
         if slots.contains(&u16::MAX) {
             return Err("the cluster does not serve all slots");
         }
-        Ok((Slots(slots), masters))
+        Ok((SlotMap(slots), masters))
     }
 
     /// `slot` is below [`SLOTS`].
@@ -44,7 +44,7 @@ impl Slots {
     }
 }
 
-fn read(range: &Value, host: &str) -> Option<(usize, usize, Place)> {
+fn parse_range(range: &Value, host: &str) -> Option<(usize, usize, NodeAddress)> {
     let Value::Array(parts) = range else { return None };
     let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &parts[..] else { return None };
     let [own, Value::Int(port), ..] = &master[..] else { return None };
@@ -54,7 +54,8 @@ fn read(range: &Value, host: &str) -> Option<(usize, usize, Place)> {
     Some((first, last, (own.to_owned(), u16::try_from(*port).ok()?)))
 }
 
-/// The slot of a key: of what is between its first brace and the next closing one, if there is anything.
+/// The slot of a key. Only the hash tag counts, if there is one: what stands between the first opening brace and the
+/// next closing one.
 pub fn slot(key: &[u8]) -> usize {
     let tag = key.iter().position(|&byte| byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_those_of_the_specification() {
+    fn slots_follow_the_specification() {
         assert_eq!(crc16(b"123456789"), 0x31c3);
         assert_eq!(slot(b"foo"), 12_182);
         assert_eq!(slot(b"{user1000}.following"), slot(b"user1000"));
@@ -97,13 +98,13 @@ mod tests {
     fn each_slot_has_its_master() {
         let answer =
             Value::Array(vec![range(0, 99, "", 1), range(100, 16_382, "b", 2), range(16_383, 16_383, "", 1)]);
-        let (slots, masters) = Slots::parse(&answer, "a").unwrap();
+        let (slots, masters) = SlotMap::parse(&answer, "a").unwrap();
         assert_eq!(masters, [("a".into(), 1), ("b".into(), 2)]);
         assert_eq!([0, 99, 100, 16_382, 16_383].map(|slot| slots.node(slot)), [0, 0, 1, 1, 0]);
     }
 
     #[test]
-    fn a_cluster_with_holes_or_nonsense_is_refused() {
+    fn a_cluster_with_holes_or_a_malformed_answer_is_refused() {
         for ranges in [
             vec![],
             vec![range(0, 16_382, "a", 1)],
@@ -113,8 +114,8 @@ mod tests {
             vec![range(0, 16_383, "a", 70_000)],
             vec![Value::Nil],
         ] {
-            assert!(Slots::parse(&Value::Array(ranges), "a").is_err());
+            assert!(SlotMap::parse(&Value::Array(ranges), "a").is_err());
         }
-        assert!(Slots::parse(&Value::Okay, "a").is_err());
+        assert!(SlotMap::parse(&Value::Okay, "a").is_err());
     }
 }

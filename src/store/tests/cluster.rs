@@ -3,26 +3,33 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::server::{Server, TIMEOUT, config, free_port};
-use super::shard::{PATIENCE, TestShard};
-use crate::limit::{Key, Period, Rule};
+use super::server::{RedisServer, TIMEOUT, config, free_port};
+use super::shard::{TEST_TIMEOUT, TestShard};
+use crate::limit::{Key, Rule};
+use crate::plan::Period;
 use crate::store::{Link, LinkStop, StoreReply};
 
-struct Node {
-    server: Server,
+struct ClusterNode {
+    server: RedisServer,
     port: u16,
 }
 
-fn node() -> Node {
+fn node() -> ClusterNode {
     let (port, bus) = (free_port(), free_port());
     let numbers = [port.to_string(), bus.to_string()];
-    let server =
-        Server::start(&["--port", &numbers[0], "--cluster-enabled", "yes", "--cluster-port", &numbers[1]]);
-    Node { server, port }
+    let server = RedisServer::start(&[
+        "--port",
+        &numbers[0],
+        "--cluster-enabled",
+        "yes",
+        "--cluster-port",
+        &numbers[1],
+    ]);
+    ClusterNode { server, port }
 }
 
-fn await_ok(node: &Node) {
-    let deadline = Instant::now() + PATIENCE;
+fn await_ok(node: &ClusterNode) {
+    let deadline = Instant::now() + TEST_TIMEOUT;
     let info = || ::redis::from_redis_value::<String>(node.server.run("CLUSTER INFO")).unwrap();
     while !info().contains("cluster_state:ok") {
         assert!(Instant::now() < deadline, "{}", info());
@@ -37,7 +44,7 @@ fn gateway(url: &str) -> (Link, LinkStop, TestShard) {
     (link, stop, shard)
 }
 
-fn ask_for_many_keys(shard: &TestShard) {
+fn use_many_keys(shard: &TestShard) {
     let rule = Rule::token_bucket(1000, Period::Hour, 1000);
     for ticket in 0..200 {
         shard.send_strict(ticket, &rule, Key::new(ticket.to_string().as_bytes()));
@@ -56,22 +63,22 @@ fn a_cluster_of_one_works_as_a_server_does() {
     node.server.run("CLUSTER ADDSLOTSRANGE 0 16383");
     await_ok(&node);
     let (link, stop, shard) = gateway(&format!("redis-cluster://127.0.0.1:1,127.0.0.1:{}", node.port));
-    ask_for_many_keys(&shard);
+    use_many_keys(&shard);
     shard.counters.add("hits", 7);
     shard.tick();
     shard.await_value("hits", 7);
     node.server.run("SCRIPT FLUSH");
-    ask_for_many_keys(&shard);
+    use_many_keys(&shard);
     assert_eq!(link.snapshot().traffic.unanswered, 0);
     stop.stop();
 }
 
 #[test]
-fn keys_are_asked_for_where_they_are_and_where_they_move() {
+fn operations_follow_keys_that_move() {
     let (one, two) = (node(), node());
     one.server.run("CLUSTER ADDSLOTSRANGE 0 8191");
     two.server.run("CLUSTER ADDSLOTSRANGE 8192 16383");
-    let bus = |node: &Node| {
+    let bus = |node: &ClusterNode| {
         let port =
             ::redis::from_redis_value::<Vec<String>>(node.server.run("CONFIG GET cluster-port")).unwrap();
         port[1].clone()
@@ -80,12 +87,13 @@ fn keys_are_asked_for_where_they_are_and_where_they_move() {
     await_ok(&one);
     await_ok(&two);
     let (link, stop, shard) = gateway(&format!("redis-cluster://127.0.0.1:{}", one.port));
-    ask_for_many_keys(&shard);
-    // The second master gives half of its empty slots to the first: MOVED for each key in them. The rest is on its way:
-    // ASK for each key that is not there any more.
+    use_many_keys(&shard);
+    // The second master gives half of its empty slots to the first: MOVED for each key in them. The other half is on its
+    // way: ASK for each key that has left.
     two.server.run("FLUSHALL");
-    let id = |node: &Node| ::redis::from_redis_value::<String>(node.server.run("CLUSTER MYID")).unwrap();
-    let set_slots = |node: &Node, slots: Range<u16>, state: &str, id: &str| {
+    let id =
+        |node: &ClusterNode| ::redis::from_redis_value::<String>(node.server.run("CLUSTER MYID")).unwrap();
+    let set_slots = |node: &ClusterNode, slots: Range<u16>, state: &str, id: &str| {
         let mut pipe = ::redis::pipe();
         for slot in slots {
             pipe.cmd("CLUSTER").arg("SETSLOT").arg(slot).arg(state).arg(id).ignore();
@@ -93,13 +101,13 @@ fn keys_are_asked_for_where_they_are_and_where_they_move() {
         pipe.exec(&mut node.server.client()).unwrap();
     };
     let (one_id, two_id) = (id(&one), id(&two));
-    // A slot that was being imported makes its new master's word count for more.
+    // A slot that was being imported raises the configuration epoch of its new master, which then wins.
     set_slots(&one, 8192..16_384, "IMPORTING", &two_id);
     set_slots(&two, 12_288..16_384, "MIGRATING", &one_id);
     for node in [&one, &two] {
         set_slots(node, 8192..12_288, "NODE", &one_id);
     }
-    ask_for_many_keys(&shard);
+    use_many_keys(&shard);
     assert_eq!(link.snapshot().traffic.unanswered, 0);
     stop.stop();
 }

@@ -1,11 +1,12 @@
-//! The counters and limits of a gateway that is alone.
+//! Counters and limits in the embedded store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::shard::TestShard;
-use crate::limit::{Key, LeaseRequest, Leaseholder, Period, Rule};
+use crate::limit::{Key, LeaseRequest, Leaseholder, Rule};
+use crate::plan::Period;
 use crate::store::{Link, MAX_COUNTERS, ShardCounters, StoreConfig, StoreReply, StoreRequest};
 
 #[test]
@@ -50,25 +51,25 @@ fn a_shard_that_joins_late_or_again_gets_all_sums() {
 #[test]
 fn a_shard_that_could_not_take_a_reply_gets_it_later() {
     let (link, stop) = Link::start(StoreConfig::Embedded).unwrap();
-    let (deaf, heard) = (Arc::new(AtomicBool::new(true)), crossbeam_channel::unbounded());
-    let (ears, sink) = (deaf.clone(), heard.0);
-    link.join_shard(1, Box::new(move |reply| !ears.load(Ordering::SeqCst) && sink.send(reply).is_ok()));
+    let (full, mailbox) = (Arc::new(AtomicBool::new(true)), crossbeam_channel::unbounded());
+    let (is_full, sink) = (full.clone(), mailbox.0);
+    link.join_shard(1, Box::new(move |reply| !is_full.load(Ordering::SeqCst) && sink.send(reply).is_ok()));
     let counters = ShardCounters::new();
     counters.add("a", 5);
     assert!(link.send(StoreRequest::Counters { shard: 1, deltas: counters.take_deltas() }).is_ok());
     while link.snapshot().counters.is_empty() {
         std::thread::yield_now();
     }
-    deaf.store(false, Ordering::SeqCst);
-    let news = loop {
-        if let StoreReply::Counters(news) =
-            heard.1.recv_timeout(Duration::from_secs(10)).expect("it is tried again")
+    full.store(false, Ordering::SeqCst);
+    let update = loop {
+        if let StoreReply::Counters(update) =
+            mailbox.1.recv_timeout(Duration::from_secs(10)).expect("it is tried again")
         {
-            break news;
+            break update;
         }
     };
-    assert!(news.acknowledges);
-    counters.apply(&news);
+    assert!(update.acknowledges);
+    counters.apply(&update);
     assert_eq!(counters.value("a"), 5);
     stop.stop();
 }
@@ -106,7 +107,7 @@ fn a_stop_handles_what_was_sent_before_and_later_sends_fail() {
 }
 
 #[test]
-fn tickets_come_back_to_their_shard_with_the_bank_s_answer() {
+fn tickets_come_back_to_their_shard_with_the_answer() {
     let (link, stop) = Link::start(StoreConfig::Embedded).unwrap();
     let (one, two) = (TestShard::join(&link, 1), TestShard::join(&link, 2));
     let rule = Rule::token_bucket(3, Period::Hour, 3);
@@ -114,17 +115,17 @@ fn tickets_come_back_to_their_shard_with_the_bank_s_answer() {
         (0..4).map(|ticket| one.strict(ticket, &rule).expect("it answers").allowed).collect();
     assert_eq!(verdicts, [true, true, true, false]);
     assert!(!two.strict(9, &rule).expect("it answers").allowed);
-    let ask = LeaseRequest {
+    let request = LeaseRequest {
         key: Key::new(b"k"),
         holder: Leaseholder(1),
         seq: 1,
-        held: 0,
+        kept: 0,
         returned: 0,
-        need: 2,
-        ahead: 0,
+        needed: 2,
+        prefetch: 0,
     };
-    let grant = two.lease(10, &rule, ask).expect("it answers");
-    assert_eq!(grant.tokens, 2, "leases have a bank of their own");
+    let grant = two.lease(10, &rule, request).expect("it answers");
+    assert_eq!(grant.granted, 2, "leases have a bucket store of their own");
     assert!(one.replies.is_empty());
     stop.stop();
 }

@@ -1,4 +1,4 @@
-//! The link as shards see it.
+//! The link as shards use it.
 
 mod cluster;
 mod embedded;

@@ -9,22 +9,22 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::shard::PATIENCE;
+use super::shard::TEST_TIMEOUT;
 use crate::store::{Address, RemoteConfig, StoreConfig};
 
-/// Generous, since it is not what most tests are about and machines stall.
+/// The timeout of tests that are not about timeouts: long, because machines stall.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Ends with its owner.
-pub struct Server {
+/// Killed when dropped.
+pub struct RedisServer {
     process: Child,
     arguments: Vec<String>,
     dir: TempDir,
 }
 
-impl Server {
-    /// On a unix socket, with more arguments.
-    pub fn start(arguments: &[&str]) -> Server {
+impl RedisServer {
+    /// Starts a server on a Unix socket, with more arguments.
+    pub fn start(arguments: &[&str]) -> RedisServer {
         let dir = TempDir::new().expect("a temporary directory");
         let socket = dir.path().join("redis.sock");
         let socket = socket.to_str().expect("it is ASCII");
@@ -43,7 +43,7 @@ impl Server {
         .map(str::to_owned)
         .to_vec();
         all.extend(arguments.iter().map(|&argument| argument.to_owned()));
-        let server = Server { process: spawn(&all, &dir), arguments: all, dir };
+        let server = RedisServer { process: spawn(&all, &dir), arguments: all, dir };
         server.await_up();
         server
     }
@@ -62,7 +62,7 @@ impl Server {
 
     /// A connection of the test's own.
     pub fn client(&self) -> ::redis::Connection {
-        ::redis::Client::open(self.url()).unwrap().get_connection_with_timeout(PATIENCE).unwrap()
+        ::redis::Client::open(self.url()).unwrap().get_connection_with_timeout(TEST_TIMEOUT).unwrap()
     }
 
     /// Runs a command, given as words.
@@ -75,12 +75,12 @@ impl Server {
         cmd.query(&mut self.client()).unwrap()
     }
 
-    /// Waits until it answers, be it with an error.
+    /// Waits until it answers, even with an error.
     pub fn await_up(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TEST_TIMEOUT;
         let answers = || {
             let client = ::redis::Client::open(self.url()).unwrap();
-            let connection = client.get_connection_with_timeout(PATIENCE);
+            let connection = client.get_connection_with_timeout(TEST_TIMEOUT);
             connection.is_ok_and(|mut connection| {
                 match ::redis::cmd("PING").query::<String>(&mut connection) {
                     Ok(_) => true,
@@ -107,7 +107,7 @@ impl Server {
         self.process.wait().expect("it is ours");
     }
 
-    /// After [`Server::kill`]: empty, with the same address.
+    /// After [`RedisServer::kill`]: empty, with the same address.
     pub fn restart(&mut self) {
         let _ = fs::remove_file(self.socket());
         self.process = spawn(&self.arguments, &self.dir);
@@ -119,7 +119,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for RedisServer {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();

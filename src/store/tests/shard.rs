@@ -1,4 +1,4 @@
-//! A shard as the gateway has it, less the event loop.
+//! A shard's side of the link, without an event loop.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use crate::limit::{Key, LeaseGrant, LeaseRequest, Rule, Verdict};
 use crate::store::{CounterSums, KeyList, Link, ShardCounters, StoreReply, StoreRequest};
 
 /// A test that waits for longer has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub struct TestShard {
     pub id: usize,
     link: Link,
     pub counters: ShardCounters,
     pub replies: Receiver<StoreReply>,
-    /// Of replies that were passed over by those who waited for others.
-    passed: RefCell<Vec<u64>>,
-    /// As last heard.
+    /// The tickets of all replies that were taken.
+    tickets: RefCell<Vec<u64>>,
+    /// As last announced.
     reachable: Cell<bool>,
     keys: RefCell<Arc<KeyList>>,
 }
 
 impl TestShard {
-    /// Joins, and waits for what a shard gets first.
+    /// Joins, and waits for the first replies.
     pub fn join(link: &Link, id: usize) -> TestShard {
         let (sink, replies) = unbounded();
         link.join_shard(id, Box::new(move |reply| sink.send(reply).is_ok()));
@@ -34,7 +34,7 @@ impl TestShard {
             link: link.clone(),
             counters: ShardCounters::new(),
             replies,
-            passed: RefCell::default(),
+            tickets: RefCell::default(),
             reachable: Cell::new(false),
             keys: RefCell::default(),
         };
@@ -57,21 +57,21 @@ impl TestShard {
     }
 
     pub fn next(&self) -> StoreReply {
-        let reply = self.replies.recv_timeout(PATIENCE).expect("a reply comes");
+        let reply = self.replies.recv_timeout(TEST_TIMEOUT).expect("a reply comes");
         match &reply {
-            StoreReply::Counters(news) => self.counters.apply(news),
+            StoreReply::Counters(sums) => self.counters.apply(sums),
             StoreReply::Reachable(reachable) => self.reachable.set(*reachable),
             StoreReply::Keys(keys) => *self.keys.borrow_mut() = keys.clone(),
             _ => {}
         }
-        self.passed.borrow_mut().extend(ticket_of(&reply));
+        self.tickets.borrow_mut().extend(ticket_of(&reply));
         reply
     }
 
     pub fn next_sums(&self) -> CounterSums {
         loop {
-            if let StoreReply::Counters(news) = self.next() {
-                return news;
+            if let StoreReply::Counters(sums) = self.next() {
+                return sums;
             }
         }
     }
@@ -109,16 +109,16 @@ impl TestShard {
         assert!(self.try_strict(ticket, rule, key));
     }
 
-    /// Whether it was taken.
+    /// Whether the link took it.
     pub fn try_strict(&self, ticket: u64, rule: &Rule, key: Key) -> bool {
         let request = StoreRequest::Strict { shard: self.id, ticket, limit: "api".into(), rule: *rule, key };
         self.link.send(request).is_ok()
     }
 
     /// `None`: the store failed.
-    pub fn lease(&self, ticket: u64, rule: &Rule, ask: LeaseRequest) -> Option<LeaseGrant> {
-        let request = StoreRequest::Lease { shard: self.id, ticket, limit: "api".into(), rule: *rule, ask };
-        assert!(self.link.send(request).is_ok());
+    pub fn lease(&self, ticket: u64, rule: &Rule, request: LeaseRequest) -> Option<LeaseGrant> {
+        let (shard, limit, rule) = (self.id, "api".into(), *rule);
+        assert!(self.link.send(StoreRequest::Lease { shard, ticket, limit, rule, request }).is_ok());
         match self.answer(ticket) {
             StoreReply::Lease { grant, .. } => Some(grant),
             StoreReply::Failed { .. } => None,
@@ -137,10 +137,10 @@ impl TestShard {
         }
     }
 
-    /// Those of all replies so far, also of those that nobody has waited for.
+    /// Those of all replies so far, waited for or not.
     pub fn tickets(&self) -> Vec<u64> {
-        self.passed.borrow_mut().extend(self.replies.try_iter().filter_map(|reply| ticket_of(&reply)));
-        self.passed.borrow().clone()
+        self.tickets.borrow_mut().extend(self.replies.try_iter().filter_map(|reply| ticket_of(&reply)));
+        self.tickets.borrow().clone()
     }
 }
 

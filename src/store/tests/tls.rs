@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 
-use super::server::{Server, TIMEOUT, config, free_port};
-use super::shard::{PATIENCE, TestShard};
-use crate::limit::{Period, Rule};
+use super::server::{RedisServer, TIMEOUT, config, free_port};
+use super::shard::{TEST_TIMEOUT, TestShard};
+use crate::limit::Rule;
+use crate::plan::Period;
 use crate::store::Link;
 
 /// Writes `ca.pem`, `cert.pem` (for `localhost`) and `key.pem`.
@@ -30,9 +31,9 @@ fn certificates() -> TempDir {
 }
 
 /// A server that takes TLS on the port. It must have been built with it, as packages are.
-fn start(certificates: &TempDir, port: u16) -> Server {
+fn start(certificates: &TempDir, port: u16) -> RedisServer {
     let path = |name: &str| certificates.path().join(name).display().to_string();
-    Server::start(&[
+    RedisServer::start(&[
         "--tls-port",
         &port.to_string(),
         "--tls-cert-file",
@@ -47,7 +48,7 @@ fn start(certificates: &TempDir, port: u16) -> Server {
 }
 
 fn await_error(link: &Link) -> Arc<str> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     loop {
         if let Some(error) = link.snapshot().last_error {
             return error;

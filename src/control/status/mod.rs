@@ -1,0 +1,149 @@
+//! The responses to `/readyz`, `/metrics` and `/status`, from what control knows and what the shards have counted.
+
+mod routes;
+mod store;
+mod upstreams;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use crate::control::admin::response::AdminResponse;
+use crate::control::supervisor::{ShardFacts, Supervisor};
+use crate::control::{Control, process};
+use crate::metrics::{self, MetricsSnapshot, ProcessFacts};
+use routes::RouteStatus;
+use store::{JwtStatus, StoreStatus};
+use upstreams::UpstreamStatus;
+
+/// `/readyz`: whether requests may be sent to this gateway.
+pub fn ready(supervisor: &Supervisor) -> AdminResponse {
+    if supervisor.all_serve() {
+        return AdminResponse::text(200, "ready\n");
+    }
+    let states: Vec<_> =
+        supervisor.facts().iter().map(|shard| format!("shard {} {}", shard.id, shard.state)).collect();
+    AdminResponse::problem(503, "not_ready", &states.join(", "))
+}
+
+/// `/metrics`: the shards' counters and what control knows of the process, for Prometheus.
+pub fn metrics(control: &Control, snapshots: &[MetricsSnapshot]) -> AdminResponse {
+    let store = control.store.link.snapshot();
+    let facts = ProcessFacts {
+        version: env!("CARGO_PKG_VERSION").into(),
+        driver: driver(control),
+        generation: control.current.number,
+        reloads_succeeded: control.reload.succeeded,
+        reloads_failed: control.reload.failed,
+        shard_restarts: control.supervisor.restarts(),
+        access_log_lost: control.log.sink.access_lost(),
+        diagnostics_lost: control.log.sink.diagnostics_lost(),
+        counters: store.counters.to_vec(),
+        store: store::facts(&store),
+        key_sets: store::key_sets(control),
+        cpu_seconds: process::cpu_seconds(),
+        open_fds: process::open_files(),
+        max_fds: process::max_files(),
+        resident_memory_bytes: process::resident_bytes(),
+        start_time_seconds: process::seconds_since_1970(control.started_at),
+    };
+    AdminResponse::metrics(metrics::render(snapshots, &facts))
+}
+
+/// `/status`, in the order in which it is shown.
+#[derive(Serialize)]
+struct Status<'a> {
+    version: &'static str,
+    generation: u64,
+    driver: String,
+    state: &'static str,
+    uptime_s: u64,
+    config: String,
+    listen: Vec<SocketAddr>,
+    shards: Vec<ShardStatus>,
+    routes: Vec<RouteStatus<'a>>,
+    upstreams: Vec<UpstreamStatus<'a>>,
+    jwt: Vec<JwtStatus<'a>>,
+    store: StoreStatus,
+    log: LogStatus,
+}
+
+/// One shard.
+#[derive(Serialize)]
+struct ShardStatus {
+    id: usize,
+    core: Option<usize>,
+    driver: Option<String>,
+    state: &'static str,
+    /// Whether it sent its numbers in time; if not, they are missing everywhere.
+    answered: bool,
+    connections: Option<u64>,
+    restarts: u64,
+}
+
+/// Lines that were lost, for lack of room in a queue or on the disk.
+#[derive(Serialize)]
+struct LogStatus {
+    access_dropped: u64,
+    diagnostics_dropped: u64,
+}
+
+/// `/status`: what is served, by what, and how it is doing.
+pub fn status(control: &Control, snapshots: &[MetricsSnapshot]) -> AdminResponse {
+    let plan = &control.current.plan;
+    let sink = &control.log.sink;
+    // Counters of shards that did not respond in time are missing from all sums.
+    let requests = sum(snapshots.iter().flat_map(MetricsSnapshot::route_requests));
+    let dropped = snapshots.iter().map(MetricsSnapshot::access_log_dropped).sum::<u64>();
+    let status = Status {
+        version: env!("CARGO_PKG_VERSION"),
+        generation: control.current.number,
+        driver: driver(control),
+        state: if control.drain.is_some() { "draining" } else { "serving" },
+        uptime_s: control.started_at.elapsed().unwrap_or_default().as_secs(),
+        config: control.options.source.name(),
+        listen: control.addresses().collect(),
+        shards: shards(control, snapshots),
+        routes: routes::routes(plan, &requests),
+        upstreams: upstreams::upstreams(control, snapshots),
+        jwt: store::jwts(control),
+        store: StoreStatus::of(&control.store.link.snapshot()),
+        log: LogStatus {
+            access_dropped: dropped + sink.access_lost(),
+            diagnostics_dropped: sink.diagnostics_lost(),
+        },
+    };
+    AdminResponse::page(&status)
+}
+
+/// The I/O driver of the shards.
+fn driver(control: &Control) -> String {
+    control.supervisor.driver().map_or_else(String::new, ToString::to_string)
+}
+
+/// Every shard, with its own numbers if it sent them.
+fn shards(control: &Control, snapshots: &[MetricsSnapshot]) -> Vec<ShardStatus> {
+    let status = |facts: ShardFacts| {
+        let snapshot = snapshots.iter().find(|snapshot| snapshot.shard() == facts.id);
+        ShardStatus {
+            id: facts.id,
+            core: facts.core,
+            driver: facts.driver,
+            state: facts.state,
+            answered: snapshot.is_some(),
+            connections: snapshot.map(MetricsSnapshot::connections),
+            restarts: facts.restarts,
+        }
+    };
+    control.supervisor.facts().into_iter().map(status).collect()
+}
+
+/// Adds up the counts of several shards by key.
+fn sum<K: std::hash::Hash + Eq>(counts: impl Iterator<Item = (K, u64)>) -> HashMap<K, u64> {
+    let mut sums = HashMap::new();
+    for (key, count) in counts {
+        *sums.entry(key).or_default() += count;
+    }
+    sums
+}

@@ -1,0 +1,328 @@
+//! Shards of several nodes, one bucket store, and every fault between them, in an order drawn from a seed.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use super::oracle::Oracle;
+use crate::limit::{AwaitGrant, BucketStore, Key, LeaseGrant, LeaseRequest, Leaseholder, Leases, Rule};
+
+/// What may happen in a run. Times are in microseconds of the simulation's own time.
+#[derive(Clone, Debug)]
+pub(super) struct Scenario {
+    pub(super) rule: Rule,
+    pub(super) nodes: usize,
+    pub(super) shards: usize,
+    pub(super) keys: usize,
+    pub(super) max_store_keys: usize,
+    pub(super) max_shard_keys: usize,
+    /// Between two requests of one shard, on average.
+    pub(super) gap_us: u64,
+    /// A message's way, at most.
+    pub(super) delay_us: u64,
+    /// When a shard gives up a lease request.
+    pub(super) timeout_us: u64,
+    /// Of a thousand messages.
+    pub(super) lost: u64,
+    pub(super) doubled: u64,
+    /// Those that take up to ten seconds.
+    pub(super) late: u64,
+    /// Of a thousand requests, those after which the shard or its node dies, stands still, or has no requests for long.
+    pub(super) crashes: u64,
+    pub(super) halts: u64,
+    pub(super) pauses: u64,
+    /// By how much the shards' clocks may be faster or slower than the store's, in thousandths.
+    pub(super) skew: u64,
+    pub(super) end_us: u64,
+    pub(super) max_steps: usize,
+}
+
+#[derive(Clone, Debug)]
+enum SimEvent {
+    Request { shard: usize },
+    Tick { shard: usize },
+    StoreTick,
+    AtStore { shard: usize, life: u64, request: LeaseRequest },
+    AtShard { shard: usize, life: u64, grant: LeaseGrant },
+    TimedOut { shard: usize, life: u64, key: Key, seq: u64 },
+}
+
+struct SimShard {
+    leases: Leases,
+    holder: Leaseholder,
+    /// Counts its restarts; what was sent to an earlier life does not arrive.
+    life: u64,
+    waiting: Vec<(Key, u64)>,
+    halted_until_us: u64,
+    /// Its clock: `offset + speed / 1000 * time`.
+    offset_ms: u64,
+    speed: u64,
+}
+
+pub(super) struct Simulation {
+    scenario: Scenario,
+    random: SimRandom,
+    now_us: u64,
+    queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    events: Vec<SimEvent>,
+    store: BucketStore,
+    store_offset_ms: u64,
+    shards: Vec<SimShard>,
+    oracles: HashMap<Key, Oracle>,
+    pub(super) admitted: u64,
+    /// What one exact bucket per key would have admitted of the same requests.
+    pub(super) ideal: u64,
+    ideals: HashMap<Key, Oracle>,
+}
+
+impl Simulation {
+    pub(super) fn new(scenario: Scenario, seed: u64) -> Simulation {
+        let mut random = SimRandom(seed);
+        let mut simulation = Simulation {
+            now_us: 0,
+            queue: BinaryHeap::new(),
+            events: Vec::new(),
+            store: BucketStore::new(&scenario.rule, scenario.max_store_keys),
+            store_offset_ms: 1_700_000_000_000 + random.below(100_000_000),
+            shards: Vec::new(),
+            oracles: HashMap::new(),
+            ideal: 0,
+            ideals: HashMap::new(),
+            admitted: 0,
+            random,
+            scenario,
+        };
+        for index in 0..simulation.scenario.nodes * simulation.scenario.shards {
+            let shard = simulation.new_shard(0);
+            simulation.shards.push(shard);
+            let first = simulation.random.below(simulation.scenario.gap_us + 1);
+            simulation.after(first, SimEvent::Request { shard: index });
+            simulation.after(first, SimEvent::Tick { shard: index });
+        }
+        simulation.after(0, SimEvent::StoreTick);
+        simulation
+    }
+
+    fn new_shard(&mut self, life: u64) -> SimShard {
+        let holder = Leaseholder(self.random.next());
+        let skew = self.scenario.skew;
+        SimShard {
+            leases: Leases::new(&self.scenario.rule, holder, self.scenario.max_shard_keys),
+            holder,
+            life,
+            waiting: Vec::new(),
+            halted_until_us: 0,
+            offset_ms: self.random.below(1_000_000),
+            speed: 1_000 - skew + self.random.below(2 * skew + 1),
+        }
+    }
+
+    /// Runs to the end; panics where a rule is broken.
+    pub(super) fn run(&mut self) {
+        for _ in 0..self.scenario.max_steps {
+            let Some(Reverse((at_us, _, event))) = self.queue.pop() else { return };
+            if at_us > self.scenario.end_us {
+                return;
+            }
+            self.now_us = at_us;
+            let event = self.events[event].clone();
+            if let Some(key) = self.handle(event) {
+                self.check_invariants(&key);
+            }
+        }
+    }
+
+    fn after(&mut self, delay_us: u64, event: SimEvent) {
+        let order = self.events.len();
+        self.events.push(event);
+        self.queue.push(Reverse((self.now_us + delay_us, order as u64, order)));
+    }
+
+    fn store_ms(&self) -> u64 {
+        self.store_offset_ms + self.now_us / 1_000
+    }
+
+    fn shard_ms(&self, shard: usize) -> u64 {
+        let shard = &self.shards[shard];
+        shard.offset_ms + self.now_us * shard.speed / 1_000_000
+    }
+
+    /// Handles an event; returns the key that it was about.
+    fn handle(&mut self, event: SimEvent) -> Option<Key> {
+        if let SimEvent::Request { shard } | SimEvent::Tick { shard } | SimEvent::AtShard { shard, .. } =
+            event
+        {
+            let halted_until_us = self.shards[shard].halted_until_us;
+            if halted_until_us > self.now_us {
+                self.after(halted_until_us - self.now_us, event);
+                return None;
+            }
+        }
+        match event {
+            SimEvent::Request { shard } => Some(self.request(shard)),
+            SimEvent::Tick { shard } => {
+                let now_ms = self.shard_ms(shard);
+                self.shards[shard].leases.tick(now_ms);
+                self.send(shard);
+                self.after(100_000, SimEvent::Tick { shard });
+                None
+            }
+            SimEvent::StoreTick => {
+                self.store.tick(self.store_ms());
+                self.after(1_000_000, SimEvent::StoreTick);
+                None
+            }
+            SimEvent::AtStore { shard, life, request } => {
+                let grant = self.store.lease(&request, self.store_ms());
+                self.deliver(SimEvent::AtShard { shard, life, grant });
+                Some(request.key)
+            }
+            SimEvent::AtShard { shard, life, grant } => {
+                let now_ms = self.shard_ms(shard);
+                if self.shards[shard].life == life {
+                    self.shards[shard].leases.granted(&grant, now_ms);
+                    self.send(shard);
+                    self.wake(shard, grant.seq);
+                }
+                Some(grant.key)
+            }
+            SimEvent::TimedOut { shard, life, key, seq } => {
+                if self.shards[shard].life == life {
+                    self.shards[shard].leases.failed(&key, seq);
+                    self.shards[shard].waiting.retain(|(_, waits_for)| *waits_for != seq);
+                }
+                Some(key)
+            }
+        }
+    }
+
+    fn request(&mut self, shard: usize) -> Key {
+        // The first key is the hot one.
+        let index =
+            self.random.below(self.scenario.keys as u64).min(self.random.below(self.scenario.keys as u64));
+        let key = Key::new(&index.to_be_bytes());
+        let (rule, now_ms) = (self.scenario.rule, self.store_ms());
+        let ideal = self.ideals.entry(key).or_insert_with(|| Oracle::new(&rule, now_ms));
+        self.ideal += u64::from(ideal.admit(now_ms));
+        self.decide(shard, key);
+        let mut gap_us = self.random.below(2 * self.scenario.gap_us + 1);
+        if self.random.chance(self.scenario.pauses) {
+            gap_us += self.random.below(20_000_000);
+        }
+        self.after(gap_us, SimEvent::Request { shard });
+        if self.random.chance(self.scenario.halts) {
+            self.shards[shard].halted_until_us = self.now_us + self.random.below(10_000_000);
+        }
+        if self.random.chance(self.scenario.crashes) {
+            self.crash(shard);
+        }
+        key
+    }
+
+    /// A shard dies, or all shards of its node, with all requests that wait there.
+    fn crash(&mut self, shard: usize) {
+        let node = shard / self.scenario.shards * self.scenario.shards;
+        let dead = if self.random.chance(500) { node..node + self.scenario.shards } else { shard..shard + 1 };
+        for index in dead {
+            let life = self.shards[index].life + 1;
+            self.shards[index] = self.new_shard(life);
+        }
+    }
+
+    fn decide(&mut self, shard: usize, key: Key) {
+        let now_ms = self.shard_ms(shard);
+        let taken = self.shards[shard].leases.try_take(&key, now_ms);
+        self.send(shard);
+        match taken {
+            Ok(verdict) if verdict.allowed => self.admit(shard, key, now_ms),
+            Ok(_) => {}
+            Err(AwaitGrant { seq }) => self.shards[shard].waiting.push((key, seq)),
+        }
+    }
+
+    fn admit(&mut self, shard: usize, key: Key, now_ms: u64) {
+        self.admitted += 1;
+        // A key that is not in the table has taken from the overflow bucket.
+        let own = self.shards[shard].leases.unspent(&key, now_ms).is_some();
+        let bucket = if own { key } else { Key::OVERFLOW };
+        let now_ms = self.store_ms();
+        let rule = self.scenario.rule;
+        let oracle = self.oracles.entry(bucket).or_insert_with(|| Oracle::new(&rule, now_ms));
+        assert!(oracle.admit(now_ms), "more was admitted than {rule:?} allows");
+    }
+
+    fn wake(&mut self, shard: usize, seq: u64) {
+        let waiting = std::mem::take(&mut self.shards[shard].waiting);
+        let (woken, others): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|(_, waits_for)| *waits_for == seq);
+        self.shards[shard].waiting = others;
+        for (key, _) in woken {
+            self.decide(shard, key);
+        }
+    }
+
+    fn send(&mut self, shard: usize) {
+        let requests = std::mem::take(&mut self.shards[shard].leases.outbox);
+        let life = self.shards[shard].life;
+        for request in requests {
+            self.deliver(SimEvent::AtStore { shard, life, request });
+            let (key, seq) = (request.key, request.seq);
+            self.after(self.scenario.timeout_us, SimEvent::TimedOut { shard, life, key, seq });
+        }
+    }
+
+    /// Delivers a message, once or twice, or loses it.
+    fn deliver(&mut self, message: SimEvent) {
+        if self.random.chance(self.scenario.doubled) {
+            let delay_us = self.delay_us();
+            self.after(delay_us, message.clone());
+        }
+        if !self.random.chance(self.scenario.lost) {
+            let delay_us = self.delay_us();
+            self.after(delay_us, message);
+        }
+    }
+
+    fn delay_us(&mut self) -> u64 {
+        let late = self.random.chance(self.scenario.late);
+        self.random.below(1 + if late { 10_000_000 } else { self.scenario.delay_us })
+    }
+
+    /// No token is in two places: those in the bucket and those leased are the burst at most, and no shard holds more
+    /// than its lease, which has not ended.
+    fn check_invariants(&self, key: &Key) {
+        let audit = self.store.audit(key, self.store_ms());
+        let (tokens, leases) = audit.unwrap_or((0, Vec::new()));
+        let sum: u64 = tokens + leases.iter().map(|(_, leased)| leased).sum::<u64>();
+        assert!(sum <= self.scenario.rule.burst(), "{tokens} in the bucket and {leases:?} leased");
+        for (index, shard) in self.shards.iter().enumerate() {
+            let unspent = shard.leases.unspent(key, self.shard_ms(index)).unwrap_or(0);
+            let own = leases.iter().find(|(holder, _)| *holder == shard.holder);
+            let leased = own.map_or(0, |(_, leased)| *leased);
+            assert!(unspent <= leased, "shard {index} holds {unspent} tokens, of which {leased} are leased");
+        }
+    }
+}
+
+/// SplitMix64.
+pub(super) struct SimRandom(pub(super) u64);
+
+impl SimRandom {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let value = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        value ^ (value >> 31)
+    }
+
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn chance(&mut self, thousandths: u64) -> bool {
+        self.below(1_000) < thousandths
+    }
+
+    pub(super) fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len() as u64) as usize]
+    }
+}

@@ -1,0 +1,161 @@
+//! What one shard counts of a route, a target and a script. Plain cells: a shard has them to itself, a snapshot has copies.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::histogram::{Calls, Histogram, Operations, add};
+use super::tally::{OTHER_STATUS, Tally};
+use crate::base::error::Reason;
+
+/// The hooks by the names they have in labels, in the order of [`ScriptMetrics::hook`].
+pub const HOOKS: [&str; 5] = ["on_request", "on_request_body", "on_response", "on_response_body", "on_log"];
+
+/// The counters of one route on one shard.
+#[derive(Clone, Debug, Default)]
+pub struct RouteMetrics {
+    pub(super) requests: Tally<(u16, Option<Reason>)>,
+    pub(super) duration: Histogram,
+    pub(super) bytes_in: Cell<u64>,
+    pub(super) bytes_out: Cell<u64>,
+}
+
+impl RouteMetrics {
+    /// Counts what is beyond a tally's number of keys.
+    const OTHER: (u16, Option<Reason>) = (OTHER_STATUS, None);
+
+    /// Counts a request that has ended. `reason` is set where the gateway itself made the response.
+    pub fn record(
+        &self,
+        status: u16,
+        reason: Option<Reason>,
+        duration: Duration,
+        bytes_in: u64,
+        bytes_out: u64,
+    ) {
+        self.requests.add((status, reason), Self::OTHER, 1);
+        self.duration.record(duration);
+        add(&self.bytes_in, bytes_in);
+        add(&self.bytes_out, bytes_out);
+    }
+
+    /// Adds another shard's counts of the same thing.
+    pub(super) fn absorb(&self, other: &RouteMetrics) {
+        self.requests.absorb(&other.requests);
+        self.duration.absorb(&other.duration);
+        add(&self.bytes_in, other.bytes_in.get());
+        add(&self.bytes_out, other.bytes_out.get());
+    }
+}
+
+/// The counters of one target on one shard.
+#[derive(Clone, Debug, Default)]
+pub struct TargetMetrics {
+    /// Requests at the target now.
+    pub active: Cell<u32>,
+    /// Idle connections kept to the target, as of the last scrape.
+    pub idle: Cell<u32>,
+    pub(super) statuses: Tally<u16>,
+    pub(super) failures: Tally<Reason>,
+    pub(super) connects: Cell<u64>,
+    pub(super) reuses: Cell<u64>,
+    pub(super) retries: Cell<u64>,
+    pub(super) duration: Histogram,
+}
+
+impl TargetMetrics {
+    /// Counts a connection that was opened.
+    pub fn connected(&self) {
+        add(&self.connects, 1);
+    }
+
+    /// Counts an attempt on an idle connection of the pool.
+    pub fn reused(&self) {
+        add(&self.reuses, 1);
+    }
+
+    /// Counts a response of the target.
+    pub fn request(&self, status: u16) {
+        self.statuses.add(status, OTHER_STATUS, 1);
+    }
+
+    /// Counts an attempt without a usable response.
+    pub fn failure(&self, reason: Reason) {
+        // There are fewer reasons than a tally has keys, so the second one is never used.
+        self.failures.add(reason, reason, 1);
+    }
+
+    /// Counts an attempt that failed here and is followed by another.
+    pub fn retried(&self) {
+        add(&self.retries, 1);
+    }
+
+    /// Records the time from the start of an attempt to the response head.
+    pub fn latency(&self, duration: Duration) {
+        self.duration.record(duration);
+    }
+
+    /// Adds another shard's counts of the same thing.
+    pub(super) fn absorb(&self, other: &TargetMetrics) {
+        self.active.set(self.active.get().wrapping_add(other.active.get()));
+        self.idle.set(self.idle.get().wrapping_add(other.idle.get()));
+        self.statuses.absorb(&other.statuses);
+        self.failures.absorb(&other.failures);
+        add(&self.connects, other.connects.get());
+        add(&self.reuses, other.reuses.get());
+        add(&self.retries, other.retries.get());
+        self.duration.absorb(&other.duration);
+    }
+}
+
+/// The counters of one script on one shard.
+#[derive(Clone, Debug, Default)]
+pub struct ScriptMetrics {
+    pub(super) hooks: [HookMetrics; HOOKS.len()],
+    /// Errors by route; at most as many entries as the configuration has routes.
+    pub(super) errors: RefCell<BTreeMap<String, u64>>,
+}
+
+/// The counters of one hook of a script.
+#[derive(Clone, Debug, Default)]
+pub struct HookMetrics {
+    pub(super) operations: Histogram<Operations>,
+    pub(super) duration: Histogram<Calls>,
+}
+
+impl HookMetrics {
+    /// Counts a call that has ended, in an error or not.
+    pub fn ran(&self, operations: u64, duration: Duration) {
+        self.operations.add(operations);
+        self.duration.record(duration);
+    }
+}
+
+impl ScriptMetrics {
+    /// The counters of a hook, by its index in [`HOOKS`].
+    pub fn hook(&self, hook: usize) -> &HookMetrics {
+        &self.hooks[hook]
+    }
+
+    /// Counts a call for a route that has ended in an error.
+    pub fn failed(&self, route: &str) {
+        let mut errors = self.errors.borrow_mut();
+        match errors.get_mut(route) {
+            Some(n) => *n = n.wrapping_add(1),
+            None => _ = errors.insert(route.to_owned(), 1),
+        }
+    }
+
+    /// Adds another shard's counts of the same script.
+    pub(super) fn absorb(&self, other: &ScriptMetrics) {
+        for (mine, theirs) in self.hooks.iter().zip(&other.hooks) {
+            mine.operations.absorb(&theirs.operations);
+            mine.duration.absorb(&theirs.duration);
+        }
+        let mut errors = self.errors.borrow_mut();
+        for (route, n) in other.errors.borrow().iter() {
+            let sum = errors.entry(route.clone()).or_default();
+            *sum = sum.wrapping_add(*n);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! One request on a client connection: its head read and refused or understood, then served, then what becomes of the
+//! connection.
+
+use super::connection::{Connection, Next};
+use super::{WireBody, WireResponse};
+use crate::base::error::Error;
+use crate::exchange::Transaction;
+use crate::http::body::BodyReader;
+use crate::http::framing;
+use crate::http::head::{self, HeadLimits, Method};
+use crate::pipeline::receive::{receive, refused_head};
+use crate::shard::protocol::{BodySource, ResponseSink};
+use crate::shard::proxy::tunnel;
+use crate::shard::serve::{self, Served};
+use crate::shard::turn::Turn;
+
+/// Reads one request and sees to it that it is answered, counted and logged.
+pub async fn serve_one(connection: &mut Connection) -> Next {
+    let mut turn = Turn::begin(&connection.shard, connection.peer);
+    let keep_alive = match read(connection, &mut turn).await {
+        Ok(Some(keep_alive)) => Ok(keep_alive),
+        Ok(None) => {
+            turn.release();
+            return Next::Close;
+        }
+        // Where the next request begins nobody knows.
+        Err(error) => Err(error),
+    };
+    let Connection { shard, socket, input, body, .. } = &mut *connection;
+    let (request, limits) = (&turn.buffers.transaction.request, &turn.live.plan.server.limits);
+    let mut sink = ResponseSink::Http1(WireResponse {
+        shard,
+        socket,
+        version: request.version(),
+        timeout: limits.body_timeout,
+        keep_alive: *keep_alive.as_ref().unwrap_or(&false),
+        head_sent: false,
+    });
+    let mut source = BodySource::Http1(WireBody {
+        shard,
+        socket,
+        timeout: limits.body_timeout,
+        awaits_continue: turn.buffers.transaction.meta.expects_continue,
+        input,
+        body,
+    });
+    let served = match keep_alive {
+        Ok(_) => serve::serve(&mut turn, &mut source, &mut sink).await,
+        Err(error) => Box::pin(serve::refuse(&mut turn, &mut source, &mut sink, error)).await,
+    };
+    drop(source);
+    let keep_alive = sink.keeps_connection();
+    let next = match served {
+        Served::Complete => next(connection, &turn, keep_alive),
+        Served::CutShort => Next::Abort,
+        Served::ClientGone => Next::Close,
+        Served::Upgraded(upgraded) => {
+            tunnel::run(connection, upgraded, &mut turn).await;
+            Next::Close
+        }
+    };
+    turn.finish();
+    next
+}
+
+/// What becomes of the connection after a complete answer.
+fn next(connection: &Connection, turn: &Turn, keep_alive: bool) -> Next {
+    let unread = !connection.body.is_done() || !connection.input.is_empty();
+    match keep_alive {
+        true => Next::KeepAlive,
+        // What was refused may still be coming in.
+        false if unread || turn.log.reason.is_some() => Next::Linger,
+        false => Next::Close,
+    }
+}
+
+/// Reads a head and all that it decides: framing, who is asking, id, host, path. Returns whether the client would have
+/// its connection kept; `None`: nothing was asked.
+async fn read(connection: &mut Connection, turn: &mut Turn) -> Result<Option<bool>, Error> {
+    let server = &turn.live.plan.server;
+    let limits = &server.limits;
+    let head_limits = HeadLimits { bytes: limits.header_bytes, count: limits.header_count };
+    let Some(head_bytes) = connection.read_head(&head_limits, limits.header_timeout).await? else {
+        return Ok(None);
+    };
+    turn.log.add_in(head_bytes);
+    let transaction = &mut turn.buffers.transaction;
+    let parsed = head::parse_request(&connection.input[..head_bytes], &head_limits, &mut transaction.request);
+    connection.consume(head_bytes);
+    parsed.map_err(refused_head)?;
+
+    let Transaction { request, meta, .. } = &mut *transaction;
+    meta.body = framing::request_body(request).map_err(refused_head)?;
+    meta.expects_continue = framing::expects_continue(request);
+    meta.upgrade.extend_from_slice(framing::upgrade(request).unwrap_or_default());
+    connection.body =
+        BodyReader::new(meta.body, limits.body_bytes, limits.header_bytes).without(&turn.live.owned);
+    let keep_alive =
+        framing::wants_keep_alive(request.version(), &request.fields) && request.method() != Method::Connect;
+
+    let new_id = |out: &mut Vec<u8>| connection.shard.ids.borrow_mut().write(out);
+    let received = receive(transaction, connection.peer, server, new_id);
+    turn.log.client_ip = transaction.meta.client.ip;
+    received?;
+    Ok(Some(keep_alive))
+}

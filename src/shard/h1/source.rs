@@ -1,0 +1,124 @@
+//! A request body on its way in, as it comes over a client's connection.
+
+use std::io;
+use std::time::Duration;
+
+use crate::base::error::{Error, Reason};
+use crate::http::body::{BodyError, BodyReader};
+use crate::net::Socket;
+use crate::shard::Shard;
+use crate::shard::protocol::ResponseSink;
+use crate::shard::request_log::RequestLog;
+
+/// The body of the request that a connection is at.
+pub struct WireBody<'a> {
+    pub shard: &'a Shard,
+    pub socket: &'a Socket,
+    /// Between two reads.
+    pub timeout: Duration,
+    /// The client sends nothing before a 100 (Continue).
+    pub awaits_continue: bool,
+    /// What was read and not yet used. What belongs to the next request stays here.
+    pub input: &'a mut Vec<u8>,
+    pub body: &'a mut BodyReader,
+}
+
+impl WireBody<'_> {
+    /// Whether all of the body was taken.
+    pub fn is_done(&self) -> bool {
+        self.body.is_done()
+    }
+
+    /// Appends what has arrived of the body, as it came, as far as `out` stays within `max_bytes`.
+    ///
+    /// # Errors
+    /// A malformed or over-long body.
+    pub fn take_arrived(
+        &mut self,
+        out: &mut Vec<u8>,
+        max_bytes: usize,
+        log: &RequestLog,
+    ) -> Result<(), Error> {
+        let room = max_bytes.saturating_sub(out.len());
+        let arrived = &self.input[..self.input.len().min(room)];
+        let taken = self.body.take(arrived).map_err(refused_body)?;
+        out.extend_from_slice(&arrived[..taken]);
+        self.input.drain(..taken);
+        log.add_in(taken);
+        Ok(())
+    }
+
+    /// Drops what has arrived of a body that nobody wants.
+    pub fn discard_arrived(&mut self) {
+        if let Ok(taken) = self.body.take(self.input) {
+            self.input.drain(..taken);
+        }
+    }
+
+    /// Reads the whole body and hands on its payload, without framing.
+    ///
+    /// # Errors
+    /// A body that is malformed, over-long or late; whatever `payload` returns.
+    pub async fn read_payload(
+        &mut self,
+        sink: &mut ResponseSink<'_>,
+        log: &RequestLog,
+        mut payload: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        loop {
+            let mut failed = None;
+            let taken = self.body.take_payload(self.input, |run| {
+                if failed.is_none() {
+                    failed = payload(run).err();
+                }
+            });
+            let taken = taken.map_err(refused_body)?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            self.input.drain(..taken);
+            log.add_in(taken);
+            if self.body.is_done() {
+                return Ok(());
+            }
+            // No upstream has been asked yet, so it is for the gateway to say that the body may come (RFC 9110, 10.1.1).
+            if std::mem::take(&mut self.awaits_continue) && self.input.is_empty() {
+                sink.send_continue().await?;
+            }
+            self.read_more().await?;
+        }
+    }
+
+    /// Reads more of the body into the input.
+    ///
+    /// # Errors
+    /// A client that stalls or leaves.
+    pub async fn read_more(&mut self) -> Result<(), Error> {
+        if self.input.capacity() == 0 {
+            *self.input = self.shard.buffers.small();
+        }
+        let (result, input) = self.socket.read_within(std::mem::take(self.input), self.timeout).await;
+        *self.input = input;
+        match result {
+            Ok(1..) => Ok(()),
+            Ok(_) => Err(client_stopped(&io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => Err(client_stopped(&error)),
+        }
+    }
+}
+
+/// A client that does not send the rest of its body.
+pub fn client_stopped(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Error::client(Reason::RequestTimeout, "the request body stalled"),
+        _ => Error::client(Reason::ClientClosed, "the client left during its body"),
+    }
+}
+
+/// A request body that cannot go on, as the client's error.
+pub fn refused_body(error: BodyError) -> Error {
+    match error {
+        BodyError::Bad(detail) => Error::client(Reason::BadRequest, detail),
+        BodyError::TooLarge => Error::client(Reason::BodyTooLarge, "the body is over body_bytes"),
+    }
+}

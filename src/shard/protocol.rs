@@ -1,0 +1,241 @@
+//! What a client's protocol gives to a request: where its body comes from, and where its response goes. Enums, so that
+//! everything behind them stays monomorphic; another protocol is another variant.
+
+use std::cell::Cell;
+
+use super::h1::{WireBody, WireResponse};
+use super::held::HeldBytes;
+use super::proxy::attempt::Exchange;
+use super::proxy::request_body::{self, UploadError};
+use super::proxy::response_body::Incoming;
+use super::request_log::RequestLog;
+use crate::base::error::Error;
+use crate::exchange::Transaction;
+use crate::http::head::ResponseHead;
+use crate::net::Socket;
+
+/// A request body on its way in. Framing and trailers are part of it.
+pub enum BodySource<'a> {
+    /// It comes over the client's HTTP/1 connection, and passes verbatim.
+    Http1(WireBody<'a>),
+    /// It is all here.
+    Whole(WholeBody),
+}
+
+/// A request body that was read as a whole, or that a script has made.
+pub struct WholeBody {
+    pub bytes: Vec<u8>,
+    /// The upstream has it all.
+    pub is_sent: bool,
+    /// Counts the body for as long as the exchange may need it.
+    pub _held: Option<HeldBytes>,
+}
+
+impl BodySource<'_> {
+    /// Whether nothing of the body is left to be sent.
+    pub fn is_done(&self) -> bool {
+        match self {
+            BodySource::Http1(body) => body.is_done(),
+            BodySource::Whole(body) => body.is_sent,
+        }
+    }
+
+    /// Appends what is here of the body behind a request head, as far as `out` stays within `max_bytes`: most requests
+    /// are one write.
+    ///
+    /// # Errors
+    /// A malformed or over-long body.
+    pub fn take_arrived(
+        &mut self,
+        out: &mut Vec<u8>,
+        max_bytes: usize,
+        log: &RequestLog,
+    ) -> Result<(), Error> {
+        match self {
+            // Nothing but the upstream's answer makes this client send.
+            BodySource::Http1(body) if body.awaits_continue => Ok(()),
+            BodySource::Http1(body) => body.take_arrived(out, max_bytes, log),
+            BodySource::Whole(body) => {
+                if out.len() + body.bytes.len() <= max_bytes {
+                    out.extend_from_slice(&body.bytes);
+                    body.is_sent = true;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Drops what is here of a body that nobody wants.
+    pub fn discard_arrived(&mut self) {
+        if let BodySource::Http1(body) = self {
+            body.discard_arrived();
+        }
+    }
+
+    /// Reads the whole body and hands on its payload, without framing.
+    ///
+    /// # Errors
+    /// A body that is malformed, over-long or late; whatever `payload` returns.
+    pub async fn read_payload(
+        &mut self,
+        sink: &mut ResponseSink<'_>,
+        log: &RequestLog,
+        mut payload: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        match self {
+            BodySource::Http1(body) => body.read_payload(sink, log, payload).await,
+            BodySource::Whole(body) => payload(&body.bytes),
+        }
+    }
+
+    /// Sends the rest of the body to an upstream. `keep`: it may have to be sent once more.
+    ///
+    /// # Errors
+    /// Which side ended it early.
+    pub async fn upload(
+        &mut self,
+        exchange: &Exchange<'_>,
+        upstream: &Socket,
+        keep: bool,
+        bytes_in: &Cell<usize>,
+    ) -> Result<(), UploadError> {
+        match self {
+            BodySource::Http1(body) => request_body::upload(body, exchange, upstream, bytes_in).await,
+            BodySource::Whole(body) => request_body::upload_whole(body, exchange, upstream, keep).await,
+        }
+    }
+
+    /// Has a body that is all here be sent from its beginning once more.
+    pub fn rewind(&mut self) {
+        if let BodySource::Whole(body) = self {
+            body.is_sent = false;
+        }
+    }
+
+    /// Whether all of the body is at hand for another attempt: in the first write, or held.
+    pub fn can_replay(&self) -> bool {
+        match self {
+            BodySource::Http1(body) => body.is_done(),
+            BodySource::Whole(_) => true,
+        }
+    }
+}
+
+/// A response on its way out.
+pub enum ResponseSink<'a> {
+    Http1(WireResponse<'a>),
+}
+
+/// Notices that the client leaves while an upstream lets it wait; see [`ResponseSink::watch_client`].
+pub struct ClientWatch<'a>(&'a Socket);
+
+impl<'a> ResponseSink<'a> {
+    /// Whether a response head is on its way to the client: no other answer can be given.
+    pub fn head_sent(&self) -> bool {
+        match self {
+            ResponseSink::Http1(response) => response.head_sent,
+        }
+    }
+
+    /// What follows on the connection cannot be trusted, or read: this response is its last.
+    pub fn end_connection(&mut self) {
+        match self {
+            ResponseSink::Http1(response) => response.keep_alive = false,
+        }
+    }
+
+    /// Whether the connection can carry another request after this response.
+    pub fn keeps_connection(&self) -> bool {
+        match self {
+            ResponseSink::Http1(response) => response.keep_alive,
+        }
+    }
+
+    /// Has the client send the body that it holds back.
+    ///
+    /// # Errors
+    /// A client that left.
+    pub async fn send_continue(&mut self) -> Result<(), Error> {
+        match self {
+            ResponseSink::Http1(response) => response.send_continue().await,
+        }
+    }
+
+    /// Passes on an interim response.
+    ///
+    /// # Errors
+    /// A client that left.
+    pub async fn interim(&mut self, head: &mut ResponseHead, log: &mut RequestLog) -> Result<(), Error> {
+        match self {
+            ResponseSink::Http1(response) => response.interim(head, log).await,
+        }
+    }
+
+    /// Sends a response whose body is all here, and whose head (in the transaction) is ready.
+    ///
+    /// # Errors
+    /// A client that left.
+    pub async fn respond(
+        &mut self,
+        transaction: &Transaction,
+        body: &[u8],
+        log: &mut RequestLog,
+    ) -> Result<(), Error> {
+        match self {
+            ResponseSink::Http1(response) => response.respond(transaction, body, log).await,
+        }
+    }
+
+    /// Sends a response whose body still comes. Returns whether the upstream has sent exactly this response.
+    ///
+    /// # Errors
+    /// A body that is malformed or too short, an upstream that stalls, a client that left.
+    pub async fn stream(
+        &mut self,
+        head: &ResponseHead,
+        incoming: Incoming<'_>,
+        log: &mut RequestLog,
+    ) -> Result<bool, Error> {
+        match self {
+            ResponseSink::Http1(response) => response.stream(head, incoming, log).await,
+        }
+    }
+
+    /// Agrees to another protocol.
+    ///
+    /// # Errors
+    /// A client that left.
+    pub async fn switch_protocols(
+        &mut self,
+        head: &ResponseHead,
+        protocol: &[u8],
+        log: &mut RequestLog,
+    ) -> Result<(), Error> {
+        match self {
+            ResponseSink::Http1(response) => response.switch_protocols(head, protocol, log).await,
+        }
+    }
+
+    /// Has the tick look whether the client is still there, for as long as it waits for this upstream.
+    pub fn watch_client(&self, upstream: &Socket) -> ClientWatch<'a> {
+        match self {
+            ResponseSink::Http1(response) => {
+                response.socket.slot().wait_on(upstream.slot());
+                ClientWatch(response.socket)
+            }
+        }
+    }
+}
+
+impl ClientWatch<'_> {
+    /// Whether the client left.
+    pub fn end(self) -> bool {
+        self.0.slot().stop_waiting()
+    }
+}
+
+impl Drop for ClientWatch<'_> {
+    fn drop(&mut self) {
+        self.0.slot().stop_waiting();
+    }
+}

@@ -1,0 +1,94 @@
+//! What follows a failed attempt. A decider: no socket, no clock.
+
+use crate::base::error::{Error, Retry};
+
+/// An attempt that failed.
+#[derive(Clone, Copy, Debug)]
+pub struct FailedAttempt {
+    /// A connection was there: the request may have been sent.
+    pub connected: bool,
+    /// It had served before, so the upstream may just have closed it.
+    pub reused: bool,
+    /// The whole request is at hand for another attempt.
+    pub can_replay: bool,
+    /// The method is idempotent (RFC 9110, 9.2.2).
+    pub is_idempotent: bool,
+    /// Nothing has been sent to the client that another attempt could contradict.
+    pub is_unanswered: bool,
+    /// How many attempts at other endpoints there have been.
+    pub retries: u32,
+}
+
+/// What follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextAttempt {
+    /// At the same endpoint, over another connection: the pooled one was dead.
+    SameEndpoint,
+    /// At an endpoint that was not tried.
+    OtherEndpoint,
+    None,
+}
+
+/// Attempts at other endpoints after a connect that failed.
+const MAX_CONNECT_RETRIES: u32 = 1;
+
+/// Decides what follows.
+pub fn next_attempt(error: &Error, failed: FailedAttempt) -> NextAttempt {
+    if !(failed.can_replay && failed.is_unanswered) {
+        return NextAttempt::None;
+    }
+    let is_safe = match error.retry {
+        Retry::Safe => true,
+        Retry::IfIdempotent => failed.is_idempotent,
+        Retry::Never => false,
+    };
+    match failed {
+        // Nothing was sent, so it is safe for every method.
+        FailedAttempt { connected: false, .. } if is_safe && failed.retries < MAX_CONNECT_RETRIES => {
+            NextAttempt::OtherEndpoint
+        }
+        FailedAttempt { connected: true, reused: true, .. } if is_safe => NextAttempt::SameEndpoint,
+        _ => NextAttempt::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::error::Reason;
+
+    const DEAD_POOLED: FailedAttempt = FailedAttempt {
+        connected: true,
+        reused: true,
+        can_replay: true,
+        is_idempotent: true,
+        is_unanswered: true,
+        retries: 0,
+    };
+
+    fn after(retry: Retry, failed: FailedAttempt) -> NextAttempt {
+        next_attempt(&Error::upstream(Reason::UpstreamReset, retry, ""), failed)
+    }
+
+    #[test]
+    fn a_request_is_sent_again_only_where_that_is_safe() {
+        use NextAttempt::{None, OtherEndpoint, SameEndpoint};
+        let refused = FailedAttempt { connected: false, reused: false, ..DEAD_POOLED };
+        for (retry, failed, expected) in [
+            (Retry::Safe, DEAD_POOLED, SameEndpoint),
+            (Retry::IfIdempotent, DEAD_POOLED, SameEndpoint),
+            (Retry::IfIdempotent, FailedAttempt { is_idempotent: false, ..DEAD_POOLED }, None),
+            (Retry::Safe, FailedAttempt { is_idempotent: false, ..DEAD_POOLED }, SameEndpoint),
+            (Retry::Never, DEAD_POOLED, None),
+            (Retry::Safe, FailedAttempt { reused: false, ..DEAD_POOLED }, None),
+            (Retry::Safe, FailedAttempt { can_replay: false, ..DEAD_POOLED }, None),
+            (Retry::Safe, FailedAttempt { is_unanswered: false, ..DEAD_POOLED }, None),
+            (Retry::Safe, refused, OtherEndpoint),
+            (Retry::Safe, FailedAttempt { is_idempotent: false, ..refused }, OtherEndpoint),
+            (Retry::Safe, FailedAttempt { retries: 1, ..refused }, None),
+            (Retry::Never, refused, None),
+        ] {
+            assert_eq!(after(retry, failed), expected, "{retry:?} {failed:?}");
+        }
+    }
+}

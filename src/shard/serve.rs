@@ -1,0 +1,128 @@
+//! One request served, whatever protocol it came by: its route found, its steps run, its action taken, its errors
+//! answered.
+
+use super::protocol::{BodySource, ResponseSink};
+use super::proxy::attempt;
+use super::proxy::tunnel::Upgraded;
+use super::step_host::ShardStepHost;
+use super::turn::{RequestBuffers, Turn};
+use crate::base::error::{Error, FaultOrigin, Reason};
+use crate::base::fault::{self, InjectedFault};
+use crate::pipeline::find_route::find_route;
+use crate::pipeline::steps::{self, Decision};
+use crate::plan::RoutePlan;
+
+/// How a request ended, as its protocol has to know.
+pub enum Served {
+    /// Its response was sent.
+    Complete,
+    /// Its response was cut short, and the client must notice.
+    CutShort,
+    /// The client left before there was a response.
+    ClientGone,
+    /// Client and upstream agreed on another protocol.
+    Upgraded(Upgraded),
+}
+
+/// Serves a request that was received.
+pub async fn serve(turn: &mut Turn, source: &mut BodySource<'_>, sink: &mut ResponseSink<'_>) -> Served {
+    match run(turn, source, sink).await {
+        Ok(served) => served,
+        Err(error) => Box::pin(refuse(turn, source, sink, error)).await,
+    }
+}
+
+async fn run(
+    turn: &mut Turn,
+    source: &mut BodySource<'_>,
+    sink: &mut ResponseSink<'_>,
+) -> Result<Served, Error> {
+    let live = turn.live.clone();
+    let RequestBuffers { transaction, limit_report, .. } = &mut *turn.buffers;
+    match fault::asked_for(transaction.path()) {
+        Some(InjectedFault::Connection) => panic!("a test asked for a panic in this connection"),
+        Some(InjectedFault::Shard) => turn.shard.doomed.set(true),
+        None => {}
+    }
+    let index = find_route(&live.table, &live.plan.routes, transaction)?;
+    turn.log.route = Some(index);
+    let route = live.route_context(index);
+    let mut host = ShardStepHost {
+        shard: &turn.shard,
+        live: &live,
+        limits: live.routes[index].limits.as_ref(),
+        source,
+        sink,
+        log: &turn.log,
+        held: None,
+    };
+    match steps::request(&route, transaction, limit_report, &mut host).await? {
+        Decision::Answer(body) => respond(turn, source, sink, Some(route.plan), &body).await,
+        Decision::Forward(proxy) => attempt::forward(turn, &route, proxy, source, sink).await,
+    }
+}
+
+/// Sends a response that the gateway makes itself, and whose head stands in the transaction.
+async fn respond(
+    turn: &mut Turn,
+    source: &mut BodySource<'_>,
+    sink: &mut ResponseSink<'_>,
+    route: Option<&RoutePlan>,
+    body: &[u8],
+) -> Result<Served, Error> {
+    source.discard_arrived();
+    if !source.is_done() {
+        sink.end_connection();
+    }
+    let RequestBuffers { transaction, limit_report, .. } = &mut *turn.buffers;
+    steps::finish_whole(route, transaction, limit_report, body.len(), turn.shard.unix_s());
+    turn.log.status = transaction.response.status();
+    sink.respond(transaction, body, &mut turn.log).await?;
+    Ok(Served::Complete)
+}
+
+/// Ends a request with an error: a problem document where one can still be sent.
+pub async fn refuse(
+    turn: &mut Turn,
+    source: &mut BodySource<'_>,
+    sink: &mut ResponseSink<'_>,
+    error: Error,
+) -> Served {
+    let transaction = &mut turn.buffers.transaction;
+    if transaction.id.is_empty() {
+        turn.shard.ids.borrow_mut().write(&mut transaction.id);
+    }
+    let request_id = String::from_utf8_lossy(&transaction.id);
+    tracing::debug!(%request_id, %error, "answered by the gateway");
+    if let (FaultOrigin::Upstream, Some(target)) = (error.source, &turn.log.target) {
+        target.metrics.failure(error.reason);
+    }
+    turn.log.reason = Some(error.reason);
+    // Between an interim head and the final one there is no status yet.
+    if !sink.head_sent() || turn.log.status == 0 {
+        turn.log.status = error.reason.status();
+    }
+    if sink.head_sent() {
+        return Served::CutShort;
+    }
+    if error.reason == Reason::ClientClosed {
+        return Served::ClientGone;
+    }
+    // After a head or body that made no sense, nothing that follows does.
+    let spoils_connection = matches!(
+        error.reason,
+        Reason::BadRequest
+            | Reason::RequestTimeout
+            | Reason::BodyTooLarge
+            | Reason::UriTooLong
+            | Reason::HeadersTooLarge
+            | Reason::Overloaded
+    );
+    if spoils_connection {
+        sink.end_connection();
+    }
+    let body = steps::problem(transaction, &error);
+    let live = turn.live.clone();
+    let route = turn.log.route.map(|index| &*live.plan.routes[index]);
+    respond(turn, source, sink, route, &body).await.unwrap_or(Served::ClientGone)
+}

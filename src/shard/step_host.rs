@@ -1,0 +1,81 @@
+//! What the steps of the pipeline get from a shard: its rate limits, its credentials, the request's body.
+
+use std::time::Instant;
+
+use super::Shard;
+use super::generation::LiveGeneration;
+use super::held::HeldBytes;
+use super::limits::RouteLimits;
+use super::protocol::{BodySource, ResponseSink, WholeBody};
+use super::request_log::RequestLog;
+use crate::auth::decide::{Gate, Identity};
+use crate::base::error::Error;
+use crate::exchange::Transaction;
+use crate::limit::LimitReport;
+use crate::pipeline::identity;
+use crate::pipeline::limits::LimitPhase;
+use crate::pipeline::steps::StepHost;
+use crate::plan::RoutePlan;
+
+pub struct ShardStepHost<'t, 's, 'r> {
+    pub shard: &'t Shard,
+    pub live: &'t LiveGeneration,
+    /// Those of the route, if it has any.
+    pub limits: Option<&'t RouteLimits>,
+    pub source: &'t mut BodySource<'s>,
+    pub sink: &'t mut ResponseSink<'r>,
+    pub log: &'t RequestLog,
+    /// Counts the body that was read.
+    pub held: Option<HeldBytes>,
+}
+
+impl StepHost for ShardStepHost<'_, '_, '_> {
+    async fn check_limits(
+        &mut self,
+        phase: LimitPhase,
+        transaction: &Transaction,
+        report: &mut LimitReport,
+    ) -> Result<(), Error> {
+        match self.limits {
+            Some(limits) => limits.check(&self.shard.limits, phase, transaction, report).await,
+            None => Ok(()),
+        }
+    }
+
+    fn identify(&mut self, route: &RoutePlan, transaction: &Transaction) -> Result<Identity, Error> {
+        let mut gate = Gate {
+            providers: &self.live.providers.borrow(),
+            consumers: &self.live.consumers,
+            dynamic_keys: &self.shard.dynamic_keys.borrow(),
+            key_places: &self.live.plan.api_keys.from,
+            tokens: &mut self.shard.tokens.borrow_mut(),
+        };
+        let now_s = self.shard.clock.unix_ms(Instant::now()) / 1000;
+        identity::identify(&mut gate, route, transaction, now_s).map_err(|(error, unknown_key_of)| {
+            if let Some(provider) = unknown_key_of {
+                (self.shard.unknown_key)(provider);
+            }
+            error
+        })
+    }
+
+    async fn read_body(&mut self, max_bytes: Option<usize>) -> Result<Vec<u8>, Error> {
+        let mut held = HeldBytes::new(&self.shard.held_bytes, max_bytes.unwrap_or_default());
+        let mut body = Vec::new();
+        let keep = |run: &[u8]| {
+            if max_bytes.is_some() {
+                held.add(run.len())?;
+                body.extend_from_slice(run);
+            }
+            Ok(())
+        };
+        self.source.read_payload(self.sink, self.log, keep).await?;
+        self.held = Some(held);
+        Ok(body)
+    }
+
+    fn replace_body(&mut self, bytes: Vec<u8>) {
+        *self.source =
+            BodySource::Whole(WholeBody { is_sent: bytes.is_empty(), bytes, _held: self.held.take() });
+    }
+}

@@ -1,0 +1,81 @@
+//! One request and its response on a shard, whatever protocol they came by: what is known of them, what they need room
+//! for, and the record of how they went.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use super::Shard;
+use super::generation::LiveGeneration;
+use super::request_log::RequestLog;
+use crate::exchange::Transaction;
+use crate::limit::LimitReport;
+use crate::pipeline::request_head::UpstreamRequestHead;
+
+/// One request and its response.
+pub struct Turn {
+    pub shard: Rc<Shard>,
+    /// The generation that was current when the request began: a reload never changes the rules under it.
+    pub live: Rc<LiveGeneration>,
+    pub buffers: Box<RequestBuffers>,
+    pub log: RequestLog,
+}
+
+impl Turn {
+    /// A request is about to be read from this peer.
+    pub fn begin(shard: &Rc<Shard>, peer: IpAddr) -> Turn {
+        Turn {
+            shard: shard.clone(),
+            live: shard.live(),
+            buffers: shard.request_buffers.borrow_mut().pop().unwrap_or_default(),
+            log: RequestLog::new(peer),
+        }
+    }
+
+    /// The request has ended: counts it, writes its line, and gives its room back.
+    pub fn finish(mut self) {
+        self.log.finish(&self.shard, &self.live, &mut self.buffers.transaction);
+        self.release();
+    }
+
+    /// There was no request after all: nothing to count or log.
+    pub fn release(self) {
+        let Turn { shard, mut buffers, .. } = self;
+        let mut kept = shard.request_buffers.borrow_mut();
+        if kept.len() < MAX_KEPT && buffers.is_ordinary() {
+            buffers.clear();
+            kept.push(buffers);
+        }
+    }
+}
+
+/// How many [`RequestBuffers`] a shard keeps.
+const MAX_KEPT: usize = 256;
+
+/// What one request needs room for, kept from request to request so that none of it is allocated twice.
+#[derive(Default)]
+pub struct RequestBuffers {
+    pub transaction: Transaction,
+    /// The head that upstreams get.
+    pub upstream_head: UpstreamRequestHead,
+    /// Where the request stands with its rate limits.
+    pub limit_report: LimitReport,
+}
+
+impl RequestBuffers {
+    /// Forgets the request and the bodies that scripts have seen, keeps the room.
+    fn clear(&mut self) {
+        self.transaction.begin();
+        self.upstream_head.clear();
+        self.limit_report.clear();
+    }
+
+    /// Not swollen by one huge request.
+    fn is_ordinary(&self) -> bool {
+        const MAX_BYTES: usize = 64 * 1024;
+        let Transaction { target, request, response, .. } = &self.transaction;
+        let upstream = &self.upstream_head;
+        let heads = request.fields.stored_bytes() + response.fields.stored_bytes();
+        let copies = upstream.fields.stored_bytes() + upstream.target.capacity();
+        target.capacity() + heads + copies < MAX_BYTES
+    }
+}
