@@ -121,7 +121,7 @@ impl Rule {
             let joined = |a: usize, b: usize| {
                 code.get(a).is_some_and(|a| is_word(*a)) && code.get(b).is_some_and(|b| is_word(*b))
             };
-            !(*at > 0 && joined(at - 1, *at)) && !joined(end - 1, end)
+            !(*at > 0 && joined(at - 1, *at) || joined(end - 1, end))
         })
     }
 }

@@ -45,7 +45,7 @@ fn floor_of(folder: &str) -> Option<usize> {
 fn imports(source: &Source) -> Vec<(usize, String)> {
     let supers = "super::".repeat(source.depth());
     // A file of tests may stand elsewhere than its module.
-    let roots = if source.is_test_file() { vec!["crate::"] } else { vec!["crate::", &supers] };
+    let roots = if source.is_test_file { vec!["crate::"] } else { vec!["crate::", &supers] };
     let mut found = Vec::new();
     for root in roots {
         for (at, _) in source.code.match_indices(root) {

@@ -13,24 +13,20 @@ pub struct Source {
     pub text: String,
     /// The text with blanks in place of comments and of what stands in literals; the same length and lines.
     pub code: String,
-    /// Where test code stands; everything, for a file of tests.
+    pub is_test_file: bool,
+    /// Where test code stands in a file that is not all tests.
     tests: Vec<Range<usize>>,
 }
 
 impl Source {
     fn new(path: String, text: String) -> Source {
         let code = blanked(&text);
-        let is_test_file = !path.starts_with("src/");
-        let tests = if is_test_file { vec![0..text.len()] } else { test_items(&code) };
-        Source { path, text, code, tests }
+        let (is_test_file, tests) = (!path.starts_with("src/"), test_items(&code));
+        Source { path, text, code, is_test_file, tests }
     }
 
     pub fn is_test(&self, at: usize) -> bool {
-        self.tests.iter().any(|range| range.contains(&at))
-    }
-
-    pub fn is_test_file(&self) -> bool {
-        self.is_test(0)
+        self.is_test_file || self.tests.iter().any(|range| range.contains(&at))
     }
 
     /// From 1.
@@ -68,9 +64,7 @@ pub fn all() -> Vec<Source> {
             let rest = source.path.strip_prefix(root.as_str());
             rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
         };
-        if roots.iter().any(is_below) {
-            source.tests = vec![0..source.text.len()];
-        }
+        source.is_test_file |= roots.iter().any(is_below);
     }
     sources
 }

@@ -18,13 +18,13 @@ fn from(origin: &str) -> String {
 }
 
 /// The `Access-Control-…` fields, in order.
-fn told(answer: &Message) -> Vec<String> {
+fn cors_fields(answer: &Message) -> Vec<String> {
     let all =
         answer.fields.iter().filter(|(name, _)| name.to_ascii_lowercase().starts_with("access-control-"));
     all.map(|(name, value)| format!("{name}: {value}")).collect()
 }
 
-const TOLD: [&str; 3] = [
+const CORS_FIELDS: [&str; 3] = [
     "Access-Control-Allow-Origin: https://app.example.com",
     "Access-Control-Allow-Credentials: true",
     "Access-Control-Expose-Headers: x-total",
@@ -40,7 +40,7 @@ fn a_preflight_is_answered_by_the_gateway_for_a_route_without_options() {
         let answer = client.exchange(preflight(APP, "GET"));
         assert_eq!(answer.status(), 204);
         assert_eq!(
-            told(&answer),
+            cors_fields(&answer),
             [
                 "Access-Control-Allow-Origin: https://app.example.com",
                 "Access-Control-Allow-Credentials: true",
@@ -56,7 +56,7 @@ fn a_preflight_is_answered_by_the_gateway_for_a_route_without_options() {
         assert!(
             answer.field("x-request-id").is_some_and(|id| !id.is_empty()) && !answer.has("content-length")
         );
-        assert_eq!(told(&client.exchange(from(APP))), TOLD, "the connection goes on");
+        assert_eq!(cors_fields(&client.exchange(from(APP))), CORS_FIELDS, "the connection goes on");
         assert_eq!(origin.requests().len(), 1);
         assert_eq!(gateway.wait_for_log(|line| line["method"] == "OPTIONS")["status"], 204);
     }
@@ -67,7 +67,7 @@ fn a_preflight_for_a_method_that_no_route_takes_is_405() {
     let origin = Origin::echo();
     let gateway = Gateway::start(&route_to(&origin, &format!("method = [\"GET\"]\n{CORS}")));
     let answer = gateway.exchange(preflight(APP, "DELETE"));
-    assert_eq!((refusal(&answer), told(&answer)), (refused(405, "method_not_allowed"), vec![]));
+    assert_eq!((refusal(&answer), cors_fields(&answer)), (refused(405, "method_not_allowed"), vec![]));
 }
 
 #[test]
@@ -117,16 +117,16 @@ fn origins_that_may_not_are_answered_without_permission() {
         "",
     ] {
         let answer = gateway.exchange(preflight(other, "GET"));
-        assert_eq!((answer.status(), told(&answer)), (204, vec![]), "{other}");
+        assert_eq!((answer.status(), cors_fields(&answer)), (204, vec![]), "{other}");
         let answer = gateway.exchange(from(other));
         assert_eq!(
-            (answer.status(), told(&answer), answer.field("vary")),
+            (answer.status(), cors_fields(&answer), answer.field("vary")),
             (200, vec![], Some("Origin")),
             "{other}"
         );
     }
     let without = gateway.exchange(get("/x", ""));
-    assert_eq!((told(&without), without.field("vary")), (vec![], Some("Origin")));
+    assert_eq!((cors_fields(&without), without.field("vary")), (vec![], Some("Origin")));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn wildcards_let_labels_below_a_domain_in_and_a_star_everyone() {
     let gateway = Gateway::start(&route_to(&origin, "cors = { origins = [\"*\"] }"));
     for page in [APP, "null"] {
         let answer = gateway.exchange(from(page));
-        assert_eq!(told(&answer), ["Access-Control-Allow-Origin: *"]);
+        assert_eq!(cors_fields(&answer), ["Access-Control-Allow-Origin: *"]);
         assert!(!answer.has("vary"));
     }
     assert!(!gateway.exchange(preflight(APP, "GET")).has("access-control-max-age"));
@@ -169,13 +169,13 @@ fn what_the_upstream_says_of_it_is_replaced_and_its_vary_kept() {
     let gateway = Gateway::start(&route_to(&origin, CORS));
     let answer = gateway.exchange(from(APP));
     assert_eq!(
-        (told(&answer), answer.all("vary")),
-        (TOLD.map(Into::into).to_vec(), vec!["Accept", "Origin"])
+        (cors_fields(&answer), answer.all("vary")),
+        (CORS_FIELDS.map(Into::into).to_vec(), vec!["Accept", "Origin"])
     );
-    assert_eq!(told(&gateway.exchange(from("https://evil.example"))), [""; 0]);
+    assert_eq!(cors_fields(&gateway.exchange(from("https://evil.example"))), [""; 0]);
     let without = Gateway::start(&route_to(&origin, ""));
     assert_eq!(
-        told(&without.exchange(from(APP))).len(),
+        cors_fields(&without.exchange(from(APP))).len(),
         3,
         "the upstream's business where there is no `cors`"
     );
@@ -198,11 +198,15 @@ fn refusals_say_it_too_or_a_page_could_not_read_them() {
         (key("alices-key"), 429),
     ] {
         let answer = ask(&fields);
-        assert_eq!((answer.status(), told(&answer)), (status, TOLD.map(Into::into).to_vec()));
+        assert_eq!((answer.status(), cors_fields(&answer)), (status, CORS_FIELDS.map(Into::into).to_vec()));
         assert_eq!(answer.field("vary"), Some("Origin"));
     }
     let denied = Gateway::start(&route_to(&origin, &format!("{CORS}ip = {{ deny = [\"127.0.0.1\"] }}")));
-    assert_eq!(told(&denied.exchange(from(APP))), TOLD, "also to a page that may not come from there");
+    assert_eq!(
+        cors_fields(&denied.exchange(from(APP))),
+        CORS_FIELDS,
+        "also to a page that may not come from there"
+    );
 }
 
 #[test]
@@ -218,11 +222,11 @@ fn the_page_is_told_though_the_upstream_does_not_hear_of_it() {
         let gateway = builder.start(&route_to(&origin, &format!("{CORS}{more}")));
         let answer = gateway.exchange(from(APP));
         assert_ne!(answer.echoed().field("origin"), Some(APP));
-        assert_eq!(told(&answer), TOLD, "{more}");
+        assert_eq!(cors_fields(&answer), CORS_FIELDS, "{more}");
     }
     let gateway = Gateway::start(&route_to(&origin, CORS));
     let answer = gateway.exchange(get("/x", &format!("Origin: {APP}\r\nConnection: origin\r\n")));
-    assert_eq!(told(&answer), TOLD, "named in Connection");
+    assert_eq!(cors_fields(&answer), CORS_FIELDS, "named in Connection");
 }
 
 #[test]
@@ -315,7 +319,11 @@ fn routes_that_answer_by_themselves_say_it_too() {
     let gateway = builder.start(&toml);
     for (path, status) in [("/own", 200), ("/away", 308)] {
         let answer = gateway.exchange(get(path, &format!("Origin: {APP}\r\n{}", bearer("x"))));
-        assert_eq!((answer.status(), told(&answer)), (status, TOLD.map(Into::into).to_vec()), "{path}");
+        assert_eq!(
+            (answer.status(), cors_fields(&answer)),
+            (status, CORS_FIELDS.map(Into::into).to_vec()),
+            "{path}"
+        );
     }
 }
 
@@ -325,6 +333,6 @@ fn a_preflight_does_not_carry_what_a_route_with_headers_asks_for() {
     let gateway =
         Gateway::start(&route_to(&origin, &format!("headers = {{ x-api-version = \"2\" }}\n{CORS}")));
     assert_eq!(refusal(&gateway.exchange(preflight(APP, "GET"))), refused(404, "no_route"));
-    let asked = get("/x", &format!("X-Api-Version: 2\r\nOrigin: {APP}\r\n"));
-    assert_eq!(told(&gateway.exchange(asked)), TOLD);
+    let request = get("/x", &format!("X-Api-Version: 2\r\nOrigin: {APP}\r\n"));
+    assert_eq!(cors_fields(&gateway.exchange(request)), CORS_FIELDS);
 }

@@ -29,11 +29,11 @@ fn nothing_secret_is_logged_told_or_shown() {
         let good = token(json!({}));
         let stem = good.rsplit_once('.').expect("three parts").0;
         let bad = format!("{stem}.AAAA");
-        let mut told = Vec::new();
+        let mut outputs = Vec::new();
         let mut ask = |request: String, status: u16| {
             let answer = gateway.exchange(request);
             assert_eq!(answer.status(), status);
-            told.push(String::from_utf8_lossy(&[&answer.head[..], &answer.body].concat()).into_owned());
+            outputs.push(String::from_utf8_lossy(&[&answer.head[..], &answer.body].concat()).into_owned());
         };
         for key_text in &KEYS[..3] {
             ask(get("/", &key(key_text)), 502);
@@ -46,14 +46,14 @@ fn nothing_secret_is_logged_told_or_shown() {
         ask(get("/", &key("wrong-but-mine-elsewhere")), 401);
         ask(get(&format!("/?token={bad}&x=%"), &format!("Bad Header: {bad}\r\n")), 400);
         let page = |path: &str| gateway.admin("GET", path).text().to_owned();
-        told.extend([page("/status"), page("/metrics")]);
+        outputs.extend([page("/status"), page("/metrics")]);
         gateway.signal("HUP");
         gateway.wait_for_message("reloaded");
-        told.extend(gateway.stdout.all());
-        told.extend(gateway.stderr.all());
+        outputs.extend(gateway.stdout.all());
+        outputs.extend(gateway.stderr.all());
         let hidden = KEYS.into_iter().chain([stem, "wrong-but-mine-elsewhere"]);
         for secret in hidden {
-            let shown: Vec<_> = told.iter().filter(|text| text.contains(secret)).collect();
+            let shown: Vec<_> = outputs.iter().filter(|text| text.contains(secret)).collect();
             assert!(shown.is_empty(), "{secret} in {shown:#?}");
         }
     }

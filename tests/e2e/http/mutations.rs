@@ -6,7 +6,7 @@ use crate::support::{
 };
 
 /// What parsers trip over.
-const SPICE: [&[u8]; 28] = [
+const FRAGMENTS: [&[u8]; 28] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -37,7 +37,7 @@ const SPICE: [&[u8]; 28] = [
     b"\r\n\r\n",
 ];
 
-/// One to three small changes: a byte lost, doubled, turned or replaced, or something spicy put in.
+/// One to three small changes: a byte lost, doubled, turned or replaced, or a fragment put in.
 fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..=random.below(3) {
@@ -50,7 +50,7 @@ fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
             1 => bytes.insert(at, bytes[at]),
             2 => bytes[at] ^= 1 << random.below(8),
             3 => bytes.truncate(at.max(1)),
-            _ => drop(bytes.splice(at..at, random.pick(&SPICE).iter().copied())),
+            _ => drop(bytes.splice(at..at, random.pick(&FRAGMENTS).iter().copied())),
         }
     }
     bytes

@@ -93,8 +93,8 @@ fn a_large_upload_costs_no_memory() {
 fn a_chunk_of_one_gibibyte_streams() {
     for driver in DRIVERS {
         let seen = 64 * 1024 * 1024;
-        let (tell, told) = channel();
-        let tell = Mutex::new(tell);
+        let (report, reported) = channel();
+        let report = Mutex::new(report);
         let origin = Origin::new(move |peer| {
             while let Some(request) = peer.head() {
                 if request.target() == "/warm" {
@@ -107,7 +107,7 @@ fn a_chunk_of_one_gibibyte_streams() {
                     let part = peer.wire().read_exact(64 * 1024).expect("the body streams");
                     left = left.saturating_sub(part.iter().filter(|b| **b == b'x').count());
                 }
-                tell.lock().expect("one connection").send(()).expect("the test waits");
+                report.lock().expect("one connection").send(()).expect("the test waits");
                 peer.drain();
             }
         });
@@ -119,7 +119,7 @@ fn a_chunk_of_one_gibibyte_streams() {
         for _ in 0..seen / piece.len() + 16 {
             client.send(&piece);
         }
-        told.recv_timeout(DEADLINE).expect("the origin has its bytes before the chunk has ended");
+        reported.recv_timeout(DEADLINE).expect("the origin has its bytes before the chunk has ended");
         assert_little_grown(&gateway, before);
         client.reset();
         origin.wait_for_closed(1);
@@ -176,11 +176,11 @@ fn send_until_stuck(peer: &mut Peer, size: usize) -> usize {
 #[test]
 fn a_slow_origin_slows_the_client_down() {
     for driver in DRIVERS {
-        let (go_on, told) = channel::<()>();
-        let told = Mutex::new(told);
+        let (release, released) = channel::<()>();
+        let released = Mutex::new(released);
         let origin = Origin::new(move |peer| {
             let Some(request) = peer.head() else { return };
-            told.lock().expect("one connection").recv().expect("the client is stuck");
+            released.lock().expect("one connection").recv().expect("the client is stuck");
             let size = request.content_length().expect("a sized upload") as u64;
             peer.wire().read_through(size, |_| ()).expect("the whole body comes");
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
@@ -200,7 +200,7 @@ fn a_slow_origin_slows_the_client_down() {
             assert!(sent < 64 * 1024 * 1024, "{sent} bytes went to an origin that reads nothing");
         }
         writer.set_write_timeout(Some(DEADLINE)).expect("a write timeout is always accepted");
-        go_on.send(()).expect("the origin waits");
+        release.send(()).expect("the origin waits");
         while sent < LARGE {
             let take = piece.len().min((LARGE - sent) as usize);
             client.send(&piece[..take]);

@@ -217,22 +217,22 @@ fn a_body_that_the_origin_would_not_take_is_never_read_as_the_next_request() {
     const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
     let dir = tempfile::tempdir().expect("a temporary directory");
     for driver in DRIVERS {
-        let (deaf, is_deaf) = std::sync::mpsc::channel();
+        let (stop_reading, has_stopped_reading) = std::sync::mpsc::channel();
         let (close, may_close) = std::sync::mpsc::channel();
-        let ends = std::sync::Mutex::new((deaf, may_close));
+        let ends = std::sync::Mutex::new((stop_reading, may_close));
         // Refuses every further byte without an end that the gateway could see, which only Unix sockets can.
         let origin = Origin::unix(&dir.path().join(driver), move |peer| {
             if peer.head().is_some() {
-                let (deaf, may_close) = &*ends.lock().expect("one connection at a time");
+                let (stop_reading, may_close) = &*ends.lock().expect("one connection at a time");
                 peer.wire().socket().shutdown(std::net::Shutdown::Read).expect("a connected socket");
-                deaf.send(()).expect("the test waits");
+                stop_reading.send(()).expect("the test waits");
                 may_close.recv_timeout(DEADLINE).expect("the test goes on");
             }
         });
         let gateway = Gateway::with_driver(driver, &proxy_to(&[&origin.url()]));
         let mut client = gateway.connect();
         client.send(format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", SMUGGLED.len()));
-        is_deaf.recv_timeout(DEADLINE).expect("the head arrives");
+        has_stopped_reading.recv_timeout(DEADLINE).expect("the head arrives");
         client.send_taken(SMUGGLED);
         close.send(()).expect("the origin waits");
         let response = client.response();

@@ -307,19 +307,19 @@ fn a_body_sent_in_answer_to_head_reaches_nobody() {
 #[test]
 fn an_unasked_response_on_an_idle_connection_reaches_nobody() {
     for driver in DRIVERS {
-        let (go_on, told) = channel();
+        let (release, released) = channel();
         let (sent, wait) = channel();
-        let told = Mutex::new((told, sent));
+        let released = Mutex::new((released, sent));
         let origin = Origin::new(move |peer| {
             if peer.request().is_none() {
                 return;
             }
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue");
             if peer.number == 0 {
-                let told = told.lock().expect("one connection");
-                told.0.recv().expect("the client has its answer");
+                let released = released.lock().expect("one connection");
+                released.0.recv().expect("the client has its answer");
                 peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
-                told.1.send(()).expect("the test waits");
+                released.1.send(()).expect("the test waits");
             }
             peer.drain();
         });
@@ -327,7 +327,7 @@ fn an_unasked_response_on_an_idle_connection_reaches_nobody() {
         let mut client: Client = gateway.connect();
         let get = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
         assert_eq!(client.exchange(get).text(), "true");
-        go_on.send(()).expect("the origin waits");
+        release.send(()).expect("the origin waits");
         wait.recv().expect("the origin has sent it");
         assert_eq!(client.exchange(get).text(), "true");
         assert_eq!(origin.connections(), 2);

@@ -85,7 +85,7 @@ fn without_the_switch_the_fault_paths_are_ordinary() {
 }
 
 #[test]
-fn a_shard_that_died_is_seated_again_with_the_newest_generation_and_takes_part_in_the_next() {
+fn a_replaced_shard_has_the_newest_generation_and_takes_part_in_the_next() {
     for driver in DRIVERS {
         let builder = Gateway::builder().driver(driver).shards(2).env("RINGWAY_FAULT", "panic");
         let gateway = builder.start(&hello("one"));

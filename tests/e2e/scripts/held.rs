@@ -58,11 +58,11 @@ fn bodies_beyond_what_a_shard_holds_are_refused_until_there_is_room_again() {
 #[test]
 fn a_body_counts_for_as_long_as_it_is_kept() {
     for driver in DRIVERS {
-        let (go_on, told) = mpsc::channel::<()>();
-        let told = Mutex::new(told);
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(released);
         let origin = Origin::new(move |peer| {
             if peer.request().is_some() {
-                let _ = told.lock().map(|told| told.recv());
+                let _ = released.lock().map(|released| released.recv());
                 peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
             }
         });
@@ -75,7 +75,7 @@ fn a_body_counts_for_as_long_as_it_is_kept() {
         origin.wait_for_requests(256);
         let refused = gateway.exchange(&whole);
         assert_eq!(refused.status(), 503, "{driver}: they are with the upstream, and kept for a retry");
-        drop(go_on);
+        drop(release);
         for client in &mut waiting {
             assert_eq!(client.response().status(), 200);
         }
@@ -86,12 +86,12 @@ fn a_body_counts_for_as_long_as_it_is_kept() {
 #[test]
 fn responses_are_counted_like_requests_and_given_back_after_errors() {
     for driver in DRIVERS {
-        let (go_on, told) = mpsc::channel::<()>();
-        let told = Mutex::new(told);
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(released);
         let origin = Origin::new(move |peer| {
             if peer.request().is_some() {
                 peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n{}", "x".repeat(1023)));
-                let _ = told.lock().map(|told| told.recv());
+                let _ = released.lock().map(|released| released.recv());
             }
         });
         let gateway = start(driver, &origin, "fn on_response_body(req, res) { }");
@@ -100,7 +100,7 @@ fn responses_are_counted_like_requests_and_given_back_after_errors() {
             client.send(GET);
         }
         gateway.wait_for_log(|line| line["status"] == 503 && line["reason"] == "overloaded");
-        drop(go_on);
+        drop(release);
         // All others end as their upstream does: within the body.
         let count = |status| move |answers: &[u16]| answers.iter().filter(|&&s| s == status).count();
         let answers: Vec<u16> = waiting.iter_mut().map(|client| client.response().status()).collect();

@@ -25,7 +25,7 @@ const SINKS: [&str; 12] = [
 #[test]
 fn line_breaks_and_nul_never_reach_a_head() {
     for driver in DRIVERS {
-        let mut asked = Vec::new();
+        let mut cases = Vec::new();
         for sink in SINKS {
             let origin = Origin::echo();
             let script = sink.replace("TEXT", "url_decode(req.headers[\"x-text\"])");
@@ -38,10 +38,10 @@ fn line_breaks_and_nul_never_reach_a_head() {
                 assert_eq!(answer.status(), 500, "{sink} {text}");
                 assert!(!answer.has("x-evil"));
             }
-            asked.push((sink, origin, gateway, client));
+            cases.push((sink, origin, gateway, client));
         }
-        Client::expect_silence_of_all(asked.iter_mut().map(|(.., client)| client));
-        for (sink, origin, ..) in &asked {
+        Client::expect_silence_of_all(cases.iter_mut().map(|(.., client)| client));
+        for (sink, origin, ..) in &cases {
             for request in origin.requests() {
                 assert!(!request.has("x-evil") && request.target() == "/", "{sink}: {request:?}");
             }

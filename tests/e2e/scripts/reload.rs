@@ -89,11 +89,11 @@ fn vars_change_while_the_script_stays() {
 #[test]
 fn a_request_in_flight_ends_on_the_scripts_it_began_with() {
     for driver in DRIVERS {
-        let (go_on, told) = mpsc::channel::<()>();
-        let told = Mutex::new(told);
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(released);
         let origin = Origin::new(move |peer| {
             while peer.request().is_some() {
-                let _ = told.lock().map(|told| told.recv());
+                let _ = released.lock().map(|released| released.recv());
                 peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
             }
         });
@@ -103,7 +103,7 @@ fn a_request_in_flight_ends_on_the_scripts_it_began_with() {
         origin.wait_for_requests(1);
         gateway.write_file("scripts/a.rhai", &saying("two"));
         reload(&gateway);
-        drop(go_on);
+        drop(release);
         assert_eq!(client.response().field("x-says"), Some("one"), "{driver}");
         gateway.wait_for_message("logged by one");
         assert_eq!(client.exchange(GET).field("x-says"), Some("two"));

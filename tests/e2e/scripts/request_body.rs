@@ -252,13 +252,13 @@ fn a_dead_pooled_connection_is_replaced_and_gets_the_body_once_more() {
 #[test]
 fn an_origin_that_answers_before_it_has_taken_a_large_body_is_heard() {
     for driver in DRIVERS {
-        let (_until_the_end, told) = mpsc::channel::<()>();
-        let told = Mutex::new(told);
+        let (_held, released) = mpsc::channel::<()>();
+        let released = Mutex::new(released);
         let origin = Origin::new(move |peer| {
             if peer.head().is_some() {
                 peer.send("HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno");
                 // Takes nothing, and keeps the connection for as long as the client waits.
-                let _ = told.lock().map(|told| told.recv());
+                let _ = released.lock().map(|released| released.recv());
             }
         });
         let toml = proxy_with(&[&origin.url()], "", "scripts = [\"a.rhai\"]");

@@ -121,12 +121,12 @@ fn a_part_of_a_body_and_bodiless_responses_pass_the_body_hook_by() {
 fn what_the_upstream_is_asked_for_is_plain_and_whole_where_a_hook_reads_it() {
     let sent =
         "GET / HTTP/1.1\r\nHost: t\r\nAccept-Encoding: gzip\r\nRange: bytes=0-3\r\nIf-Range: \"1\"\r\n\r\n";
-    for (hook, asked) in [("on_response_body", false), ("on_response", true)] {
+    for (hook, expected) in [("on_response_body", false), ("on_response", true)] {
         let origin = Origin::echo();
         let gateway = with_script(&format!("fn {hook}(req, res) {{ }}")).start(&super::route_to(&origin, ""));
         let seen = gateway.exchange(sent).echoed();
         for name in ["accept-encoding", "range", "if-range"] {
-            assert_eq!(seen.has(name), asked, "{hook} {name}");
+            assert_eq!(seen.has(name), expected, "{hook} {name}");
         }
     }
 }

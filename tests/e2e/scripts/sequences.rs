@@ -5,13 +5,13 @@ use super::{route_to, with_script};
 use crate::support::{Client, DRIVERS, Message, Origin, Peer, Random};
 
 const HOOKS: [&str; 4] = ["on_request", "on_request_body", "on_response", "on_response_body"];
-const DEEDS: [&str; 9] = ["pass", "text", "none", "unchanged", "deny", "throw", "body", "to204", "to200"];
+const ACTIONS: [&str; 9] = ["pass", "text", "none", "unchanged", "deny", "throw", "body", "to204", "to200"];
 const FRAMES: [&str; 5] = ["length", "chunked", "close", "204", "304"];
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "HEAD"];
 
 /// Does what the client's `x-do` says, in the hook that its `x-hook` names.
 fn script() -> String {
-    let deeds = r#"
+    let actions = r#"
         let h = req.headers;
         switch h["x-do"] {
             "text" => return respond(200, `text ${h["x-n"]}`, #{ "x-n": h["x-n"] }),
@@ -31,7 +31,7 @@ fn script() -> String {
         let (arguments, rest) =
             if name.starts_with("on_request") { ("req", requests) } else { ("req, res", responses) };
         format!(
-            "fn {name}({arguments}) {{ if req.headers[\"x-hook\"] == \"{name}\" {{ {deeds} {rest} }} }}\n"
+            "fn {name}({arguments}) {{ if req.headers[\"x-hook\"] == \"{name}\" {{ {actions} {rest} }} }}\n"
         )
     };
     HOOKS.map(hook).concat()
@@ -70,31 +70,31 @@ fn framed(peer: &mut Peer) {
 }
 
 #[derive(Debug)]
-struct Ask {
+struct Case {
     n: usize,
     method: &'static str,
-    deed: &'static str,
+    action: &'static str,
     hook: &'static str,
     frame: &'static str,
     body: String,
     chunked: bool,
 }
 
-impl Ask {
-    fn roll(random: &mut Random, n: usize) -> Ask {
+impl Case {
+    fn roll(random: &mut Random, n: usize) -> Case {
         let method = random.pick(&METHODS);
         let body = match method {
             "POST" | "PUT" => "b".repeat([0, 3, 5000, 40_000][random.below(4)]),
             _ => String::new(),
         };
-        let (deed, hook, frame) = (random.pick(&DEEDS), random.pick(&HOOKS), random.pick(&FRAMES));
-        Ask { n, method, deed, hook, frame, chunked: !body.is_empty() && random.below(2) == 0, body }
+        let (action, hook, frame) = (random.pick(&ACTIONS), random.pick(&HOOKS), random.pick(&FRAMES));
+        Case { n, method, action, hook, frame, chunked: !body.is_empty() && random.below(2) == 0, body }
     }
 
     fn bytes(&self) -> String {
-        let Ask { n, method, deed, hook, frame, body, chunked } = self;
+        let Case { n, method, action, hook, frame, body, chunked } = self;
         let head = format!(
-            "{method} /{n} HTTP/1.1\r\nHost: t\r\nX-N: {n}\r\nX-Do: {deed}\r\nX-Hook: {hook}\r\nX-Frame: {frame}\r\n"
+            "{method} /{n} HTTP/1.1\r\nHost: t\r\nX-N: {n}\r\nX-Do: {action}\r\nX-Hook: {hook}\r\nX-Frame: {frame}\r\n"
         );
         match (chunked, body.is_empty()) {
             (true, _) => {
@@ -120,7 +120,7 @@ impl Ask {
         if !ran {
             return (of_origin, Some(String::new()));
         }
-        match self.deed {
+        match self.action {
             "text" => (200, Some(format!("text {}", self.n))),
             "none" => (204, Some(String::new())),
             "unchanged" => (304, Some(String::new())),
@@ -165,14 +165,14 @@ fn each_answer_belongs_to_its_request() {
         let gateway = with_script(&script()).driver(driver).start(&route_to(&origin, ""));
         for seed in 1..40 {
             let mut random = Random(seed);
-            let asks: Vec<Ask> = (0..12).map(|n| Ask::roll(&mut random, n)).collect();
-            let bytes: String = asks.iter().map(Ask::bytes).collect();
+            let cases: Vec<Case> = (0..12).map(|n| Case::roll(&mut random, n)).collect();
+            let bytes: String = cases.iter().map(Case::bytes).collect();
             let mut client: Client = gateway.connect();
             let cut = random.below(bytes.len());
             client.send_taken(&bytes[..cut]).send_lossy(&bytes[cut..]);
-            for ask in &asks {
-                let answer = client.response_to(ask.method);
-                ask.check(&answer, &format!("{driver}, seed {seed}"));
+            for case in &cases {
+                let answer = client.response_to(case.method);
+                case.check(&answer, &format!("{driver}, seed {seed}"));
                 if answer.connection_lists("close") {
                     break;
                 }

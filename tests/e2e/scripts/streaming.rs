@@ -15,12 +15,12 @@ const HEADS: &str = r#"
 #[test]
 fn the_first_byte_reaches_the_client_before_the_origin_has_sent_the_rest() {
     for driver in DRIVERS {
-        let (go_on, told) = mpsc::channel::<()>();
-        let told = Mutex::new(told);
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(released);
         let origin = Origin::new(move |peer| {
             if peer.request().is_some() {
                 peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
-                told.lock().expect("one at a time").recv().expect("the test goes on");
+                released.lock().expect("one at a time").recv().expect("the test goes on");
                 peer.send("4\r\nlast\r\n0\r\n\r\n");
             }
         });
@@ -29,7 +29,7 @@ fn the_first_byte_reaches_the_client_before_the_origin_has_sent_the_rest() {
         let head = client.send(GET).head();
         assert_eq!(head.field("x-b"), Some("1"));
         assert_eq!(client.read_until(b"first\r\n"), b"5\r\nfirst\r\n");
-        go_on.send(()).expect("the origin waits");
+        release.send(()).expect("the origin waits");
         assert_eq!(client.read_until(b"0\r\n\r\n"), b"4\r\nlast\r\n0\r\n\r\n");
     }
 }

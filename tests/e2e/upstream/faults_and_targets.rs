@@ -207,14 +207,14 @@ fn the_routes_timeout_bounds_the_connect_too() {
 fn an_origin_that_refuses_the_body_and_never_answers_is_504_after_response_timeout() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     for driver in DRIVERS {
-        let (deaf, is_deaf) = std::sync::mpsc::channel();
+        let (stop_reading, has_stopped_reading) = std::sync::mpsc::channel();
         let (_held, until_done) = std::sync::mpsc::channel::<()>();
-        let ends = std::sync::Mutex::new((deaf, until_done));
+        let ends = std::sync::Mutex::new((stop_reading, until_done));
         let origin = Origin::unix(&dir.path().join(driver), move |peer| {
             if peer.head().is_some() {
                 peer.wire().socket().shutdown(std::net::Shutdown::Read).expect("a connected socket");
-                let (deaf, until_done) = &*ends.lock().expect("one connection");
-                deaf.send(()).expect("the test waits");
+                let (stop_reading, until_done) = &*ends.lock().expect("one connection");
+                stop_reading.send(()).expect("the test waits");
                 // Open until the test drops its end.
                 let _ = until_done.recv();
             }
@@ -223,7 +223,7 @@ fn an_origin_that_refuses_the_body_and_never_answers_is_504_after_response_timeo
         let gateway = Gateway::with_driver(driver, &proxy_with(&[&origin.url()], upstream, ""));
         let mut client = gateway.connect();
         client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n");
-        is_deaf.recv_timeout(DEADLINE).expect("the head arrives");
+        has_stopped_reading.recv_timeout(DEADLINE).expect("the head arrives");
         client.send("hello");
         assert_fault(&client.response(), 504, "upstream_timeout");
     }
