@@ -13,7 +13,7 @@ use crate::script::call_stage::{ScriptResult, script_error};
 
 /// Compiled patterns that an engine keeps. Scripts have few; where a pattern is made of a request's parts, the least
 /// recently used one goes.
-const MAX_PATTERNS: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+const MAX_PATTERNS: NonZeroUsize = NonZeroUsize::new(128).expect("128 is not 0");
 /// Longer patterns are refused: what is parsed takes many times its text.
 const MAX_PATTERN_BYTES: usize = 8 * 1024;
 /// Bytes that one compiled pattern may take, and the states of its lazily built automaton as much again.
