@@ -134,6 +134,19 @@ fn the_tree_documented_has_every_folder() {
 }
 
 #[test]
+fn the_files_that_the_architecture_names_are_there() {
+    let text = ARCHITECTURE.split("`").skip(1).step_by(2);
+    let is_path = |word: &&str| word.ends_with(".rs") || word.ends_with('/') && !word.starts_with('/');
+    let missing: Vec<_> = text
+        .filter(is_path)
+        .filter(|path| {
+            ![ROOT.into(), format!("{ROOT}/src")].iter().any(|root| Path::new(root).join(path).exists())
+        })
+        .collect();
+    assert!(missing.is_empty(), "docs/architecture.md names {missing:?}");
+}
+
+#[test]
 fn every_field_of_the_access_log_is_documented_in_order() {
     let rows = section(OBSERVABILITY, "## Access log").filter_map(|line| line.strip_prefix("| `"));
     // Fields of one kind share a row: `a`, `b`.
