@@ -1,4 +1,4 @@
-//! Route look-ups in tables of 10, 100 and 10,000 routes, and what building such a table costs.
+//! Route look-ups in tables of 10, 100 and 10,000 routes, and the cost of building such a table.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ringway::plan::{Action, Condition, HostPattern, PathPattern, Respond, RoutePlan, Segment, Tail};
 use ringway::route::unreachable::unreachable_routes;
-use ringway::route::{Captures, Found, Request, RouteTable};
+use ringway::route::{Captures, Found, MatchInput, RouteTable};
 
 const SIZES: [usize; 3] = [10, 100, 10_000];
 
@@ -53,7 +53,7 @@ fn routes(count: usize) -> Vec<Arc<RoutePlan>> {
     (0..count).map(mixed).map(Arc::new).collect()
 }
 
-/// What is asked for, and the route that it must find.
+/// Requests, and the route that each must find.
 const REQUESTS: [(&str, &str, &str, &str, Found); 7] = [
     ("plain path", "GET", "any.example.org", "/api/v1/service-5/health", Found::Route(5)),
     ("capture", "GET", "any.example.org", "/api/v1/service-6/items/42", Found::Route(6)),
@@ -75,7 +75,7 @@ fn look_up(c: &mut Criterion) {
                 b.iter(|| {
                     let (host, path) = (host.as_bytes(), path.as_bytes());
                     let request =
-                        Request { host, path, query: b"", method: method.as_bytes(), header: &header };
+                        MatchInput { host, path, query: b"", method: method.as_bytes(), header: &header };
                     let found = table.find(black_box(&request), &mut captures);
                     assert_eq!(found, expected);
                 })

@@ -1,4 +1,5 @@
-//! What scripts cost: an empty hook, a header policy, a JSON body wrapped. `cargo bench --bench script`.
+//! What scripts cost: an empty hook, a header policy, regular expressions, digests, a JSON body wrapped.
+//! `cargo bench --bench script`.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -32,16 +33,36 @@ fn on_response(req, res) {
     headers.remove("server");
 }
 "#;
+const REGEX_MATCH: &str = r#"
+fn on_request(req) {
+    regex_match(req.path, "^/users/[0-9]+(/[a-z]+)?$")
+}
+"#;
+const REGEX_REPLACE: &str = r#"
+fn on_request(req) {
+    regex_replace(req.path, "[0-9]+", "N")
+}
+"#;
+const SHA256: &str = r#"
+fn on_request(req) {
+    sha256(req.path)
+}
+"#;
+const HMAC_SHA256: &str = r#"
+fn on_request(req) {
+    hmac_sha256("0123456789abcdef0123456789abcdef", req.path)
+}
+"#;
 const ENVELOPE: &str = r#"
 fn on_response_body(req, res) {
     res.json = #{ requestId: req.id, timestamp: now_rfc3339(), data: res.json };
 }
 "#;
 
-/// A world that costs nothing.
-struct Still;
+/// A host that costs nothing.
+struct NoHost;
 
-impl ScriptHost for Still {
+impl ScriptHost for NoHost {
     fn unix_ms(&self) -> u64 {
         1_700_000_000_000
     }
@@ -88,7 +109,7 @@ fn chain(text: &str) -> (Engine, Chain) {
         scripts: vec!["bench.rhai".into()],
         ..plan::RoutePlan::default()
     };
-    let engine = Engine::new(&scripts, Rc::new(Still));
+    let engine = Engine::new(&scripts, Rc::new(NoHost));
     let chain = Chain::build(&engine, &scripts, &route, &["origin".into()].into()).expect("it compiles");
     (engine, chain.expect("it has a script"))
 }
@@ -99,7 +120,7 @@ fn read_heads(transaction: &mut Transaction) {
     head::parse_response(RESPONSE, &mut transaction.response).expect("a good head");
 }
 
-/// Both hooks of a header policy, and, to be taken off, the reading of the heads alone.
+/// Both hooks of a header policy; `no script`, the parsing of the heads alone, is to be subtracted.
 fn headers(c: &mut Criterion) {
     let mut group = c.benchmark_group("headers");
     let mut transaction = Transaction::default();
@@ -119,7 +140,29 @@ fn headers(c: &mut Criterion) {
     group.finish();
 }
 
-/// A JSON body of so many bytes: a list of users.
+/// One call of a native function; `path alone`, the call without the function, is to be subtracted.
+fn functions(c: &mut Criterion) {
+    let mut group = c.benchmark_group("functions");
+    let mut transaction = Transaction::default();
+    read_heads(&mut transaction);
+    transaction.edits.path = Some(b"/users/42".to_vec());
+    for (name, text) in [
+        ("path alone", "fn on_request(req) { req.path }"),
+        ("regex_match", REGEX_MATCH),
+        ("regex_replace", REGEX_REPLACE),
+        ("sha256", SHA256),
+        ("hmac_sha256", HMAC_SHA256),
+    ] {
+        let (engine, chain) = chain(text);
+        let fine = |_: &Transaction, fault: &ScriptFault| panic!("{fault}");
+        group.bench_function(name, |b| {
+            b.iter(|| chain.on_request(&engine, Hook::Request, &mut transaction, &fine).is_ok())
+        });
+    }
+    group.finish();
+}
+
+/// A JSON body of at least that many bytes: a list of users.
 fn json(bytes: usize) -> Vec<u8> {
     let user =
         r#"{"id":1234567,"name":"Ada Lovelace","email":"ada@example.com","tags":["a","b"],"active":true}"#;
@@ -154,5 +197,5 @@ fn envelope(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, headers, envelope);
+criterion_group!(benches, headers, functions, envelope);
 criterion_main!(benches);

@@ -1,4 +1,4 @@
-//! Consumers, by name and by API key. Keys are known by their SHA-256 alone.
+//! Consumers by name and by API key. Of a key only the SHA-256 is kept.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 
 use crate::plan::{ApiKeyHash, Consumer};
 
-/// The configured consumers. Built once a configuration, then only read.
+/// The configured consumers. Built once per configuration, then only read.
 #[derive(Debug, Default)]
 pub struct Consumers {
     by_name: HashMap<Arc<str>, Arc<Consumer>, RandomState>,
@@ -16,7 +16,10 @@ pub struct Consumers {
 }
 
 impl Consumers {
-    /// An error names two consumers that share a name or a key.
+    /// Builds the index.
+    ///
+    /// # Errors
+    /// Names two consumers that share a name or a key.
     pub fn build(consumers: &[Arc<Consumer>]) -> Result<Consumers, String> {
         let mut built = Consumers::default();
         for consumer in consumers {
@@ -43,45 +46,50 @@ impl Consumers {
         self.by_name.get(name)
     }
 
-    /// Whose key it is: a configured one or one added while running, unless it was revoked. An error says why not,
-    /// for the log. A key added for a consumer that the configuration no longer has is no key.
+    /// The consumer of a key, configured or added at run time, unless the key was revoked. A key added for a consumer
+    /// that is no longer configured is none.
+    ///
+    /// # Errors
+    /// Why there is none, for the log.
     pub fn by_key(&self, key: &[u8], dynamic: &DynamicKeys) -> Result<&Arc<Consumer>, &'static str> {
         let hash = ApiKeyHash::of(key).ok_or("the API key is empty or too long")?;
         match dynamic.changes.get(&hash) {
-            Some(Change::Revoked) => Err("the API key is revoked"),
-            Some(Change::Added(name)) => self.by_name(name).ok_or("the API key's consumer is not configured"),
+            Some(KeyChange::Revoked) => Err("the API key is revoked"),
+            Some(KeyChange::Added(name)) => {
+                self.by_name(name).ok_or("the API key's consumer is not configured")
+            }
             None => self.by_key.get(&hash).ok_or("no consumer has this API key"),
         }
     }
 }
 
-/// What changed about keys while running, over what the configuration says. For each key the last word counts.
+/// Keys added and revoked at run time. They override the configuration; for each key the last change counts.
 #[derive(Clone, Debug, Default)]
 pub struct DynamicKeys {
-    changes: ByHash<Change>,
+    changes: ByHash<KeyChange>,
 }
 
 #[derive(Clone, Debug)]
-enum Change {
-    /// Of the consumer of that name.
+enum KeyChange {
+    /// For the consumer of that name.
     Added(Arc<str>),
     Revoked,
 }
 
 impl DynamicKeys {
-    /// The key is that consumer's from now on, also if it was revoked.
+    /// Adds a key of that consumer, also if it was revoked before.
     pub fn add(&mut self, hash: ApiKeyHash, consumer: Arc<str>) {
-        self.changes.insert(hash, Change::Added(consumer));
+        self.changes.insert(hash, KeyChange::Added(consumer));
     }
 
-    /// The key is no one's from now on, also if it is configured.
+    /// Revokes a key, also a configured one.
     pub fn revoke(&mut self, hash: ApiKeyHash) {
-        self.changes.insert(hash, Change::Revoked);
+        self.changes.insert(hash, KeyChange::Revoked);
     }
 }
 
-/// Values by hash. What a look-up's time tells depends on the first bytes of a hash at most, and equality is found in
-/// constant time: nothing to feel a way towards a key by.
+/// Values by hash. The time of a look-up depends on the first bytes of a hash at most, and the rest is compared in
+/// constant time, so that timing reveals nothing about a key.
 #[derive(Clone, Debug)]
 struct ByHash<T>(HashMap<[u8; 8], Vec<(ApiKeyHash, T)>, RandomState>);
 
@@ -93,20 +101,20 @@ impl<T> Default for ByHash<T> {
 
 impl<T> ByHash<T> {
     fn get(&self, hash: &ApiKeyHash) -> Option<&T> {
-        let bucket = self.0.get(&start(hash)).map(Vec::as_slice).unwrap_or_default();
+        let bucket = self.0.get(&prefix(hash)).map(Vec::as_slice).unwrap_or_default();
         let is_it = |known: &ApiKeyHash| constant_time::verify_slices_are_equal(&known.0, &hash.0).is_ok();
         bucket.iter().find(|(known, _)| is_it(known)).map(|(_, value)| value)
     }
 
     /// Replaces what the hash had.
     fn insert(&mut self, hash: ApiKeyHash, value: T) {
-        let bucket = self.0.entry(start(&hash)).or_default();
+        let bucket = self.0.entry(prefix(&hash)).or_default();
         bucket.retain(|(known, _)| *known != hash);
         bucket.push((hash, value));
     }
 }
 
-fn start(hash: &ApiKeyHash) -> [u8; 8] {
+fn prefix(hash: &ApiKeyHash) -> [u8; 8] {
     *hash.0.first_chunk().expect("a SHA-256 has 32 bytes")
 }
 
@@ -130,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_its_consumers_in_whichever_form_it_is_configured() {
+    fn a_key_finds_its_consumer_whether_configured_in_clear_or_hashed() {
         let hashed = format!("sha256:{}", ApiKeyHash::of(b"k2").unwrap().to_hex());
         let consumers =
             Consumers::build(&[consumer("alice", &["k1", &hashed]), consumer("bob", &["k3"])]).unwrap();
@@ -145,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_added_and_revoked_while_running_count_over_the_configured_ones() {
+    fn keys_added_and_revoked_at_run_time_override_the_configured_ones() {
         let consumers = Consumers::build(&[consumer("alice", &["k1"]), consumer("bob", &["k2"])]).unwrap();
         let hash = |key: &str| ApiKeyHash::of(key.as_bytes()).unwrap();
         let mut dynamic = DynamicKeys::default();
@@ -175,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_that_begin_alike_are_told_apart() {
+    fn hashes_with_a_common_prefix_are_distinguished() {
         let (mut one, mut two) = (ApiKeyHash([7; 32]), ApiKeyHash([7; 32]));
         (one.0[31], two.0[8]) = (1, 1);
         let mut by_hash = ByHash::default();

@@ -1,35 +1,35 @@
-//! The tokens that a shard has verified, so that a signature is checked once: after that a token costs a hash.
+//! The tokens that a shard has verified: a signature is checked once, after that a token costs one hash.
 //!
-//! Only accepted tokens are kept. To keep refusals would let strangers fill the memory and push out the good ones, and
-//! would outlast a change of keys; what a refusal costs is bounded by the token's length and the keys tried.
+//! Only accepted tokens are kept. Cached refusals would let strangers evict the accepted ones, and would outlive a change
+//! of keys; the cost of a refusal is bounded by the token's length and the number of keys tried.
 
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 use lru::LruCache;
 
-use super::jwt::{Claims, Failure, Provider};
+use super::jwt::{Claims, Provider, TokenFailure};
 
-/// Bytes of one entry beyond its claims' text: list, table and allocator.
+/// Bytes of one entry beyond its claims: list, table and allocator overhead.
 const ENTRY_BYTES: usize = 256;
-/// What a claim's text grows to in memory, roughly.
+/// Bytes in memory per byte of the claims' JSON text, roughly.
 const CLAIMS_FACTOR: usize = 4;
 
-/// Bounded by entries and bytes; the least recently used go first.
+/// Verified tokens, bounded in entries and bytes; the least recently used are evicted first.
 ///
 /// An entry is found by the SHA-256 of the token together with the provider's keys and rules. So another key set, or
-/// another issuer after a reload, finds nothing, and what it left behind is pushed out in time; and no one can make
-/// two tokens meet, nor learn from a look-up's time how much of a token was right.
+/// another issuer after a reload, finds nothing, and stale entries are evicted in time; nobody can make two tokens
+/// collide, or learn from a look-up's time how much of a token was right.
 pub struct TokenCache {
-    entries: LruCache<[u8; 32], Entry, RandomState>,
+    entries: LruCache<[u8; 32], CachedToken, RandomState>,
     bytes: usize,
-    most_entries: usize,
-    most_bytes: usize,
+    max_entries: usize,
+    max_bytes: usize,
 }
 
-struct Entry {
+struct CachedToken {
     claims: Rc<Claims>,
-    ends_s: u64,
+    expires_s: u64,
     bytes: usize,
 }
 
@@ -39,10 +39,10 @@ impl TokenCache {
     /// Bytes of a shard's cache, as estimated.
     pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-    /// Grows as it is used; `most_entries` of 0 keeps nothing.
-    pub fn new(most_entries: usize, most_bytes: usize) -> TokenCache {
+    /// An empty cache, which allocates as it is used. With `max_entries` of 0 it keeps nothing.
+    pub fn new(max_entries: usize, max_bytes: usize) -> TokenCache {
         let entries = LruCache::unbounded_with_hasher(RandomState::default());
-        TokenCache { entries, bytes: 0, most_entries, most_bytes }
+        TokenCache { entries, bytes: 0, max_entries, max_bytes }
     }
 
     pub fn len(&self) -> usize {
@@ -58,29 +58,34 @@ impl TokenCache {
         self.bytes
     }
 
-    /// [`Provider::verify`], or what it said the last time while the token lives.
-    pub fn verify(&mut self, provider: &Provider, token: &[u8], now_s: u64) -> Result<Rc<Claims>, Failure> {
+    /// [`Provider::verify`], or its cached result while the token has not expired.
+    pub fn verify(
+        &mut self,
+        provider: &Provider,
+        token: &[u8],
+        now_s: u64,
+    ) -> Result<Rc<Claims>, TokenFailure> {
         let id = provider.token_id(token);
-        if let Some(entry) = self.entries.get(&id).filter(|entry| now_s < entry.ends_s) {
+        if let Some(entry) = self.entries.get(&id).filter(|entry| now_s < entry.expires_s) {
             return Ok(entry.claims.clone());
         }
         self.remove(&id);
         let claims = Rc::new(provider.verify(token, now_s)?);
-        self.insert(id, claims.clone(), provider.ends_s(claims.exp_s));
+        self.insert(id, claims.clone(), provider.expires_s(claims.exp_s));
         Ok(claims)
     }
 
-    fn insert(&mut self, id: [u8; 32], claims: Rc<Claims>, ends_s: u64) {
+    fn insert(&mut self, id: [u8; 32], claims: Rc<Claims>, expires_s: u64) {
         let bytes = ENTRY_BYTES + CLAIMS_FACTOR * claims.bytes;
-        if self.most_entries == 0 || bytes > self.most_bytes {
+        if self.max_entries == 0 || bytes > self.max_bytes {
             return;
         }
-        while self.entries.len() >= self.most_entries || self.bytes + bytes > self.most_bytes {
+        while self.entries.len() >= self.max_entries || self.bytes + bytes > self.max_bytes {
             let Some((_, oldest)) = self.entries.pop_lru() else { break };
             self.bytes -= oldest.bytes;
         }
         self.bytes += bytes;
-        self.entries.put(id, Entry { claims, ends_s, bytes });
+        self.entries.put(id, CachedToken { claims, expires_s, bytes });
     }
 
     fn remove(&mut self, id: &[u8; 32]) {
@@ -112,12 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_verified_once_while_it_lives() {
+    fn a_token_is_verified_once_until_it_expires() {
         let (mut cache, provider) = (TokenCache::new(10, 100_000), provider(b"secret"));
         let first = cache.verify(&provider, &token(1), NOW).unwrap();
         let second = cache.verify(&provider, &token(1), NOW + 159).unwrap();
         assert!(Rc::ptr_eq(&first, &second), "the leeway counts");
-        assert_eq!(cache.verify(&provider, &token(1), NOW + 160), Err(Failure::Expired));
+        assert_eq!(cache.verify(&provider, &token(1), NOW + 160), Err(TokenFailure::Expired));
         assert_eq!((cache.len(), cache.bytes()), (0, 0));
     }
 
@@ -143,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_and_bytes_are_bounded_and_the_least_used_go() {
+    fn entries_and_bytes_are_bounded_and_the_least_recently_used_are_evicted() {
         let provider = provider(b"secret");
         let mut cache = TokenCache::new(3, 100_000);
         for number in [1, 2, 3, 1, 4] {

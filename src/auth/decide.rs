@@ -1,29 +1,29 @@
-//! Who is calling, by a route's `auth`: the first of its methods that accepts what the request presents.
+//! Authentication by a route's `auth`: the first method that accepts the request's credential decides.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::api_keys::{Consumers, DynamicKeys};
 use super::cache::TokenCache;
-use super::jwt::{Claims, Failure, MAX_TOKEN_BYTES, Provider};
-use super::token::{Lookup, Taken, take};
+use super::jwt::{Claims, MAX_TOKEN_BYTES, Provider, TokenFailure};
+use super::token::{self, CredentialSource, FoundCredential};
 use crate::plan::{ApiKeyHash, AuthMethod, Consumer, CredentialPlace};
 
-/// What a shard decides with.
-pub struct Gate<'a> {
-    /// All that the configuration has, in its order: [`Method::Jwt`] names one by its index.
+/// What a shard authenticates with.
+pub struct Authenticator<'a> {
+    /// All configured providers in their order: [`AuthMethod::Jwt`] holds an index.
     pub providers: &'a [Arc<Provider>],
     pub consumers: &'a Consumers,
     pub dynamic_keys: &'a DynamicKeys,
-    /// Where API keys stand.
+    /// The places of API keys, in the order in which they are tried.
     pub key_places: &'a [CredentialPlace],
     pub tokens: &'a mut TokenCache,
 }
 
-/// Who is calling.
+/// The authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The method that accepted.
+    /// The method that accepted the credential.
     pub method: AuthMethod,
     /// `None`: a token that names no configured consumer.
     pub consumer: Option<Arc<Consumer>>,
@@ -31,7 +31,7 @@ pub struct Identity {
     pub claims: Option<Rc<Claims>>,
 }
 
-/// Why it is not known who is calling. The texts are for the log and quote nothing that was sent.
+/// Why a caller is not authenticated. The texts are for the log and quote nothing of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     NoCredentials,
@@ -52,26 +52,27 @@ impl Refusal {
     }
 }
 
-/// A request refused.
+/// A refused request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Denied {
     pub refusal: Refusal,
-    /// The values of the answer's `WWW-Authenticate` fields, one for each kind of method; never empty.
+    /// The values of the response's `WWW-Authenticate` fields, one for each kind of method; never empty.
     pub challenges: Vec<&'static str>,
-    /// The first provider whose key set lacks the token's key. After a fetch that changed the set, deciding again may
-    /// accept; without one the refusal stands.
+    /// The first provider whose key set lacks the token's key. After a fetch that changed the set, the request may be
+    /// decided again.
     pub unknown_key_of: Option<usize>,
 }
 
-impl Gate<'_> {
+impl Authenticator<'_> {
     /// Tries the methods (at least one) in their order at `now_s` (Unix seconds); the first that accepts decides.
     ///
-    /// Where none does, an expired token is what the client hears of, since it can do something about it; else the
-    /// first credential refused; else that there is none.
+    /// # Errors
+    /// Where no method accepts: an expired token, which the client can renew, takes precedence; then the first refused
+    /// credential; then that there is none.
     pub fn decide(
         &mut self,
         methods: &[AuthMethod],
-        request: &impl Lookup,
+        request: &impl CredentialSource,
         now_s: u64,
     ) -> Result<Identity, Denied> {
         let (mut refused, mut unknown_key_of) = (None, None);
@@ -83,13 +84,13 @@ impl Gate<'_> {
                 },
                 AuthMethod::Jwt(index) => match self.by_token(index, request, now_s) {
                     Ok(identity) => return Ok(identity),
-                    Err(Rejected { refusal, unknown_key }) => {
+                    Err(TokenRefusal { refusal, unknown_key }) => {
                         unknown_key_of = unknown_key_of.or(unknown_key.then_some(index));
                         refusal
                     }
                 },
             };
-            if refused.is_none_or(|refused| weight(refusal) > weight(refused)) {
+            if refused.is_none_or(|refused| precedence(refusal) > precedence(refused)) {
                 refused = Some(refusal);
             }
         }
@@ -97,22 +98,27 @@ impl Gate<'_> {
         Err(Denied { refusal, challenges: challenges(methods, refusal), unknown_key_of })
     }
 
-    fn by_key(&self, request: &impl Lookup) -> Result<Identity, Refusal> {
-        let key = match take(self.key_places, request, ApiKeyHash::MAX_KEY_BYTES) {
-            Taken::Nothing => return Err(Refusal::NoCredentials),
-            Taken::Refused(why) => return Err(Refusal::InvalidApiKey(why)),
-            Taken::Token(key) => key,
+    fn by_key(&self, request: &impl CredentialSource) -> Result<Identity, Refusal> {
+        let key = match token::find(self.key_places, request, ApiKeyHash::MAX_KEY_BYTES) {
+            FoundCredential::Nothing => return Err(Refusal::NoCredentials),
+            FoundCredential::Refused(why) => return Err(Refusal::InvalidApiKey(why)),
+            FoundCredential::Token(key) => key,
         };
         let consumer = self.consumers.by_key(&key, self.dynamic_keys).map_err(Refusal::InvalidApiKey)?;
         Ok(Identity { method: AuthMethod::Key, consumer: Some(consumer.clone()), claims: None })
     }
 
-    fn by_token(&mut self, index: usize, request: &impl Lookup, now_s: u64) -> Result<Identity, Rejected> {
+    fn by_token(
+        &mut self,
+        index: usize,
+        request: &impl CredentialSource,
+        now_s: u64,
+    ) -> Result<Identity, TokenRefusal> {
         let provider = &*self.providers[index];
-        let token = match take(&provider.plan().from, request, MAX_TOKEN_BYTES) {
-            Taken::Nothing => return Err(Refusal::NoCredentials.into()),
-            Taken::Refused(why) => return Err(Refusal::InvalidToken(why).into()),
-            Taken::Token(token) => token,
+        let token = match token::find(&provider.plan().from, request, MAX_TOKEN_BYTES) {
+            FoundCredential::Nothing => return Err(Refusal::NoCredentials.into()),
+            FoundCredential::Refused(why) => return Err(Refusal::InvalidToken(why).into()),
+            FoundCredential::Token(token) => token,
         };
         let claims = self.tokens.verify(provider, &token, now_s)?;
         let name = claims.map.get(&*provider.plan().consumer_claim).and_then(|name| name.as_str());
@@ -121,23 +127,23 @@ impl Gate<'_> {
     }
 }
 
-struct Rejected {
+struct TokenRefusal {
     refusal: Refusal,
     unknown_key: bool,
 }
 
-impl From<Refusal> for Rejected {
-    fn from(refusal: Refusal) -> Rejected {
-        Rejected { refusal, unknown_key: false }
+impl From<Refusal> for TokenRefusal {
+    fn from(refusal: Refusal) -> TokenRefusal {
+        TokenRefusal { refusal, unknown_key: false }
     }
 }
 
-impl From<Failure> for Rejected {
-    fn from(failure: Failure) -> Rejected {
+impl From<TokenFailure> for TokenRefusal {
+    fn from(failure: TokenFailure) -> TokenRefusal {
         match failure {
-            Failure::Invalid(why) => Refusal::InvalidToken(why).into(),
-            Failure::Expired => Refusal::TokenExpired.into(),
-            Failure::UnknownKey => Rejected {
+            TokenFailure::Invalid(why) => Refusal::InvalidToken(why).into(),
+            TokenFailure::Expired => Refusal::TokenExpired.into(),
+            TokenFailure::UnknownKey => TokenRefusal {
                 refusal: Refusal::InvalidToken("the token's key is not in the key set"),
                 unknown_key: true,
             },
@@ -145,8 +151,8 @@ impl From<Failure> for Rejected {
     }
 }
 
-/// Which of several refusals is told.
-fn weight(refusal: Refusal) -> u8 {
+/// The precedence of a refusal among several.
+fn precedence(refusal: Refusal) -> u8 {
     match refusal {
         Refusal::NoCredentials => 0,
         Refusal::InvalidToken(_) | Refusal::InvalidApiKey(_) => 1,
@@ -154,8 +160,8 @@ fn weight(refusal: Refusal) -> u8 {
     }
 }
 
-/// What could have been presented (RFC 9110, 11.6.1). Who sent no token hears of no error (RFC 6750, 3.1). API keys
-/// have no registered scheme; `Key` is what Kong says.
+/// The challenges for a route's methods (RFC 9110, 11.6.1). Without a token in the request they hold no error (RFC 6750,
+/// 3.1). API keys have no registered scheme; `Key` is the one that Kong uses.
 fn challenges(methods: &[AuthMethod], refusal: Refusal) -> Vec<&'static str> {
     let bearer = match refusal {
         Refusal::InvalidToken(_) => r#"Bearer realm="ringway", error="invalid_token""#,

@@ -1,6 +1,6 @@
-//! What an upstream is told of the caller: claims and the consumer, as values of request headers.
+//! The caller's identity for the upstream: claims and the consumer as request headers.
 //!
-//! A value that a field cannot hold as it is makes the header absent: an upstream never sees half a claim.
+//! A value that a field cannot hold unchanged is left out: an upstream never gets a part of a claim.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::plan::{Consumer, Jwt};
 
 /// The header that carries the consumer's name.
 pub const CONSUMER_NAME: &str = "x-consumer-name";
-/// The header that carries the consumer's groups, with commas between.
+/// The header that carries the consumer's groups, separated by commas.
 pub const CONSUMER_GROUPS: &str = "x-consumer-groups";
 
 /// Header names (lower case) and values of the claims that the provider's `headers` lists and the token has.
@@ -20,15 +20,15 @@ pub fn of_claims<'a>(plan: &'a Jwt, claims: &'a Claims) -> impl Iterator<Item = 
     plan.headers.iter().filter_map(move |(claim, header)| Some((&**header, value(claim)?)))
 }
 
-/// Header names (lower case) and values of the consumer; no groups, no header for them.
+/// Header names (lower case) and values of the consumer. Without groups there is no header for them.
 pub fn of_consumer(consumer: &Consumer) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
     let name = field_value(Cow::Borrowed(&*consumer.name)).map(|name| (CONSUMER_NAME, name));
     let groups = joined(consumer.groups.iter().map(|group| &**group)).map(|groups| (CONSUMER_GROUPS, groups));
     name.into_iter().chain(groups)
 }
 
-/// Strings as they are; numbers and booleans as JSON writes them; arrays of strings with commas between; other arrays
-/// and objects as JSON. `None`: null, empty, or no field value.
+/// Strings unchanged; numbers and booleans as in JSON; arrays of strings joined by commas; other arrays and objects as
+/// JSON. `None`: null, empty, or not a field value.
 fn value_of(claim: &Value) -> Option<Cow<'_, str>> {
     match claim {
         Value::Null => None,
@@ -40,20 +40,21 @@ fn value_of(claim: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
-/// `None` also where a text holds a comma: `["a,b"]` must not read as `["a","b"]`.
+/// The texts joined by commas. `None` also where one holds a comma: `["a,b"]` must not read as `["a","b"]`.
 fn joined<'a>(mut texts: impl Iterator<Item = &'a str> + Clone) -> Option<Cow<'a, str>> {
     let whole = texts.clone().collect::<Vec<_>>().join(",");
     let each_fits = texts.all(|text| !text.contains(',') && field_value(Cow::Borrowed(text)).is_some());
     each_fits.then_some(Cow::Owned(whole)).and_then(field_value)
 }
 
-/// The text, if a field may hold it and gives it back unchanged (RFC 9110, 5.5): not empty, no control characters, no
-/// whitespace around it.
+/// The text, if it is a field value that recipients get unchanged (RFC 9110, 5.5): not empty, without control characters
+/// and without whitespace at its ends.
 fn field_value(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
-    let may_stand = |byte: u8| byte == b'\t' || !byte.is_ascii_control();
-    let around = |byte: Option<&u8>| byte.is_none_or(|byte| matches!(byte, b' ' | b'\t'));
+    let is_allowed = |byte: u8| byte == b'\t' || !byte.is_ascii_control();
+    let is_space = |byte: Option<&u8>| byte.is_none_or(|byte| matches!(byte, b' ' | b'\t'));
     let bytes = text.as_bytes();
-    let fits = bytes.iter().all(|byte| may_stand(*byte)) && !around(bytes.first()) && !around(bytes.last());
+    let fits =
+        bytes.iter().all(|byte| is_allowed(*byte)) && !is_space(bytes.first()) && !is_space(bytes.last());
     fits.then_some(text)
 }
 
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claim_becomes_the_value_that_says_the_same_or_none() {
+    fn a_claim_becomes_a_value_of_the_same_meaning_or_none() {
         for (claim, value) in [
             (json!("alice"), Some("alice")),
             (json!("zoë 你"), Some("zoë 你")),
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_consumer_is_told_by_name_and_groups() {
+    fn a_consumer_becomes_headers_for_name_and_groups() {
         let mut consumer = Consumer {
             name: "alice".into(),
             groups: vec!["gold".into(), "beta".into()],

@@ -1,14 +1,14 @@
-//! JSON read strictly: a member that stands twice in an object is refused, at any depth.
+//! Strict JSON: a duplicate member of an object is refused, at any depth.
 //!
-//! RFC 7515, 4 and RFC 7519, 4 leave a parser two ways with duplicates: to refuse them, or to take the last. Parsers
-//! that differ would read two different tokens in one, so they are refused.
+//! RFC 7515, 4 and RFC 7519, 4 allow a parser to refuse duplicates or to take the last one. Two parsers that differ would
+//! read different tokens in the same bytes, so duplicates are refused.
 
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Reads a text that is one object. Depth is bounded by `serde_json` (128 levels), size by the caller.
+/// Parses a text that is one object. Depth is bounded by `serde_json` (128 levels), size by the caller.
 pub fn strict_object(text: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice(text) {
         Ok(Strict(Value::Object(object))) => Some(object),

@@ -1,4 +1,4 @@
-//! JWK sets (RFC 7517) read: which of their keys are usable, and why the others are not.
+//! Parses JWK sets (RFC 7517): which of their keys are usable, and why others are not.
 
 use aws_lc_rs::signature;
 use base64::Engine;
@@ -7,13 +7,13 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use super::json::strict_object;
-use super::keys::{Key, MAX_KEYS, Material};
+use super::keys::{KeyMaterial, MAX_KEYS, VerificationKey};
 use super::{parse, pem};
 
 type Jwk = Map<String, Value>;
 
-/// The usable keys of a set's JSON text, in order; at least one.
-pub(super) fn keys(text: &str, pinned: &[Algorithm]) -> Result<Vec<Key>, String> {
+/// The usable keys of a set, given as JSON text, in order; at least one.
+pub(super) fn keys(text: &str, pinned: &[Algorithm]) -> Result<Vec<VerificationKey>, String> {
     let set = strict_object(text.as_bytes())
         .ok_or("the JWK set is no JSON object, or has a member that stands twice")?;
     let list = set.get("keys").and_then(Value::as_array).ok_or("the JWK set has no list `keys`")?;
@@ -34,8 +34,8 @@ pub(super) fn keys(text: &str, pinned: &[Algorithm]) -> Result<Vec<Key>, String>
     }
 }
 
-/// One key, or why it is passed over.
-fn key(jwk: &Jwk, pinned: &[Algorithm]) -> Result<Key, String> {
+/// One key, or why it is skipped.
+fn key(jwk: &Jwk, pinned: &[Algorithm]) -> Result<VerificationKey, String> {
     // RFC 7517, 4.2 and 4.3: a key for encryption must not check signatures.
     if text(jwk, "use")?.is_some_and(|usage| usage != "sig") {
         return Err("its `use` is not `sig`".to_owned());
@@ -51,14 +51,14 @@ fn key(jwk: &Jwk, pinned: &[Algorithm]) -> Result<Key, String> {
         None => None,
     };
     let material = material(jwk)?;
-    Key::new(text(jwk, "kid")?, own, pinned, material)
+    VerificationKey::new(text(jwk, "kid")?, own, pinned, material)
         .ok_or_else(|| "it serves none of `algorithms`".to_owned())
 }
 
-/// What the parameters of its kind make (RFC 7518, 6 and RFC 8037, 2).
-fn material(jwk: &Jwk) -> Result<Material, String> {
+/// The key material by the parameters of its `kty` (RFC 7518, 6 and RFC 8037, 2).
+fn material(jwk: &Jwk) -> Result<KeyMaterial, String> {
     let kind = text(jwk, "kty")?.ok_or("it has no `kty`")?;
-    // In each kind of public key `d` is the private part: whoever read the set can sign with it.
+    // In each kind of public key `d` is the private part: everyone who reads the set could sign with it.
     if kind != "oct" && jwk.contains_key("d") {
         return Err("it is a private key".to_owned());
     }
@@ -66,25 +66,25 @@ fn material(jwk: &Jwk) -> Result<Material, String> {
         ("RSA", _) => pem::rsa(integer(jwk, "n")?, integer(jwk, "e")?),
         ("EC", Some("P-256")) => {
             let point = point(jwk, 32)?;
-            sound(pem::is_key_for(&signature::ECDSA_P256_SHA256_FIXED, &point), Material::P256(point))
+            sound(pem::is_key_for(&signature::ECDSA_P256_SHA256_FIXED, &point), KeyMaterial::P256(point))
         }
         ("EC", Some("P-384")) => {
             let point = point(jwk, 48)?;
-            sound(pem::is_key_for(&signature::ECDSA_P384_SHA384_FIXED, &point), Material::P384(point))
+            sound(pem::is_key_for(&signature::ECDSA_P384_SHA384_FIXED, &point), KeyMaterial::P384(point))
         }
         ("OKP", Some("Ed25519")) => {
             let x = fixed(jwk, "x", 32)?;
-            sound(pem::is_key_for(&signature::ED25519, &x), Material::Ed25519(x))
+            sound(pem::is_key_for(&signature::ED25519, &x), KeyMaterial::Ed25519(x))
         }
         ("oct", _) => {
             let secret = bytes(jwk, "k")?;
-            sound(!secret.is_empty(), Material::Secret(secret))
+            sound(!secret.is_empty(), KeyMaterial::Secret(secret))
         }
         _ => Err("its `kty` or `crv` is not supported".to_owned()),
     }
 }
 
-fn sound(is_sound: bool, material: Material) -> Result<Material, String> {
+fn sound(is_sound: bool, material: KeyMaterial) -> Result<KeyMaterial, String> {
     is_sound.then_some(material).ok_or_else(|| "it is no sound key".to_owned())
 }
 

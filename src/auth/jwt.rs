@@ -1,7 +1,7 @@
-//! One token against one provider: form (RFC 7515), signature, claims (RFC 7519), with the guards of RFC 8725.
+//! Verifies a token against a provider: form (RFC 7515), signature, claims (RFC 7519), following RFC 8725.
 //!
-//! `jsonwebtoken` checks signatures alone. What it would also do is done here: it takes the last of duplicate members,
-//! ignores `crit`, and reads the clock.
+//! `jsonwebtoken` is used for signatures alone: its own validation takes the last of duplicate members, ignores `crit`, and
+//! reads the clock.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use super::keys::KeySet;
 use crate::base::hash::sha256;
 use crate::plan;
 
-/// Bytes of the longest token that is looked at: what fits into a head's default limit with room to spare.
+/// Bytes of the longest token that is examined: well below the default limit of a head.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Header parameters that no token may carry (RFC 7515, 4.1). `jku`, `jwk` and `x5u` bring keys of the token's own
-/// choice (RFC 8725, 3.10). `crit` and `b64` ask for extensions, of which none is known here; 4.1.11 says that an
-/// unknown one is refused. `zip` belongs to encrypted tokens (RFC 7516, 4.1.3).
+/// choice (RFC 8725, 3.10). `crit` and `b64` require extensions, of which none is supported; by 4.1.11 an unknown one is
+/// refused. `zip` belongs to encrypted tokens (RFC 7516, 4.1.3).
 const REFUSED_PARAMETERS: [(&str, &str); 6] = [
     ("jku", "the header points to keys (`jku`)"),
     ("jwk", "the header brings its own key (`jwk`)"),
@@ -30,29 +30,29 @@ const REFUSED_PARAMETERS: [(&str, &str); 6] = [
     ("zip", "the header asks for compression (`zip`)"),
 ];
 
-/// Why a token is not accepted. The texts are for the log; they quote nothing of the token.
+/// Why a token is refused. The texts are for the log; they quote nothing of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum TokenFailure {
     Invalid(&'static str),
-    /// All is well with it but its age.
+    /// Valid but for its `exp`.
     Expired,
-    /// In good form, but of a key that is not in the set. A newer set may have it; until then it is invalid.
+    /// Well-formed, but of a key that is not in the set. A newer set may have it; until then the token is invalid.
     UnknownKey,
 }
 
-use Failure::Invalid;
+use TokenFailure::Invalid;
 
-/// What a verified token says.
+/// The claims of a verified token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claims {
     pub map: Map<String, Value>,
-    /// Unix seconds of `exp`; a fraction is cut off.
+    /// Unix seconds of `exp`, without a fraction.
     pub exp_s: u64,
     /// Bytes of their JSON text.
     pub bytes: usize,
 }
 
-/// A provider ready to verify: its configuration with a key set. A new set makes a new provider.
+/// A provider ready to verify: its configuration and a key set. A new set makes a new provider.
 #[derive(Clone)]
 pub struct Provider {
     plan: Arc<plan::Jwt>,
@@ -74,22 +74,22 @@ impl Provider {
         &self.keys
     }
 
-    /// Names a token and all that decides about it: keys, algorithms, issuer, audience, leeway.
+    /// Identifies a token together with all that decides about it: keys, algorithms, issuer, audience, leeway.
     pub(super) fn token_id(&self, token: &[u8]) -> [u8; 32] {
         sha256(&[&self.fingerprint, token])
     }
 
-    /// The last second in which a token with that `exp` is accepted, and one more.
-    pub(super) fn ends_s(&self, exp_s: u64) -> u64 {
+    /// The first second in which a token with that `exp` is refused.
+    pub(super) fn expires_s(&self, exp_s: u64) -> u64 {
         exp_s.saturating_add(self.plan.leeway.as_secs())
     }
 
     /// Verifies a token at `now_s` (Unix seconds).
     ///
-    /// The signature is checked before the claims are read, and `exp` last: `Expired` is said only of a token that
-    /// this provider's issuer has signed for this audience.
-    pub fn verify(&self, token: &[u8], now_s: u64) -> Result<Claims, Failure> {
-        let parts = Parts::of(token)?;
+    /// The signature is checked before the claims are parsed, and `exp` last: only a token that this provider's issuer has
+    /// signed for this audience is [`TokenFailure::Expired`].
+    pub fn verify(&self, token: &[u8], now_s: u64) -> Result<Claims, TokenFailure> {
+        let parts = TokenParts::of(token)?;
         let header = Header::read(parts.header)?;
         let pinned = header.alg.parse().ok().filter(|algorithm| self.plan.algorithms.contains(algorithm));
         let algorithm = pinned.ok_or(Invalid("`alg` is not one of the configured algorithms"))?;
@@ -99,20 +99,20 @@ impl Provider {
 
     fn check_signature(
         &self,
-        parts: &Parts<'_>,
+        parts: &TokenParts<'_>,
         header: &Header,
         algorithm: Algorithm,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TokenFailure> {
         let kid = header.kid.as_deref();
         if self.keys.lacks(kid) {
-            return Err(Failure::UnknownKey);
+            return Err(TokenFailure::UnknownKey);
         }
         let mut candidates = self.keys.candidates(kid, algorithm);
         let verified = candidates.any(|key| key.verifies(algorithm, parts.message, parts.signature));
         verified.then_some(()).ok_or(Invalid("the signature is wrong"))
     }
 
-    fn check_claims(&self, json: Vec<u8>, now_s: u64) -> Result<Claims, Failure> {
+    fn check_claims(&self, json: Vec<u8>, now_s: u64) -> Result<Claims, TokenFailure> {
         let map =
             strict_object(&json).ok_or(Invalid("the claims are no JSON object, or one stands twice"))?;
         let issuer = map.get("iss").and_then(Value::as_str);
@@ -124,21 +124,21 @@ impl Provider {
         }
         let exp_s = date(&map, "exp", f64::floor)?.ok_or(Invalid("`exp` is missing"))?;
         let not_before = date(&map, "nbf", f64::ceil)?.unwrap_or_default();
-        // An `iat` in the future is no reason to refuse (RFC 7519, 4.1.6 names none), but it must be a date.
+        // An `iat` in the future is accepted (RFC 7519, 4.1.6 sets no rule), but it must be a date.
         date(&map, "iat", f64::floor)?;
         if not_before > now_s.saturating_add(self.plan.leeway.as_secs()) {
             return Err(Invalid("`nbf` is in the future"));
         }
         // RFC 7519, 4.1.4: not "on or after" that time.
-        if now_s >= self.ends_s(exp_s) {
-            return Err(Failure::Expired);
+        if now_s >= self.expires_s(exp_s) {
+            return Err(TokenFailure::Expired);
         }
         Ok(Claims { map, exp_s, bytes: json.len() })
     }
 }
 
 /// The three parts of a compact JWS (RFC 7515, 7.1), still encoded.
-struct Parts<'a> {
+struct TokenParts<'a> {
     header: &'a str,
     claims: &'a str,
     signature: &'a str,
@@ -146,8 +146,8 @@ struct Parts<'a> {
     message: &'a [u8],
 }
 
-impl Parts<'_> {
-    fn of(token: &[u8]) -> Result<Parts<'_>, Failure> {
+impl TokenParts<'_> {
+    fn of(token: &[u8]) -> Result<TokenParts<'_>, TokenFailure> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Invalid("the token is too long"));
         }
@@ -156,7 +156,7 @@ impl Parts<'_> {
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some(header), Some(claims), Some(signature), None) if !signature.is_empty() => {
                 let message = &token[..header.len() + 1 + claims.len()];
-                Ok(Parts { header, claims, signature, message })
+                Ok(TokenParts { header, claims, signature, message })
             }
             (Some(_), Some(_), Some(_), None) => Err(Invalid("the token is not signed")),
             _ => Err(Invalid("the token has not three parts")),
@@ -164,14 +164,14 @@ impl Parts<'_> {
     }
 }
 
-/// What matters of a JOSE header.
+/// The parameters used of a JOSE header.
 struct Header {
     alg: String,
     kid: Option<String>,
 }
 
 impl Header {
-    fn read(encoded: &str) -> Result<Header, Failure> {
+    fn read(encoded: &str) -> Result<Header, TokenFailure> {
         let mut map = strict_object(&decode(encoded)?)
             .ok_or(Invalid("the header is no JSON object, or a member stands twice"))?;
         if let Some((_, why)) = REFUSED_PARAMETERS.iter().find(|(name, _)| map.contains_key(*name)) {
@@ -192,18 +192,18 @@ impl Header {
     }
 }
 
-/// A nested token (RFC 7519, 5.2): its outer claims are no claims. A `cty` that is no string is taken for one.
+/// Whether this is a nested token (RFC 7519, 5.2), whose payload is not claims. A `cty` that is no string counts as one.
 fn is_nested(cty: Option<&Value>) -> bool {
     let nests = |cty: &str| cty.eq_ignore_ascii_case("jwt") || cty.eq_ignore_ascii_case("application/jwt");
     cty.is_some_and(|cty| cty.as_str().is_none_or(nests))
 }
 
-/// Base64url in its one canonical form: no padding, no stray bits, nothing else between (RFC 7515, 2).
-fn decode(encoded: &str) -> Result<Vec<u8>, Failure> {
+/// Decodes base64url in its canonical form: no padding, no stray bits, no other characters (RFC 7515, 2).
+fn decode(encoded: &str) -> Result<Vec<u8>, TokenFailure> {
     URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Invalid("the token is not base64url"))
 }
 
-/// A string, or an array of nothing but strings (RFC 7519, 4.1.3), with one of those wanted.
+/// Whether `aud`, a string or an array of strings alone (RFC 7519, 4.1.3), holds one of those wanted.
 fn audience_holds(wanted: &[Arc<str>], aud: Option<&Value>) -> bool {
     let is_wanted = |aud: &str| wanted.iter().any(|wanted| **wanted == *aud);
     match aud {
@@ -216,8 +216,8 @@ fn audience_holds(wanted: &[Arc<str>], aud: Option<&Value>) -> bool {
     }
 }
 
-/// A NumericDate (RFC 7519, 2): seconds since 1970, maybe with a fraction, which is rounded to the stricter side.
-fn date(map: &Map<String, Value>, name: &str, round: fn(f64) -> f64) -> Result<Option<u64>, Failure> {
+/// A NumericDate (RFC 7519, 2): seconds since 1970, possibly with a fraction, which is rounded to the stricter side.
+fn date(map: &Map<String, Value>, name: &str, round: fn(f64) -> f64) -> Result<Option<u64>, TokenFailure> {
     let seconds = |number: &Number| {
         let fraction = || number.as_f64().filter(|s| (0.0..=u64::MAX as f64).contains(s));
         number.as_u64().or_else(|| fraction().map(|s| round(s) as u64))
@@ -231,6 +231,6 @@ fn date(map: &Map<String, Value>, name: &str, round: fn(f64) -> f64) -> Result<O
 
 fn fingerprint(plan: &plan::Jwt, keys: &KeySet) -> [u8; 32] {
     let rules = (&plan.algorithms, &plan.issuer, &plan.audience, plan.leeway);
-    // `Debug` quotes and escapes strings: no two rules read the same.
+    // `Debug` quotes and escapes strings, so that different rules give different texts.
     sha256(&[keys.fingerprint(), format!("{rules:?}").as_bytes()])
 }

@@ -1,4 +1,4 @@
-//! The keys that tokens are checked with: an immutable set, each key bound to the algorithms it may serve.
+//! The keys that verify tokens: an immutable set, each key bound to the algorithms it may be used with.
 
 use std::fmt;
 
@@ -8,27 +8,27 @@ use super::parse::check_algorithms;
 use crate::base::hash::sha256;
 use crate::plan::{self, JwtKey, Secret};
 
-/// Keys beyond this make a set an error.
+/// A set with more keys is an error.
 pub const MAX_KEYS: usize = 64;
-/// A token without `kid` is tried against so many keys at most, so that a forged one has a price limit.
+/// A token is tried against at most this many keys, which bounds the cost of a forged one.
 const MAX_TRIES: usize = 8;
 
-/// Never changed once built: a new set replaces it. Sets that hold the same keys for the same algorithms are equal.
+/// A set of keys, immutable: a new set replaces it. Sets of the same keys for the same algorithms are equal.
 pub struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<VerificationKey>,
     fingerprint: [u8; 32],
 }
 
 /// One key.
-pub(super) struct Key {
+pub(super) struct VerificationKey {
     kid: Option<Box<str>>,
-    /// Pinned by the provider, fit for the key's kind, and allowed by its own `alg`; at least one. So an RSA key is
-    /// never taken for a shared secret, whatever a token says (RFC 8725, 2.1).
+    /// Pinned by the provider, possible for the kind of key, and allowed by its own `alg`; at least one. So an RSA key is
+    /// never used as a shared secret, whatever `alg` a token has (RFC 8725, 2.1).
     algorithms: Vec<Algorithm>,
     key: DecodingKey,
 }
 
-/// Says how many there are, and no more: secrets could be guessed from a fingerprint.
+/// Shows the number of keys alone: a secret could be guessed from a fingerprint.
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeySet({} keys)", self.keys.len())
@@ -42,7 +42,7 @@ impl PartialEq for KeySet {
 }
 
 impl KeySet {
-    /// The set that the configuration holds; the empty one where it is to be fetched.
+    /// The set of the configuration; empty where it is to be fetched.
     pub fn build(plan: &plan::Jwt) -> Result<KeySet, String> {
         match &plan.key {
             JwtKey::Secret(Secret(secret)) => KeySet::from_secret(secret, &plan.algorithms),
@@ -52,36 +52,39 @@ impl KeySet {
         }
     }
 
-    /// No keys: what a provider has until its set was fetched. Every token then wants a fetch.
+    /// No keys: the set of a provider until it is fetched. Every token then has an unknown key.
     pub fn empty() -> KeySet {
         KeySet::new(Vec::new())
     }
 
-    /// The set of one shared secret. An error text says nothing of the secret.
+    /// The set of one shared secret. An error quotes nothing of the secret.
     pub fn from_secret(secret: &[u8], pinned: &[Algorithm]) -> Result<KeySet, String> {
         if secret.is_empty() {
             return Err("the secret is empty".to_owned());
         }
-        let material = Material::Secret(secret.to_vec());
+        let material = KeyMaterial::Secret(secret.to_vec());
         material.must_serve(pinned)?;
-        Ok(KeySet::new(Vec::from_iter(Key::new(None, None, pinned, material))))
+        Ok(KeySet::new(Vec::from_iter(VerificationKey::new(None, None, pinned, material))))
     }
 
     /// The set of one public key, the text of a PEM file: `PUBLIC KEY` (SPKI) or `RSA PUBLIC KEY` (PKCS #1).
     pub fn from_pem(text: &str, pinned: &[Algorithm]) -> Result<KeySet, String> {
         let material = super::pem::public_key(text)?;
         material.must_serve(pinned)?;
-        Ok(KeySet::new(Vec::from_iter(Key::new(None, None, pinned, material))))
+        Ok(KeySet::new(Vec::from_iter(VerificationKey::new(None, None, pinned, material))))
     }
 
-    /// The usable keys of a JWK set (RFC 7517, 5), its JSON text. Without any it is an error, as is one that is no
-    /// JSON or holds a member twice. Keys of unknown kinds, uses and algorithms are passed over, as the RFC says.
+    /// The usable keys of a JWK set (RFC 7517, 5), given as JSON text. Keys of unknown kinds, uses and algorithms are
+    /// skipped, as the RFC requires.
+    ///
+    /// # Errors
+    /// A set without a usable key, a text that is no JSON or has a duplicate member.
     pub fn from_jwks(text: &str, pinned: &[Algorithm]) -> Result<KeySet, String> {
         check_algorithms(pinned)?;
         super::jwks::keys(text, pinned).map(KeySet::new)
     }
 
-    pub(super) fn new(mut keys: Vec<Key>) -> KeySet {
+    pub(super) fn new(mut keys: Vec<VerificationKey>) -> KeySet {
         let mut prints: Vec<[u8; 32]> = Vec::with_capacity(keys.len());
         keys.retain(|key| {
             let print = key.fingerprint();
@@ -103,48 +106,52 @@ impl KeySet {
         self.keys.is_empty()
     }
 
-    /// Changes with the keys and what they may serve.
+    /// Differs between sets of different keys or algorithms.
     pub(super) fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
     }
 
     /// The keys that may have signed a token: those of its `kid` and those without one (a `kid` is a hint: RFC 7515,
-    /// 4.1.4), or, where the token has none, all of them up to [`MAX_TRIES`].
-    pub(super) fn candidates(&self, kid: Option<&str>, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
-        let fits = move |key: &&Key| key.algorithms.contains(&algorithm) && key.may_be(kid);
+    /// 4.1.4), or all where the token has none; at most [`MAX_TRIES`].
+    pub(super) fn candidates(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &VerificationKey> {
+        let fits = move |key: &&VerificationKey| key.algorithms.contains(&algorithm) && key.matches(kid);
         self.keys.iter().filter(fits).take(MAX_TRIES)
     }
 
-    /// No key may be the one that `kid` names: a newer set might have it.
+    /// Whether no key matches the `kid`: a newer set might have it.
     pub(super) fn lacks(&self, kid: Option<&str>) -> bool {
-        !self.keys.iter().any(|key| key.may_be(kid))
+        !self.keys.iter().any(|key| key.matches(kid))
     }
 }
 
-impl Key {
-    /// `None`: the key serves no pinned algorithm. `own` is the one that the key itself is bound to.
+impl VerificationKey {
+    /// A key; `None`: it can be used with no pinned algorithm. `own` is the algorithm that the key itself names.
     pub(super) fn new(
         kid: Option<&str>,
         own: Option<Algorithm>,
         pinned: &[Algorithm],
-        material: Material,
-    ) -> Option<Key> {
+        material: KeyMaterial,
+    ) -> Option<VerificationKey> {
         let serves = |algorithm: &Algorithm| {
             material.algorithms().contains(algorithm) && own.is_none_or(|own| own == *algorithm)
         };
         let algorithms: Vec<Algorithm> = pinned.iter().copied().filter(serves).collect();
         let kid = kid.map(Into::into);
-        (!algorithms.is_empty()).then(|| Key { kid, algorithms, key: material.decoding_key() })
+        (!algorithms.is_empty()).then(|| VerificationKey { kid, algorithms, key: material.decoding_key() })
     }
 
-    fn may_be(&self, kid: Option<&str>) -> bool {
+    fn matches(&self, kid: Option<&str>) -> bool {
         match (&self.kid, kid) {
             (Some(own), Some(kid)) => **own == *kid,
             _ => true,
         }
     }
 
-    /// Whether `signature` (base64url, canonical) is this key's for `message`.
+    /// Whether `signature` (canonical base64url) is a signature of `message` by this key.
     pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
         self.algorithms.contains(&algorithm)
             && crypto::verify(signature, message, &self.key, algorithm).unwrap_or(false)
@@ -158,15 +165,15 @@ impl Key {
         };
         let kid = self.kid.as_deref().unwrap_or_default();
         let parts = [names.as_bytes(), kid.as_bytes(), bytes, exponent];
-        // Each by its hash, so that no two lists of parts read as one text.
+        // Each part by its hash, so that different lists of parts never concatenate to the same bytes.
         let hashes = parts.map(|part| sha256(&[part]));
         sha256(&[&[u8::from(self.kid.is_some())], hashes.as_flattened()])
     }
 }
 
-/// A key's kind and bytes, known to be sound.
+/// The kind and bytes of a key that has been validated.
 #[derive(Clone)]
-pub(super) enum Material {
+pub(super) enum KeyMaterial {
     Secret(Vec<u8>),
     /// Big-endian, without leading zeros.
     Rsa {
@@ -180,11 +187,11 @@ pub(super) enum Material {
     Ed25519(Vec<u8>),
 }
 
-impl Material {
+impl KeyMaterial {
     fn algorithms(&self) -> &'static [Algorithm] {
         match self {
-            Material::Secret(_) => &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512],
-            Material::Rsa { .. } => &[
+            KeyMaterial::Secret(_) => &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512],
+            KeyMaterial::Rsa { .. } => &[
                 Algorithm::RS256,
                 Algorithm::RS384,
                 Algorithm::RS512,
@@ -192,23 +199,23 @@ impl Material {
                 Algorithm::PS384,
                 Algorithm::PS512,
             ],
-            Material::P256(_) => &[Algorithm::ES256],
-            Material::P384(_) => &[Algorithm::ES384],
-            Material::Ed25519(_) => &[Algorithm::EdDSA],
+            KeyMaterial::P256(_) => &[Algorithm::ES256],
+            KeyMaterial::P384(_) => &[Algorithm::ES384],
+            KeyMaterial::Ed25519(_) => &[Algorithm::EdDSA],
         }
     }
 
     fn kind(&self) -> &'static str {
         match self {
-            Material::Secret(_) => "a shared secret",
-            Material::Rsa { .. } => "an RSA key",
-            Material::P256(_) => "an EC key on P-256",
-            Material::P384(_) => "an EC key on P-384",
-            Material::Ed25519(_) => "an Ed25519 key",
+            KeyMaterial::Secret(_) => "a shared secret",
+            KeyMaterial::Rsa { .. } => "an RSA key",
+            KeyMaterial::P256(_) => "an EC key on P-256",
+            KeyMaterial::P384(_) => "an EC key on P-384",
+            KeyMaterial::Ed25519(_) => "an Ed25519 key",
         }
     }
 
-    /// A provider's only key must serve all of its algorithms: one that it cannot is a mistake in the file.
+    /// A provider's only key must be usable with all of its algorithms: otherwise the configuration is wrong.
     fn must_serve(&self, pinned: &[Algorithm]) -> Result<(), String> {
         check_algorithms(pinned)?;
         match pinned.iter().find(|algorithm| !self.algorithms().contains(algorithm)) {
@@ -223,14 +230,14 @@ impl Material {
 
     fn decoding_key(&self) -> DecodingKey {
         let key = match self {
-            Material::Secret(secret) => DecodingKey::from_secret(secret),
-            Material::Rsa { n, e } => DecodingKey::from_rsa_raw_components(n, e),
-            Material::P256(bytes) | Material::P384(bytes) => DecodingKey::from_ec_der(bytes),
-            Material::Ed25519(bytes) => DecodingKey::from_ed_der(bytes),
+            KeyMaterial::Secret(secret) => DecodingKey::from_secret(secret),
+            KeyMaterial::Rsa { n, e } => DecodingKey::from_rsa_raw_components(n, e),
+            KeyMaterial::P256(bytes) | KeyMaterial::P384(bytes) => DecodingKey::from_ec_der(bytes),
+            KeyMaterial::Ed25519(bytes) => DecodingKey::from_ed_der(bytes),
         };
         debug_assert_eq!(
             key.family() == AlgorithmFamily::Hmac,
-            matches!(self, Material::Secret(_)),
+            matches!(self, KeyMaterial::Secret(_)),
             "public keys are never secrets"
         );
         key

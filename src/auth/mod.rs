@@ -1,11 +1,11 @@
-//! Who is calling: tokens and API keys in, an identity or a refusal out. No I/O and no clock.
+//! Authentication and authorisation: tokens and API keys in, an identity or a refusal out. No I/O and no clock.
 //!
-//! In the order of a request's way: [`token`] takes a credential from where it stands; [`cache`] knows it or has
-//! [`jwt`] verify it with the keys of [`keys`] (read from [`pem`](keys::KeySet::from_pem) and
-//! [JWK sets](keys::KeySet::from_jwks)); [`api_keys`] finds the consumer; [`decide`] tries a route's methods and words
-//! the refusal; [`require`] asks what the caller may; [`headers`] tells the upstream, and [`strip`] hides from it what
-//! it should not see. Beside it, [`refetch`] says when a JWK set is fetched again, and [`parse`]
-//! reads what a configuration says in words of its own.
+//! In the order in which a request meets them: [`token`] finds the credential; [`cache`] knows it or has [`jwt`] verify
+//! it with the keys of [`keys`] (read from [PEM files](keys::KeySet::from_pem) and
+//! [JWK sets](keys::KeySet::from_jwks)); [`api_keys`] finds the consumer; [`decide`] tries a route's methods and makes
+//! the refusal; [`require`] checks what the caller may do; [`headers`] passes identity on to the upstream, and [`strip`]
+//! removes credentials from the request. Beside them, [`refetch`] decides when a JWK set is fetched again, and [`parse`] reads the words
+//! of a configuration that are about credentials.
 
 pub mod api_keys;
 pub mod cache;

@@ -1,48 +1,48 @@
-//! When a JWK set may be fetched from its URL, and what a fetch changes.
+//! The schedule of fetches of a JWK set from its URL, and the result of a fetch.
 
 use std::sync::Arc;
 
 use super::keys::KeySet;
 
-/// From a fetch that went well to the next.
+/// From a successful fetch to the next.
 pub const REFRESH_MS: u64 = 5 * 60 * 1000;
-/// Between the start of a fetch and one that an unknown key asks for: strangers can make up keys as they like.
+/// The least time between the start of a fetch and one for an unknown key: anyone can make up unknown keys.
 pub const UNKNOWN_KEY_MS: u64 = 30 * 1000;
-/// After the first failure; doubles with each one more.
+/// The wait after the first failure; it doubles with each further one.
 pub const BACK_OFF_MS: u64 = 1000;
 /// The longest wait after failures.
 pub const MAX_BACK_OFF_MS: u64 = 60 * 1000;
 
-/// The fetches of one set. Times are milliseconds of any clock that does not go back.
+/// The fetches of one set. Times are milliseconds of a monotonic clock.
 #[derive(Debug)]
 pub struct Refetch {
     keys: Option<Arc<KeySet>>,
     in_flight: bool,
-    /// When the last fetch began; `None`: none did.
+    /// The start of the last fetch; `None`: there was none.
     started_ms: Option<u64>,
     due_ms: u64,
-    /// Fetches that failed since one went well.
+    /// Fetches that failed since the last success.
     failures: u32,
 }
 
-/// What a fetch changed.
+/// The result of a fetch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fetched {
-    /// These keys are new: shards get them.
+    /// New keys, for all shards.
     New(Arc<KeySet>),
     /// The same keys as before.
     Same,
-    /// The fetch failed, and what was there, if anything, goes on serving.
+    /// The fetch failed; the set before it, if there is one, stays in use.
     Failed(String),
 }
 
-/// What a token with an unknown key may hope for.
+/// What to do with a token of an unknown key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hope {
-    /// A fetch is under way, or due now.
-    Fetch,
-    /// The set was asked for a moment ago, or fetches fail: the token is invalid.
-    None,
+pub enum UnknownKeyAction {
+    /// A fetch is in flight or due now: decide again after it.
+    AwaitFetch,
+    /// The set was fetched a moment ago, or fetches fail: the token is invalid.
+    Refuse,
 }
 
 impl Refetch {
@@ -51,7 +51,7 @@ impl Refetch {
         Refetch { keys: None, in_flight: false, started_ms: None, due_ms: now_ms, failures: 0 }
     }
 
-    /// The last good set.
+    /// The set of the last successful fetch.
     pub fn keys(&self) -> Option<&Arc<KeySet>> {
         self.keys.as_ref()
     }
@@ -61,30 +61,36 @@ impl Refetch {
         self.failures
     }
 
-    /// When the next fetch is due; `None`: one is under way.
+    /// When the next fetch is due; `None`: one is in flight.
     pub fn due_ms(&self) -> Option<u64> {
         (!self.in_flight).then_some(self.due_ms)
     }
 
-    /// Whether a fetch begins now. Whoever is told so fetches, and reports to [`Refetch::finish`], whatever happens.
+    /// Whether a fetch starts now. If so, the caller fetches and reports the result, also a failure, to
+    /// [`Refetch::finish`].
     pub fn begin(&mut self, now_ms: u64) -> bool {
-        let begins = !self.in_flight && now_ms >= self.due_ms;
-        if begins {
+        let starts = !self.in_flight && now_ms >= self.due_ms;
+        if starts {
             (self.in_flight, self.started_ms) = (true, Some(now_ms));
         }
-        begins
+        starts
     }
 
-    /// A shard met a token of an unknown key.
-    pub fn unknown_key(&mut self, now_ms: u64) -> Hope {
-        let rested = self.started_ms.is_none_or(|started| now_ms >= started.saturating_add(UNKNOWN_KEY_MS));
-        if !self.in_flight && rested && self.failures == 0 {
+    /// A shard received a token of an unknown key.
+    pub fn unknown_key(&mut self, now_ms: u64) -> UnknownKeyAction {
+        let may_fetch_again =
+            self.started_ms.is_none_or(|started| now_ms >= started.saturating_add(UNKNOWN_KEY_MS));
+        if !self.in_flight && may_fetch_again && self.failures == 0 {
             self.due_ms = self.due_ms.min(now_ms);
         }
-        if self.in_flight || now_ms >= self.due_ms { Hope::Fetch } else { Hope::None }
+        if self.in_flight || now_ms >= self.due_ms {
+            UnknownKeyAction::AwaitFetch
+        } else {
+            UnknownKeyAction::Refuse
+        }
     }
 
-    /// The end of a fetch: a set, or why there is none.
+    /// Takes the result of a fetch: a set, or why it failed.
     pub fn finish(&mut self, now_ms: u64, fetched: Result<KeySet, String>) -> Fetched {
         self.in_flight = false;
         match fetched {
@@ -127,38 +133,38 @@ mod tests {
     }
 
     #[test]
-    fn it_fetches_at_once_and_then_by_the_interval_one_at_a_time() {
+    fn the_first_fetch_is_at_once_and_the_next_by_the_interval_one_at_a_time() {
         let mut refetch = fetched_at(1000);
         assert!(!refetch.begin(1000 + REFRESH_MS - 1));
         assert!(refetch.begin(1000 + REFRESH_MS));
         assert_eq!(refetch.due_ms(), None);
-        assert!(!refetch.begin(u64::MAX), "one is under way");
+        assert!(!refetch.begin(u64::MAX), "one is in flight");
         assert_eq!(refetch.finish(2000 + REFRESH_MS, Ok(set(b"a"))), Fetched::Same);
         assert_eq!(refetch.due_ms(), Some(2000 + 2 * REFRESH_MS));
     }
 
     #[test]
-    fn an_unknown_key_fetches_once_and_then_not_for_a_while() {
+    fn an_unknown_key_starts_a_fetch_at_most_once_in_its_interval() {
         let mut refetch = fetched_at(0);
-        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS - 1), Hope::None);
+        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS - 1), UnknownKeyAction::Refuse);
         assert!(!refetch.begin(UNKNOWN_KEY_MS - 1));
-        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS), Hope::Fetch);
+        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS), UnknownKeyAction::AwaitFetch);
         assert!(refetch.begin(UNKNOWN_KEY_MS));
-        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS + 5), Hope::Fetch, "under way");
+        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS + 5), UnknownKeyAction::AwaitFetch, "in flight");
         assert!(matches!(refetch.finish(UNKNOWN_KEY_MS + 9, Ok(set(b"b"))), Fetched::New(_)));
-        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS + 10), Hope::None);
-        assert_eq!(refetch.unknown_key(2 * UNKNOWN_KEY_MS), Hope::Fetch);
+        assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS + 10), UnknownKeyAction::Refuse);
+        assert_eq!(refetch.unknown_key(2 * UNKNOWN_KEY_MS), UnknownKeyAction::AwaitFetch);
     }
 
     #[test]
-    fn failures_back_off_and_unknown_keys_do_not_shorten_that() {
+    fn failures_back_off_and_unknown_keys_do_not_shorten_the_wait() {
         let mut refetch = fetched_at(0);
         let mut now_ms = REFRESH_MS;
         for failures in 0..10 {
             assert!(refetch.begin(now_ms));
             assert_eq!(refetch.finish(now_ms, Err("refused".into())), Fetched::Failed("refused".into()));
             let wait = (1000 << failures).min(MAX_BACK_OFF_MS);
-            assert_eq!(refetch.unknown_key(now_ms + wait - 1), Hope::None);
+            assert_eq!(refetch.unknown_key(now_ms + wait - 1), UnknownKeyAction::Refuse);
             assert_eq!(refetch.due_ms(), Some(now_ms + wait));
             now_ms += wait;
         }
@@ -169,8 +175,8 @@ mod tests {
     }
 
     proptest! {
-        /// However strangers ask and fetches end: a set once there stays, one fetch at a time, never two starts
-        /// within the least of the waits.
+        /// Whatever unknown keys arrive and however fetches end: a fetched set stays, fetches run one at a time, and two
+        /// starts are at least the shortest wait apart.
         #[test]
         fn fetches_are_few_and_a_good_set_is_never_lost(steps in prop::collection::vec((0_u64..5000, 0..4), 1..400)) {
             let (mut refetch, mut now_ms) = (Refetch::new(0), 0);

@@ -1,4 +1,4 @@
-//! What a route asks of a caller beyond being known (`require`).
+//! Authorisation: what a route requires of an authenticated caller (`require`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::jwt::Claims;
 use crate::plan::{Consumer, Require};
 
-/// The first thing that a caller lacks; shown, it names it: for the log and the answer's `detail`.
+/// The first requirement that a caller does not meet. Displayed in the log and the response's `detail`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
     Group(Arc<str>),
@@ -30,20 +30,23 @@ impl fmt::Display for Missing {
 }
 
 impl Missing {
-    /// The value of `WWW-Authenticate` in the 403, if there is one: a token of wider scope would do (RFC 6750, 3.1).
+    /// The value of `WWW-Authenticate` in the 403 where a token of wider scope would be accepted (RFC 6750, 3.1).
     pub fn challenge(&self) -> Option<&'static str> {
         matches!(self, Missing::Scope(_)).then_some(r#"Bearer realm="ringway", error="insufficient_scope""#)
     }
 }
 
-/// All of it must hold: every group, permission, scope and claim that is listed. Groups and permissions are the
-/// consumer's; scopes and claims are the token's.
+/// Checks that the caller has every group, permission, scope and claim listed. Groups and permissions are the consumer's;
+/// scopes and claims are the token's.
+///
+/// # Errors
+/// The first one missing.
 pub fn check(require: &Require, consumer: Option<&Consumer>, claims: Option<&Claims>) -> Result<(), Missing> {
     let groups = consumer.map(|consumer| &consumer.groups[..]).unwrap_or_default();
     let permissions = consumer.map(|consumer| &consumer.permissions[..]).unwrap_or_default();
     let claim = |name: &str| claims.and_then(|claims| claims.map.get(name));
     let has_scope =
-        |scope: &str| ["scope", "scp"].into_iter().filter_map(claim).any(|list| grants(list, scope));
+        |scope: &str| ["scope", "scp"].into_iter().filter_map(claim).any(|list| has_word(list, scope));
 
     all(&require.groups, |name| groups.contains(name), Missing::Group)?;
     all(&require.permissions, |name| permissions.contains(name), Missing::Permission)?;
@@ -64,8 +67,8 @@ fn all(
     names.iter().find(|name| !has(name)).map_or(Ok(()), |name| Err(missing(name.clone())))
 }
 
-/// Scopes are a string with spaces between (RFC 8693, 4.2) or, as some issuers write them, an array of strings.
-fn grants(list: &Value, scope: &str) -> bool {
+/// Whether a list of scopes, separated by spaces (RFC 8693, 4.2) or, with some issuers, an array of strings, has the scope.
+fn has_word(list: &Value, scope: &str) -> bool {
     match list {
         Value::String(list) => list.split(' ').any(|one| one == scope),
         Value::Array(list) => list.iter().any(|one| one == scope),
@@ -73,7 +76,7 @@ fn grants(list: &Value, scope: &str) -> bool {
     }
 }
 
-/// The value itself, or an element of an array, is a string of that text, or a number or boolean written so in JSON.
+/// Whether the value, or an element of an array, is a string of that text, or a number or boolean of that JSON text.
 fn is_or_holds(value: &Value, wanted: &str) -> bool {
     let is = |value: &Value| match value {
         Value::String(text) => text == wanted,

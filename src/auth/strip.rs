@@ -1,8 +1,9 @@
-//! Removes credentials from a request's bytes, for upstreams that must not see them (`forward = false`).
+//! Removes credentials from a request, for upstreams that must not get them (`forward = false`).
 
 use crate::http::path;
 
-/// A `Cookie` value without the cookies of that name; `None`: it holds none. An empty result means that the field goes.
+/// A `Cookie` value without the cookies of that name; `None`: it has none. If the result is empty, the field is to be
+/// removed.
 pub fn without_cookie(value: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     let is_named = |pair: &[u8]| {
         pair.trim_ascii().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest[0] == b'=')
@@ -10,8 +11,8 @@ pub fn without_cookie(value: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     without(value, b';', is_named).map(|kept| kept.trim_ascii().to_vec())
 }
 
-/// A query (without its `?`) less the parameters of that name, however the name is encoded; `None`: it holds none. An
-/// empty result means that the `?` goes too.
+/// A query (without its `?`) without the parameters of that name, however the name is encoded; `None`: it has none. If
+/// the result is empty, the `?` is to be removed too.
 pub fn without_query(query: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     without(query, b'&', |pair| {
         let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
@@ -19,9 +20,11 @@ pub fn without_query(query: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-fn without(list: &[u8], separator: u8, goes: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+fn without(list: &[u8], separator: u8, is_removed: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let parts = || list.split(|byte| *byte == separator);
-    parts().any(&goes).then(|| parts().filter(|part| !goes(part)).collect::<Vec<_>>().join(&separator))
+    parts()
+        .any(&is_removed)
+        .then(|| parts().filter(|part| !is_removed(part)).collect::<Vec<_>>().join(&separator))
 }
 
 #[cfg(test)]
@@ -29,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_cookie_of_the_name_goes_and_the_others_stay() {
+    fn every_cookie_of_the_name_is_removed_and_others_stay() {
         for (value, left) in [
             ("sid=1", Some("")),
             ("a=1; sid=2; b=3", Some("a=1; b=3")),
@@ -47,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn every_parameter_of_the_name_goes_however_it_is_written() {
+    fn every_parameter_of_the_name_is_removed_however_it_is_encoded() {
         for (query, left) in [
             ("token=1", Some("")),
             ("a=1&token=2&b=3", Some("a=1&b=3")),

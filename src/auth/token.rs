@@ -1,32 +1,36 @@
-//! Takes a credential from a request: from the first of the configured places that holds one.
+//! Finds the credential of a request: in the first of the configured places that holds one.
 
 use std::borrow::Cow;
 
 use crate::plan::CredentialPlace;
 
-/// A request, as far as credentials may stand in it.
-pub trait Lookup {
-    /// Calls `see` with every value that stands in `place`, in order: those of all fields of that name, of all cookies
-    /// of that name, or of all query parameters of that name (percent-decoded, `+` as it is).
+/// Access to the values of a request that may hold credentials.
+pub trait CredentialSource {
+    /// Calls `see` with every value in `place`, in order: of all fields of that name, all cookies of that name, or all
+    /// query parameters of that name (percent-decoded, `+` unchanged).
     fn each<'a>(&'a self, place: &CredentialPlace, see: &mut dyn FnMut(Cow<'a, [u8]>));
 }
 
-/// What the places hold.
+/// The credential of a request, if it has one.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Taken<'a> {
-    /// No credential in any of them.
+pub enum FoundCredential<'a> {
+    /// No credential in any of the places.
     Nothing,
     Token(Cow<'a, [u8]>),
-    /// A credential that is not looked at, and why.
+    /// A credential that is not examined, and why.
     Refused(&'static str),
 }
 
-/// The credential in the first place that holds one. Later places are not looked at.
+/// The credential in the first place that holds one. Later places are not examined.
 ///
-/// A place that holds two is refused: the upstream might read the other one. So is one over `most_bytes`, before any
-/// work is done on it. In `authorization` only the scheme `Bearer` counts (RFC 6750, 2.1; schemes have no case: RFC
-/// 9110, 11.1); another scheme, or nothing behind it, is no credential.
-pub fn take<'a>(places: &[CredentialPlace], request: &'a impl Lookup, most_bytes: usize) -> Taken<'a> {
+/// Two credentials in one place are refused: the upstream might use the other one. So is one of more than `max_bytes`,
+/// before any work is done on it. In `authorization` only the scheme `Bearer` counts (RFC 6750, 2.1; schemes have no case: RFC
+/// 9110, 11.1); another scheme, or one without a token, is no credential.
+pub fn find<'a>(
+    places: &[CredentialPlace],
+    request: &'a impl CredentialSource,
+    max_bytes: usize,
+) -> FoundCredential<'a> {
     for place in places {
         let bearer = matches!(place, CredentialPlace::Header(name) if &**name == "authorization");
         let (mut token, mut seen) = (None, 0);
@@ -39,22 +43,24 @@ pub fn take<'a>(places: &[CredentialPlace], request: &'a impl Lookup, most_bytes
         });
         match token {
             None => {}
-            Some(_) if seen > 1 => return Taken::Refused("more than one credential in one place"),
-            Some(token) if token.len() > most_bytes => return Taken::Refused("the credential is too long"),
-            Some(token) => return Taken::Token(token),
+            Some(_) if seen > 1 => return FoundCredential::Refused("more than one credential in one place"),
+            Some(token) if token.len() > max_bytes => {
+                return FoundCredential::Refused("the credential is too long");
+            }
+            Some(token) => return FoundCredential::Token(token),
         }
     }
-    Taken::Nothing
+    FoundCredential::Nothing
 }
 
-/// Whether an `Authorization` value is of the scheme `Bearer`: what `forward = false` removes.
+/// Whether an `Authorization` value is of the scheme `Bearer`, which `forward = false` removes.
 pub fn is_bearer(value: &[u8]) -> bool {
     value.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME))
 }
 
 const SCHEME: &[u8] = b"bearer ";
 
-/// What follows `Bearer` and its spaces; empty for other schemes.
+/// The value after `Bearer` and its spaces; empty for other schemes.
 fn after_bearer(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let start = match is_bearer(&value) {
         true => SCHEME.len() + value[SCHEME.len()..].iter().take_while(|byte| **byte == b' ').count(),
@@ -74,18 +80,18 @@ mod tests {
     use super::super::tests::request::Request;
     use super::*;
 
-    fn taken(places: &[&str], request: &Request) -> Result<Option<String>, &'static str> {
+    fn found(places: &[&str], request: &Request) -> Result<Option<String>, &'static str> {
         let places: Vec<CredentialPlace> =
             places.iter().map(|place| crate::auth::parse::credential_place(place).unwrap()).collect();
-        match take(&places, request, 8) {
-            Taken::Nothing => Ok(None),
-            Taken::Token(token) => Ok(Some(String::from_utf8(token.into_owned()).unwrap())),
-            Taken::Refused(why) => Err(why),
+        match find(&places, request, 8) {
+            FoundCredential::Nothing => Ok(None),
+            FoundCredential::Token(token) => Ok(Some(String::from_utf8(token.into_owned()).unwrap())),
+            FoundCredential::Refused(why) => Err(why),
         }
     }
 
     #[test]
-    fn a_bearer_token_is_taken_whatever_the_case_of_its_scheme() {
+    fn a_bearer_token_is_found_whatever_the_case_of_its_scheme() {
         for (value, token) in [
             ("Bearer abc", Some("abc")),
             ("bearer abc", Some("abc")),
@@ -100,17 +106,17 @@ mod tests {
             ("", None),
         ] {
             let request = Request::new().with("header:authorization", value);
-            assert_eq!(taken(&["header:authorization"], &request), Ok(token.map(Into::into)), "{value:?}");
+            assert_eq!(found(&["header:authorization"], &request), Ok(token.map(Into::into)), "{value:?}");
         }
     }
 
     #[test]
     fn other_places_hold_the_token_alone() {
         for place in ["header:x-token", "cookie:sid", "query:t"] {
-            assert_eq!(taken(&[place], &Request::new().with(place, "abc")), Ok(Some("abc".into())));
-            assert_eq!(taken(&[place], &Request::new().with(place, "")), Ok(None));
+            assert_eq!(found(&[place], &Request::new().with(place, "abc")), Ok(Some("abc".into())));
+            assert_eq!(found(&[place], &Request::new().with(place, "")), Ok(None));
             let whole = Request::new().with(place, "Bearer a");
-            assert_eq!(taken(&[place], &whole), Ok(Some("Bearer a".into())));
+            assert_eq!(found(&[place], &whole), Ok(Some("Bearer a".into())));
         }
     }
 
@@ -118,19 +124,19 @@ mod tests {
     fn the_first_place_that_holds_a_token_wins() {
         let request = Request::new().with("cookie:sid", "c").with("query:t", "q");
         let places = ["header:authorization", "cookie:sid", "query:t"];
-        assert_eq!(taken(&places, &request), Ok(Some("c".into())));
+        assert_eq!(found(&places, &request), Ok(Some("c".into())));
         let basic = request.with("header:authorization", "Basic eHg=");
-        assert_eq!(taken(&places, &basic), Ok(Some("c".into())));
-        assert_eq!(taken(&["query:other"], &basic), Ok(None));
+        assert_eq!(found(&places, &basic), Ok(Some("c".into())));
+        assert_eq!(found(&["query:other"], &basic), Ok(None));
     }
 
     #[test]
     fn two_in_one_place_or_one_too_long_is_refused() {
         for place in ["header:authorization", "cookie:sid", "query:t"] {
             let twice = Request::new().with(place, "Bearer a").with(place, "Basic b");
-            assert!(taken(&[place], &twice).is_err(), "{place}");
+            assert!(found(&[place], &twice).is_err(), "{place}");
         }
-        assert!(taken(&["query:t"], &Request::new().with("query:t", "123456789")).is_err());
-        assert!(taken(&["query:t"], &Request::new().with("query:t", "12345678")).is_ok());
+        assert!(found(&["query:t"], &Request::new().with("query:t", "123456789")).is_err());
+        assert!(found(&["query:t"], &Request::new().with("query:t", "12345678")).is_ok());
     }
 }

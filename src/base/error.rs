@@ -1,9 +1,9 @@
-//! The one error type of a request: what went wrong, whose fault it was, and whether a retry is safe.
+//! The error of a request: what went wrong, who is at fault, and whether a retry is safe.
 
 use std::borrow::Cow;
 
-/// Why the gateway answered by itself. The names are stable: they stand in the answer's `reason`,
-/// in the access log and as a metric label.
+/// Why the gateway answered by itself. The names are stable: they appear in the response's `reason`, in the access log and
+/// as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     BadRequest,
@@ -22,9 +22,9 @@ pub enum Reason {
     HeadersTooLarge,
     /// A rate limit has no token left.
     RateLimited,
-    /// The client left before it had its answer. Never sent; logged with status 499.
+    /// The client closed before it had the response. Never sent; logged with status 499.
     ClientClosed,
-    /// A script said no.
+    /// A script denied the request.
     ScriptDenied,
     /// A script failed.
     ScriptError,
@@ -35,7 +35,7 @@ pub enum Reason {
     UpstreamProtocol,
     NoTarget,
     Overloaded,
-    /// The store gives no answer, and the route cannot do without.
+    /// The store does not answer, and the route requires it.
     StoreUnavailable,
     UpstreamTimeout,
 }
@@ -75,12 +75,12 @@ impl Reason {
         self.row().1
     }
 
-    /// The status code of the answer.
+    /// The status code of the response.
     pub const fn status(self) -> u16 {
         self.row().0
     }
 
-    /// The `error` member of the answer: a short sentence for people.
+    /// The `error` member of the response: a short sentence for people.
     pub const fn error(self) -> &'static str {
         self.row().2
     }
@@ -116,7 +116,7 @@ impl Reason {
     }
 }
 
-/// Whose fault an error is.
+/// Who is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultOrigin {
     Client,
@@ -127,7 +127,7 @@ pub enum FaultOrigin {
 /// Whether the request may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// Something of it may have been acted on.
+    /// The upstream may have acted on it.
     Never,
     /// Only when the method is idempotent (RFC 9110, 9.2.2).
     IfIdempotent,
@@ -141,26 +141,26 @@ pub struct Error {
     pub reason: Reason,
     pub source: FaultOrigin,
     pub retry: Retry,
-    /// What exactly, for the log and (client errors only) for the answer's `detail`.
+    /// What went wrong exactly, for the log and (client errors only) the response's `detail`.
     pub detail: Cow<'static, str>,
-    /// What the answer's head says beside what every problem says.
+    /// Header fields of the response beside those of every problem document.
     pub fields: Vec<(&'static str, String)>,
-    /// After how many seconds a new try has a chance, where that is known.
+    /// Seconds until a retry may succeed, if known: `Retry-After`.
     pub retry_after_s: Option<u64>,
 }
 
 impl Error {
-    /// A fault of the client's: never retried.
+    /// An error of the client: never retried.
     pub fn client(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
         Error::new(reason, FaultOrigin::Client, Retry::Never, detail.into())
     }
 
-    /// A fault of the upstream's.
+    /// An error of the upstream.
     pub fn upstream(reason: Reason, retry: Retry, detail: impl Into<Cow<'static, str>>) -> Error {
         Error::new(reason, FaultOrigin::Upstream, retry, detail.into())
     }
 
-    /// A fault of the gateway's own.
+    /// An error of the gateway.
     pub fn gateway(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
         Error::new(reason, FaultOrigin::Gateway, Retry::Never, detail.into())
     }

@@ -1,18 +1,18 @@
-//! Faults on purpose, so that tests can see a panic contained. Debug builds only, and only when the
-//! environment variable `RINGWAY_FAULT` is `panic`.
+//! Injected faults, for tests of how panics are contained. In debug builds only, and only when the environment variable
+//! `RINGWAY_FAULT` is `panic`.
 
-/// Where a test wants a panic.
+/// Where to panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InjectedFault {
-    /// In the connection that asks for it.
+    /// In the connection of the request.
     Connection,
     /// In the shard, outside of any connection.
     Shard,
 }
 
-/// The fault that a request path asks for.
+/// The fault that a request path selects.
 #[cfg(debug_assertions)]
-pub fn asked_for(path: &[u8]) -> Option<InjectedFault> {
+pub fn requested(path: &[u8]) -> Option<InjectedFault> {
     let fault = match path {
         b"/__fault/panic" => InjectedFault::Connection,
         b"/__fault/shard" => InjectedFault::Shard,
@@ -21,8 +21,8 @@ pub fn asked_for(path: &[u8]) -> Option<InjectedFault> {
     std::env::var_os("RINGWAY_FAULT").is_some_and(|value| value == "panic").then_some(fault)
 }
 
-/// Release builds know no faults.
+/// Release builds inject no faults.
 #[cfg(not(debug_assertions))]
-pub fn asked_for(_path: &[u8]) -> Option<InjectedFault> {
+pub fn requested(_path: &[u8]) -> Option<InjectedFault> {
     None
 }

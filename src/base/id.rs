@@ -1,14 +1,14 @@
-//! Request ids: random UUIDs (RFC 9562, version 4), one generator a shard.
+//! Request ids: random UUIDs (RFC 9562, version 4), from one generator per shard.
 
-/// A generator. Ids tell requests apart; they are no secrets, so a fast generator (SplitMix64) will do.
-pub struct Ids {
+/// A generator of request ids. Ids are no secrets, so that a fast generator (SplitMix64) is sufficient.
+pub struct RequestIds {
     state: u64,
 }
 
-impl Ids {
-    /// A generator whose ids no other seed's will meet but by chance.
-    pub fn new(seed: u64) -> Ids {
-        Ids { state: seed }
+impl RequestIds {
+    /// A generator with a seed of its own; ids of different seeds collide only by chance.
+    pub fn new(seed: u64) -> RequestIds {
+        RequestIds { state: seed }
     }
 
     fn next(&mut self) -> u64 {
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn ids_are_version_4_uuids_and_differ() {
-        let mut ids = Ids::new(1);
+        let mut ids = RequestIds::new(1);
         let mut seen = std::collections::HashSet::new();
         for _ in 0..1_000 {
             let mut id = Vec::new();

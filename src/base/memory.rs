@@ -1,36 +1,39 @@
-//! The allocator, and how much of it this thread has in use: what bounds the memory of scripts.
+//! The allocator, and what this thread has allocated from it, by which the memory of scripts is bounded.
 //!
-//! jemalloc, because it keeps two counters per thread that cost a load each to read; what a script may hold is then
-//! exact, whatever the language's own limits miss.
+//! jemalloc, because it keeps two counters per thread that are read by one load each. So the limit of a script counts
+//! every allocation, also those that the language's own limits miss.
 
 use tikv_jemalloc_ctl::thread;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Reads what the thread that made it has in use. Not `Send`: the counters are the thread's own.
-pub struct Gauge {
+/// The allocation counters of the thread that made it. Not `Send`.
+pub struct ThreadMemory {
     allocated: thread::ThreadLocal<u64>,
     deallocated: thread::ThreadLocal<u64>,
 }
 
-impl Gauge {
-    /// A gauge of this thread.
+impl ThreadMemory {
+    /// The counters of this thread.
     ///
     /// # Panics
     /// When jemalloc was built without statistics, which this crate's dependencies never do.
-    pub fn of_this_thread() -> Gauge {
+    pub fn of_this_thread() -> ThreadMemory {
         let read = |mib: Result<_, _>| mib.expect("jemalloc keeps thread statistics unless built without");
-        Gauge { allocated: read(thread::allocatedp::read()), deallocated: read(thread::deallocatedp::read()) }
+        ThreadMemory {
+            allocated: read(thread::allocatedp::read()),
+            deallocated: read(thread::deallocatedp::read()),
+        }
     }
 
-    /// Bytes allocated less bytes freed by this thread, ever: only differences mean something, since memory may be
-    /// freed by another thread than the one that took it.
+    /// Bytes allocated less bytes freed by this thread. Only differences are meaningful, since memory may be freed by
+    /// another thread than the one that allocated it.
     pub fn bytes(&self) -> i64 {
         self.allocated.get().wrapping_sub(self.deallocated.get()).cast_signed()
     }
 
-    /// Bytes that this thread has ever allocated: a measure of work done. Wraps.
+    /// Bytes that this thread has ever allocated, as a measure of work. Wraps.
     pub fn allocated_bytes(&self) -> u64 {
         self.allocated.get()
     }
@@ -41,12 +44,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_shows_and_what_is_freed_does_not() {
-        let gauge = Gauge::of_this_thread();
-        let before = gauge.bytes();
+    fn held_bytes_count_and_freed_ones_do_not() {
+        let memory = ThreadMemory::of_this_thread();
+        let before = memory.bytes();
         let held = std::hint::black_box(vec![0_u8; 1 << 20]);
-        assert!(gauge.bytes() - before >= 1 << 20);
+        assert!(memory.bytes() - before >= 1 << 20);
         drop(held);
-        assert!(gauge.bytes() - before < 1 << 20);
+        assert!(memory.bytes() - before < 1 << 20);
     }
 }

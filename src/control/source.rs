@@ -77,11 +77,11 @@ const MAX_SCRIPTS: usize = 1000;
 /// Directories within the directory.
 const MAX_DEPTH: usize = 8;
 
-/// All `*.rhai` files below `dir`, by rising name; those in its `tests` are no scripts of routes.
+/// All `*.rhai` files below `dir`, by rising name, but for those in its directory `tests`.
 ///
 /// # Errors
-/// A directory or file that cannot be read, is no UTF-8, or is larger or more than scripts ever are.
-pub fn read_scripts(dir: &Path) -> io::Result<Vec<ScriptFile>> {
+/// A directory or file that cannot be read, is no UTF-8, or is beyond the limits above.
+fn read_scripts(dir: &Path) -> io::Result<Vec<ScriptFile>> {
     let mut files = Vec::new();
     read_below(dir, "", 0, &mut files)?;
     files.sort_by(|a, b| a.name.cmp(&b.name));

@@ -1,18 +1,23 @@
-//! Where a message body ends: counts or decodes what comes, whatever the framing, and never buffers.
+//! Reads a message body of any framing (RFC 9112, 6): finds its end, validates its framing, buffers no payload.
+//!
+//! A body is payload plus framing plus, where it is chunked, a trailer section. All of it is the reader's part: whoever
+//! passes a body on verbatim passes the bytes that [`BodyReader::take`] has counted, trailer section included; whoever
+//! frames the payload anew asks for the validated fields by [`BodyReader::keep_trailers`].
 
-use super::chunked::{Chunked, Owned};
+use super::chunked::{Chunked, OwnedNames};
+use super::fields::Fields;
 use super::framing::Body;
 use super::head::HeadError;
 
-/// A body being read. Bytes go in as they come; out comes how many of them belong to it.
+/// A body being read. It is given bytes as they arrive and answers how many of them belong to the body.
 pub struct BodyReader {
-    framing: Framing,
+    decoder: Decoder,
     payload_bytes: u64,
     limit_bytes: u64,
     done: bool,
 }
 
-enum Framing {
+enum Decoder {
     Length { left_bytes: u64 },
     Chunked(Chunked),
     UntilClose,
@@ -21,33 +26,52 @@ enum Framing {
 /// Why a body cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyError {
-    /// Its framing is wrong.
+    /// Its framing is malformed.
     Bad(&'static str),
     /// It is longer than its limit.
     TooLarge,
 }
 
 impl BodyReader {
-    /// A reader for a body framed like this, of at most `limit_bytes` of payload, with trailers of at
-    /// most `trailer_bytes`.
+    /// A reader for a body of this framing, with at most `limit_bytes` of payload and a trailer section of at most
+    /// `trailer_bytes`.
     pub fn new(body: Body, limit_bytes: u64, trailer_bytes: usize) -> BodyReader {
-        let framing = match body {
-            Body::None => Framing::Length { left_bytes: 0 },
-            Body::Length(left_bytes) => Framing::Length { left_bytes },
-            Body::Chunked => Framing::Chunked(Chunked::new(trailer_bytes)),
-            Body::UntilClose => Framing::UntilClose,
+        let decoder = match body {
+            Body::None => Decoder::Length { left_bytes: 0 },
+            Body::Length(left_bytes) => Decoder::Length { left_bytes },
+            Body::Chunked => Decoder::Chunked(Chunked::new(trailer_bytes)),
+            Body::UntilClose => Decoder::UntilClose,
         };
-        let done = matches!(framing, Framing::Length { left_bytes: 0 });
-        BodyReader { framing, payload_bytes: 0, limit_bytes, done }
+        let done = matches!(decoder, Decoder::Length { left_bytes: 0 });
+        BodyReader { decoder, payload_bytes: 0, limit_bytes, done }
     }
 
-    /// Refuses trailers of these names too.
-    pub fn without(self, owned: &Owned) -> BodyReader {
-        match self.framing {
-            Framing::Chunked(chunked) => {
-                BodyReader { framing: Framing::Chunked(chunked.without(owned)), ..self }
+    /// Refuses trailer fields of these names too.
+    pub fn forbid_trailers(self, owned: &OwnedNames) -> BodyReader {
+        match self.decoder {
+            Decoder::Chunked(chunked) => {
+                BodyReader { decoder: Decoder::Chunked(chunked.forbid_trailers(owned)), ..self }
             }
-            Framing::Length { .. } | Framing::UntilClose => self,
+            Decoder::Length { .. } | Decoder::UntilClose => self,
+        }
+    }
+
+    /// Keeps the trailer section for [`trailers`](Self::trailers). By default it is validated and forgotten.
+    pub fn keep_trailers(self) -> BodyReader {
+        match self.decoder {
+            Decoder::Chunked(chunked) => {
+                BodyReader { decoder: Decoder::Chunked(chunked.keep_trailers()), ..self }
+            }
+            Decoder::Length { .. } | Decoder::UntilClose => self,
+        }
+    }
+
+    /// The trailer fields of a body that is done and was read with [`keep_trailers`](Self::keep_trailers); none of any
+    /// other.
+    pub fn trailers(&self) -> Fields {
+        match &self.decoder {
+            Decoder::Chunked(chunked) if self.done => chunked.trailers(),
+            _ => Fields::default(),
         }
     }
 
@@ -56,35 +80,36 @@ impl BodyReader {
         BodyReader::new(Body::None, u64::MAX, 0)
     }
 
-    /// Whether its last byte was seen.
+    /// Whether its last byte was taken.
     pub fn is_done(&self) -> bool {
         self.done
     }
 
-    /// Takes what of `input` belongs to the body, framing included; the rest is the next message's.
+    /// Takes the bytes at the start of `input` that belong to the body, framing included, and returns their number; the
+    /// rest is the next message's.
     ///
     /// # Errors
-    /// [`BodyError`]; the reader is of no use afterwards.
+    /// [`BodyError`]; the reader must not be used afterwards.
     pub fn take(&mut self, input: &[u8]) -> Result<usize, BodyError> {
         self.take_payload(input, |_| ())
     }
 
-    /// Like [`take`](Self::take), and shows each run of payload.
+    /// Like [`take`](Self::take), and calls `payload` with each run of payload.
     ///
     /// # Errors
-    /// As there.
+    /// As [`take`](Self::take).
     pub fn take_payload(&mut self, input: &[u8], mut payload: impl FnMut(&[u8])) -> Result<usize, BodyError> {
         if self.done || input.is_empty() {
             return Ok(0);
         }
         let mut bytes = 0;
-        let taken = match &mut self.framing {
-            Framing::UntilClose => {
+        let taken = match &mut self.decoder {
+            Decoder::UntilClose => {
                 bytes = input.len();
                 payload(input);
                 input.len()
             }
-            Framing::Length { left_bytes } => {
+            Decoder::Length { left_bytes } => {
                 let taken = input.len().min(usize::try_from(*left_bytes).unwrap_or(usize::MAX));
                 bytes = taken;
                 *left_bytes -= taken as u64;
@@ -92,7 +117,7 @@ impl BodyReader {
                 payload(&input[..taken]);
                 taken
             }
-            Framing::Chunked(chunked) => {
+            Decoder::Chunked(chunked) => {
                 let fed = chunked.feed(input, |run| {
                     bytes += run.len();
                     payload(&input[run]);
@@ -107,34 +132,37 @@ impl BodyReader {
         };
         self.payload_bytes += bytes as u64;
         if self.payload_bytes > self.limit_bytes {
-            // Seen to its end perhaps, but not taken: to call it done would make the next request of it.
+            // Its end may have been found, but its bytes are not taken: if it were done, they would be read as a request.
             self.done = false;
             return Err(BodyError::TooLarge);
         }
         Ok(taken)
     }
 
-    /// How many of the bytes to come are payload for sure, whatever they are: they need not be looked at.
-    /// 0 where framing stands between.
+    /// How many of the next bytes are payload whatever their values, so that they may be spliced unread. 0 where
+    /// framing lies between or the length is not known.
     pub fn opaque_bytes(&self) -> u64 {
-        match &self.framing {
-            Framing::Length { left_bytes } => *left_bytes,
-            Framing::Chunked(_) | Framing::UntilClose => 0,
+        match &self.decoder {
+            Decoder::Length { left_bytes } => *left_bytes,
+            Decoder::Chunked(_) | Decoder::UntilClose => 0,
         }
     }
 
-    /// Counts bytes that went by unseen: at most [`opaque_bytes`](Self::opaque_bytes) of them.
+    /// Counts bytes that were passed on unread: at most [`opaque_bytes`](Self::opaque_bytes) of them.
     pub fn pass(&mut self, bytes: u64) {
-        if let Framing::Length { left_bytes } = &mut self.framing {
+        if let Decoder::Length { left_bytes } = &mut self.decoder {
             *left_bytes = left_bytes.saturating_sub(bytes);
             self.done = *left_bytes == 0;
             self.payload_bytes += bytes;
         }
     }
 
-    /// The sender closed: the end of a body that is read until then, too early for any other.
+    /// The sender closed its connection: the end of a close-delimited body.
+    ///
+    /// # Errors
+    /// Any other body that is not done.
     pub fn end_of_input(&mut self) -> Result<(), BodyError> {
-        if matches!(self.framing, Framing::UntilClose) {
+        if matches!(self.decoder, Decoder::UntilClose) {
             self.done = true;
         }
         if self.done { Ok(()) } else { Err(BodyError::Bad("the body ended too early")) }
@@ -146,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_is_counted_and_the_rest_left() {
+    fn a_length_is_counted_and_the_bytes_after_it_are_left() {
         let mut reader = BodyReader::new(Body::Length(5), u64::MAX, 0);
         assert_eq!(reader.take(b"abc"), Ok(3));
         assert!(!reader.is_done());
@@ -156,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_shown_as_payload_and_taken_with_their_framing() {
+    fn chunks_are_decoded_to_payload_and_taken_with_their_framing() {
         let mut reader = BodyReader::new(Body::Chunked, u64::MAX, 1024);
         let mut payload = Vec::new();
         let input = b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\nNEXT";
@@ -167,7 +195,40 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_length_may_go_by_unseen() {
+    fn kept_trailers_are_handed_out_when_the_body_is_done() {
+        let lines = |fields: &Fields| {
+            let mut out = Vec::new();
+            fields.write_to(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let body = b"3\r\nabc\r\n0;x\r\nDigest: a  b \r\nX-Empty:\r\nDigest:\tc\r\n\r\n";
+        for piece in [1, 7, body.len()] {
+            let mut reader = BodyReader::new(Body::Chunked, u64::MAX, 1024).keep_trailers();
+            for input in body.chunks(piece) {
+                assert!(reader.trailers().is_empty(), "not before the body is done");
+                assert_eq!(reader.take(input), Ok(input.len()));
+            }
+            assert_eq!(lines(&reader.trailers()), "Digest: a  b\r\nX-Empty: \r\nDigest: c\r\n");
+        }
+        let mut reader = BodyReader::new(Body::Chunked, u64::MAX, 1024);
+        assert_eq!(reader.take(body), Ok(body.len()));
+        assert!(reader.is_done() && reader.trailers().is_empty(), "kept only where asked for");
+        let mut reader = BodyReader::new(Body::Length(1), u64::MAX, 1024).keep_trailers();
+        assert_eq!(reader.take(b"a"), Ok(1));
+        assert!(reader.trailers().is_empty());
+    }
+
+    #[test]
+    fn keeping_trailers_forgives_none() {
+        for trailer in ["Content-Length: 1", "x_request_id: 1", "bad name: 1", "no colon", "a: \0"] {
+            let mut reader = BodyReader::new(Body::Chunked, u64::MAX, 1024).keep_trailers();
+            assert!(reader.take(format!("0\r\n{trailer}\r\n\r\n").as_bytes()).is_err(), "{trailer:?}");
+            assert!(reader.trailers().is_empty());
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_length_may_be_passed_on_unread() {
         let mut reader = BodyReader::new(Body::Length(10), u64::MAX, 0);
         assert_eq!(reader.take(b"abc"), Ok(3));
         assert_eq!(reader.opaque_bytes(), 7);
@@ -192,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_over_its_limit_is_never_done_though_its_end_was_seen() {
+    fn a_body_over_its_limit_is_never_done_though_its_end_was_found() {
         for (body, input) in [(Body::Chunked, &b"6\r\nabcdef\r\n0\r\n\r\n"[..]), (Body::Length(6), b"abcdef")]
         {
             let mut reader = BodyReader::new(body, 5, 1024);

@@ -1,15 +1,16 @@
-//! The chunked coding (RFC 9112, 7.1): validated byte for byte as it passes by, nothing of it buffered.
+//! The chunked coding (RFC 9112, 7.1), decoded and validated byte by byte without buffering any of the payload.
 //!
-//! Stricter than the RFC asks: no whitespace but in a quoted string. A sender must not write any, and peers differ on
-//! what they do with it.
+//! One state per place in the grammar. Stricter than the RFC in one point: whitespace is refused outside of quoted
+//! strings and field values. A sender must not write any, and recipients differ in how they read it.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::fields::Fields;
 use super::head::HeadError;
 use super::hygiene::{is_forbidden_trailer, is_token_byte, is_value_byte, reads_as};
 
-/// Hex digits of a chunk size, leading zeros included: what fits into 64 bits.
+/// Hex digits of a chunk size, leading zeros included: as many as 64 bits hold.
 const MAX_SIZE_DIGITS: u8 = 16;
 /// Bytes of one chunk's extensions, their semicolons included.
 const MAX_EXTENSION_BYTES: usize = 256;
@@ -17,12 +18,12 @@ const MAX_EXTENSION_BYTES: usize = 256;
 const MAX_EXTENSION_BYTES_TOTAL: usize = 16 * 1024;
 /// Fields of a trailer section.
 const MAX_TRAILERS: usize = 64;
-/// Bytes of a trailer's name that are kept to compare it: more than any forbidden one has.
+/// Bytes of a trailer field's name that are kept for comparison: more than any forbidden name has.
 const NAME_BYTES: usize = 24;
 
-/// Why a body is refused: one byte, so that a step of the decoder stays in registers.
+/// Why a body is refused. One byte, so that the result of a step fits into registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+enum ChunkFault {
     Size,
     Extension,
     LongExtensions,
@@ -35,39 +36,41 @@ enum Fault {
     LongTrailers,
 }
 
-impl Fault {
+impl ChunkFault {
     #[cold]
     fn error(self) -> HeadError {
         HeadError::Bad(match self {
-            Fault::Size => "a chunk size that is not 1 to 16 hex digits",
-            Fault::Extension => "a chunk extension that is not ;name or ;name=value",
-            Fault::LongExtensions => "chunk extensions longer than allowed",
-            Fault::LineEnd => "a line of the chunked coding that does not end with CRLF",
-            Fault::DataEnd => "a chunk that is not as long as its size says",
-            Fault::TrailerName => "a trailer's name is not a token followed by a colon",
-            Fault::TrailerValue => "a control byte in a trailer's value",
-            Fault::ForbiddenTrailer => "a field that must not come as a trailer",
-            Fault::ManyTrailers => return HeadError::TooLarge("more trailers than allowed"),
-            Fault::LongTrailers => return HeadError::TooLarge("the trailers have more bytes than allowed"),
+            ChunkFault::Size => "a chunk size that is not 1 to 16 hex digits",
+            ChunkFault::Extension => "a chunk extension that is not ;name or ;name=value",
+            ChunkFault::LongExtensions => "chunk extensions longer than allowed",
+            ChunkFault::LineEnd => "a line of the chunked coding that does not end with CRLF",
+            ChunkFault::DataEnd => "a chunk that is not as long as its size says",
+            ChunkFault::TrailerName => "a trailer's name is not a token followed by a colon",
+            ChunkFault::TrailerValue => "a control byte in a trailer's value",
+            ChunkFault::ForbiddenTrailer => "a field that must not come as a trailer",
+            ChunkFault::ManyTrailers => return HeadError::TooLarge("more trailers than allowed"),
+            ChunkFault::LongTrailers => {
+                return HeadError::TooLarge("the trailers have more bytes than allowed");
+            }
         })
     }
 }
 
-/// What one call of [`Chunked::feed`] took.
+/// How far one call of [`Chunked::feed`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fed {
+pub struct FeedProgress {
     /// Bytes of the input that belong to this body: all of it, unless the body is done.
     pub consumed: usize,
-    /// The last byte of the coding has been seen; what follows is the next message's.
+    /// The coding has ended; the bytes that follow are the next message's.
     pub done: bool,
 }
 
-/// Where in the grammar the next byte stands.
+/// The place of the next byte in the grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// At the first digit of a size.
+enum ChunkState {
+    /// At the first digit of a chunk size.
     Size,
-    /// Behind so many digits.
+    /// After this many digits.
     SizeDigits(u8),
     SizeLf,
     ExtensionName,
@@ -76,9 +79,9 @@ enum State {
     ExtensionToken,
     Quoted,
     QuotedPair,
-    /// Behind a closing quote.
+    /// After a closing quote.
     QuotedEnd,
-    /// In the payload, of which `remaining` bytes are to come.
+    /// In the chunk data, of which `remaining` bytes are still to come.
     Data,
     DataCr,
     DataLf,
@@ -89,14 +92,14 @@ enum State {
     TrailerLf,
     EndLf,
     Done,
-    Failed(Fault),
+    Failed(ChunkFault),
 }
 
-/// A decoder of one chunked body. It says where the payload lies and keeps no byte of it.
+/// A decoder of one chunked body. It reports where the payload lies and copies none of it.
 #[derive(Clone, Debug)]
 pub struct Chunked {
-    state: State,
-    /// Of the current chunk: its size while that is read, then the payload still to come.
+    state: ChunkState,
+    /// Of the current chunk: its size as read so far, then the data still to come.
     remaining: u64,
     payload: u64,
     extension: usize,
@@ -106,18 +109,20 @@ pub struct Chunked {
     trailer_limit: usize,
     name: [u8; NAME_BYTES],
     name_len: usize,
-    /// Names (lower case) that are forbidden as well.
-    owned: Option<Owned>,
+    /// Names forbidden beside those of [`is_forbidden_trailer`].
+    owned: Option<OwnedNames>,
+    /// The field lines of the trailer section so far, CRLF included; `None`: they are not kept.
+    kept: Option<Vec<u8>>,
 }
 
-/// Field names (lower case) in which the gateway alone speaks, beside those that it always does.
-pub type Owned = Arc<[Arc<str>]>;
+/// Names (lower case) of the fields that this configuration lets the gateway alone set, beside those that it always does.
+pub type OwnedNames = Arc<[Arc<str>]>;
 
 impl Chunked {
     /// `trailer_limit_bytes` bounds the trailer section, its line ends included, the final blank line not.
     pub fn new(trailer_limit_bytes: usize) -> Chunked {
         Chunked {
-            state: State::Size,
+            state: ChunkState::Size,
             remaining: 0,
             payload: 0,
             extension: 0,
@@ -128,101 +133,127 @@ impl Chunked {
             name: [0; NAME_BYTES],
             name_len: 0,
             owned: None,
+            kept: None,
         }
     }
 
-    /// Refuses trailers of these names too.
-    pub fn without(self, owned: &Owned) -> Chunked {
+    /// Refuses trailer fields of these names too.
+    pub fn forbid_trailers(self, owned: &OwnedNames) -> Chunked {
         Chunked { owned: (!owned.is_empty()).then(|| owned.clone()), ..self }
     }
 
-    /// Takes the next bytes of the body, calling `data` for each run of payload in them. An error is final: every
-    /// later call returns it again.
-    pub fn feed(&mut self, input: &[u8], mut data: impl FnMut(Range<usize>)) -> Result<Fed, HeadError> {
+    /// Keeps the trailer section for [`trailers`](Self::trailers).
+    pub fn keep_trailers(self) -> Chunked {
+        Chunked { kept: Some(Vec::new()), ..self }
+    }
+
+    /// Decodes the next bytes of the body and calls `data` with each run of payload in them.
+    ///
+    /// # Errors
+    /// A malformed coding. Every later call returns the same error.
+    pub fn feed(
+        &mut self,
+        input: &[u8],
+        mut data: impl FnMut(Range<usize>),
+    ) -> Result<FeedProgress, HeadError> {
         let mut at = 0;
         while let Some(&byte) = input.get(at) {
             match self.state {
-                State::Data => {
+                ChunkState::Data => {
                     let run = self.take_payload(input.len() - at);
                     data(at..at + run);
                     at += run;
                 }
-                State::Done => break,
+                ChunkState::Done => break,
                 state => {
-                    self.state = self.next(state, byte).unwrap_or_else(State::Failed);
-                    if let State::Failed(fault) = self.state {
+                    self.state = self.next(state, byte).unwrap_or_else(ChunkState::Failed);
+                    if let ChunkState::Failed(fault) = self.state {
                         return Err(fault.error());
                     }
                     at += 1;
                 }
             }
         }
-        Ok(Fed { consumed: at, done: self.state == State::Done })
+        Ok(FeedProgress { consumed: at, done: self.state == ChunkState::Done })
     }
 
-    /// Payload so far.
+    /// The fields of the trailer section, once it has ended; none where they were not kept.
+    pub fn trailers(&self) -> Fields {
+        let mut fields = Fields::default();
+        let lines = self.kept.as_deref().filter(|_| self.is_done()).unwrap_or_default();
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            // Each has been held to the grammar of a field line, so it has a colon.
+            if let Some(colon) = memchr::memchr(b':', line) {
+                fields.add(&line[..colon], line[colon + 1..].trim_ascii());
+            }
+        }
+        fields
+    }
+
+    /// Bytes of payload so far.
     pub fn payload_bytes(&self) -> u64 {
         self.payload
     }
 
-    /// Whether the last byte of the coding has been seen.
+    /// Whether the coding has ended.
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == ChunkState::Done
     }
 
-    /// So many of the next `available` bytes are payload: at least one, in state `Data`.
+    /// How many of the next `available` bytes are chunk data: at least one in state `Data`.
     fn take_payload(&mut self, available: usize) -> usize {
         let run = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(available);
         self.remaining -= run as u64;
         self.payload = self.payload.saturating_add(run as u64);
         if self.remaining == 0 {
-            self.state = State::DataCr;
+            self.state = ChunkState::DataCr;
         }
         run
     }
 
-    fn next(&mut self, state: State, byte: u8) -> Result<State, Fault> {
+    fn next(&mut self, state: ChunkState, byte: u8) -> Result<ChunkState, ChunkFault> {
         match state {
-            State::Size | State::SizeDigits(_) => self.size(state, byte),
-            State::SizeLf => {
-                expect(byte, b'\n', Fault::LineEnd)?;
-                Ok(if self.remaining == 0 { State::Trailer } else { State::Data })
+            ChunkState::Size | ChunkState::SizeDigits(_) => self.size(state, byte),
+            ChunkState::SizeLf => {
+                expect(byte, b'\n', ChunkFault::LineEnd)?;
+                Ok(if self.remaining == 0 { ChunkState::Trailer } else { ChunkState::Data })
             }
-            State::DataCr => expect(byte, b'\r', Fault::DataEnd).map(|()| State::DataLf),
-            State::DataLf => expect(byte, b'\n', Fault::DataEnd).map(|()| State::Size),
-            State::Trailer if byte == b'\r' => Ok(State::EndLf),
-            State::EndLf => expect(byte, b'\n', Fault::LineEnd).map(|()| State::Done),
-            State::Trailer | State::TrailerName | State::TrailerValue | State::TrailerLf => {
-                self.trailer(state, byte)
-            }
-            State::Data | State::Done | State::Failed(_) => Ok(state),
+            ChunkState::DataCr => expect(byte, b'\r', ChunkFault::DataEnd).map(|()| ChunkState::DataLf),
+            ChunkState::DataLf => expect(byte, b'\n', ChunkFault::DataEnd).map(|()| ChunkState::Size),
+            ChunkState::Trailer if byte == b'\r' => Ok(ChunkState::EndLf),
+            ChunkState::EndLf => expect(byte, b'\n', ChunkFault::LineEnd).map(|()| ChunkState::Done),
+            ChunkState::Trailer
+            | ChunkState::TrailerName
+            | ChunkState::TrailerValue
+            | ChunkState::TrailerLf => self.trailer(state, byte),
+            ChunkState::Data | ChunkState::Done | ChunkState::Failed(_) => Ok(state),
             _ => self.extension(state, byte),
         }
     }
 
-    fn size(&mut self, state: State, byte: u8) -> Result<State, Fault> {
-        let digits = if let State::SizeDigits(digits) = state { digits } else { 0 };
+    fn size(&mut self, state: ChunkState, byte: u8) -> Result<ChunkState, ChunkFault> {
+        let digits = if let ChunkState::SizeDigits(digits) = state { digits } else { 0 };
         if let Some(value) = char::from(byte).to_digit(16) {
             self.remaining = if digits == 0 { 0 } else { self.remaining << 4 } | u64::from(value);
             return if digits < MAX_SIZE_DIGITS {
-                Ok(State::SizeDigits(digits + 1))
+                Ok(ChunkState::SizeDigits(digits + 1))
             } else {
-                Err(Fault::Size)
+                Err(ChunkFault::Size)
             };
         }
         match byte {
-            b'\r' if digits > 0 => Ok(State::SizeLf),
+            b'\r' if digits > 0 => Ok(ChunkState::SizeLf),
             b';' if digits > 0 => {
                 self.extension = 0;
-                self.count_extension_byte().map(|()| State::ExtensionName)
+                self.count_extension_byte().map(|()| ChunkState::ExtensionName)
             }
-            _ => Err(Fault::Size),
+            _ => Err(ChunkFault::Size),
         }
     }
 
     /// `;name`, `;name=token` or `;name="quoted \" string"`.
-    fn extension(&mut self, state: State, byte: u8) -> Result<State, Fault> {
-        use State::*;
+    fn extension(&mut self, state: ChunkState, byte: u8) -> Result<ChunkState, ChunkFault> {
+        use ChunkState::*;
         let next = match (state, byte) {
             (ExtensionNameRest | ExtensionToken | QuotedEnd, b'\r') => return Ok(SizeLf),
             (ExtensionNameRest | ExtensionToken | QuotedEnd, b';') => ExtensionName,
@@ -233,54 +264,61 @@ impl Chunked {
             (Quoted, b'"') => QuotedEnd,
             (Quoted, b'\\') => QuotedPair,
             (Quoted | QuotedPair, _) if is_value_byte(byte) => Quoted,
-            _ => return Err(Fault::Extension),
+            _ => return Err(ChunkFault::Extension),
         };
         self.count_extension_byte().map(|()| next)
     }
 
-    fn count_extension_byte(&mut self) -> Result<(), Fault> {
+    fn count_extension_byte(&mut self) -> Result<(), ChunkFault> {
         self.extension += 1;
         self.extension_total += 1;
         let over = self.extension > MAX_EXTENSION_BYTES || self.extension_total > MAX_EXTENSION_BYTES_TOTAL;
-        if over { Err(Fault::LongExtensions) } else { Ok(()) }
+        if over { Err(ChunkFault::LongExtensions) } else { Ok(()) }
     }
 
-    /// The grammar of a head's field lines.
-    fn trailer(&mut self, state: State, byte: u8) -> Result<State, Fault> {
+    /// A byte of the trailer section, whose lines have the grammar of a head's field lines.
+    fn trailer(&mut self, state: ChunkState, byte: u8) -> Result<ChunkState, ChunkFault> {
         self.trailer_bytes += 1;
         if self.trailer_bytes > self.trailer_limit {
-            return Err(Fault::LongTrailers);
+            return Err(ChunkFault::LongTrailers);
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.push(byte);
         }
         match (state, byte) {
-            (State::Trailer, _) if is_token_byte(byte) => {
+            (ChunkState::Trailer, _) if is_token_byte(byte) => {
                 self.trailers += 1;
                 self.name_len = 0;
                 self.keep_name_byte(byte);
-                if self.trailers > MAX_TRAILERS { Err(Fault::ManyTrailers) } else { Ok(State::TrailerName) }
+                if self.trailers > MAX_TRAILERS {
+                    Err(ChunkFault::ManyTrailers)
+                } else {
+                    Ok(ChunkState::TrailerName)
+                }
             }
-            (State::TrailerName, b':') => {
+            (ChunkState::TrailerName, b':') => {
                 let name = self.name.get(..self.name_len).unwrap_or(&self.name);
                 let is_owned = |owned: &Arc<str>| {
-                    // Of a longer name than is kept, the beginning decides.
+                    // Of a name longer than `NAME_BYTES` only the start is known, and decides.
                     let owned = owned.as_bytes();
                     reads_as(name, &owned[..owned.len().min(NAME_BYTES)])
                 };
                 if is_forbidden_trailer(name) || self.owned.iter().flat_map(|owned| &**owned).any(is_owned) {
-                    Err(Fault::ForbiddenTrailer)
+                    Err(ChunkFault::ForbiddenTrailer)
                 } else {
-                    Ok(State::TrailerValue)
+                    Ok(ChunkState::TrailerValue)
                 }
             }
-            (State::TrailerName, _) if is_token_byte(byte) => {
+            (ChunkState::TrailerName, _) if is_token_byte(byte) => {
                 self.keep_name_byte(byte);
-                Ok(State::TrailerName)
+                Ok(ChunkState::TrailerName)
             }
-            (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
-            (State::TrailerValue, _) if is_value_byte(byte) => Ok(State::TrailerValue),
-            (State::TrailerLf, b'\n') => Ok(State::Trailer),
-            (State::TrailerLf, _) => Err(Fault::LineEnd),
-            (State::TrailerValue, _) => Err(Fault::TrailerValue),
-            _ => Err(Fault::TrailerName),
+            (ChunkState::TrailerValue, b'\r') => Ok(ChunkState::TrailerLf),
+            (ChunkState::TrailerValue, _) if is_value_byte(byte) => Ok(ChunkState::TrailerValue),
+            (ChunkState::TrailerLf, b'\n') => Ok(ChunkState::Trailer),
+            (ChunkState::TrailerLf, _) => Err(ChunkFault::LineEnd),
+            (ChunkState::TrailerValue, _) => Err(ChunkFault::TrailerValue),
+            _ => Err(ChunkFault::TrailerName),
         }
     }
 
@@ -292,11 +330,11 @@ impl Chunked {
     }
 }
 
-fn expect(byte: u8, expected: u8, fault: Fault) -> Result<(), Fault> {
+fn expect(byte: u8, expected: u8, fault: ChunkFault) -> Result<(), ChunkFault> {
     if byte == expected { Ok(()) } else { Err(fault) }
 }
 
-/// The line that goes before a chunk of `len` bytes, written into `out`. A `len` of 0 makes the last chunk's line.
+/// Writes the chunk-size line of a chunk of `len` bytes into `out`; 0 makes that of the last chunk.
 pub fn encode_chunk_size(len: usize, out: &mut [u8; 18]) -> &[u8] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let (mut start, mut rest) = (16, len);

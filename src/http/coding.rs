@@ -1,39 +1,39 @@
-//! Content codings undone (RFC 9110, 8.4.1): gzip, deflate, br. Bounded, since a few bytes may say gigabytes.
+//! Decodes content codings (RFC 9110, 8.4.1): gzip, deflate, br. Bounded, since a few bytes may decode to gigabytes.
 
 use std::fmt;
 use std::io::{self, Read};
 
 use super::fields::{FieldName, Fields};
 
-/// Codings on top of each other: more is an attack, or a mistake.
+/// Codings applied one after the other: more is an attack, or a mistake.
 const MAX_LAYERS: usize = 2;
 
 /// Why a body was not decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotDecoded {
-    /// A coding that is not known here.
+pub enum CodingError {
+    /// A coding that the gateway does not know.
     Unknown(String),
-    /// It is not what its coding says.
+    /// The bytes are not of their coding.
     Corrupt,
-    /// What it decodes to is over the limit.
+    /// The decoded content is over the limit.
     TooLarge,
 }
 
-impl fmt::Display for NotDecoded {
+impl fmt::Display for CodingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NotDecoded::Unknown(coding) => write!(f, "{coding:?} is not known here"),
-            NotDecoded::Corrupt => f.write_str("is not what the body has"),
-            NotDecoded::TooLarge => f.write_str("decodes to more than allowed"),
+            CodingError::Unknown(coding) => write!(f, "{coding:?} is not known here"),
+            CodingError::Corrupt => f.write_str("is not what the body has"),
+            CodingError::TooLarge => f.write_str("decodes to more than allowed"),
         }
     }
 }
 
-/// The content of a body whose head has these fields; `None`: it has no coding.
+/// The decoded content of a body whose head has these fields; `None`: it has no coding.
 ///
 /// # Errors
-/// [`NotDecoded`]; the body itself is left as it is.
-pub fn decode(fields: &Fields, body: &[u8], limit_bytes: usize) -> Result<Option<Vec<u8>>, NotDecoded> {
+/// [`CodingError`]: the body is not decoded.
+pub fn decode(fields: &Fields, body: &[u8], limit_bytes: usize) -> Result<Option<Vec<u8>>, CodingError> {
     let lines = fields.all(FieldName::ContentEncoding);
     let codings: Vec<&[u8]> = lines
         .flat_map(|line| line.split(|byte| *byte == b','))
@@ -41,7 +41,7 @@ pub fn decode(fields: &Fields, body: &[u8], limit_bytes: usize) -> Result<Option
         .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
         .collect();
     if codings.len() > MAX_LAYERS {
-        return Err(NotDecoded::Unknown(format!("{} codings on top of each other", codings.len())));
+        return Err(CodingError::Unknown(format!("{} codings on top of each other", codings.len())));
     }
     let mut content: Option<Vec<u8>> = None;
     // The last one named was applied last.
@@ -51,23 +51,23 @@ pub fn decode(fields: &Fields, body: &[u8], limit_bytes: usize) -> Result<Option
     Ok(content)
 }
 
-fn decode_one(coding: &[u8], body: &[u8], limit_bytes: usize) -> Result<Vec<u8>, NotDecoded> {
+fn decode_one(coding: &[u8], body: &[u8], limit_bytes: usize) -> Result<Vec<u8>, CodingError> {
     const WINDOW_BYTES: usize = 4096;
     match coding.to_ascii_lowercase().as_slice() {
         b"gzip" | b"x-gzip" => read(flate2::read::MultiGzDecoder::new(body), limit_bytes),
         b"deflate" => read(flate2::read::ZlibDecoder::new(body), limit_bytes),
         b"br" => read(brotli_decompressor::Decompressor::new(body, WINDOW_BYTES), limit_bytes),
-        other => Err(NotDecoded::Unknown(String::from_utf8_lossy(other).into_owned())),
+        other => Err(CodingError::Unknown(String::from_utf8_lossy(other).into_owned())),
     }
 }
 
-fn read(decoder: impl Read, limit_bytes: usize) -> Result<Vec<u8>, NotDecoded> {
+fn read(decoder: impl Read, limit_bytes: usize) -> Result<Vec<u8>, CodingError> {
     let mut content = Vec::new();
     let one_too_many = u64::try_from(limit_bytes).unwrap_or(u64::MAX).saturating_add(1);
     let done: io::Result<usize> = decoder.take(one_too_many).read_to_end(&mut content);
     match done {
-        Err(_) => Err(NotDecoded::Corrupt),
-        Ok(_) if content.len() > limit_bytes => Err(NotDecoded::TooLarge),
+        Err(_) => Err(CodingError::Corrupt),
+        Ok(_) if content.len() > limit_bytes => Err(CodingError::TooLarge),
         Ok(_) => Ok(content),
     }
 }
@@ -98,7 +98,7 @@ mod tests {
     const BR_HELLO: [u8; 10] = [0x0b, 0x02, 0x80, b'h', b'e', b'l', b'l', b'o', 0x03, 0x00];
 
     #[test]
-    fn each_coding_is_undone_and_none_is_none() {
+    fn each_coding_is_decoded_and_a_body_without_one_left() {
         let decoded = |coding, body: &[u8]| decode(&fields(coding), body, 100);
         assert_eq!(decoded("gzip", &gzip(b"hello")), Ok(Some(b"hello".to_vec())));
         assert_eq!(decoded("X-GZip", &gzip(b"hello")), Ok(Some(b"hello".to_vec())));
@@ -110,21 +110,21 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_ends_at_the_limit() {
+    fn decoding_stops_at_the_limit() {
         let bomb = gzip(&vec![0; 10_000_000]);
         assert!(bomb.len() < 100_000);
-        assert_eq!(decode(&fields("gzip"), &bomb, 1_000_000), Err(NotDecoded::TooLarge));
+        assert_eq!(decode(&fields("gzip"), &bomb, 1_000_000), Err(CodingError::TooLarge));
         assert_eq!(decode(&fields("gzip"), &gzip(&[0; 100]), 100), Ok(Some(vec![0; 100])));
     }
 
     #[test]
     fn what_cannot_be_decoded_says_why() {
-        assert_eq!(decode(&fields("zstd"), b"x", 100), Err(NotDecoded::Unknown("zstd".into())));
-        assert!(matches!(decode(&fields("gzip, gzip, gzip"), b"x", 100), Err(NotDecoded::Unknown(_))));
+        assert_eq!(decode(&fields("zstd"), b"x", 100), Err(CodingError::Unknown("zstd".into())));
+        assert!(matches!(decode(&fields("gzip, gzip, gzip"), b"x", 100), Err(CodingError::Unknown(_))));
         for coding in ["gzip", "deflate", "br"] {
-            assert_eq!(decode(&fields(coding), b"no such thing", 100), Err(NotDecoded::Corrupt), "{coding}");
+            assert_eq!(decode(&fields(coding), b"no such thing", 100), Err(CodingError::Corrupt), "{coding}");
         }
         let cut = gzip(b"hello");
-        assert_eq!(decode(&fields("gzip"), &cut[..cut.len() - 1], 100), Err(NotDecoded::Corrupt));
+        assert_eq!(decode(&fields("gzip"), &cut[..cut.len() - 1], 100), Err(CodingError::Corrupt));
     }
 }

@@ -1,10 +1,10 @@
-//! A head's fields: a flat list in the order and spelling they came in, over one arena of bytes.
+//! A head's fields: a flat list in the order and spelling received, over one arena of bytes.
 
 pub use super::name::FieldName;
 
 /// A run of bytes in a head's arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Span {
+pub struct ByteSpan {
     pub start: u32,
     pub len: u32,
 }
@@ -12,15 +12,15 @@ pub struct Span {
 #[derive(Clone, Copy, Debug)]
 struct Field {
     id: FieldName,
-    name: Span,
-    value: Span,
+    name: ByteSpan,
+    value: ByteSpan,
 }
 
-/// One field as it stands in the list.
+/// One field of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldRef<'a> {
     pub id: FieldName,
-    /// As spelled by whoever sent it.
+    /// As spelled by its sender.
     pub name: &'a [u8],
     /// Without the whitespace around it.
     pub value: &'a [u8],
@@ -32,20 +32,20 @@ impl FieldRef<'_> {
     }
 }
 
-/// The fields of one head. Case and order are kept; the same name may stand in it more than once.
+/// The fields of one head. Case and order are kept; a name may occur more than once.
 ///
-/// What is added must be a token and a field value ([`super::hygiene`]); parsed heads hold nothing else.
+/// A name that is added must be a token and its value a field value ([`super::hygiene`]); parsed heads hold nothing else.
 /// Replaced bytes stay in the arena until `clear`, which keeps the allocation for the next head.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     arena: Vec<u8>,
     list: Vec<Field>,
-    /// The known names that may be in the list: a look-up of one that never was ends here.
+    /// The known names that may be in the list, as a set of bits: a look-up of any other ends here.
     seen: u64,
 }
 
 impl Fields {
-    /// Fields, not bytes.
+    /// The number of fields.
     pub fn len(&self) -> usize {
         self.list.len()
     }
@@ -54,12 +54,12 @@ impl Fields {
         self.list.is_empty()
     }
 
-    /// Bytes held, those of replaced and removed fields included.
+    /// Bytes of the arena, those of replaced and removed fields included.
     pub fn stored_bytes(&self) -> usize {
         self.arena.len()
     }
 
-    /// Forgets everything but the capacity.
+    /// Removes all fields and keeps the allocation.
     pub fn clear(&mut self) {
         self.arena.clear();
         self.list.clear();
@@ -77,7 +77,7 @@ impl Fields {
         self.list.iter().map(|field| self.field(field))
     }
 
-    /// The first value of a known name. `Name::Other` has none: see [`Fields::find`].
+    /// The first value of a known name. `FieldName::Other` has none: see [`Fields::find`].
     pub fn get(&self, id: FieldName) -> Option<&[u8]> {
         self.all(id).next()
     }
@@ -109,7 +109,7 @@ impl Fields {
         pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"=")).next()
     }
 
-    /// Makes `value` the only value of `name`: in the place (and spelling) of the first, or at the end.
+    /// Makes `value` the only value of `name`, in the place and spelling of its first field, or at the end.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
         debug_assert!(super::hygiene::is_field_value(value), "not a field value");
         if !self.replace(FieldName::of(name), name, value) {
@@ -117,7 +117,7 @@ impl Fields {
         }
     }
 
-    /// Like [`set`](Self::set) for a known name, in its usual spelling where it is new.
+    /// Like [`set`](Self::set) for a known name, in its usual spelling where there is none yet.
     pub fn put(&mut self, id: FieldName, value: &[u8]) {
         debug_assert!(super::hygiene::is_field_value(value), "not a field value");
         if self.may_have(id) && self.replace(id, b"", value) {
@@ -141,7 +141,7 @@ impl Fields {
         true
     }
 
-    /// Appends a field, whatever is there already.
+    /// Appends a field, also beside others of its name.
     pub fn add(&mut self, name: &[u8], value: &[u8]) {
         debug_assert!(super::hygiene::is_token(name), "not a field name");
         debug_assert!(super::hygiene::is_field_value(value), "not a field value");
@@ -159,7 +159,7 @@ impl Fields {
         self.retain(|field| !field.is(id, name));
     }
 
-    /// Removes every field of a known name; nothing for `Name::Other`.
+    /// Removes every field of a known name; nothing for `FieldName::Other`.
     pub fn remove_id(&mut self, id: FieldName) {
         if self.may_have(id) {
             self.list.retain(|field| field.id != id);
@@ -167,7 +167,7 @@ impl Fields {
         }
     }
 
-    /// Keeps the fields that `keep` says yes to, in their order.
+    /// Keeps the fields for which `keep` is true, in their order.
     pub fn retain(&mut self, keep: impl FnMut(FieldRef<'_>) -> bool) {
         self.retain_from(0, keep);
     }
@@ -189,21 +189,21 @@ impl Fields {
         self.list.reserve(count);
     }
 
-    /// Appends a field whose bytes are in the arena already.
-    pub(super) fn push(&mut self, name: Span, value: Span) {
+    /// Appends a field whose bytes lie in the arena already.
+    pub(super) fn push(&mut self, name: ByteSpan, value: ByteSpan) {
         let id = FieldName::of(self.bytes(name));
         self.seen |= id.bit();
         self.list.push(Field { id, name, value });
     }
 
-    /// The arena's bytes there; none if the arena was cleared meanwhile.
-    pub(super) fn bytes(&self, span: Span) -> &[u8] {
+    /// The bytes of a span; none if the arena was cleared meanwhile.
+    pub(super) fn bytes(&self, span: ByteSpan) -> &[u8] {
         let start = span.start as usize;
         self.arena.get(start..start + span.len as usize).unwrap_or_default()
     }
 
     /// `x-request-id` becomes `X-Request-Id`.
-    fn title_case(&mut self, span: Span) {
+    fn title_case(&mut self, span: ByteSpan) {
         let start = span.start as usize;
         let name = self.arena.get_mut(start..start + span.len as usize).unwrap_or_default();
         let mut begins = true;
@@ -233,11 +233,11 @@ impl Fields {
         self.list = list;
     }
 
-    fn store(&mut self, bytes: &[u8]) -> Span {
+    fn store(&mut self, bytes: &[u8]) -> ByteSpan {
         let start = self.arena.len();
         self.arena.extend_from_slice(bytes);
         let fits = "heads and the edits on them are bounded far below 4 GiB";
-        Span { start: u32::try_from(start).expect(fits), len: u32::try_from(bytes.len()).expect(fits) }
+        ByteSpan { start: u32::try_from(start).expect(fits), len: u32::try_from(bytes.len()).expect(fits) }
     }
 }
 
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_known_name_can_come_back() {
+    fn a_removed_known_name_can_be_added_again() {
         let mut list = fields(&[("Te", "trailers"), ("x", "1"), ("TE", "gzip"), ("X", "2")]);
         list.remove(b"tE");
         assert_eq!(list.get(FieldName::Te), None);
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn other_is_not_a_name() {
+    fn the_unknown_name_selects_no_field() {
         let mut list = fields(&[("x-a", "1"), ("x-b", "2")]);
         assert_eq!(list.get(FieldName::Other), None);
         list.remove_id(FieldName::Other);
@@ -310,14 +310,14 @@ mod tests {
     }
 
     #[test]
-    fn retain_keeps_what_it_is_told_to_in_order() {
+    fn retain_keeps_the_selected_fields_in_order() {
         let mut list = fields(&[("a", "1"), ("via", "2"), ("b", "3")]);
         list.retain(|field| field.id != FieldName::Via && field.value != b"3");
         assert_eq!(text(&list), "a: 1\r\n");
     }
 
     #[test]
-    fn clear_forgets_everything_but_the_capacity() {
+    fn clear_removes_the_fields_and_keeps_the_capacity() {
         let mut list = fields(&[("host", "a"), ("x", "y")]);
         let capacity = (list.arena.capacity(), list.list.capacity());
         list.clear();

@@ -1,22 +1,23 @@
-//! How a message's body is delimited and what becomes of the connection after it (RFC 9112, 6 and 9).
+//! How a message's body is delimited, and whether the connection persists after it (RFC 9112, 6 and 9).
 
 use super::fields::{FieldName, Fields};
 use super::head::{HeadError, Method, RequestHead, ResponseHead, Version};
 
-/// How a body arrives.
+/// How a body is delimited (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// None, and nothing in the head speaks of one that is to be read.
+    /// There is no body to read.
     None,
-    /// So many bytes, possibly 0.
+    /// By `Content-Length`: this many bytes, possibly 0.
     Length(u64),
+    /// By the chunked transfer coding.
     Chunked,
     /// To the end of the connection; responses only.
     UntilClose,
 }
 
-/// How a request's body arrives. Also refuses an `Expect` that is not `100-continue`: it asks for a way of taking the
-/// body that we do not have (a 417 in RFC 9110, 10.1.1, which nobody handles better than a 400).
+/// The framing of a request's body. Also refuses an `Expect` other than `100-continue`, an expectation that the gateway
+/// cannot meet (RFC 9110, 10.1.1 has 417 for it, which no client handles better than 400).
 pub fn request_body(head: &RequestHead) -> Result<Body, HeadError> {
     if head.fields.all(FieldName::Expect).any(|value| !is_continue(value)) {
         return Err(HeadError::Bad("an Expect that is not 100-continue"));
@@ -24,15 +25,15 @@ pub fn request_body(head: &RequestHead) -> Result<Body, HeadError> {
     Ok(declared(head.version(), &head.fields)?.unwrap_or(Body::None))
 }
 
-/// How the body of a response to a `method` request arrives. The answers to HEAD, 1xx, 204 and 304 have none; what
-/// they say of a length must be well-formed nonetheless, since it is passed on.
+/// The framing of the body of a response to a `method` request. Responses to HEAD, 1xx, 204 and 304 have none; their
+/// framing fields must be well-formed nonetheless, since they are passed on.
 pub fn response_body(head: &ResponseHead, method: Method) -> Result<Body, HeadError> {
     let body = declared(head.version(), &head.fields)?.unwrap_or(Body::UntilClose);
     let none = method == Method::Head || matches!(head.status(), 100..=199 | 204 | 304);
     Ok(if none { Body::None } else { body })
 }
 
-/// What `Transfer-Encoding` and `Content-Length` say, if anything.
+/// The framing that `Transfer-Encoding` or `Content-Length` declares, if there is one.
 fn declared(version: Version, fields: &Fields) -> Result<Option<Body>, HeadError> {
     let mut codings = fields.all(FieldName::TransferEncoding);
     let mut lengths = fields.all(FieldName::ContentLength);
@@ -51,7 +52,7 @@ fn declared(version: Version, fields: &Fields) -> Result<Option<Body>, HeadError
     }
 }
 
-/// Digits alone. What does not fit into 63 bits is refused: some peers count in signed integers.
+/// Digits alone. A length that does not fit into 63 bits is refused: some peers count in signed integers.
 fn content_length(value: &[u8]) -> Result<u64, HeadError> {
     const MAX_DIGITS: usize = 20;
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
@@ -66,7 +67,7 @@ fn content_length(value: &[u8]) -> Result<u64, HeadError> {
     length.ok_or(HeadError::Bad("a Content-Length that is too large to count"))
 }
 
-/// Whether the connection can carry another message after this one, as far as its sender goes (RFC 9112, 9.3).
+/// Whether the message's sender lets the connection persist after it (RFC 9112, 9.3).
 pub fn wants_keep_alive(version: Version, fields: &Fields) -> bool {
     let mut keep = version == Version::Http11;
     for option in connection_names(fields) {
@@ -78,8 +79,8 @@ pub fn wants_keep_alive(version: Version, fields: &Fields) -> bool {
     keep
 }
 
-/// The elements of `Connection`, `close` and `keep-alive` among them, over all its field lines. A field that they
-/// name goes no further, where [`super::hygiene::may_drop_as_connection_option`] agrees.
+/// The connection options: the elements of all `Connection` field lines, `close` and `keep-alive` included. A nominated
+/// field is removed where [`super::hygiene::may_drop_as_connection_option`] allows it.
 pub fn connection_names(fields: &Fields) -> impl Iterator<Item = &[u8]> {
     fields.all(FieldName::Connection).flat_map(elements)
 }
@@ -89,18 +90,18 @@ pub fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
-/// The protocols a request asks to change to. `None` where it asks for `h2c`: a tunnel of HTTP/2 requests would pass
-/// every route and policy by (RFC 9113, 3.1 has obsoleted it), and an unheeded `Upgrade` is always allowed.
+/// The protocols to which a request asks to upgrade (RFC 9110, 7.8). `None` where `h2c` is among them: a tunnel of HTTP/2
+/// requests would bypass every route and policy (RFC 9113, 3.1 obsoletes it), and `Upgrade` may always be ignored.
 pub fn upgrade(head: &RequestHead) -> Option<&[u8]> {
     let mut values = head.fields.all(FieldName::Upgrade);
     let (value, None) = (values.next()?, values.next()) else { return None };
-    let asked = head.version() == Version::Http11
+    let is_nominated = head.version() == Version::Http11
         && connection_names(&head.fields).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     let h2c = elements(value).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c"));
-    (asked && !h2c && elements(value).next().is_some()).then_some(value)
+    (is_nominated && !h2c && elements(value).next().is_some()).then_some(value)
 }
 
-/// Whether the client waits for a 100 (Continue) before it sends its body. HTTP/1.0 clients do not.
+/// Whether the client waits for 100 (Continue) before it sends its body (RFC 9110, 10.1.1). HTTP/1.0 clients do not.
 pub fn expects_continue(head: &RequestHead) -> bool {
     head.version() == Version::Http11 && head.fields.get(FieldName::Expect).is_some_and(is_continue)
 }

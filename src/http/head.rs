@@ -1,14 +1,14 @@
-//! Request and response heads: where one ends in a buffer, and what it says.
+//! Request and response heads: where a head ends in a buffer, and its start line and fields.
 //!
-//! [`HeadScanner`] is the guard: it finds the end of a head and refuses early what must not come. The token work is
-//! httparse's, whose leniencies (a lone LF as line end, empty lines ahead) are taken back here.
+//! [`HeadScanner`] finds the end of a head and refuses early what exceeds a limit or has a wrong line end. httparse then
+//! reads the tokens; its leniencies (a lone LF as line end, empty lines before the start line) are refused here.
 
 use std::fmt;
 use std::mem::MaybeUninit;
 
-use super::fields::{Fields, Span};
+use super::fields::{ByteSpan, Fields};
 
-/// What a head may take.
+/// The limits of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
     /// Bytes of the whole head, the start line and the final blank line included.
@@ -20,13 +20,13 @@ pub struct HeadLimits {
 /// The limits of a response head.
 pub const RESPONSE_LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, count: 256 };
 
-/// Request heads of up to so many fields are read without allocation: the default of `header_count`.
+/// Request heads of up to this many fields are parsed without allocation: the default of `header_count`.
 const INLINE_FIELDS: usize = 96;
 
-/// Why a message is refused. The texts are for whoever sent it.
+/// Why a message is refused. The texts are for its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadError {
-    /// Not HTTP/1 as we accept it: 400 for a request, 502 for a response.
+    /// Not HTTP/1 as the gateway accepts it: 400 for a request, 502 for a response.
     Bad(&'static str),
     /// The request line alone is over the limit of a head: 414.
     UriTooLong,
@@ -35,7 +35,7 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// What is wrong, in a sentence's words.
+    /// What is wrong, as part of a sentence.
     pub fn detail(self) -> &'static str {
         match self {
             HeadError::Bad(detail) | HeadError::TooLarge(detail) => detail,
@@ -60,12 +60,12 @@ const OVER_BYTES: HeadError = HeadError::TooLarge("the head has more bytes than 
 const OVER_COUNT: HeadError = HeadError::TooLarge("the head has more fields than allowed");
 const NOT_ONE_HEAD: HeadError = HeadError::Bad("the head does not end with its blank line");
 
-/// Finds the end of a head in a buffer that grows, looking at each byte once.
+/// Finds the end of a head in a growing buffer; each byte is examined once.
 #[derive(Clone, Debug, Default)]
 pub struct HeadScanner {
-    /// Every byte before it has been looked at.
+    /// The offset up to which every byte has been examined.
     at: usize,
-    /// Where the line that `at` is in starts.
+    /// The offset at which the current line starts.
     line: usize,
     /// Complete lines so far, the start line first.
     lines: usize,
@@ -75,7 +75,8 @@ impl HeadScanner {
     /// `Some(n)`: `buf[..n]` is one head, its blank line (and one empty line before it) included. `None`: call again
     /// when `buf`, which must still begin with the same bytes, has more.
     ///
-    /// Refuses as soon as it sees it a bare CR, a bare LF, a NUL, and whatever is over the limits.
+    /// # Errors
+    /// A bare CR, a bare LF, a NUL, or a head over its limits: as soon as it is found.
     pub fn scan(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         let window = &buf[..buf.len().min(limits.bytes)];
         while let Some(rest) = window.get(self.at..) {
@@ -104,12 +105,12 @@ impl HeadScanner {
         Ok(None)
     }
 
-    /// For the next head.
+    /// Prepares for the next head.
     pub fn reset(&mut self) {
         *self = HeadScanner::default();
     }
 
-    /// Takes the CRLF at `at`; says whether it ends the head.
+    /// Takes the CRLF at `at`; returns whether it ends the head.
     fn end_line(&mut self, at: usize, limits: &HeadLimits) -> Result<bool, HeadError> {
         let (empty, first) = (at == self.line, self.lines == 0);
         self.line = at + 2;
@@ -162,29 +163,29 @@ impl Method {
         }
     }
 
-    /// Asks for no change of state (RFC 9110, 9.2.1).
+    /// Safe: requests no change of state (RFC 9110, 9.2.1).
     pub fn is_safe(self) -> bool {
         matches!(self, Method::Get | Method::Head | Method::Options | Method::Trace)
     }
 
-    /// Twice has the effect of once (RFC 9110, 9.2.2).
+    /// Idempotent: repeating the request has no further effect (RFC 9110, 9.2.2).
     pub fn is_idempotent(self) -> bool {
         self.is_safe() || matches!(self, Method::Put | Method::Delete)
     }
 }
 
-/// A request head, its bytes held in the fields' arena. Reuse it: reading the next one into it allocates nothing.
+/// A request head, its bytes held in the fields' arena. To parse the next head into the same one allocates nothing.
 #[derive(Clone, Debug, Default)]
 pub struct RequestHead {
     pub fields: Fields,
     method: Method,
-    method_bytes: Span,
-    target: Span,
+    method_bytes: ByteSpan,
+    target: ByteSpan,
     version: Version,
 }
 
 impl RequestHead {
-    /// Forgets the head but not its room.
+    /// Removes the content and keeps the allocations.
     pub fn clear(&mut self) {
         let mut fields = std::mem::take(&mut self.fields);
         fields.clear();
@@ -209,29 +210,29 @@ impl RequestHead {
     }
 }
 
-/// A response head, held like a request's.
+/// A response head, held like a [`RequestHead`].
 #[derive(Clone, Debug, Default)]
 pub struct ResponseHead {
     pub fields: Fields,
     status: u16,
-    reason: Option<Span>,
+    reason: Option<ByteSpan>,
     version: Version,
 }
 
 impl ResponseHead {
-    /// Forgets the head but not its room.
+    /// Removes the content and keeps the allocations.
     pub fn clear(&mut self) {
         let mut fields = std::mem::take(&mut self.fields);
         fields.clear();
         *self = ResponseHead { fields, ..ResponseHead::default() };
     }
 
-    /// 100 to 599; 0 before anything was read.
+    /// 100 to 599; 0 before a head was parsed.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// Makes it another status (200 to 599), whose reason phrase is the usual one.
+    /// Sets another status (200 to 599), with its usual reason phrase.
     pub fn set_status(&mut self, status: u16) {
         debug_assert!((200..=599).contains(&status), "not a final status");
         self.status = status;
@@ -251,11 +252,14 @@ impl ResponseHead {
     }
 }
 
-/// Reads `head`, which the scanner found, into `into`, whatever that held before. On an error `into` is of no use.
+/// Parses a head that [`HeadScanner`] found into `into`, replacing its content.
+///
+/// # Errors
+/// A malformed head; the content of `into` is then unspecified.
 pub fn parse_request(head: &[u8], limits: &HeadLimits, into: &mut RequestHead) -> Result<(), HeadError> {
     check_size(head, limits)?;
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
-    // A field takes three bytes at the least, so a generous limit does not make room for what cannot be there.
+    // A field takes at least three bytes, which bounds their number below a generous limit.
     let count = limits.count.min(head.len() / 3);
     let mut inline = [const { MaybeUninit::uninit() }; INLINE_FIELDS];
     match inline.get_mut(..count) {
@@ -286,7 +290,10 @@ fn read_request<'h>(
     Ok(())
 }
 
-/// Reads `head`, which the scanner found, into `into`, whatever that held before. On an error `into` is of no use.
+/// Parses a head that [`HeadScanner`] found into `into`, replacing its content.
+///
+/// # Errors
+/// A malformed head; the content of `into` is then unspecified.
 pub fn parse_response(head: &[u8], into: &mut ResponseHead) -> Result<(), HeadError> {
     check_size(head, &RESPONSE_LIMITS)?;
     if matches!(head.first(), Some(b'\r' | b'\n')) {
@@ -314,8 +321,8 @@ fn check_size(head: &[u8], limits: &HeadLimits) -> Result<(), HeadError> {
     if head.len() > limits.bytes.min(u32::MAX as usize) { Err(OVER_BYTES) } else { Ok(()) }
 }
 
-/// httparse takes a lone LF for a line end and stops after the first blank line. So: all of `head` must have been
-/// read, and CRLF must stand before each field line and at the end, twice.
+/// httparse accepts a lone LF as line end and stops after the first blank line. So all of `head` must have been parsed,
+/// with a CRLF before each field line and two at the end.
 fn check_lines(
     head: &[u8],
     status: httparse::Status<usize>,
@@ -338,17 +345,17 @@ fn load(head: &[u8], headers: &[httparse::Header<'_>], into: &mut Fields) {
     }
 }
 
-/// Where `part`, a slice of `whole`, lies in it; `check_size` has made sure that 32 bits hold it.
-fn span_in(whole: &[u8], part: &[u8]) -> Span {
+/// The span of `part`, a slice of `whole`. `check_size` has made sure that 32 bits hold it.
+fn span_in(whole: &[u8], part: &[u8]) -> ByteSpan {
     let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
-    Span { start: start as u32, len: part.len() as u32 }
+    ByteSpan { start: start as u32, len: part.len() as u32 }
 }
 
-/// The reason phrase, which httparse leaves out when it is not ASCII: what stands after `HTTP/1.1 200 `.
-fn reason_span(head: &[u8]) -> Span {
+/// The reason phrase, which httparse leaves out where it is not ASCII: what follows `HTTP/1.1 200 `.
+fn reason_span(head: &[u8]) -> ByteSpan {
     const START: usize = b"HTTP/1.1 200 ".len();
     let end = memchr::memchr(b'\r', head).unwrap_or_default();
-    Span { start: START as u32, len: end.saturating_sub(START) as u32 }
+    ByteSpan { start: START as u32, len: end.saturating_sub(START) as u32 }
 }
 
 #[cold]
@@ -370,7 +377,7 @@ fn explain(error: httparse::Error, head: &[u8]) -> HeadError {
     })
 }
 
-/// What is wrong with the first field line whose name is wrong.
+/// What is wrong with the first field line whose name is malformed.
 fn explain_field_line(head: &[u8]) -> &'static str {
     const BAD_BYTE: &str = "a byte in a field name that is not allowed there";
     for line in head.split(|&byte| byte == b'\n').skip(1) {

@@ -1,4 +1,4 @@
-//! Which host a request is for: `Host` and an absolute target's authority, read strictly.
+//! The host of a request: `Host` and the authority of an absolute-form target, parsed strictly.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -6,20 +6,20 @@ use super::fields::FieldName;
 use super::head::{HeadError, RequestHead, Version};
 use super::path::absolute_form;
 
-/// A host and port, in the form that routes are looked up by.
+/// A host and port, in the form by which routes are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authority<'a> {
-    /// Lower case, without port and trailing dot; an IPv6 address keeps its brackets. Empty only for a request that
-    /// names none, as HTTP/1.0 allows.
+    /// Lower case, without port and trailing dot; an IPv6 address keeps its brackets. Empty only for a request without
+    /// a host, as HTTP/1.0 allows.
     pub host: &'a [u8],
-    /// 1 to 65535; `None` where it was not written.
+    /// 1 to 65535; `None`: not given.
     pub port: Option<u16>,
 }
 
-/// Reads the one `Host` of a request, in HTTP/1.1 there has to be one. An absolute target must name the same host and
-/// port (RFC 9112, 3.2.2 lets it win silently: a second server that prefers `Host` would then serve another site).
-/// `buffers` holds the lower-cased host.
-pub fn request_host<'a>(head: &RequestHead, buffers: &'a mut Vec<u8>) -> Result<Authority<'a>, HeadError> {
+/// The host of a request, which in HTTP/1.1 has exactly one `Host`. A target in absolute-form must name the same host and
+/// port (RFC 9112, 3.2.2 would ignore `Host`, but an upstream that prefers `Host` would then serve another site).
+/// `buffer` holds the lower-cased host.
+pub fn request_host<'a>(head: &RequestHead, buffer: &'a mut Vec<u8>) -> Result<Authority<'a>, HeadError> {
     let mut hosts = head.fields.all(FieldName::Host);
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -40,12 +40,12 @@ pub fn request_host<'a>(head: &RequestHead, buffers: &'a mut Vec<u8>) -> Result<
         }
     }
     let named = host.or(target.map(|(target, _)| target)).unwrap_or(Authority { host: b"", port: None });
-    buffers.clear();
-    buffers.extend(named.host.iter().map(u8::to_ascii_lowercase));
-    Ok(Authority { host: buffers, port: named.port })
+    buffer.clear();
+    buffer.extend(named.host.iter().map(u8::to_ascii_lowercase));
+    Ok(Authority { host: buffer, port: named.port })
 }
 
-/// Parts `host[:port]`, the host still in the case it is written in. An empty port is none (RFC 3986, 3.2.3).
+/// Splits `host[:port]`, the host in the case received. An empty port is none (RFC 3986, 3.2.3).
 pub fn parse_authority(authority: &[u8]) -> Result<Authority<'_>, HeadError> {
     let split = if authority.starts_with(b"[") {
         memchr::memchr(b']', authority).map_or(authority.len(), |at| at + 1)
@@ -75,21 +75,21 @@ fn parse_port(digits: &[u8]) -> Result<u16, HeadError> {
     port.ok_or(HeadError::Bad("the host's port is not a number from 1 to 65535"))
 }
 
-/// `[…]` with an IPv6 address in it; neither a zone nor a future kind of address.
+/// An IPv6 address in brackets, without a zone; no IPvFuture.
 fn check_ipv6(host: &[u8]) -> Result<(), HeadError> {
     let inner = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or_default();
     let address = std::str::from_utf8(inner).ok().and_then(|inner| inner.parse::<Ipv6Addr>().ok());
     address.map(|_| ()).ok_or(HeadError::Bad("the host is not an IPv6 address in brackets"))
 }
 
-/// A DNS name or IPv4 address. Of RFC 3986's reg-name, the sub-delims and escapes are left out: no host has them, and
-/// peers differ on what they would mean.
+/// A DNS name or IPv4 address. Of RFC 3986's reg-name, sub-delims and escapes are refused: no host name has them, and
+/// recipients differ in how they read them.
 fn check_name(host: &[u8]) -> Result<(), HeadError> {
-    const LONGEST: usize = 253;
+    const MAX_NAME_BYTES: usize = 253;
     if host.is_empty() {
         return Err(HeadError::Bad("the host is empty"));
     }
-    if host.len() > LONGEST {
+    if host.len() > MAX_NAME_BYTES {
         return Err(HeadError::Bad("the host is longer than a name can be"));
     }
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
@@ -103,7 +103,7 @@ fn check_name(host: &[u8]) -> Result<(), HeadError> {
     }) {
         return Err(HeadError::Bad("the host has an empty label"));
     }
-    // `127.1` or `0177.0.0.1` is an address to some and a name to others.
+    // Some recipients read `127.1` or `0177.0.0.1` as an address, others as a name.
     let address = || std::str::from_utf8(host).ok().and_then(|host| host.parse::<Ipv4Addr>().ok());
     if last.iter().all(u8::is_ascii_digit) && address().is_none() {
         return Err(HeadError::Bad("the host ends in a number and is not an IPv4 address"));
@@ -119,8 +119,8 @@ mod tests {
     fn read(head: &str) -> Result<(String, Option<u16>), HeadError> {
         let mut request = RequestHead::default();
         parse_request(head.as_bytes(), &HeadLimits { bytes: 16384, count: 96 }, &mut request).unwrap();
-        let mut buffers = b"left over".to_vec();
-        let authority = request_host(&request, &mut buffers)?;
+        let mut buffer = b"left over".to_vec();
+        let authority = request_host(&request, &mut buffer)?;
         Ok((String::from_utf8(authority.host.to_vec()).unwrap(), authority.port))
     }
 
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_lower_cased_and_parted_from_port_and_trailing_dot() {
+    fn hosts_are_lower_cased_and_split_from_port_and_trailing_dot() {
         let table = [
             ("example.com", "example.com", None),
             ("EXAMPLE.Com", "example.com", None),

@@ -1,8 +1,8 @@
-//! Which bytes make a field, and which fields are not passed on.
+//! Field hygiene: which bytes a field consists of, and which fields are not passed on.
 
 use super::fields::FieldName;
 
-/// Fields that the gateway owns: it alone tells the upstream what they say.
+/// Fields that the gateway owns: their values are its own, never the client's.
 const OWNED: [&[u8]; 6] = [
     b"x-consumer-name",
     b"x-consumer-groups",
@@ -13,7 +13,8 @@ const OWNED: [&[u8]; 6] = [
 ];
 const FORWARDED: &[u8] = b"x-forwarded-";
 
-/// A field that speaks of one connection alone. `Trailer` is not among them: trailers are passed on.
+/// A hop-by-hop field, which concerns one connection alone (RFC 9110, 7.6.1). `Trailer` is not among them: trailer
+/// fields are passed on.
 pub fn is_hop_by_hop(id: FieldName) -> bool {
     matches!(
         id,
@@ -26,27 +27,27 @@ pub fn is_hop_by_hop(id: FieldName) -> bool {
     )
 }
 
-/// One of the `X-Forwarded-` fields, by which proxies tell where a request came from.
+/// One of the `X-Forwarded-` fields, in which proxies record the origin of a request.
 pub fn is_forwarded(name: &[u8]) -> bool {
     name.get(..FORWARDED.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(FORWARDED))
 }
 
-/// A name that is one of the gateway's own once `_` is read as `-`, as CGI and WSGI servers do: it would speak there
-/// in the gateway's voice.
+/// A name that becomes one of an owned field once `_` is read as `-`, as CGI and WSGI servers do: an upstream would take
+/// its value for the gateway's.
 pub fn is_spoofable(name: &[u8]) -> bool {
     name.contains(&b'_')
         && (name.get(..FORWARDED.len()).is_some_and(|prefix| reads_as(prefix, FORWARDED))
             || OWNED.iter().any(|owned| reads_as(name, owned)))
 }
 
-/// `name` is `owned` (lower case) where neither case nor the difference of `_` and `-` counts.
+/// Whether `name` equals `owned` (lower case), regardless of case and of `_` for `-`.
 pub fn reads_as(name: &[u8], owned: &[u8]) -> bool {
     let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     name.len() == owned.len() && name.iter().map(folded).eq(owned.iter().copied())
 }
 
-/// Whether a `Connection` field that names `name` may have that field dropped. Those that say where a request goes,
-/// how long it is, or who sends it, are for every recipient (RFC 9110, 7.6.1): naming them is an attack.
+/// Whether a field that `Connection` nominates may be removed. Fields on routing, framing and identity are meant for
+/// every recipient (RFC 9110, 7.6.1): to nominate one is an attack.
 pub fn may_drop_as_connection_option(name: &[u8]) -> bool {
     let kept = matches!(
         FieldName::of(name),
@@ -69,8 +70,8 @@ pub fn may_drop_as_connection_option(name: &[u8]) -> bool {
     !kept && !is_forwarded(name)
 }
 
-/// A field that may not come after a body (RFC 9110, 6.5.1), `name` in whatever case and with `_` for `-`: those on
-/// framing, routing, conditions and identity. A recipient that merges trailers into the head would obey them.
+/// A field that is forbidden in a trailer section (RFC 9110, 6.5.1), its name in any case and with `_` for `-`: those on
+/// framing, routing, conditions and identity. A recipient that merges trailers into the head would act on them.
 pub fn is_forbidden_trailer(name: &[u8]) -> bool {
     const PREFIXES: [&[u8]; 3] = [FORWARDED, b"x-consumer-", b"if-"];
     const NAMES: [&[u8]; 27] = [
@@ -128,7 +129,7 @@ pub const fn is_token_byte(byte: u8) -> bool {
         )
 }
 
-/// One of the bytes of a field value (RFC 9110, 5.5): what is printable, beyond ASCII, a space or HTAB.
+/// One of the bytes of a field value (RFC 9110, 5.5): visible, beyond ASCII, a space or HTAB.
 pub const fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
@@ -138,7 +139,7 @@ pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
 }
 
-/// A field value without whitespace at its ends; the empty one is one.
+/// A field value, possibly empty, without whitespace at its ends.
 pub fn is_field_value(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| is_value_byte(byte)) && bytes.trim_ascii().len() == bytes.len()
 }
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_carry_no_framing_routing_or_identity() {
+    fn fields_on_framing_routing_or_identity_are_no_trailers() {
         for name in
             ["Content-Length", "content_length", "HOST", "X-Forwarded-Foo", "x_consumer_name", "If-Match"]
         {
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_and_values_are_told_byte_by_byte() {
+    fn tokens_and_values_are_checked_byte_by_byte() {
         let separators = b"\"(),/:;<=>?@[\\]{}";
         for byte in 0..=255u8 {
             let token = byte.is_ascii_graphic() && !separators.contains(&byte);

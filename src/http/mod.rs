@@ -1,9 +1,10 @@
-//! HTTP/1 grammar (RFC 9110, 9112) as pure deciders: bytes in, meaning or a refusal out.
+//! HTTP/1 grammar (RFC 9110, 9112) without I/O: bytes in, meaning or a refusal out.
 //!
-//! The order a request takes: [`head::HeadScanner`] finds one head in a buffer, [`head::parse_request`] reads it
-//! into a flat list of [`fields`], [`framing`] says how its body arrives, [`host`] and [`path`] give the normal
-//! forms that routes are matched on, [`hygiene`] names what is not passed on, and [`chunked`] follows a chunked
-//! body without holding any of it. Whatever two peers could read differently is refused, never repaired.
+//! In the order in which a request meets them: [`head::HeadScanner`] finds one head in a buffer,
+//! [`head::parse_request`] parses it into a flat list of [`fields`], [`framing`] decides how its body is delimited,
+//! [`host`] and [`path`] give the normal forms that routes are matched on, [`hygiene`] tells which fields are not passed
+//! on, and [`body`] follows the body to its end, trailer section included ([`chunked`]). [`write`](mod@write) renders
+//! heads and chunks. A message that two recipients could read differently is refused, never repaired.
 
 pub mod body;
 pub mod chunked;

@@ -2,7 +2,7 @@
 
 macro_rules! names {
     ($($variant:ident = $text:literal),+ $(,)?) => {
-        /// A field name that is known here; every other one is `Other`.
+        /// A field name that the gateway knows; every other one is `Other`.
         #[repr(u8)]
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
         pub enum FieldName {
@@ -12,7 +12,7 @@ macro_rules! names {
         }
 
         impl FieldName {
-            /// Every known name; `Other` is none.
+            /// Every known name, without `Other`.
             pub const ALL: &'static [FieldName] = &[$(FieldName::$variant),+];
 
             /// Lower case; empty for `Other`.
@@ -86,8 +86,8 @@ names! {
     AccessControlRequestHeaders = "access-control-request-headers",
 }
 
-/// One slot a name, no two names in one: built, and checked, by the compiler. The texts stand beside the names, so
-/// that a look-up touches one place.
+/// A hash table with at most one name in a slot: built and checked at compile time. Each slot holds the text beside the
+/// name, so that a look-up touches one place.
 static SLOTS: [(&str, FieldName); 256] = slots();
 
 const fn slots() -> [(&'static str, FieldName); 256] {
@@ -106,7 +106,7 @@ const fn slots() -> [(&'static str, FieldName); 256] {
     slots
 }
 
-/// A perfect hash of the known names, from their length and three of their letters in either case.
+/// A perfect hash of the known names: of the length and three letters, regardless of case.
 const fn slot(name: &[u8]) -> usize {
     let len = name.len();
     if len == 0 {
@@ -119,13 +119,13 @@ const fn slot(name: &[u8]) -> usize {
 }
 
 impl FieldName {
-    /// The name that `name` is, in whatever case it is written.
+    /// The known name that `name` equals in any case.
     pub fn of(name: &[u8]) -> FieldName {
         let (text, known) = SLOTS[slot(name)];
         if text.as_bytes().eq_ignore_ascii_case(name) { known } else { FieldName::Other }
     }
 
-    /// The bit of this name in a set of names; `Other` has none.
+    /// The bit of this name in a set of names; 0 for `Other`.
     pub(super) const fn bit(self) -> u64 {
         if matches!(self, FieldName::Other) { 0 } else { 1 << (self as u8) }
     }

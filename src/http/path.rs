@@ -1,11 +1,11 @@
-//! The one form of a request's path that routes are matched on and upstreams are sent.
+//! The normal form of a request target: routes are matched on it, and upstreams receive it.
 
 use super::head::{HeadError, Method};
 
-/// Where the parts of a normalised target lie in the buffer that [`normalise`] has filled.
+/// The parts of a normalised target in the buffer that [`normalise`] has filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NormalTarget {
-    /// Bytes of the path. What follows, if anything, is `?` and the query.
+    /// Bytes of the path; `?` and the query follow, if there is one.
     pub path_len: usize,
 }
 
@@ -22,15 +22,15 @@ impl NormalTarget {
 }
 
 /// An `http` or `https` URI as a request target (RFC 9112, 3.2.2).
-pub(super) struct Absolute<'a> {
+pub(super) struct AbsoluteForm<'a> {
     pub default_port: u16,
     pub authority: &'a [u8],
     /// Path and query, both possibly missing.
     pub rest: &'a [u8],
 }
 
-/// The parts of a target in absolute-form; `None`: it is in another form, or of another scheme.
-pub(super) fn absolute_form(target: &[u8]) -> Option<Absolute<'_>> {
+/// The parts of a target in absolute-form; `None`: another form, or another scheme.
+pub(super) fn absolute_form(target: &[u8]) -> Option<AbsoluteForm<'_>> {
     if target.starts_with(b"/") {
         return None;
     }
@@ -44,7 +44,7 @@ pub(super) fn absolute_form(target: &[u8]) -> Option<Absolute<'_>> {
     };
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
-    Some(Absolute { default_port, authority, rest })
+    Some(AbsoluteForm { default_port, authority, rest })
 }
 
 const BAD_FORM: HeadError = HeadError::Bad("the target is neither a path nor an http or https URI");
@@ -52,13 +52,13 @@ const BAD_ESCAPE: HeadError = HeadError::Bad("a % in the path without two hex di
 const BAD_BYTE: HeadError = HeadError::Bad("a byte in the target that must not stand there unescaped");
 const NUL: HeadError = HeadError::Bad("an escaped NUL in the path");
 
-/// Writes the normal form of a request target into `out`, whatever that held before: path, then `?` and the query as
+/// Writes the normal form of a request target into `out`, replacing its content: the path, then `?` and the query as
 /// received, if there is one.
 ///
 /// In the path, unreserved octets are decoded, the hex of other escapes is upper case, and dot segments are resolved
 /// after that (RFC 3986, 6.2.2 and 5.2.4; `..` above the root stays there). `%2F` stays encoded and `//` as it is.
-/// Normalising the result changes nothing. Takes origin-form, absolute-form, and `*` for OPTIONS; a CONNECT is
-/// refused, it has no path.
+/// Normalising the result changes nothing. Accepts origin-form, absolute-form, and asterisk-form for
+/// OPTIONS; CONNECT is refused, since its target has no path.
 pub fn normalise(target: &[u8], method: Method, out: &mut Vec<u8>) -> Result<NormalTarget, HeadError> {
     out.clear();
     if method == Method::Connect {
@@ -68,16 +68,16 @@ pub fn normalise(target: &[u8], method: Method, out: &mut Vec<u8>) -> Result<Nor
         return normalise_origin(target, out);
     }
     let whole_server = match absolute_form(target) {
-        Some(Absolute { rest: rest @ [b'/', ..], .. }) => return normalise_origin(rest, out),
-        Some(Absolute { rest: [], .. }) => method == Method::Options,
-        Some(Absolute { rest: query, .. }) => {
+        Some(AbsoluteForm { rest: rest @ [b'/', ..], .. }) => return normalise_origin(rest, out),
+        Some(AbsoluteForm { rest: [], .. }) => method == Method::Options,
+        Some(AbsoluteForm { rest: query, .. }) => {
             out.push(b'/');
             return append_query(query, out);
         }
         None if target == b"*" && method == Method::Options => true,
         None => return Err(BAD_FORM),
     };
-    // RFC 9112, 3.2.4: OPTIONS for a URI without path asks about the server as a whole.
+    // RFC 9112, 3.2.4: OPTIONS for a URI without path is for the server as a whole.
     out.push(if whole_server { b'*' } else { b'/' });
     Ok(NormalTarget { path_len: 1 })
 }
@@ -85,16 +85,16 @@ pub fn normalise(target: &[u8], method: Method, out: &mut Vec<u8>) -> Result<Nor
 /// `target` begins with a slash.
 fn normalise_origin(target: &[u8], out: &mut Vec<u8>) -> Result<NormalTarget, HeadError> {
     let (mut end, mut normal) = (0, true);
-    let special = |byte: &u8| CLASS[usize::from(*byte)] != Class::Plain;
+    let special = |byte: &u8| CLASS[usize::from(*byte)] != ByteClass::Plain;
     loop {
         let rest = &target[end..];
         end += rest.iter().position(special).unwrap_or(rest.len());
         match target.get(end).map(|&byte| CLASS[usize::from(byte)]) {
-            Some(Class::Dot) => normal &= target[end - 1] != b'/' || !is_dot_segment(&target[end..]),
-            Some(Class::Escape) => normal = false,
-            Some(Class::Bad) => return Err(BAD_BYTE),
-            Some(Class::Query) | None => break,
-            Some(Class::Plain) => {}
+            Some(ByteClass::Dot) => normal &= target[end - 1] != b'/' || !is_dot_segment(&target[end..]),
+            Some(ByteClass::Escape) => normal = false,
+            Some(ByteClass::Bad) => return Err(BAD_BYTE),
+            Some(ByteClass::Query) | None => break,
+            Some(ByteClass::Plain) => {}
         }
         end += 1;
     }
@@ -110,7 +110,7 @@ fn normalise_origin(target: &[u8], out: &mut Vec<u8>) -> Result<NormalTarget, He
 /// `query` is empty or begins with its `?`.
 fn append_query(query: &[u8], out: &mut Vec<u8>) -> Result<NormalTarget, HeadError> {
     let path_len = out.len();
-    // All of them, without stopping at the first: that is a loop over vectors, not bytes.
+    // All bytes, without stopping at the first bad one: such a loop is vectorised.
     if query.iter().fold(false, |bad, byte| bad | matches!(byte, 0..=b' ' | b'#' | 0x7f)) {
         return Err(BAD_BYTE);
     }
@@ -118,41 +118,41 @@ fn append_query(query: &[u8], out: &mut Vec<u8>) -> Result<NormalTarget, HeadErr
     Ok(NormalTarget { path_len })
 }
 
-/// What a byte is to a path.
+/// What a byte means in a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
+enum ByteClass {
     /// Stands for itself. More than RFC 3986's pchar: browsers send `|`, `[` or `^` as they are.
     Plain,
-    /// Stands for itself, unless a segment is made of it alone.
+    /// Stands for itself, unless it is part of a dot segment.
     Dot,
     Escape,
     Query,
     Bad,
 }
 
-static CLASS: [Class; 256] = {
-    let mut class = [Class::Bad; 256];
+static CLASS: [ByteClass; 256] = {
+    let mut class = [ByteClass::Bad; 256];
     let mut byte = b'!';
     while byte <= b'~' {
         class[byte as usize] = match byte {
-            b'#' | b'\\' => Class::Bad,
-            b'.' => Class::Dot,
-            b'%' => Class::Escape,
-            b'?' => Class::Query,
-            _ => Class::Plain,
+            b'#' | b'\\' => ByteClass::Bad,
+            b'.' => ByteClass::Dot,
+            b'%' => ByteClass::Escape,
+            b'?' => ByteClass::Query,
+            _ => ByteClass::Plain,
         };
         byte += 1;
     }
     class
 };
 
-/// Whether the segment that `rest` begins with is `.` or `..`.
+/// Whether the segment at the start of `rest` is `.` or `..`.
 fn is_dot_segment(rest: &[u8]) -> bool {
     matches!(rest, [b'.'] | [b'.', b'/' | b'?', ..] | [b'.', b'.'] | [b'.', b'.', b'/' | b'?', ..])
 }
 
-/// The path that needs work: decodes byte by byte, and resolves a segment when it is complete. Linear: what a `..`
-/// walks back over, it removes.
+/// Writes the normal form of a path that is not yet normal: decodes byte by byte and resolves each segment when it is
+/// complete. Linear in the path: the bytes that `..` searches backwards are the ones it removes.
 fn rewrite_path(path: &[u8], out: &mut Vec<u8>) -> Result<(), HeadError> {
     let mut segment = 0;
     let mut bytes = path.iter();
@@ -181,8 +181,8 @@ fn rewrite_path(path: &[u8], out: &mut Vec<u8>) -> Result<(), HeadError> {
     Ok(())
 }
 
-/// Resolves the segment that starts at `segment`, if it is a dot segment; `out` then ends with a slash: the one
-/// before the segment, or for `..` the one before its parent.
+/// Resolves the segment that starts at `segment` if it is a dot segment, and returns whether it was one. `out` then ends
+/// with a slash: the one before the segment, or for `..` the one before its parent.
 fn close_segment(out: &mut Vec<u8>, segment: usize) -> bool {
     match out.get(segment..) {
         Some(b".") => out.truncate(segment),
@@ -207,7 +207,7 @@ fn is_unreserved(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~')
 }
 
-/// The parameters of a query, undecoded, in order. One without `=` has an empty value; empty ones are left out.
+/// The parameters of a query, undecoded, in order. One without `=` has an empty value; empty parameters are skipped.
 pub fn query_pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     query.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
         let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
@@ -215,23 +215,23 @@ pub fn query_pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// The bytes that a part of a query means: escapes decoded, `+` a space. What is no escape stands for itself.
+/// A name or value of a query decoded: escapes resolved, `+` a space. A malformed escape stands for itself.
 pub fn form_decoded(raw: &[u8]) -> impl Iterator<Item = u8> {
-    Decoded { raw, plus: b' ' }
+    FormDecoder { raw, plus: b' ' }
 }
 
 /// Like [`form_decoded`] where `+` is a plus, as in paths.
 #[cfg(test)]
 fn percent_decoded(raw: &[u8]) -> impl Iterator<Item = u8> {
-    Decoded { raw, plus: b'+' }
+    FormDecoder { raw, plus: b'+' }
 }
 
-struct Decoded<'a> {
+struct FormDecoder<'a> {
     raw: &'a [u8],
     plus: u8,
 }
 
-impl Iterator for Decoded<'_> {
+impl Iterator for FormDecoder<'_> {
     type Item = u8;
 
     fn next(&mut self) -> Option<u8> {

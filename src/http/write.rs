@@ -1,9 +1,9 @@
-//! Heads onto the wire: the only place that lays out a start line and fields.
+//! Heads and chunks as bytes of HTTP/1: the only place that lays out a start line, a field line or a chunk.
 
 use super::chunked::encode_chunk_size;
 use super::fields::Fields;
 
-/// A request head: start line, fields as they are, blank line.
+/// A request head: request line, fields in their order, blank line.
 pub fn request_head(out: &mut Vec<u8>, method: &[u8], target: &[u8], fields: &Fields) {
     out.extend_from_slice(method);
     out.push(b' ');
@@ -13,7 +13,7 @@ pub fn request_head(out: &mut Vec<u8>, method: &[u8], target: &[u8], fields: &Fi
     out.extend_from_slice(b"\r\n");
 }
 
-/// A status line. Further fields may follow; the caller ends the head.
+/// A status line. Fields may follow; the caller ends the head.
 pub fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     out.extend_from_slice(b"HTTP/1.1 ");
     decimal(out, u64::from(status));
@@ -22,7 +22,7 @@ pub fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// One field line. The caller vouches that name and value hold no CR, LF or NUL.
+/// One field line. The caller makes sure that name and value hold no CR, LF or NUL.
 pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
@@ -30,7 +30,7 @@ pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A number in decimal, without a detour over the heap.
+/// A number in decimal, without an allocation of its own.
 pub fn decimal(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0_u8; 20];
     let mut at = digits.len();
@@ -45,7 +45,7 @@ pub fn decimal(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// One chunk (RFC 9112, 7.1); nothing for an empty one, which would be the last.
+/// One chunk (RFC 9112, 7.1). An empty payload writes nothing: an empty chunk would be the last one.
 pub fn chunk(out: &mut Vec<u8>, payload: &[u8]) {
     if payload.is_empty() {
         return;
@@ -55,10 +55,17 @@ pub fn chunk(out: &mut Vec<u8>, payload: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// The last chunk, the trailer section and the blank line that end a chunked body (RFC 9112, 7.1).
+pub fn last_chunk(out: &mut Vec<u8>, trailers: &Fields) {
+    out.extend_from_slice(b"0\r\n");
+    trailers.write_to(out);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// The reason phrase that the gateway uses for a status code (RFC 9110, 15).
 pub fn reason_phrase(status: u16) -> &'static str {
     match status {
-        // Their names before RFC 9110 are what the library still has.
+        // The library has their phrases from before RFC 9110.
         413 => "Content Too Large",
         422 => "Unprocessable Content",
         _ => http::StatusCode::from_u16(status)
@@ -91,6 +98,15 @@ mod tests {
         let mut out = Vec::new();
         chunk(&mut out, b"");
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn the_last_chunk_carries_the_trailer_section() {
+        let (mut out, mut trailers) = (Vec::new(), Fields::default());
+        last_chunk(&mut out, &trailers);
+        trailers.add(b"Digest", b"a");
+        last_chunk(&mut out, &trailers);
+        assert_eq!(out, b"0\r\n\r\n0\r\nDigest: a\r\n\r\n");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! How many tokens are left of a rule: the exact arithmetic of token buckets and fixed windows.
 //!
-//! A token bucket gains `tokens` in each `per_ms` milliseconds, so in one millisecond it gains a fraction with the divisor
-//! `per_ms`. A [`Bucket`] keeps whole tokens and the numerator of that fraction. Nothing is rounded, so nothing drifts,
-//! however often it is refilled.
+//! A token bucket gains `tokens` in each `per_ms` milliseconds, so in one millisecond it gains a fraction with the
+//! divisor `per_ms`. A [`Bucket`] keeps whole tokens and the numerator of that fraction. Nothing is rounded, so nothing
+//! drifts, however often it is refilled.
 
 use super::rule::Rule;
 use crate::plan::RateAlgorithm;
@@ -31,9 +31,9 @@ impl BucketParams {
 
     /// The share of one of `shards` shards; `index` counts them from 0. All shares together are the rule, no more.
     ///
-    /// Tokens of a burst are whole: each shard gets the quotient, and the first ones get one of the remainder each. Where
-    /// there are fewer tokens than shards, the last shards get none and refuse everything. A token bucket's rate is
-    /// divided evenly among the shards that have a burst, by a longer time per token.
+    /// Tokens of a burst are whole: each shard gets the quotient, and the first ones get one of the remainder each.
+    /// Where there are fewer tokens than shards, the last shards get none and refuse everything. A token bucket's rate
+    /// is divided evenly among the shards that have a burst, by a longer time per token.
     pub(super) fn share(rule: &Rule, shards: u64, index: u64) -> BucketParams {
         let whole = BucketParams::of(rule);
         let shards = shards.max(1);

@@ -1,8 +1,8 @@
 //! The buckets of one limit: the tokens left of each key, and the leases on them.
 //!
 //! For every key, at any time, `tokens + leased <= burst`. A token is in the bucket, in one lease, or spent; a bucket
-//! gains tokens only as time passes, and never beyond that sum. So whatever messages are lost, repeated or late, no more
-//! is spent than the rule allows.
+//! gains tokens only as time passes, and never beyond that sum. So whatever messages are lost, repeated or late, no
+//! more is spent than the rule allows.
 //!
 //! There is one bucket store per limit and rule (a consumer's own rate is a rule of its own). The embedded store holds
 //! them; Redis holds one hash per key, and the store's Lua scripts do the same as this code to it.

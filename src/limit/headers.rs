@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_nearer_than_any_remainder_and_the_longest_wait_is_nearest() {
-        let entries = vec![
+        let entries = [
             entry("left", minutely(100), 1, 59_400, 0),
             entry("soon", minutely(100), 0, 60_000, 600),
             entry("late", hourly(10), 0, 3_600_000, 1_001),

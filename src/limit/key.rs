@@ -3,8 +3,8 @@
 use std::fmt;
 use std::hash::{Hash, Hasher, RandomState};
 
+use aws_lc_rs::digest;
 use lru::LruCache;
-use sha2::{Digest, Sha256};
 
 /// The longest key that is kept as it is, in bytes.
 pub const MAX_KEY_BYTES: usize = 64;
@@ -26,12 +26,12 @@ impl Key {
     /// The key under which all those are counted that a full table has no room for. [`Key::new`] never makes it.
     pub const OVERFLOW: Key = Key { len: 1, bytes: [OVERFLOW_MARK; MAX_KEY_BYTES] };
 
-    /// The key of these bytes: themselves, or their SHA-256 if they are longer than [`MAX_KEY_BYTES`] or would look like
-    /// a digest or the overflow key. The same bytes make the same key on every node.
+    /// The key of these bytes: themselves, or their SHA-256 if they are longer than [`MAX_KEY_BYTES`] or would look
+    /// like a digest or the overflow key. The same bytes make the same key on every node.
     pub fn new(raw: &[u8]) -> Key {
         let marked = matches!(raw.first(), Some(&(DIGEST_MARK | OVERFLOW_MARK)));
         if marked || raw.len() > MAX_KEY_BYTES {
-            return Key::inline(&[&[DIGEST_MARK], &Sha256::digest(raw)[..]].concat());
+            return Key::inline(&[&[DIGEST_MARK], digest::digest(&digest::SHA256, raw).as_ref()].concat());
         }
         Key::inline(raw)
     }

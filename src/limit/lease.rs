@@ -146,8 +146,8 @@ impl Lease {
         (None, Some(LeaseDemand { needed: 1, prefetch: self.target(params), ..LeaseDemand::default() }))
     }
 
-    /// Takes the answer to the pending lease request. Returns what must be requested at once: tokens for client requests
-    /// that still wait, if the bucket has more.
+    /// Takes the answer to the pending lease request. Returns what must be requested at once: tokens for client
+    /// requests that still wait, if the bucket has more.
     pub(super) fn granted(
         &mut self,
         params: &LeaseParams,
@@ -271,8 +271,8 @@ impl Lease {
     }
 }
 
-/// How much of a lease's life its holder uses, counted from before it sent the request, in milliseconds. The margin of an
-/// eighth is for clocks that run at different speeds, the millisecond for their resolution.
+/// How much of a lease's life its holder uses, counted from before it sent the request, in milliseconds. The margin of
+/// an eighth is for clocks that run at different speeds, the millisecond for their resolution.
 fn usable_ms(expires_in_ms: u64) -> u64 {
     (expires_in_ms - expires_in_ms / 8).saturating_sub(1)
 }

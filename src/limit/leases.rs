@@ -1,7 +1,7 @@
 //! A shard's side of a shared limit: it spends from leases, and requests more before they run out.
 //!
-//! Most requests are decided here, by a table look-up and a subtraction: the shard holds a token, or the bucket is known
-//! to be empty. Otherwise the request waits for the bucket store's answer, together with all others of its key.
+//! Most requests are decided here, by a table look-up and a subtraction: the shard holds a token, or the bucket is
+//! known to be empty. Otherwise the request waits for the bucket store's answer, together with all others of its key.
 //!
 //! What the caller does:
 //! - [`Leases::try_take`] for each request. On [`AwaitGrant`] it keeps the request under that number.
@@ -36,9 +36,9 @@ pub struct AwaitGrant {
 
 /// All leases of one shard on one limit.
 ///
-/// It keeps at most `max_keys` keys, and [`Key::OVERFLOW`]. When a new one comes and there is no room, the least recently
-/// used one is forgotten if it is idle. If it is not, new keys share the overflow key: one key may then get, beside its
-/// own bucket before and after, its part of the shared one.
+/// It keeps at most `max_keys` keys, and [`Key::OVERFLOW`]. When a new one comes and there is no room, the least
+/// recently used one is forgotten if it is idle. If it is not, new keys share the overflow key: one key may then get,
+/// beside its own bucket before and after, its part of the shared one.
 #[derive(Debug)]
 pub struct Leases {
     params: LeaseParams,

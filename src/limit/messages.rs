@@ -1,14 +1,14 @@
 //! The messages between a shard and the bucket store of one limit about leases.
 //!
 //! A shard sends a [`LeaseRequest`] and gets a [`LeaseGrant`]. To return tokens it sends a request that needs nothing,
-//! whose grant may be dropped. Both carry absolute numbers, never differences, and requests are numbered: a message that
-//! is lost, duplicated or late can cost tokens, but never create any. The limit itself is named by the envelope
+//! whose grant may be dropped. Both carry absolute numbers, never differences, and requests are numbered: a message
+//! that is lost, duplicated or late can cost tokens, but never create any. The limit itself is named by the envelope
 //! ([`crate::store::StoreRequest`]) that carries these.
 
 use super::key::Key;
 
-/// How long a lease lives in the bucket store, counted from the request's arrival there, in milliseconds. The tokens of a
-/// shard that died are missing from the bucket for at most this long.
+/// How long a lease lives in the bucket store, counted from the request's arrival there, in milliseconds. The tokens of
+/// a shard that died are missing from the bucket for at most this long.
 pub const LEASE_LIFE_MS: u64 = 4_000;
 
 /// The holder of a lease: one life of one shard's [`Leases`](super::Leases).

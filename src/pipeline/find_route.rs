@@ -28,7 +28,7 @@ pub fn find_route(
     transaction: &mut Transaction,
 ) -> Result<usize, Error> {
     let Transaction { request, host, target, path_bytes, captures, .. } = transaction;
-    let mut input = route::Request {
+    let mut input = route::MatchInput {
         host,
         path: &target[..*path_bytes],
         query: target.get(*path_bytes + 1..).unwrap_or_default(),

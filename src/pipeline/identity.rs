@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::auth::decide::{Denied, Gate, Identity, Refusal};
+use crate::auth::decide::{Authenticator, Denied, Identity, Refusal};
 use crate::auth::require::{self, Missing};
-use crate::auth::token::{self, Lookup};
+use crate::auth::token::{self, CredentialSource};
 use crate::auth::{headers, strip};
 use crate::base::error::{Error, Reason};
 use crate::exchange::Transaction;
@@ -21,7 +21,7 @@ pub struct Credentials<'a> {
     pub query: &'a [u8],
 }
 
-impl Lookup for Credentials<'_> {
+impl CredentialSource for Credentials<'_> {
     fn each<'a>(&'a self, place: &CredentialPlace, see: &mut dyn FnMut(Cow<'a, [u8]>)) {
         match place {
             CredentialPlace::Header(name) => {
@@ -51,13 +51,13 @@ impl Lookup for Credentials<'_> {
 /// # Errors
 /// 401 with its challenges; beside it the provider whose key set lacks the token's key, if that is why.
 pub fn identify(
-    gate: &mut Gate<'_>,
+    authenticator: &mut Authenticator<'_>,
     route: &RoutePlan,
     transaction: &Transaction,
     now_s: u64,
 ) -> Result<Identity, (Error, Option<usize>)> {
     let credentials = Credentials { fields: &transaction.request.fields, query: transaction.query() };
-    gate.decide(&route.auth, &credentials, now_s).map_err(unauthorized)
+    authenticator.decide(&route.auth, &credentials, now_s).map_err(unauthorized)
 }
 
 /// Notes who is calling, tells the upstream, and takes away the tokens that it must not see.

@@ -102,8 +102,8 @@ pub fn name_in_store(route: &str, limit: &str) -> Arc<str> {
     format!("{}:{route}:{limit}", route.len()).into()
 }
 
-/// The key that a request is counted by: the value that `by` names or, where the request has none, the client's address.
-/// Each kind has its own tag, so no consumer shares a bucket with an address or a header of the same bytes.
+/// The key that a request is counted by: the value that `by` names or, where the request has none, the client's
+/// address. Each kind has its own tag, so no consumer shares a bucket with an address or a header of the same bytes.
 fn key(by: &LimitBy, transaction: &Transaction) -> Key {
     let named = match by {
         LimitBy::Consumer => {

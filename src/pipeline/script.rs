@@ -7,7 +7,7 @@
 use super::steps::StepHost;
 use crate::base::error::{Error, Reason, Retry};
 use crate::exchange::{Content, Transaction};
-use crate::http::coding::{self, NotDecoded};
+use crate::http::coding::{self, CodingError};
 use crate::http::fields::{FieldName, Fields};
 use crate::http::framing::Body;
 use crate::http::head::Method;
@@ -39,7 +39,7 @@ pub enum NoticeKind<'a> {
     /// A hook did not run, for this reason, which is no fault of anybody's.
     PassedBy(&'a str),
     /// `on_response_body` did not run, because nobody here can read the body.
-    Unreadable(NotDecoded),
+    Unreadable(CodingError),
 }
 
 /// Whether the request goes on.
@@ -123,14 +123,14 @@ impl RouteScripts<'_> {
                     Content::buffered(content)
                 }
                 // In a coding that is not known here, scripts see the bytes as they came.
-                Ok(None) | Err(NotDecoded::Unknown(_)) => Content::buffered(wire),
-                Err(NotDecoded::Corrupt) => {
+                Ok(None) | Err(CodingError::Unknown(_)) => Content::buffered(wire),
+                Err(CodingError::Corrupt) => {
                     return Err(Error::client(
                         Reason::BadRequest,
                         "the body is not what Content-Encoding says",
                     ));
                 }
-                Err(NotDecoded::TooLarge) => return Err(too_large()),
+                Err(CodingError::TooLarge) => return Err(too_large()),
             };
         }
         if self.has(Hook::RequestBody) && self.answers(Hook::RequestBody, transaction)? {
@@ -202,7 +202,7 @@ impl RouteScripts<'_> {
                     coded = Some(wire);
                     content
                 }
-                Err(NotDecoded::TooLarge) => return Err(response_too_large()),
+                Err(CodingError::TooLarge) => return Err(response_too_large()),
                 Err(why) => {
                     hooked = false;
                     self.notify(&transaction.id, NoticeKind::Unreadable(why));

@@ -1,46 +1,46 @@
-//! What a path pattern captured, and the buffers a look-up works in: made once per connection, used again by
-//! every request, so that a look-up allocates nothing once they have grown to the table's depth.
+//! The captures of a path pattern, and the buffers of a look-up. Made once per connection and reused by every request,
+//! so that a look-up allocates nothing once they have grown to the table's depth.
 
-use super::trie::{Pending, Step, Steps};
+use super::trie::{PendingNode, TriePath, TrieStep};
 use crate::plan::{PathPattern, Segment, Tail};
 
-/// Spans of the request's path by the name of their capture.
+/// Spans of the request's path by capture name.
 #[derive(Default)]
 pub struct Captures {
-    /// Where the slash before each segment stands, down to the depth of the deepest pattern.
+    /// The offset of the slash before each segment, down to the depth of the deepest pattern.
     slashes: Vec<usize>,
-    pending: Vec<Pending>,
-    /// The names one after the other: copied, so that neither a lifetime nor a counted reference is needed.
+    pending: Vec<PendingNode>,
+    /// The names joined. Copied, so that neither a lifetime nor a reference count ties them to the table.
     names: String,
-    spans: Vec<Span>,
+    spans: Vec<CaptureSpan>,
     prefix_len: usize,
 }
 
 #[derive(Clone, Copy)]
-struct Span {
-    /// Where the name ends in `names`; it begins where the previous one ends.
+struct CaptureSpan {
+    /// The end of the name in `names`; it starts at the end of the previous one.
     name_end: usize,
     start: usize,
     end: usize,
 }
 
-/// What a pattern captures, and how deep it is.
+/// The captures of a pattern and its depth in segments.
 #[derive(Clone)]
-pub(super) struct Shape {
+pub(super) struct PatternShape {
     depth: usize,
-    /// The segment's index and its name.
+    /// Segment index and capture name.
     captures: Box<[(usize, Box<str>)]>,
-    /// The name of the rest; `None`: the path ends with the pattern.
+    /// The name of the tail; `None`: the pattern has none.
     rest: Option<Box<str>>,
 }
 
-impl Shape {
-    pub(super) fn of(pattern: &PathPattern) -> Shape {
+impl PatternShape {
+    pub(super) fn of(pattern: &PathPattern) -> PatternShape {
         let capture = |(index, segment): (usize, &Segment)| match segment {
             Segment::Capture(name) => Some((index, (**name).into())),
             Segment::Literal(_) => None,
         };
-        Shape {
+        PatternShape {
             depth: pattern.segments.len(),
             captures: pattern.segments.iter().enumerate().filter_map(capture).collect(),
             rest: match &pattern.tail {
@@ -52,14 +52,14 @@ impl Shape {
     }
 }
 
-/// A request's path, cut at its slashes.
-pub(super) struct Split<'c> {
+/// A request's path, split at its slashes.
+pub(super) struct SplitPath<'c> {
     path: &'c [u8],
     slashes: &'c [usize],
 }
 
 impl Captures {
-    /// What the capture of this name took of `path`, which must be the path of the look-up; `*` is `rest`.
+    /// The value of the capture of this name in `path`, which must be the path of the look-up; `*` is `rest`.
     pub fn get<'p>(&self, name: &str, path: &'p [u8]) -> Option<&'p [u8]> {
         self.iter(path).find(|(known, _)| *known == name).map(|(_, value)| value)
     }
@@ -73,20 +73,19 @@ impl Captures {
         })
     }
 
-    /// How many bytes of the path stand before the tail: what `strip_prefix` removes. `/api/users/*` on
-    /// `/api/users/42`: 10. The whole path where the pattern has no tail.
+    /// The bytes of the path before the tail, which `strip_prefix` removes: 10 for `/api/users/*` on `/api/users/42`. The
+    /// whole path where the pattern has no tail.
     pub fn prefix_len(&self) -> usize {
         self.prefix_len
     }
 
-    /// Forgets the last look-up and cuts `path` down to `depth` segments and one: what is deeper only a tail
-    /// takes, so a path of thousands of slashes costs what the configuration asks for, no more.
-    /// `None` for what is no path (`*`).
+    /// Clears the last look-up and splits `path` into at most `depth + 1` segments: only a tail matches deeper ones, so a
+    /// path of thousands of slashes costs no more than the deepest pattern. `None`: not a path (`*`).
     pub(super) fn split<'c>(
         &'c mut self,
         path: &'c [u8],
         depth: usize,
-    ) -> Option<(Split<'c>, &'c mut Vec<Pending>)> {
+    ) -> Option<(SplitPath<'c>, &'c mut Vec<PendingNode>)> {
         self.names.clear();
         self.spans.clear();
         self.slashes.clear();
@@ -95,31 +94,31 @@ impl Captures {
             return None;
         }
         self.slashes.extend(memchr::memchr_iter(b'/', path).take(depth + 1));
-        Some((Split { path, slashes: &self.slashes }, &mut self.pending))
+        Some((SplitPath { path, slashes: &self.slashes }, &mut self.pending))
     }
 
-    /// Keeps what `shape` captures of the path that was split last.
-    pub(super) fn record(&mut self, shape: &Shape, path: &[u8]) {
+    /// Stores the captures of `shape` in the path that was split last.
+    pub(super) fn record(&mut self, shape: &PatternShape, path: &[u8]) {
         let starts_at = |index: usize| self.slashes.get(index).copied().unwrap_or(path.len());
         self.prefix_len = if shape.rest.is_some() { starts_at(shape.depth) } else { path.len() };
         for (index, name) in &shape.captures {
             self.names.push_str(name);
             let (start, end) = (starts_at(*index) + 1, starts_at(index + 1));
-            self.spans.push(Span { name_end: self.names.len(), start, end });
+            self.spans.push(CaptureSpan { name_end: self.names.len(), start, end });
         }
         if let Some(name) = &shape.rest {
             self.names.push_str(name);
             let start = path.len().min(self.prefix_len + 1);
-            self.spans.push(Span { name_end: self.names.len(), start, end: path.len() });
+            self.spans.push(CaptureSpan { name_end: self.names.len(), start, end: path.len() });
         }
     }
 }
 
-impl Steps for Split<'_> {
-    fn step(&self, depth: usize) -> Step<'_> {
-        let Some(slash) = self.slashes.get(depth) else { return Step::End { exact: true } };
+impl TriePath for SplitPath<'_> {
+    fn step(&self, depth: usize) -> TrieStep<'_> {
+        let Some(slash) = self.slashes.get(depth) else { return TrieStep::End { exact: true } };
         let end = self.slashes.get(depth + 1).copied().unwrap_or(self.path.len());
         let segment = self.path.get(slash + 1..end).unwrap_or_default();
-        Step::Segment { literal: Some(segment), capturable: !segment.is_empty() }
+        TrieStep::Segment { literal: Some(segment), capturable: !segment.is_empty() }
     }
 }

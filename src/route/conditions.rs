@@ -1,24 +1,24 @@
-//! Whether a request holds what a route asks beyond host and path: method, headers, query.
+//! The conditions of a route beyond host and path: method, headers, query.
 
-use super::{HeaderLookup, Request};
+use super::{HeaderLookup, MatchInput};
 use crate::http::path;
 use crate::plan::{Condition, RoutePlan};
 
-/// How a route's conditions hold.
+/// Whether a request meets a route's conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
     Yes,
-    /// Headers and query hold, the method does not.
+    /// Headers and query match, the method does not.
     AllButMethod,
     No,
 }
 
-/// How many conditions a route has: one for its methods, one for each header, one for each query parameter.
+/// The number of a route's conditions: one for its methods, one for each header, one for each query parameter.
 pub(super) fn count(route: &RoutePlan) -> u32 {
     (usize::from(!route.methods.is_empty()) + route.headers.len() + route.query.len()) as u32
 }
 
-pub(super) fn fit<H: HeaderLookup + ?Sized>(route: &RoutePlan, request: &Request<'_, H>) -> Fit {
+pub(super) fn fit<H: HeaderLookup + ?Sized>(route: &RoutePlan, request: &MatchInput<'_, H>) -> Fit {
     let holds = route.headers.iter().all(|condition| header_holds(request.header, condition))
         && route.query.iter().all(|condition| query_holds(request.query, condition));
     match holds {
@@ -28,31 +28,31 @@ pub(super) fn fit<H: HeaderLookup + ?Sized>(route: &RoutePlan, request: &Request
     }
 }
 
-/// Whether a route takes this method. `GET` takes `HEAD` too (RFC 9110, 9.3.2).
+/// Whether a route accepts this method. `GET` includes `HEAD` (RFC 9110, 9.3.2).
 pub(super) fn method_fits(route: &RoutePlan, method: &[u8]) -> bool {
     let named = |name: &[u8]| route.methods.iter().any(|known| known.as_bytes() == name);
     route.methods.is_empty() || named(method) || (method == b"HEAD" && named(b"GET"))
 }
 
-/// Whether every request that holds `narrow`'s conditions holds those of `wide`, as far as can be proved.
+/// Whether every request that meets `narrow`'s conditions provably meets those of `wide`.
 pub(super) fn implied(wide: &RoutePlan, narrow: &RoutePlan) -> bool {
     let methods = match &narrow.methods[..] {
         [] => wide.methods.is_empty(),
         methods => methods.iter().all(|method| method_fits(wide, method.as_bytes())),
     };
-    // A route that takes GET takes HEAD too, so `wide` may have to name it; it does where it names GET.
+    // A route for GET accepts HEAD too, and so does `wide` where it names GET.
     methods && all_implied(&wide.headers, &narrow.headers) && all_implied(&wide.query, &narrow.query)
 }
 
 fn all_implied(wide: &[Condition], narrow: &[Condition]) -> bool {
-    wide.iter().all(|asked| {
-        narrow
-            .iter()
-            .any(|held| held.name == asked.name && (asked.value.is_none() || asked.value == held.value))
+    wide.iter().all(|condition| {
+        narrow.iter().any(|given| {
+            given.name == condition.name && (condition.value.is_none() || condition.value == given.value)
+        })
     })
 }
 
-/// Equal by bytes to any of several field lines.
+/// Whether any field line of that name has the value, compared by bytes.
 fn header_holds<H: HeaderLookup + ?Sized>(header: &H, condition: &Condition) -> bool {
     header.any(condition.name.as_bytes(), &mut |value| match &condition.value {
         Some(wanted) => value == wanted.as_bytes(),
@@ -60,7 +60,7 @@ fn header_holds<H: HeaderLookup + ?Sized>(header: &H, condition: &Condition) -> 
     })
 }
 
-/// Any of several parameters of that name counts; both are compared decoded.
+/// Whether any parameter of that name has the value; names and values are compared decoded.
 fn query_holds(query: &[u8], condition: &Condition) -> bool {
     path::query_pairs(query).any(|(name, value)| {
         let holds = |wanted: &str| path::form_decoded(value).eq(wanted.bytes());
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_condition_without_a_value_asks_for_presence_alone() {
+    fn a_query_condition_without_a_value_requires_presence_alone() {
         assert!(holds("a=1&beta", "beta", None));
         assert!(holds("beta=", "beta", None));
         assert!(!holds("alpha=beta", "beta", None));

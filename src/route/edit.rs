@@ -1,10 +1,10 @@
-//! The path that goes to the upstream, or the place a redirect names, made from the path that came.
+//! The upstream's path, or the target of a redirect, made from the request's path.
 
 use super::Captures;
 use crate::plan::{Piece, Template};
 
-/// Appends the path without what stands before the pattern's tail. The result always starts with `/`:
-/// `/api/users/*` makes `/42` of `/api/users/42`, and `/` of `/api/users`.
+/// Appends the part of the path that the pattern's tail matched. The result always starts with `/`: `/api/users/*` makes
+/// `/42` of `/api/users/42`, and `/` of `/api/users`.
 pub fn strip_prefix(path: &[u8], captures: &Captures, out: &mut Vec<u8>) {
     let rest = path.get(captures.prefix_len()..).unwrap_or_default();
     if !rest.starts_with(b"/") {
@@ -13,10 +13,10 @@ pub fn strip_prefix(path: &[u8], captures: &Captures, out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-/// Appends the template with its captures filled in, percent-encoded as they came.
+/// Appends the template with its captures filled in, percent-encoded as received.
 ///
-/// Unless the template itself begins so, the result never begins with `//` or `/\`: in a `Location`, `/{rest}`
-/// for `/old//evil.example` would otherwise name another host. Such a run of slashes becomes one.
+/// Unless the template itself starts with `//`, the result never starts with `//` or `/\`, which in `Location` would name
+/// another host: `/{rest}` for `/old//evil.example`. Such a run of slashes becomes one.
 pub fn expand(template: &Template, path: &[u8], captures: &Captures, out: &mut Vec<u8>) {
     let start = out.len();
     for piece in &template.0 {
@@ -25,9 +25,9 @@ pub fn expand(template: &Template, path: &[u8], captures: &Captures, out: &mut V
             Piece::Capture(name) => out.extend_from_slice(captures.get(name, path).unwrap_or_default()),
         }
     }
-    let meant = matches!(template.0.first(), Some(Piece::Text(text)) if text.starts_with("//"));
+    let is_intended = matches!(template.0.first(), Some(Piece::Text(text)) if text.starts_with("//"));
     let slashes = out.iter().skip(start).take_while(|byte| matches!(byte, b'/' | b'\\')).count();
-    if slashes > 1 && !meant {
+    if slashes > 1 && !is_intended {
         out[start] = b'/';
         out.drain(start + 1..start + slashes);
     }

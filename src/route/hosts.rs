@@ -1,24 +1,24 @@
-//! From a host to the tries of the routes that may answer it.
+//! From a host to the tries of its routes.
 
 use std::cmp::Reverse;
 
-use super::trie::Keyed;
+use super::trie::NodeIndex;
 use crate::plan::HostPattern;
 
 /// The roots of the hosts' tries.
 #[derive(Clone, Default)]
 pub(super) struct Hosts {
-    exact: Keyed,
-    /// By what follows `*.`.
-    wildcard: Keyed,
-    /// The different lengths of the keys of `wildcard`, longest first: the only suffixes of a host worth hashing,
-    /// so a host of thousands of labels costs no more than any other.
+    exact: NodeIndex,
+    /// By the suffix after `*.`.
+    wildcard: NodeIndex,
+    /// The distinct lengths of the keys of `wildcard`, longest first. Only suffixes of these lengths are hashed, so a host
+    /// of thousands of labels costs no more than any other.
     lengths: Vec<usize>,
     any: Option<u32>,
 }
 
 impl Hosts {
-    /// The root of this host's trie, made if it is new; `None` is the root for any host.
+    /// The root of this host's trie, made on first use; `None` stands for any host.
     pub(super) fn root(&mut self, host: Option<&HostPattern>, make: impl FnOnce() -> u32) -> u32 {
         match host {
             None => *self.any.get_or_insert_with(make),
@@ -34,7 +34,7 @@ impl Hosts {
         }
     }
 
-    /// The roots for a request's host, the most specific first.
+    /// The roots for a request's host, most specific first.
     pub(super) fn of(&self, host: &[u8]) -> impl Iterator<Item = u32> {
         let wildcards = self.lengths.iter().filter_map(move |len| self.wildcard.get(suffix(host, *len)?));
         self.exact.get(host).into_iter().chain(wildcards).copied().chain(self.any)
@@ -45,14 +45,14 @@ impl Hosts {
         let key = match host {
             None => String::new(),
             Some(HostPattern::Exact(name)) => name.to_string(),
-            // No exact host is written with a `*`, so this finds the wildcards of all names below the suffix.
+            // No exact host contains a `*`, so this finds the wildcards that cover all names below the suffix.
             Some(HostPattern::Wildcard(suffix)) => format!("*.{suffix}"),
         };
         self.of(key.as_bytes()).collect::<Vec<_>>().into_iter()
     }
 }
 
-/// The last `len` bytes of the host, where at least one label stands before them.
+/// The last `len` bytes of the host, if they start at a label and at least one label precedes them.
 fn suffix(host: &[u8], len: usize) -> Option<&[u8]> {
     let dot = host.len().checked_sub(len + 1).filter(|dot| *dot > 0)?;
     (*host.get(dot)? == b'.').then(|| &host[dot + 1..])

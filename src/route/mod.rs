@@ -1,6 +1,6 @@
-//! Which route a request takes: hosts by hash, paths by a trie of segments, conditions by the route itself.
+//! The route of a request: hosts by hash, paths by a trie of segments, conditions by the route itself.
 //!
-//! The order in which routes are asked (the first whose conditions hold wins):
+//! The order in which routes are tried (the first whose conditions are met wins):
 //!
 //! 1. `priority`, higher first, before everything else.
 //! 2. Host: exact, then wildcard (the longer suffix first), then any.
@@ -8,11 +8,11 @@
 //! 4. The route with more conditions: one for `method`, one for each header, one for each query parameter.
 //! 5. File order.
 //!
-//! `GET` in a route's methods also answers `HEAD`. A route that names `HEAD` for the same path has no precedence
+//! `GET` in a route's methods includes `HEAD`. A route that names `HEAD` for the same path has no precedence
 //! by that alone: it must come first in the order above, or `check` reports it as dead.
 //!
 //! A look-up costs the depth of the path and the wildcards that the host could match, whatever the number of
-//! routes; only routes of one and the same host and path are asked one after the other.
+//! routes; only routes of one and the same host and path are tried one after the other.
 
 mod captures;
 mod conditions;
@@ -30,13 +30,13 @@ use std::sync::Arc;
 use crate::plan::{HostPattern, RoutePlan};
 
 pub use captures::Captures;
-use captures::Shape;
+use captures::PatternShape;
 use conditions::Fit;
 use hosts::Hosts;
 use trie::Trie;
 
-/// What of a request decides its route.
-pub struct Request<'a, H: HeaderLookup + ?Sized> {
+/// The parts of a request that decide its route.
+pub struct MatchInput<'a, H: HeaderLookup + ?Sized> {
     /// Lower case, without port and trailing dot; empty: none.
     pub host: &'a [u8],
     /// Normalised: starts with `/`, or is the `*` of `OPTIONS *`, which no route matches.
@@ -47,7 +47,7 @@ pub struct Request<'a, H: HeaderLookup + ?Sized> {
     pub header: &'a H,
 }
 
-/// How the table asks for a request's header fields, so that it need not know how they are kept.
+/// Access to a request's header fields, so that the table need not know how they are stored.
 ///
 /// Closures of the same shape implement it.
 pub trait HeaderLookup {
@@ -64,7 +64,7 @@ where
     }
 }
 
-/// The answer of a look-up.
+/// The result of a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// The index of the route among those the table was built of.
@@ -80,18 +80,18 @@ pub enum Found {
 pub struct RouteTable {
     hosts: Hosts,
     trie: Trie,
-    /// By terminal of the trie: the entries of one host and path, in the order in which they are asked.
-    terminals: Vec<Vec<Entry>>,
-    /// By [`Entry::shape`].
-    shapes: Vec<Shape>,
+    /// By terminal of the trie: the entries of one host and path, in the order in which they are tried.
+    terminals: Vec<Vec<RouteEntry>>,
+    /// By [`RouteEntry::shape`].
+    shapes: Vec<PatternShape>,
     routes: Vec<Arc<RoutePlan>>,
 }
 
 /// One path of one route under one host.
 #[derive(Clone, Copy)]
-struct Entry {
+struct RouteEntry {
     priority: i64,
-    /// How many conditions the route has beyond host and path.
+    /// The number of the route's conditions beyond host and path.
     conditions: u32,
     route: u32,
     shape: u32,
@@ -118,12 +118,12 @@ impl RouteTable {
 
     fn insert(&mut self, index: u32, route: &RoutePlan) {
         let first_shape = self.shapes.len() as u32;
-        self.shapes.extend(route.paths.iter().map(Shape::of));
+        self.shapes.extend(route.paths.iter().map(PatternShape::of));
         for_each_pair(route, &mut self.hosts, &mut self.trie, |shape, terminal| {
             if self.terminals.len() <= terminal as usize {
                 self.terminals.resize_with(terminal as usize + 1, Vec::new);
             }
-            self.terminals[terminal as usize].push(Entry {
+            self.terminals[terminal as usize].push(RouteEntry {
                 priority: route.priority,
                 conditions: conditions::count(route),
                 route: index,
@@ -132,19 +132,23 @@ impl RouteTable {
         });
     }
 
-    /// The route of a request. `captures` then holds what its path pattern captured, if there is one.
-    pub fn find<H: HeaderLookup + ?Sized>(&self, request: &Request<'_, H>, captures: &mut Captures) -> Found {
-        let mut best: Option<&Entry> = None;
-        let mut refused = false;
+    /// The route of a request. `captures` then holds the captures of its path pattern.
+    pub fn find<H: HeaderLookup + ?Sized>(
+        &self,
+        request: &MatchInput<'_, H>,
+        captures: &mut Captures,
+    ) -> Found {
+        let mut best: Option<&RouteEntry> = None;
+        let mut method_refused = false;
         self.search(request.host, request.path, captures, |entries| {
             for entry in entries {
-                // Entries come by falling priority, and of two with the same the one asked first wins.
+                // Entries are in falling priority, and of two with equal priority the first wins.
                 if best.is_some_and(|best| best.priority >= entry.priority) {
                     break;
                 }
                 match self.fit(entry, request) {
                     Fit::Yes => best = Some(entry),
-                    Fit::AllButMethod => refused = true,
+                    Fit::AllButMethod => method_refused = true,
                     Fit::No => {}
                 }
             }
@@ -155,14 +159,14 @@ impl RouteTable {
                 captures.record(&self.shapes[entry.shape as usize], request.path);
                 Found::Route(entry.route as usize)
             }
-            None if refused => Found::MethodNotAllowed,
+            None if method_refused => Found::MethodNotAllowed,
             None => Found::None,
         }
     }
 
-    /// Appends the value of `Allow` for a request that was answered with [`Found::MethodNotAllowed`]: the methods
+    /// Appends the value of `Allow` (RFC 9110, 10.2.1) for a request that found [`Found::MethodNotAllowed`]: the methods
     /// with which the same request would find a route, sorted, `HEAD` beside every `GET`.
-    pub fn allowed<H: HeaderLookup + ?Sized>(&self, request: &Request<'_, H>, out: &mut Vec<u8>) {
+    pub fn allowed<H: HeaderLookup + ?Sized>(&self, request: &MatchInput<'_, H>, out: &mut Vec<u8>) {
         let mut methods: Vec<&str> = Vec::new();
         self.search(request.host, request.path, &mut Captures::default(), |entries| {
             for entry in entries.iter().filter(|entry| self.fit(entry, request) != Fit::No) {
@@ -178,22 +182,22 @@ impl RouteTable {
         out.extend_from_slice(methods.join(", ").as_bytes());
     }
 
-    fn fit<H: HeaderLookup + ?Sized>(&self, entry: &Entry, request: &Request<'_, H>) -> Fit {
+    fn fit<H: HeaderLookup + ?Sized>(&self, entry: &RouteEntry, request: &MatchInput<'_, H>) -> Fit {
         match entry.conditions {
             0 => Fit::Yes,
             _ => conditions::fit(&self.routes[entry.route as usize], request),
         }
     }
 
-    /// Hands the entries of every matching host and path to `visit`, the more specific first. `visit` returns
-    /// the priority it has already found: only what could exceed it is visited from then on.
-    /// Returns the number of trie nodes looked at.
+    /// Calls `visit` with the entries of every matching host and path, the more specific first. `visit` returns the
+    /// priority found so far: from then on only entries that could exceed it are visited.
+    /// Returns the number of trie nodes examined.
     fn search<'t>(
         &'t self,
         host: &[u8],
         path: &[u8],
         captures: &mut Captures,
-        mut visit: impl FnMut(&'t [Entry]) -> Option<i64>,
+        mut visit: impl FnMut(&'t [RouteEntry]) -> Option<i64>,
     ) -> usize {
         let Some((path, pending)) = captures.split(path, self.trie.depth()) else { return 0 };
         let mut found = None;
@@ -211,8 +215,8 @@ impl RouteTable {
     }
 }
 
-/// Inserts every (host, path) of a route; `each` gets the path's index and the terminal of the pair,
-/// host by host and in the order of the paths.
+/// Inserts every pair of host and path of a route. `each` is called with the path's index and the pair's terminal, host by
+/// host and in the order of the paths.
 fn for_each_pair(route: &RoutePlan, hosts: &mut Hosts, trie: &mut Trie, mut each: impl FnMut(usize, u32)) {
     let under = |host: Option<&HostPattern>| {
         let root = hosts.root(host, || trie.add_root());

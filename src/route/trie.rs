@@ -1,19 +1,19 @@
 //! Path patterns as tries of segments, one trie per host, all in one arena.
 //!
-//! Every pattern ends in a *terminal*: a number that stands for one host and one path shape (capture names do not
-//! count). Each node stands at one depth and is looked at once at most in a search, so a search is bounded by
-//! the trie and never by what the client sends, however the patterns make it go back.
+//! Every pattern ends in a *terminal*: a number for one host and one path shape (capture names do not count). Each node
+//! has one depth and is examined at most once in a search, so a search is bounded by the trie and not by the request,
+//! however much the patterns backtrack.
 
 use std::collections::HashMap;
 
 use crate::plan::{PathPattern, Segment, Tail};
 
-/// Keys come from the configuration alone and requests are only looked up, so fixed seeds are safe.
-pub(super) type Keyed = HashMap<Box<[u8]>, u32, foldhash::fast::FixedState>;
+/// An index of nodes. Its keys come from the configuration alone, so fixed hash seeds are safe.
+pub(super) type NodeIndex = HashMap<Box<[u8]>, u32, foldhash::fast::FixedState>;
 
 #[derive(Clone, Default)]
 pub(super) struct Trie {
-    nodes: Vec<Node>,
+    nodes: Vec<TrieNode>,
     terminals: u32,
     depth: usize,
     /// The highest priority of all patterns.
@@ -21,44 +21,44 @@ pub(super) struct Trie {
 }
 
 #[derive(Clone)]
-struct Node {
-    literals: Keyed,
+struct TrieNode {
+    literals: NodeIndex,
     capture: Option<u32>,
     /// The terminal of the pattern that ends here.
     exact: Option<u32>,
-    /// The terminal of the pattern that goes on with `*` from here.
+    /// The terminal of the pattern whose tail starts here.
     tail: Option<u32>,
-    /// The highest priority here and below.
+    /// The highest priority of this node and those below it.
     highest: i64,
 }
 
-/// What a path has at one depth.
-pub(super) enum Step<'p> {
+/// A path at one depth.
+pub(super) enum TrieStep<'p> {
     Segment {
-        /// `None`: any text, so that no literal takes all of it.
+        /// `None`: any text, which no literal covers.
         literal: Option<&'p [u8]>,
-        /// Whether `{capture}` takes it: it does not take the empty segment.
+        /// Whether `{capture}` matches it: it does not match the empty segment.
         capturable: bool,
     },
-    /// No segments any more; `exact`: and nothing may follow.
+    /// No segments are left; `exact`: and nothing may follow.
     End { exact: bool },
 }
 
-/// A path that can be walked down a trie: a request's, or a pattern of which the covering patterns are sought.
-pub(super) trait Steps {
-    fn step(&self, depth: usize) -> Step<'_>;
+/// A path to search a trie for: a request's, or a pattern whose covering patterns are wanted.
+pub(super) trait TriePath {
+    fn step(&self, depth: usize) -> TrieStep<'_>;
 }
 
-/// A part of a search that is still to be done.
-pub(super) struct Pending {
+/// A node that a search has still to examine.
+pub(super) struct PendingNode {
     node: u32,
     depth: u32,
-    /// Only the node's `*` is left.
+    /// Only the node's tail.
     tail: bool,
 }
 
 impl Trie {
-    /// The segments of the deepest pattern.
+    /// The number of segments of the deepest pattern.
     pub(super) fn depth(&self) -> usize {
         self.depth
     }
@@ -68,12 +68,12 @@ impl Trie {
         self.highest
     }
 
-    /// Starts another host's trie.
+    /// Adds the root of another host's trie.
     pub(super) fn add_root(&mut self) -> u32 {
         self.add_node()
     }
 
-    /// Puts a pattern below `root` and returns its terminal; terminals are numbered from 0 without gaps.
+    /// Inserts a pattern below `root` and returns its terminal; terminals are numbered from 0 without gaps.
     pub(super) fn insert(&mut self, root: u32, pattern: &PathPattern, priority: i64) -> u32 {
         self.depth = self.depth.max(pattern.segments.len());
         self.highest = self.highest.max(Some(priority));
@@ -112,8 +112,8 @@ impl Trie {
     }
 
     fn add_node(&mut self) -> u32 {
-        self.nodes.push(Node {
-            literals: Keyed::default(),
+        self.nodes.push(TrieNode {
+            literals: NodeIndex::default(),
             capture: None,
             exact: None,
             tail: None,
@@ -128,41 +128,41 @@ impl Trie {
     }
 
     /// Visits the terminals that match `path`, the more specific first: by segment, literal before capture before
-    /// `*`. Only nodes whose priority exceeds `floor` are looked at; `visit` returns the new floor.
-    /// Returns the number of nodes looked at.
+    /// `*`. Only nodes whose priority exceeds `floor` are examined; `visit` returns the new floor.
+    /// Returns the number of nodes examined.
     pub(super) fn walk(
         &self,
         root: u32,
-        path: &impl Steps,
-        pending: &mut Vec<Pending>,
+        path: &impl TriePath,
+        pending: &mut Vec<PendingNode>,
         mut floor: Option<i64>,
         mut visit: impl FnMut(u32) -> Option<i64>,
     ) -> usize {
         let mut steps = 0;
         pending.clear();
-        pending.push(Pending { node: root, depth: 0, tail: false });
-        while let Some(Pending { node: at, depth, tail }) = pending.pop() {
+        pending.push(PendingNode { node: root, depth: 0, tail: false });
+        while let Some(PendingNode { node: at, depth, tail }) = pending.pop() {
             let node = &self.nodes[at as usize];
             if floor >= Some(node.highest) {
                 continue;
             }
             steps += 1;
-            let step = if tail { Step::End { exact: false } } else { path.step(depth as usize) };
+            let step = if tail { TrieStep::End { exact: false } } else { path.step(depth as usize) };
             match step {
-                Step::End { exact } => {
+                TrieStep::End { exact } => {
                     for terminal in node.exact.filter(|_| exact).into_iter().chain(node.tail) {
                         floor = visit(terminal);
                     }
                 }
-                // The last pushed is the next looked at.
-                Step::Segment { literal, capturable } => {
+                // The last one pushed is examined next.
+                TrieStep::Segment { literal, capturable } => {
                     if node.tail.is_some() {
-                        pending.push(Pending { node: at, depth, tail: true });
+                        pending.push(PendingNode { node: at, depth, tail: true });
                     }
                     let capture = node.capture.filter(|_| capturable);
                     let literal = literal.and_then(|text| node.literals.get(text)).copied();
                     for child in capture.into_iter().chain(literal) {
-                        pending.push(Pending { node: child, depth: depth + 1, tail: false });
+                        pending.push(PendingNode { node: child, depth: depth + 1, tail: false });
                     }
                 }
             }
@@ -171,15 +171,15 @@ impl Trie {
     }
 }
 
-/// Walking a pattern down a trie visits the patterns that match whatever it matches.
-impl Steps for PathPattern {
-    fn step(&self, depth: usize) -> Step<'_> {
+/// A search for a pattern visits the patterns that match every path it matches.
+impl TriePath for PathPattern {
+    fn step(&self, depth: usize) -> TrieStep<'_> {
         match self.segments.get(depth) {
             Some(Segment::Literal(text)) => {
-                Step::Segment { literal: Some(text.as_bytes()), capturable: !text.is_empty() }
+                TrieStep::Segment { literal: Some(text.as_bytes()), capturable: !text.is_empty() }
             }
-            Some(Segment::Capture(_)) => Step::Segment { literal: None, capturable: true },
-            None => Step::End { exact: self.tail == Tail::Exact },
+            Some(Segment::Capture(_)) => TrieStep::Segment { literal: None, capturable: true },
+            None => TrieStep::End { exact: self.tail == Tail::Exact },
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use super::hosts::Hosts;
-use super::trie::{Step, Steps, Trie};
+use super::trie::{Trie, TriePath, TrieStep};
 use super::{conditions, for_each_pair, hosts_of};
 use crate::plan::{HostPattern, PathPattern, RoutePlan, Segment, Tail};
 
@@ -193,9 +193,9 @@ fn host_covers(wide: RouteHost<'_>, narrow: RouteHost<'_>) -> bool {
 /// Whether `wide` matches every path that `narrow` matches.
 fn path_covers(wide: &PathPattern, narrow: &PathPattern) -> bool {
     let segment_covers = |(depth, segment): (usize, &Segment)| match (segment, narrow.step(depth)) {
-        (Segment::Literal(text), Step::Segment { literal, .. }) => literal == Some(text.as_bytes()),
-        (Segment::Capture(_), Step::Segment { capturable, .. }) => capturable,
-        (_, Step::End { .. }) => false,
+        (Segment::Literal(text), TrieStep::Segment { literal, .. }) => literal == Some(text.as_bytes()),
+        (Segment::Capture(_), TrieStep::Segment { capturable, .. }) => capturable,
+        (_, TrieStep::End { .. }) => false,
     };
     let ends = match wide.tail {
         Tail::Exact => narrow.tail == Tail::Exact && narrow.segments.len() == wide.segments.len(),

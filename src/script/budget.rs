@@ -1,4 +1,4 @@
-//! What a call may use: operations, time, memory. Looked at before every operation of a script.
+//! The limits of a call (operations, time, memory), checked before every operation of a script.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -6,77 +6,79 @@ use std::time::{Duration, Instant};
 
 use rhai::{Dynamic, Engine};
 
-use super::stage::{Outcome, ScriptHost, thrown};
-use crate::base::memory::Gauge;
+use super::call_stage::{ScriptHost, ScriptResult, script_error};
+use crate::base::memory::ThreadMemory;
 
 /// The limits of one call.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Steps of the script, roughly one an expression.
+pub struct CallLimits {
+    /// Operations of the script, roughly one per expression.
     pub operations: u64,
-    /// By the clock on the wall.
+    /// Elapsed time, not CPU time.
     pub time: Duration,
-    /// Bytes of a body that is buffered, and of a string.
+    /// Bytes of a buffered body. Strings may have twice as many.
     pub body_bytes: usize,
 }
 
-/// Bytes of memory per byte of `body_bytes`: a body is there as text, parsed, changed and written.
+/// Bytes of memory per byte of `body_bytes`: a body may be held as text, parsed, changed and serialised at once.
 const MEMORY_PER_BODY_BYTE: usize = 32;
-/// Whatever `body_bytes` says.
-const LEAST_MEMORY_BYTES: usize = 4 * 1024 * 1024;
-/// Operations between two looks at the clock, at the most.
-const CLOCK_EVERY: u64 = 32;
-/// Bytes allocated between two looks at the clock: operations that take long (parsing a body, say) allocate much.
-const CLOCK_EVERY_BYTES: u64 = 64 * 1024;
-/// Bytes allocated between two looks at how deep values nest: each level takes some eighty.
-const DEPTH_EVERY_BYTES: u64 = 32 * 1024;
-/// Variables read after that, of which three are looked at.
+/// The least memory of a call, however small `body_bytes` is.
+const MIN_MEMORY_BYTES: usize = 4 * 1024 * 1024;
+/// The most operations between two readings of the clock.
+const CLOCK_INTERVAL: u64 = 32;
+/// The most bytes allocated between two readings of the clock: slow operations, such as parsing a body, allocate much.
+const CLOCK_INTERVAL_BYTES: u64 = 64 * 1024;
+/// Bytes allocated between two checks of how deep values nest: each level takes about eighty.
+const DEPTH_INTERVAL_BYTES: u64 = 32 * 1024;
+/// Variable reads that belong to one depth check; three of them are examined.
 const DEPTH_READS: u32 = 10;
-/// Operations without any variable read, after which as much memory means that a value grows out of sight.
+/// The most operations without a variable read while memory grows: such a value is in no variable, so its depth cannot be
+/// checked.
 const MAX_UNREAD: u64 = 512;
 
-impl Limits {
-    /// What a call may hold, in bytes.
+impl CallLimits {
+    /// The memory that a call may hold.
     pub fn memory_bytes(&self) -> usize {
-        self.body_bytes.saturating_mul(MEMORY_PER_BODY_BYTE).max(LEAST_MEMORY_BYTES)
+        self.body_bytes.saturating_mul(MEMORY_PER_BODY_BYTE).max(MIN_MEMORY_BYTES)
     }
 }
 
-/// Watches over the call that runs.
+/// The budget of the running call: its limits and what it has used.
 pub(super) struct Budget {
-    limits: Limits,
-    memory: Gauge,
-    began: Cell<Option<Instant>>,
-    began_bytes: Cell<i64>,
+    limits: CallLimits,
+    memory: ThreadMemory,
+    started: Cell<Option<Instant>>,
+    /// What the thread held at the start.
+    start_bytes: Cell<i64>,
     operations: Cell<u64>,
-    /// What had been allocated when the clock was looked at last.
-    looked_bytes: Cell<u64>,
-    /// The same for the look at how deep values nest.
+    /// Bytes allocated by the thread at the last reading of the clock.
+    clock_bytes: Cell<u64>,
+    /// The same at the last depth check.
     depth_bytes: Cell<u64>,
-    /// Variables read since then, and how many times it was.
-    depth_looks: Cell<(u32, u32)>,
-    /// The operation at which a variable was read last.
-    read: Cell<u64>,
-    clock: Rc<dyn ScriptHost>,
+    /// Variable reads since the last depth check began, and the number of depth checks.
+    depth_reads: Cell<(u32, u32)>,
+    /// The operation of the last variable read.
+    last_read: Cell<u64>,
+    host: Rc<dyn ScriptHost>,
 }
 
 impl Budget {
-    pub fn new(limits: Limits, clock: Rc<dyn ScriptHost>) -> Budget {
+    pub fn new(limits: CallLimits, host: Rc<dyn ScriptHost>) -> Budget {
         Budget {
             limits,
-            memory: Gauge::of_this_thread(),
-            began: Cell::new(None),
-            began_bytes: Cell::new(0),
+            memory: ThreadMemory::of_this_thread(),
+            started: Cell::new(None),
+            start_bytes: Cell::new(0),
             operations: Cell::new(0),
-            looked_bytes: Cell::new(0),
+            clock_bytes: Cell::new(0),
             depth_bytes: Cell::new(0),
-            depth_looks: Cell::new((DEPTH_READS, 0)),
-            read: Cell::new(0),
-            clock,
+            depth_reads: Cell::new((DEPTH_READS, 0)),
+            last_read: Cell::new(0),
+            host,
         }
     }
 
-    /// Sets the engine's own limits, and this watch beside them.
+    /// Sets the engine's own limits, and these beside them.
     pub fn install(self: &Rc<Self>, engine: &mut Engine) {
         const LEVELS: usize = 32;
         const EXPRESSION_DEPTH: usize = 64;
@@ -90,52 +92,53 @@ impl Budget {
             .set_max_array_size(ITEMS)
             .set_max_map_size(ITEMS)
             .set_max_string_size(self.limits.body_bytes.saturating_mul(2).max(64 * 1024));
-        // Operations are counted here: the language forgets those of closures that its own functions call.
-        let watch = self.clone();
-        engine.on_progress(move |_| watch.look());
+        // Operations are counted here: the engine does not count those of closures that its own functions call.
+        let budget = self.clone();
+        engine.on_progress(move |_| budget.check());
     }
 
-    /// A call begins. `now`: from when its time is counted, if it is.
-    pub fn begin(&self, now: Option<Instant>) {
-        self.began.set(now);
-        self.began_bytes.set(self.memory.bytes());
+    /// Starts a call; `now`: the start of its time, if that is limited.
+    pub fn start_call(&self, now: Option<Instant>) {
+        self.started.set(now);
+        self.start_bytes.set(self.memory.bytes());
         self.operations.set(0);
-        self.read.set(0);
-        self.looked_bytes.set(self.memory.allocated_bytes());
+        self.last_read.set(0);
+        self.clock_bytes.set(self.memory.allocated_bytes());
         self.depth_bytes.set(self.memory.allocated_bytes());
-        self.depth_looks.set((DEPTH_READS, self.depth_looks.get().1));
+        self.depth_reads.set((DEPTH_READS, self.depth_reads.get().1));
     }
 
-    /// How many operations the call has made.
+    /// The operations of the call so far.
     pub fn operations(&self) -> u64 {
         self.operations.get()
     }
 
-    /// For what allocates much within one operation: whether there is room for more.
-    pub fn room(&self) -> Outcome<()> {
-        if self.is_full() { Err(thrown(self.full())) } else { Ok(()) }
+    /// Checks memory within an operation that allocates much.
+    pub fn check_memory(&self) -> ScriptResult<()> {
+        if self.is_full() { Err(script_error(self.memory_message())) } else { Ok(()) }
     }
 
-    /// A variable is being read. True: so much was allocated since the last time that values may nest too deep.
+    /// Notes a variable read; returns whether the depth of values must be checked now, because enough was allocated since
+    /// the last check for them to nest too deep.
     ///
-    /// A value that is being built may be in no variable just then, so the next read is one to look at as well, and
-    /// a later one, another each time.
+    /// A value under construction may be in no variable at that read, so the next read is checked as well, and one of the
+    /// following, a different one each time.
     pub fn is_depth_due(&self) -> bool {
-        self.read.set(self.operations.get());
+        self.last_read.set(self.operations.get());
         let allocated = self.memory.allocated_bytes();
-        let (mut reads, mut times) = self.depth_looks.get();
-        if allocated.wrapping_sub(self.depth_bytes.get()) > DEPTH_EVERY_BYTES {
+        let (mut reads, mut times) = self.depth_reads.get();
+        if allocated.wrapping_sub(self.depth_bytes.get()) > DEPTH_INTERVAL_BYTES {
             self.depth_bytes.set(allocated);
             (reads, times) = (0, times.wrapping_add(1));
         } else if reads == DEPTH_READS {
             return false;
         }
-        self.depth_looks.set((reads + 1, times));
+        self.depth_reads.set((reads + 1, times));
         reads < 2 || reads == 2 + times % (DEPTH_READS - 2)
     }
 
-    /// What `build` allocates does not nest deeper than scripts may.
-    pub fn shallow<T>(&self, build: impl FnOnce() -> T) -> T {
+    /// Runs `build`, whose result nests within bounds: what it allocates does not count towards the next depth check.
+    pub fn without_depth_check<T>(&self, build: impl FnOnce() -> T) -> T {
         let before = self.memory.allocated_bytes();
         let built = build();
         let more = self.memory.allocated_bytes().wrapping_sub(before);
@@ -144,36 +147,36 @@ impl Budget {
     }
 
     fn is_full(&self) -> bool {
-        let held = self.memory.bytes().wrapping_sub(self.began_bytes.get());
+        let held = self.memory.bytes().wrapping_sub(self.start_bytes.get());
         usize::try_from(held).is_ok_and(|held| held > self.limits.memory_bytes())
     }
 
-    fn full(&self) -> String {
+    fn memory_message(&self) -> String {
         format!("it holds more than {} bytes of memory", self.limits.memory_bytes())
     }
 
-    /// `Some`: the call ends here, with this as its reason.
-    fn look(&self) -> Option<Dynamic> {
+    /// Counts an operation. `Some`: the call is terminated, for this reason.
+    fn check(&self) -> Option<Dynamic> {
         let operations = self.operations.get() + 1;
         self.operations.set(operations);
         if operations > self.limits.operations {
             return Some("it needs more operations than max_operations".into());
         }
         if self.is_full() {
-            return Some(self.full().into());
+            return Some(self.memory_message().into());
         }
         let allocated = self.memory.allocated_bytes();
-        if operations.saturating_sub(self.read.get()) > MAX_UNREAD
-            && allocated.wrapping_sub(self.depth_bytes.get()) > DEPTH_EVERY_BYTES
+        if operations.saturating_sub(self.last_read.get()) > MAX_UNREAD
+            && allocated.wrapping_sub(self.depth_bytes.get()) > DEPTH_INTERVAL_BYTES
         {
             return Some("it builds a value for long without reading any variable".into());
         }
-        let is_light = allocated.wrapping_sub(self.looked_bytes.get()) < CLOCK_EVERY_BYTES;
-        if is_light && !operations.is_multiple_of(CLOCK_EVERY) {
+        let is_light = allocated.wrapping_sub(self.clock_bytes.get()) < CLOCK_INTERVAL_BYTES;
+        if is_light && !operations.is_multiple_of(CLOCK_INTERVAL) {
             return None;
         }
-        self.looked_bytes.set(allocated);
-        let took = self.clock.instant().saturating_duration_since(self.began.get()?);
+        self.clock_bytes.set(allocated);
+        let took = self.host.instant().saturating_duration_since(self.started.get()?);
         (took > self.limits.time)
             .then(|| format!("it took longer than {} ms (max_time)", self.limits.time.as_millis()).into())
     }

@@ -1,13 +1,13 @@
-//! A route's scripts, in order on the way in and in reverse on the way out.
+//! A route's scripts: request hooks in their order, response and log hooks in reverse.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::call_stage::{Hook, RouteView};
 use super::engine::{Engine, vars_map};
 use super::fault::ScriptFault;
-use super::objects::{Reply, ReplyBody};
+use super::objects::{ScriptReply, ScriptReplyBody};
 use super::program::Program;
-use super::stage::{Hook, RouteView};
 use crate::exchange::{Content, Transaction};
 use crate::http::head::ResponseHead;
 use crate::plan::{self, Action, OnError};
@@ -20,30 +20,30 @@ pub struct Chain {
     on_error: OnError,
 }
 
-/// What a chain of request hooks has come to.
+/// The outcome of a chain of hooks.
 pub enum HookOutcome {
-    /// The request goes on.
+    /// The exchange continues.
     Continue,
-    /// A script answers.
+    /// A script has answered the request.
     Answer(ScriptAnswer),
 }
 
-/// An answer in a script's own words, or by the gateway in its name.
+/// A script's answer: its own response, or a denial that the gateway renders.
 pub enum ScriptAnswer {
-    /// The response stands in the transaction, its body in `edits.response_body`.
+    /// The response is in the transaction, its body in `edits.response_body`.
     Own,
-    /// 403 `script_denied`, with this detail for the client; empty: none.
+    /// 403 `script_denied`, with this detail for the client unless empty.
     Denied(String),
 }
 
-/// Told of each error as it happens.
+/// Called with each error as it happens.
 pub type OnFault<'a> = &'a dyn Fn(&Transaction, &ScriptFault);
 
 impl Chain {
-    /// Compiles what the route names; `None` where it names nothing.
+    /// Compiles the route's scripts; `None`: it has none.
     ///
     /// # Errors
-    /// The first script that does not compile; a checked configuration has none.
+    /// The first script that does not compile. A configuration that passed [`check`](super::check()) has none.
     pub fn build(
         engine: &Engine,
         scripts: &plan::ScriptSettings,
@@ -92,8 +92,8 @@ impl Chain {
         Ok(HookOutcome::Continue)
     }
 
-    /// Runs `on_response` or `on_response_body`, the last script's first. An answer takes the response's place and
-    /// is what the scripts before see; only a denial ends it.
+    /// Runs `on_response` or `on_response_body`, the last script's first. An answer replaces the response for the scripts
+    /// before it; only a denial ends the chain.
     ///
     /// # Errors
     /// As [`Chain::on_request`].
@@ -114,7 +114,7 @@ impl Chain {
         Ok(HookOutcome::Continue)
     }
 
-    /// Runs every `on_log`. Its errors are told and change nothing.
+    /// Runs every `on_log`. Errors are reported and change nothing.
     pub fn on_log(&self, engine: &Engine, transaction: &mut Transaction, on_fault: OnFault<'_>) {
         for program in self.with(Hook::Log).rev() {
             if let Err(fault) = engine.run(program, Hook::Log, &self.route, transaction) {
@@ -134,8 +134,8 @@ impl Chain {
         hook: Hook,
         transaction: &mut Transaction,
         on_fault: OnFault<'_>,
-    ) -> Result<Option<Reply>, ScriptFault> {
-        let before = (self.on_error == OnError::Ignore).then(|| Snapshot::of(transaction));
+    ) -> Result<Option<ScriptReply>, ScriptFault> {
+        let before = (self.on_error == OnError::Ignore).then(|| TransactionSnapshot::of(transaction));
         let result = engine.run(program, hook, &self.route, transaction);
         if let Err(fault) = &result {
             on_fault(transaction, fault);
@@ -148,11 +148,11 @@ impl Chain {
     }
 }
 
-/// Puts a reply into the transaction.
-fn apply(reply: Reply, transaction: &mut Transaction) -> ScriptAnswer {
+/// Writes a reply into the transaction.
+fn apply(reply: ScriptReply, transaction: &mut Transaction) -> ScriptAnswer {
     match Rc::unwrap_or_clone(reply.0) {
-        ReplyBody::Denied { detail } => ScriptAnswer::Denied(detail),
-        ReplyBody::Own { status, fields, body } => {
+        ScriptReplyBody::Denied { detail } => ScriptAnswer::Denied(detail),
+        ScriptReplyBody::Own { status, fields, body } => {
             transaction.response.clear();
             transaction.response.set_status(status);
             transaction.response.fields = fields;
@@ -162,19 +162,19 @@ fn apply(reply: Reply, transaction: &mut Transaction) -> ScriptAnswer {
     }
 }
 
-/// All that a hook can change.
-struct Snapshot {
+/// Everything that a hook can change, as it was before the hook.
+struct TransactionSnapshot {
     request: crate::http::fields::Fields,
     response: ResponseHead,
     edits: crate::exchange::Edits,
 }
 
-impl Snapshot {
-    fn of(transaction: &Transaction) -> Snapshot {
+impl TransactionSnapshot {
+    fn of(transaction: &Transaction) -> TransactionSnapshot {
         let mut edits = transaction.edits.clone();
-        // Shared with the transaction, it would change with it.
+        // A clone would share the map with the transaction and change with it.
         edits.ctx = edits.ctx.flatten_clone();
-        Snapshot {
+        TransactionSnapshot {
             request: transaction.request.fields.clone(),
             response: transaction.response.clone(),
             edits,

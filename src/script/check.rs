@@ -1,5 +1,5 @@
-//! What is wrong with scripts, found before any request meets them: they compile, they call only functions that are
-//! there, their hooks take what hooks are given, and their imports exist.
+//! Static checks of scripts, before any request runs them: they compile, call only functions that exist, define hooks with
+//! the right parameters, and import files that exist.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use rhai::{AST, ASTNode, Dynamic, Engine as Rhai, Expr, FnCallExpr, Position, Stmt};
 
+use super::call_stage::{Hook, LogLine, ScriptHost};
 use super::engine::Engine;
 use super::fault::ScriptFault;
-use super::functions::WITHHELD;
+use super::functions::DISABLED;
 use super::library::{Library, place_of};
-use super::stage::{Hook, LogLine, ScriptHost};
 use crate::metrics::ScriptMetrics;
 use crate::plan::{ScriptFile, ScriptSettings};
 
@@ -32,16 +32,16 @@ pub struct ScriptProblem {
 
 /// Everything that is wrong with the scripts of these names and with what they import.
 pub fn check(scripts: &ScriptSettings, used: &[Arc<str>]) -> Vec<ScriptProblem> {
-    let engine = Engine::new(scripts, Rc::new(Nowhere));
+    let engine = Engine::new(scripts, Rc::new(CheckHost));
     let mut checker =
-        Checker { engine: &engine, native: native(engine.rhai()), seen: HashMap::new(), found: Vec::new() };
+        Checker { engine: &engine, native: native(engine.rhai()), files: HashMap::new(), found: Vec::new() };
     for name in used {
         let before = checker.found.len();
         if let Some(file) = engine.library().file(name) {
             checker.file(file, true);
-            checker.same_names(&file.name);
+            checker.duplicate_names(&file.name);
         }
-        // What only running its top level shows.
+        // Problems that only evaluating the top level shows.
         if checker.found.len() == before
             && let Err(fault) = engine.program(name)
         {
@@ -57,35 +57,35 @@ type Arities = HashMap<String, BTreeSet<usize>>;
 struct Checker<'e> {
     engine: &'e Engine,
     native: Arities,
-    seen: HashMap<Arc<str>, Seen>,
+    files: HashMap<Arc<str>, CheckedFile>,
     found: Vec<ScriptProblem>,
 }
 
-/// A file that was checked.
+/// A file that has been checked.
 #[derive(Default)]
-struct Seen {
+struct CheckedFile {
     /// Its functions but for hooks and closures, by name and number of parameters.
     functions: Vec<(String, usize)>,
     imports: Vec<Arc<str>>,
 }
 
-/// What a script has of its own.
+/// The names that a script defines.
 #[derive(Default)]
-struct Own {
+struct ScriptSymbols {
     functions: Arities,
-    /// Members of maps: a call of one may be of a closure that it holds.
+    /// Members of maps, which may hold closures that are called by the member's name.
     members: HashSet<String>,
-    /// Imported modules' functions, by the name that they were given.
+    /// The functions of imported modules, by the module's alias.
     imports: HashMap<String, Arities>,
 }
 
 impl Checker<'_> {
     /// Checks one file, as a route's script or as an imported one.
     fn file(&mut self, file: &ScriptFile, is_policy: bool) {
-        if self.seen.contains_key(&file.name) {
+        if self.files.contains_key(&file.name) {
             return;
         }
-        self.seen.insert(file.name.clone(), Seen::default());
+        self.files.insert(file.name.clone(), CheckedFile::default());
         let ast = match Library::compile(self.engine.rhai(), file) {
             Ok(ast) => ast,
             Err(error) => return self.found.push(problem(ScriptFault::of_parser(&file.name, &error), "")),
@@ -93,33 +93,33 @@ impl Checker<'_> {
         if is_policy {
             self.hooks(file, &ast);
         }
-        self.see(file, |seen| seen.functions = named(&ast));
-        let mut own = Own::default();
+        self.update(file, |seen| seen.functions = named(&ast));
+        let mut symbols = ScriptSymbols::default();
         for function in ast.iter_functions() {
-            own.functions.entry(function.name.to_owned()).or_default().insert(function.params.len());
+            symbols.functions.entry(function.name.to_owned()).or_default().insert(function.params.len());
         }
         ast.walk(&mut |path| {
-            self.gather(file, path, &mut own);
+            self.collect_names(file, path, &mut symbols);
             true
         });
         ast.walk(&mut |path| {
-            self.calls(file, path, &own);
+            self.calls(file, path, &symbols);
             true
         });
     }
 
-    fn see(&mut self, file: &ScriptFile, note: impl FnOnce(&mut Seen)) {
-        note(self.seen.entry(file.name.clone()).or_default());
+    fn update(&mut self, file: &ScriptFile, note: impl FnOnce(&mut CheckedFile)) {
+        note(self.files.entry(file.name.clone()).or_default());
     }
 
-    /// Finds functions of one name in a script and what it imports: the language, having found one of them for a
-    /// call, takes it for calls in other files too.
-    fn same_names(&mut self, script: &Arc<str>) {
+    /// Finds functions of one name in a script and the files it imports: once the engine has resolved such a name in one
+    /// file, it uses that function for calls in the others too.
+    fn duplicate_names(&mut self, script: &Arc<str>) {
         let mut files = vec![script.clone()];
         let mut defined: HashMap<&(String, usize), &Arc<str>> = HashMap::new();
         let mut twice = Vec::new();
         let mut at = 0;
-        while let Some((name, seen)) = files.get(at).and_then(|name| self.seen.get_key_value(name)) {
+        while let Some((name, seen)) = files.get(at).and_then(|name| self.files.get_key_value(name)) {
             for function in &seen.functions {
                 match defined.get(function) {
                     Some(other) => twice.push((name.clone(), function.0.clone(), (*other).clone())),
@@ -170,8 +170,8 @@ impl Checker<'_> {
         }
     }
 
-    /// Notes imports and members, which may stand behind their use.
-    fn gather(&mut self, file: &ScriptFile, path: &[ASTNode], own: &mut Own) {
+    /// Collects imports and members, which may be defined after their use.
+    fn collect_names(&mut self, file: &ScriptFile, path: &[ASTNode], symbols: &mut ScriptSymbols) {
         match path.last() {
             Some(ASTNode::Stmt(Stmt::Import(import, place))) => {
                 let (what, alias) = (&import.0, import.1.as_str());
@@ -189,26 +189,26 @@ impl Checker<'_> {
                         .found
                         .push(problem(ScriptFault::at(&file.name, what.position(), message), hint));
                 };
-                self.see(file, |seen| seen.imports.push(imported.name.clone()));
+                self.update(file, |seen| seen.imports.push(imported.name.clone()));
                 self.file(&imported, false);
                 let functions = Library::compile(self.engine.rhai(), &imported)
                     .map(|ast| public(&ast))
                     .unwrap_or_default();
-                own.imports.insert(alias.to_owned(), functions);
+                symbols.imports.insert(alias.to_owned(), functions);
             }
             Some(ASTNode::Expr(Expr::Map(members, _))) => {
-                own.members.extend(members.0.iter().map(|(name, _)| name.as_str().to_owned()));
+                symbols.members.extend(members.0.iter().map(|(name, _)| name.as_str().to_owned()));
             }
             // A literal whose members are all constant.
-            Some(ASTNode::Expr(Expr::DynamicConstant(value, _))) => gather_members(value, own),
+            Some(ASTNode::Expr(Expr::DynamicConstant(value, _))) => collect_members(value, symbols),
             Some(ASTNode::Expr(Expr::Property(property, _))) => {
-                _ = own.members.insert(property.2.to_string())
+                _ = symbols.members.insert(property.2.to_string())
             }
             _ => {}
         }
     }
 
-    fn calls(&mut self, file: &ScriptFile, path: &[ASTNode], own: &Own) {
+    fn calls(&mut self, file: &ScriptFile, path: &[ASTNode], symbols: &ScriptSymbols) {
         let (call, place, is_method) = match path.last() {
             Some(ASTNode::Expr(Expr::FnCall(call, place)) | ASTNode::Stmt(Stmt::FnCall(call, place))) => {
                 (call, *place, false)
@@ -216,45 +216,50 @@ impl Checker<'_> {
             Some(ASTNode::Expr(Expr::MethodCall(call, place))) => (call, *place, true),
             _ => return,
         };
-        if let Some((message, hint)) = self.wrong_call(call, is_method, own) {
+        if let Some((message, hint)) = self.wrong_call(call, is_method, symbols) {
             self.found.push(problem(ScriptFault::at(&file.name, place, message), &hint));
         }
     }
 
     /// What is wrong with a call, and what to do.
-    fn wrong_call(&self, call: &FnCallExpr, is_method: bool, own: &Own) -> Option<(String, String)> {
+    fn wrong_call(
+        &self,
+        call: &FnCallExpr,
+        is_method: bool,
+        symbols: &ScriptSymbols,
+    ) -> Option<(String, String)> {
         let (name, given) = (call.name.as_str(), call.args.len());
-        // Operators are looked up by the types of what they are given; closures have names that nobody wrote.
+        // Operators are resolved by the types of their operands; closures have generated names.
         if call.op_token.is_some() || name.starts_with("anon$") || LANGUAGE.contains(&name) {
             return None;
         }
         if let Some((_, why)) =
-            WITHHELD.iter().find(|(withheld, _)| *withheld == name && !own.functions.contains_key(name))
+            DISABLED.iter().find(|(disabled, _)| *disabled == name && !symbols.functions.contains_key(name))
         {
             return Some(((*why).to_owned(), String::new()));
         }
         let root = (!call.namespace.is_empty()).then(|| call.namespace.root().to_owned());
         let mut arities: BTreeSet<usize> = BTreeSet::new();
         match &root {
-            Some(module) => match own.imports.get(module) {
+            Some(module) => match symbols.imports.get(module) {
                 Some(functions) if call.namespace.path.len() == 1 => {
                     arities.extend(functions.get(name).into_iter().flatten());
                 }
-                // A module within a module, or one imported in another function: the call itself will tell.
+                // A module within a module, or one imported in another function: the call itself reports it.
                 _ => return None,
             },
             None => {
                 let of_native = self.native.get(name).into_iter().flatten();
-                // What a method is called on is the first argument of a native function, and `this` in a script's.
+                // A method's object is the first argument of a native function, and `this` of a script's.
                 arities.extend(of_native.filter_map(|n| n.checked_sub(usize::from(is_method))));
-                arities.extend(own.functions.get(name).into_iter().flatten());
+                arities.extend(symbols.functions.get(name).into_iter().flatten());
             }
         }
-        if arities.contains(&given) || (is_method && own.members.contains(name)) {
+        if arities.contains(&given) || (is_method && symbols.members.contains(name)) {
             return None;
         }
         if arities.is_empty() {
-            let known = self.native.keys().chain(own.functions.keys()).map(String::as_str);
+            let known = self.native.keys().chain(symbols.functions.keys()).map(String::as_str);
             let hint = crate::base::suggest::closest(name, known.filter(|name| name.chars().all(is_word)));
             let hint = hint.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
             return Some((format!("there is no function `{name}`"), hint));
@@ -265,17 +270,17 @@ impl Checker<'_> {
     }
 }
 
-fn gather_members(value: &Dynamic, own: &mut Own) {
+fn collect_members(value: &Dynamic, symbols: &mut ScriptSymbols) {
     if let Ok(map) = value.as_map_ref() {
-        own.members.extend(map.keys().map(ToString::to_string));
-        map.values().for_each(|value| gather_members(value, own));
+        symbols.members.extend(map.keys().map(ToString::to_string));
+        map.values().for_each(|value| collect_members(value, symbols));
     }
     if let Ok(items) = value.as_array_ref() {
-        items.iter().for_each(|value| gather_members(value, own));
+        items.iter().for_each(|value| collect_members(value, symbols));
     }
 }
 
-/// What the language itself understands.
+/// Functions that are part of the language's syntax.
 const LANGUAGE: [&str; 10] =
     ["print", "debug", "type_of", "is_shared", "is_def_fn", "is_def_var", "Fn", "call", "curry", "eval"];
 
@@ -287,7 +292,7 @@ fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// All functions that are there before a script defines its own.
+/// The functions that exist before a script defines its symbols.
 fn native(rhai: &Rhai) -> Arities {
     let mut arities = Arities::new();
     let all = rhai.collect_fn_metadata(
@@ -310,7 +315,7 @@ fn public(ast: &AST) -> Arities {
     arities
 }
 
-/// The functions that someone named, but for hooks, which the gateway alone calls.
+/// The functions with a name in the text, without hooks, which the gateway alone calls.
 fn named(ast: &AST) -> Vec<(String, usize)> {
     let is_hook = |name: &str| Hook::ALL.iter().any(|hook| hook.name() == name);
     ast.iter_functions()
@@ -324,10 +329,10 @@ fn problem(fault: ScriptFault, hint: &str) -> ScriptProblem {
     ScriptProblem { script, line, column, message, hint: hint.to_owned() }
 }
 
-/// The world of scripts that are only looked at.
-struct Nowhere;
+/// The host of scripts that are checked and not run.
+struct CheckHost;
 
-impl ScriptHost for Nowhere {
+impl ScriptHost for CheckHost {
     fn unix_ms(&self) -> u64 {
         0
     }

@@ -1,5 +1,5 @@
-//! How deep values nest. The language copies, compares, prints and drops values by recursion: one that nests deeper
-//! than the stack is high would end the process, so a script is ended long before.
+//! The depth of nested values. The engine copies, compares, prints and drops values by recursion: one that nests too deep
+//! for the stack would abort the process, so the script is terminated long before.
 
 use std::collections::HashMap;
 
@@ -8,20 +8,21 @@ use rhai::{Dynamic, EvalContext, FnPtr};
 /// Levels of arrays, maps, closures and captured variables. `parse_json` alone makes 128.
 const MAX_LEVELS: usize = 256;
 
-/// Whether every variable in sight nests within bounds.
+/// Whether the values of all variables in scope nest within bounds.
 pub(super) fn is_bounded(context: &EvalContext<'_, '_, '_, '_, '_, '_>) -> bool {
-    let mut walk = Walk::default();
+    let mut walk = DepthWalk::default();
     let variables = context.scope().iter_raw().map(|(_, _, value)| value);
     variables.chain(context.this_ptr()).all(|value| walk.is_bounded(value, 0))
 }
 
 #[derive(Default)]
-struct Walk {
-    /// How deep a captured variable was met: many closures may share one, and it must not be walked for each.
-    met: HashMap<*const Dynamic, usize>,
+struct DepthWalk {
+    /// One more than the deepest level at which a captured variable was visited: many closures may share one, and it is not
+    /// walked again for each.
+    visited: HashMap<*const Dynamic, usize>,
 }
 
-impl Walk {
+impl DepthWalk {
     fn is_bounded(&mut self, value: &Dynamic, level: usize) -> bool {
         if level > MAX_LEVELS {
             return false;
@@ -42,16 +43,16 @@ impl Walk {
     }
 
     fn is_captured_bounded(&mut self, value: &Dynamic, level: usize) -> bool {
-        // One that is being changed right now will be seen the next time.
+        // One that is being changed is checked the next time.
         if value.is_locked() {
             return true;
         }
         let Some(inner) = value.read_lock::<Dynamic>() else { return true };
-        let met = self.met.entry(std::ptr::from_ref(&*inner)).or_default();
-        if *met > level {
+        let visited = self.visited.entry(std::ptr::from_ref(&*inner)).or_default();
+        if *visited > level {
             return true;
         }
-        *met = level + 1;
+        *visited = level + 1;
         self.is_bounded(&inner, level + 1)
     }
 }

@@ -1,5 +1,4 @@
-//! A shard's script engine: the language with the gateway's objects and functions in it, and every program compiled
-//! so far.
+//! A shard's script engine: the language with the gateway's objects and functions, and the programs compiled so far.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,35 +8,35 @@ use std::sync::Arc;
 use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, EvalAltResult, Module, OptimizationLevel, Position, Scope, Shared};
 
-use super::budget::{Budget, Limits};
+use super::budget::{Budget, CallLimits};
+use super::call_stage::{CallStage, Hook, RouteView, ScriptHost, ScriptResult, script_error};
 use super::depth;
 use super::fault::ScriptFault;
 use super::functions;
 use super::library::{Library, Resolver, VARS};
-use super::objects::{self, Reply};
+use super::objects::{self, ScriptReply};
 use super::program::Program;
-use super::stage::{Hook, Outcome, RouteView, ScriptHost, Stage, thrown};
 use crate::exchange::Transaction;
 use crate::plan;
 
-/// One engine; it is of one thread, like everything it holds.
+/// A script engine of one thread, like everything it holds.
 pub struct Engine {
     rhai: rhai::Engine,
-    stage: Rc<Stage>,
+    stage: Rc<CallStage>,
     library: Shared<Library>,
     programs: RefCell<HashMap<Arc<str>, Rc<Program>>>,
 }
 
 impl Engine {
     /// An engine for a configuration's scripts; nothing is compiled yet.
-    pub fn new(scripts: &plan::ScriptSettings, world: Rc<dyn ScriptHost>) -> Engine {
-        let limits = Limits {
+    pub fn new(scripts: &plan::ScriptSettings, host: Rc<dyn ScriptHost>) -> Engine {
+        let limits = CallLimits {
             operations: scripts.max_operations,
             time: scripts.max_time,
             body_bytes: scripts.max_body,
         };
-        let budget = Rc::new(Budget::new(limits, world.clone()));
-        let stage = Rc::new(Stage::new(world, budget.clone(), scripts.env.clone()));
+        let budget = Rc::new(Budget::new(limits, host.clone()));
+        let stage = Rc::new(CallStage::new(host, budget.clone(), scripts.env.clone()));
         let library = Shared::new(Library::new(&scripts.files));
         let mut rhai = language();
         budget.install(&mut rhai);
@@ -48,10 +47,10 @@ impl Engine {
         Engine { rhai, stage, library, programs: RefCell::default() }
     }
 
-    /// The program of that name, compiled and its top level run when first asked for.
+    /// The program of that name; compiled, and its top level evaluated, at first use.
     ///
     /// # Errors
-    /// The first thing that is wrong with it; [`super::check`] finds all.
+    /// The first problem found; [`super::check`] finds all.
     pub fn program(&self, name: &Arc<str>) -> Result<Rc<Program>, ScriptFault> {
         if let Some(program) = self.programs.borrow().get(name) {
             return Ok(program.clone());
@@ -64,11 +63,11 @@ impl Engine {
         })?;
         let ast = Library::compile(&self.rhai, file).map_err(|error| ScriptFault::of_parser(name, &error))?;
         self.stage.captures.expect(&ast);
-        // By no clock: a shard that waits for its turn must not refuse what `check` has accepted.
-        self.stage.budget.begin(None);
+        // Without a time limit: a shard that waits for its core must not refuse what `check` has accepted.
+        self.stage.budget.start_call(None);
         let module = Module::eval_ast_as_new(Scope::new(), &ast, &self.rhai);
         let module = module.map_err(|error| ScriptFault::of_run(name, error))?;
-        let metrics = self.stage.world.metrics(name);
+        let metrics = self.stage.host.metrics(name);
         let program = Rc::new(Program::new(file, &ast, module.into(), metrics));
         self.programs.borrow_mut().insert(name.clone(), program.clone());
         Ok(program)
@@ -77,32 +76,32 @@ impl Engine {
     /// Runs one hook of one program on a transaction.
     ///
     /// # Errors
-    /// Whatever the script did wrong; the transaction then has what it did until there.
+    /// An error of the script. The transaction then keeps the changes made before it.
     pub(super) fn run(
         &self,
         program: &Program,
         hook: Hook,
         route: &Rc<RouteView>,
         transaction: &mut Transaction,
-    ) -> Result<Option<Reply>, ScriptFault> {
+    ) -> Result<Option<ScriptReply>, ScriptFault> {
         let stage = &*self.stage;
-        let began = stage.world.instant();
+        let started = stage.host.instant();
         std::mem::swap(&mut *stage.transaction.borrow_mut(), transaction);
         stage.hook.set(Some(hook));
-        self.set_scene(program, route);
-        stage.budget.begin(Some(began));
+        self.set_script(program, route);
+        stage.budget.start_call(Some(started));
         let mut result = program.call(&self.rhai, hook);
         std::mem::swap(&mut *stage.transaction.borrow_mut(), transaction);
         stage.hook.set(None);
         if !stage.captures.release(&transaction.edits.ctx) {
             transaction.edits.ctx = Dynamic::UNIT;
-            result =
-                result.and(Err(thrown("`req.ctx` cannot keep a closure with the variables of this call")));
+            result = result
+                .and(Err(script_error("`req.ctx` cannot keep a closure with the variables of this call")));
         }
-        let took = stage.world.instant().saturating_duration_since(began);
+        let took = stage.host.instant().saturating_duration_since(started);
         program.metrics.hook(hook as usize).ran(stage.budget.operations(), took);
         match result {
-            Ok(value) => Ok(value.try_cast::<Reply>()),
+            Ok(value) => Ok(value.try_cast::<ScriptReply>()),
             Err(error) => {
                 program.metrics.failed(&route.name);
                 Err(ScriptFault::of_run(&program.name, error).or_at(&program.name, program.place(hook)))
@@ -110,8 +109,8 @@ impl Engine {
         }
     }
 
-    /// Which script and route the stage is set for.
-    fn set_scene(&self, program: &Program, route: &Rc<RouteView>) {
+    /// Sets the script and the route of the call.
+    fn set_script(&self, program: &Program, route: &Rc<RouteView>) {
         let mut script = self.stage.script.borrow_mut();
         if !Arc::ptr_eq(&script, &program.name) {
             *script = program.name.clone();
@@ -127,10 +126,10 @@ impl Engine {
         add(&mut self.rhai);
     }
 
-    /// A call begins in which there is no request.
-    pub(super) fn set_stage_for_test(&self, file: Arc<str>) {
+    /// Starts a call without a request, of a test function.
+    pub(super) fn start_test_call(&self, file: Arc<str>) {
         *self.stage.script.borrow_mut() = file;
-        self.stage.budget.begin(Some(self.stage.world.instant()));
+        self.stage.budget.start_call(Some(self.stage.host.instant()));
     }
 
     pub(super) fn rhai(&self) -> &rhai::Engine {
@@ -142,20 +141,20 @@ impl Engine {
     }
 }
 
-/// The language as scripts of a gateway have it.
+/// The language without the gateway's objects and functions.
 fn language() -> rhai::Engine {
     let mut rhai = rhai::Engine::new_raw();
     StandardPackage::new().register_into_engine(&mut rhai);
     rhai.set_optimization_level(OptimizationLevel::Simple);
     rhai.set_strict_variables(true);
-    // Text from outside must never become code.
+    // Data must never become code.
     rhai.disable_symbol("eval");
     rhai
 }
 
-/// Looks at every variable that a script reads: `vars` is there in every function, whoever calls it; no value may
-/// nest too deep; and what closures capture is noted.
-fn watch_variables(rhai: &mut rhai::Engine, stage: &Rc<Stage>) {
+/// Hooks into every variable read: provides `vars` in every function, checks how deep values nest, and saves captured
+/// variables.
+fn watch_variables(rhai: &mut rhai::Engine, stage: &Rc<CallStage>) {
     let on = stage.clone();
     #[expect(
         deprecated,
@@ -163,27 +162,27 @@ fn watch_variables(rhai: &mut rhai::Engine, stage: &Rc<Stage>) {
     )]
     rhai.on_var(move |name, index, context| {
         if on.budget.is_depth_due() && !depth::is_bounded(&context) {
-            // Not for a script to catch.
+            // Scripts cannot catch a termination.
             let why = "a value is nested too deep, or a closure can be reached from itself";
             return Err(EvalAltResult::ErrorTerminated(why.into(), Position::NONE).into());
         }
         if on.captures.possible.get() {
             on.captures.note(on.hook.get().is_some(), index, name, &context);
         }
-        // Arguments and locals are found by their index.
+        // Arguments and local variables have an index.
         if index != 0 || name != VARS { Ok(None) } else { vars(&on).map(Some) }
     });
 }
 
-fn vars(stage: &Stage) -> Outcome<Dynamic> {
+fn vars(stage: &CallStage) -> ScriptResult<Dynamic> {
     let route = stage.route.borrow();
     match (stage.hook.get(), route.as_ref()) {
         (Some(_), Some(route)) => Ok(route.vars.clone()),
-        _ => Err(thrown("`vars` belongs to a route: use it in functions, not at the top level")),
+        _ => Err(script_error("`vars` belongs to a route: use it in functions, not at the top level")),
     }
 }
 
-/// A route's `vars` as scripts get them.
+/// A route's `vars` as a script's map.
 pub fn vars_map<'v>(vars: impl Iterator<Item = (&'v str, &'v str)>) -> Dynamic {
     Dynamic::from_map(vars.map(|(name, value)| (name.into(), value.into())).collect())
 }

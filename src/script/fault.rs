@@ -1,4 +1,4 @@
-//! What went wrong in a script, and where.
+//! An error of a script and its position.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use rhai::{EvalAltResult, ParseError, Position};
 /// Longer messages are cut.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
-/// An error with its place.
+/// An error of a script with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptFault {
     /// The script's name, relative to `[scripts] dir`; the imported one where the error is in there.
     pub script: String,
-    /// From 1; 0: not known.
+    /// From 1; 0: unknown.
     pub line: usize,
     /// In characters, from 1; 0: the line as a whole.
     pub column: usize,
@@ -22,7 +22,7 @@ pub struct ScriptFault {
 impl ScriptFault {
     pub(super) fn at(script: &str, place: Position, message: impl Into<String>) -> ScriptFault {
         let mut message = message.into();
-        // What a script throws may be as long as a body.
+        // A script may throw a text as long as a body.
         if message.len() > MAX_MESSAGE_BYTES {
             let end = (0..=MAX_MESSAGE_BYTES).rev().find(|at| message.is_char_boundary(*at));
             message.truncate(end.unwrap_or(0));
@@ -36,7 +36,7 @@ impl ScriptFault {
         }
     }
 
-    /// The language forgets where a call's limits were met: then it was in the hook.
+    /// Adds the hook's position where the engine has none, as for a call that exceeded its limits.
     pub(super) fn or_at(mut self, script: &str, place: Position) -> ScriptFault {
         if self.line == 0 && self.script == script {
             self.line = place.line().unwrap_or(0);
@@ -49,8 +49,8 @@ impl ScriptFault {
         ScriptFault::at(script, error.1, error.0.to_string())
     }
 
-    /// The innermost error: where it happened, not where the function was called that it happened in.
-    #[expect(clippy::boxed_local, reason = "the language's errors are boxed, and unwrapped box by box")]
+    /// The innermost error: its own position, not that of the call it happened in.
+    #[expect(clippy::boxed_local, reason = "the engine's errors are boxed, and unwrapped box by box")]
     pub(super) fn of_run(script: &str, mut error: Box<EvalAltResult>) -> ScriptFault {
         let mut script = script.to_owned();
         loop {
@@ -72,7 +72,7 @@ impl ScriptFault {
         }
         let place = error.take_position();
         let message = match &*error {
-            // What a script throws, or one of our functions, is its own text.
+            // Thrown by the script or by one of the gateway's functions: the text alone.
             EvalAltResult::ErrorRuntime(thrown, _) => thrown.to_string(),
             EvalAltResult::ErrorTerminated(why, _) => format!("the script was ended: {why}"),
             other => other.to_string(),

@@ -1,4 +1,4 @@
-//! The scripts by name, and what they import: files of `[scripts] dir`, read before anything runs.
+//! The files of `[scripts] dir` by name, for routes and for imports; read before anything runs.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,18 +7,18 @@ use std::sync::Arc;
 
 use rhai::{AST, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
-use super::captures::Captures;
-use super::stage::{Outcome, Stage};
+use super::call_stage::{CallStage, ScriptResult};
+use super::saved_captures::SavedCaptures;
 use crate::plan::ScriptFile;
 
 /// The name of the route's `vars` in scripts.
 pub(super) const VARS: &str = "vars";
 
-/// All files of the directory, compiled when first asked for.
+/// All files of the directory. Modules are compiled at first use.
 pub(super) struct Library {
     files: HashMap<Arc<str>, Arc<ScriptFile>>,
     modules: RefCell<HashMap<Arc<str>, Shared<Module>>>,
-    /// The modules that are being evaluated, each imported by the one before it.
+    /// The modules under evaluation, each imported by the one before it.
     loading: RefCell<Vec<Arc<str>>>,
 }
 
@@ -33,24 +33,24 @@ impl Library {
         self.files.get(path).or_else(|| self.files.get(format!("{path}.rhai").as_str()))
     }
 
-    /// Compiles one file; what it imports is not looked at.
+    /// Compiles one file, without its imports.
     pub fn compile(engine: &Engine, file: &ScriptFile) -> Result<AST, rhai::ParseError> {
         let mut scope = Scope::new();
-        // Known to the compiler, so that a misspelt variable is an error; the value comes with the route.
+        // Declared to the compiler, which refuses unknown variables; the value is the route's.
         scope.push(VARS, ());
         let mut ast = engine.compile_with_scope(&scope, &*file.text)?;
         ast.set_source(&*file.name);
         Ok(ast)
     }
 
-    /// The module of a file: its top level evaluated, once.
+    /// The module of a file, its top level evaluated once.
     fn module(
         &self,
         engine: &Engine,
         file: &ScriptFile,
         place: Position,
-        captures: &Captures,
-    ) -> Outcome<Shared<Module>> {
+        captures: &SavedCaptures,
+    ) -> ScriptResult<Shared<Module>> {
         if let Some(module) = self.modules.borrow().get(&file.name) {
             return Ok(module.clone());
         }
@@ -59,7 +59,7 @@ impl Library {
             return Err(EvalAltResult::ErrorRuntime(text.into(), place).into());
         }
         self.loading.borrow_mut().push(file.name.clone());
-        let loading = Loading(&self.loading);
+        let loading = LoadingGuard(&self.loading);
         let module = Self::evaluate(engine, file, captures);
         drop(loading);
         let module =
@@ -68,7 +68,11 @@ impl Library {
         Ok(module)
     }
 
-    fn evaluate(engine: &Engine, file: &ScriptFile, captures: &Captures) -> Outcome<Shared<Module>> {
+    fn evaluate(
+        engine: &Engine,
+        file: &ScriptFile,
+        captures: &SavedCaptures,
+    ) -> ScriptResult<Shared<Module>> {
         let ast =
             Self::compile(engine, file).map_err(|error| EvalAltResult::ErrorParsing(*error.0, error.1))?;
         captures.expect(&ast);
@@ -76,19 +80,19 @@ impl Library {
     }
 }
 
-/// A module that is being evaluated, until this is dropped, even by a panic.
-struct Loading<'l>(&'l RefCell<Vec<Arc<str>>>);
+/// Removes a module from those under evaluation when dropped, also by a panic.
+struct LoadingGuard<'l>(&'l RefCell<Vec<Arc<str>>>);
 
-impl Drop for Loading<'_> {
+impl Drop for LoadingGuard<'_> {
     fn drop(&mut self) {
         self.0.borrow_mut().pop();
     }
 }
 
-/// Shared, because the rhai engine owns its resolver.
+/// Resolves imports. It shares the library because the rhai engine owns its resolver.
 pub(super) struct Resolver {
     pub library: Shared<Library>,
-    pub stage: Rc<Stage>,
+    pub stage: Rc<CallStage>,
 }
 
 impl ModuleResolver for Resolver {
@@ -98,11 +102,11 @@ impl ModuleResolver for Resolver {
         _: Option<&str>,
         path: &str,
         place: Position,
-    ) -> Outcome<Shared<Module>> {
+    ) -> ScriptResult<Shared<Module>> {
         let Some(file) = self.library.file(path) else {
             return Err(EvalAltResult::ErrorModuleNotFound(path.to_owned(), place).into());
         };
-        // A module is of all routes and requests, whoever imports it first.
+        // A module belongs to no request, also where one imports it first.
         let hook = self.stage.hook.take();
         let module = self.library.module(engine, file, place, &self.stage.captures);
         self.stage.hook.set(hook);
@@ -110,7 +114,7 @@ impl ModuleResolver for Resolver {
     }
 }
 
-/// Where a function's name stands in its definition.
+/// The position of a function's name in its definition.
 pub(super) fn place_of(text: &str, function: &str) -> Position {
     let definition = format!("fn {function}");
     let goes_on = |c: char| c.is_alphanumeric() || c == '_';

@@ -1,13 +1,13 @@
-//! Scripts: Rhai in every shard. A decider: a transaction and the world go in, a changed transaction and perhaps an
-//! answer come out.
+//! Scripts in Rhai, one engine per shard. No I/O of its own: hooks change a transaction and may answer it; clock, log and
+//! counters are the [`ScriptHost`]'s.
 //!
-//! [`Engine`] is the language with the gateway's [`objects`] and [`functions`] in it, watched over by a [`budget`];
-//! it makes a [`program`] of each file of the [`library`]. A route's [`Chain`] runs its programs' hooks in order on
-//! a [`Transaction`], which stands on the [`stage`] while they run. [`check`](mod@check) finds what is wrong with scripts before
+//! [`Engine`] is the language with the gateway's [`objects`] and [`functions`], limited by a [`budget`]; it compiles each
+//! file of the [`library`] to a [`program`]. A route's [`Chain`] runs its programs' hooks in order on a
+//! [`Transaction`], which is in the [`call_stage`] while they run. [`check`](mod@check) finds what is wrong with scripts before
 //! any request meets them; a [`suite`] of tests runs offline.
 
 mod budget;
-mod captures;
+mod call_stage;
 mod chain;
 mod check;
 mod depth;
@@ -17,15 +17,15 @@ mod functions;
 mod library;
 mod objects;
 mod program;
-mod stage;
+mod saved_captures;
 mod suite;
 
 #[cfg(test)]
 mod tests;
 
+pub use call_stage::{Hook, LogLine, ScriptHost};
 pub use chain::{Chain, HookOutcome, OnFault, ScriptAnswer};
 pub use check::{ScriptProblem, check};
 pub use engine::Engine;
 pub use fault::ScriptFault;
-pub use stage::{Hook, LogLine, ScriptHost};
 pub use suite::{Suite, Test};

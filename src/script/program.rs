@@ -1,4 +1,4 @@
-//! One script, compiled and ready to be called.
+//! A compiled script whose hooks can be called.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use rhai::{AST, Caches, Dynamic, EvalContext, GlobalRuntimeState, Module, Position, Scope, Shared};
 
+use super::call_stage::{Hook, ScriptResult};
 use super::library::place_of;
-use super::objects::{Request, Response};
-use super::stage::{Hook, Outcome};
+use super::objects::{RequestObject, ResponseObject};
 use crate::metrics::ScriptMetrics;
 use crate::plan::ScriptFile;
 
@@ -16,23 +16,23 @@ use crate::plan::ScriptFile;
 pub struct Program {
     pub name: Arc<str>,
     pub metrics: Rc<ScriptMetrics>,
-    /// Its functions, with all that its top level has defined.
+    /// Its functions, and the constants that its top level has defined.
     module: Shared<Module>,
-    /// Where each hook is defined that it has.
+    /// The position of each hook that it defines.
     hooks: [Option<Position>; Hook::ALL.len()],
-    /// What the language keeps from call to call: found functions, above all. Taken out for a call and put back
-    /// when it ended well, so that a call that failed leaves nothing behind.
-    state: Cell<Option<Box<State>>>,
+    /// The engine's state between calls, resolved functions above all. Taken out for a call and put back when it
+    /// succeeded, so that a failed call leaves nothing behind.
+    state: Cell<Option<Box<CallState>>>,
 }
 
-struct State {
+struct CallState {
     global: GlobalRuntimeState,
     caches: Caches,
     scope: Scope<'static>,
 }
 
-/// Functions found and kept; a script that calls functions by names it makes up could find ever more.
-const MAX_FOUND: usize = 4096;
+/// Resolved functions kept between calls. A script that calls functions by computed names could add ever more.
+const MAX_RESOLVED: usize = 4096;
 
 impl Program {
     pub(super) fn new(
@@ -54,33 +54,33 @@ impl Program {
         self.hooks[hook as usize].is_some()
     }
 
-    /// Where a hook is defined, as far as it is known.
+    /// The position of a hook's definition, if known.
     pub(super) fn place(&self, hook: Hook) -> Position {
         self.hooks[hook as usize].unwrap_or(Position::NONE)
     }
 
-    /// Calls a hook that it has.
-    pub(super) fn call(&self, engine: &rhai::Engine, hook: Hook) -> Outcome<Dynamic> {
+    /// Calls a hook that the script defines.
+    pub(super) fn call(&self, engine: &rhai::Engine, hook: Hook) -> ScriptResult<Dynamic> {
         let mut state = self.state.take().unwrap_or_else(|| self.fresh(engine));
-        let State { global, caches, scope } = &mut *state;
-        // Imports of functions would add up from call to call.
+        let CallState { global, caches, scope } = &mut *state;
+        // Imports within functions would add up over calls.
         global.num_modules_loaded = 0;
-        let (mut request, mut response) = (Dynamic::from(Request), Dynamic::from(Response));
+        let (mut request, mut response) = (Dynamic::from(RequestObject), Dynamic::from(ResponseObject));
         let mut arguments = [&mut request, &mut response];
         let arguments = &mut arguments[..hook.parameters().len()];
         let mut context = EvalContext::new(engine, global, caches, scope, None);
         let value = context.call_fn_raw(hook.name(), false, false, arguments)?;
         scope.clear();
-        if caches.fn_resolution_cache_mut().dict.len() <= MAX_FOUND {
+        if caches.fn_resolution_cache_mut().dict.len() <= MAX_RESOLVED {
             self.state.set(Some(state));
         }
         Ok(value)
     }
 
-    fn fresh(&self, engine: &rhai::Engine) -> Box<State> {
+    fn fresh(&self, engine: &rhai::Engine) -> Box<CallState> {
         let mut global = engine.new_global_runtime_state();
         global.lib.push(self.module.clone());
         global.source = Some((&*self.name).into());
-        Box::new(State { global, caches: Caches::new(), scope: Scope::new() })
+        Box::new(CallState { global, caches: Caches::new(), scope: Scope::new() })
     }
 }

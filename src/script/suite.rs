@@ -1,4 +1,4 @@
-//! Files of tests: their functions called one by one, in the language that scripts have.
+//! Files of test functions, called one by one by an engine.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::fault::ScriptFault;
 use super::library::place_of;
 
-/// What the name of a test function begins with.
+/// The prefix of a test function's name.
 const PREFIX: &str = "test_";
 
 /// A file of tests, compiled.
@@ -22,18 +22,18 @@ pub struct Suite {
 /// One function of a suite.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Test {
-    /// Where it stands, from 1.
+    /// Its line in the file, from 1.
     pub line: usize,
     pub name: String,
-    /// It should have none.
+    /// The number of its parameters, which should be 0.
     parameters: usize,
 }
 
 impl Engine {
-    /// Compiles a file of tests; `name` stands for it in what goes wrong.
+    /// Compiles a file of tests; `name` stands for it in errors.
     ///
     /// # Errors
-    /// Text that is no script.
+    /// A text that does not compile.
     pub fn suite(&self, name: &str, text: &str) -> Result<Suite, ScriptFault> {
         let mut ast = self.rhai().compile(text).map_err(|error| ScriptFault::of_parser(name, &error))?;
         ast.set_source(name);
@@ -54,7 +54,7 @@ impl Engine {
     /// Runs the file's top level, then the test.
     ///
     /// # Errors
-    /// What ended the test.
+    /// The error that ended the test.
     pub fn run_test(&self, suite: &Suite, test: &Test) -> Result<(), ScriptFault> {
         let at_test = |message: String| ScriptFault {
             script: suite.name.to_string(),
@@ -65,7 +65,7 @@ impl Engine {
         if test.parameters != 0 {
             return Err(at_test(format!("a test takes no parameters: write fn {}()", test.name)));
         }
-        self.set_stage_for_test(suite.name.clone());
+        self.start_test_call(suite.name.clone());
         let run = self.rhai().call_fn::<Dynamic>(&mut Scope::new(), &suite.ast, &test.name, ());
         match run {
             Ok(_) => Ok(()),

@@ -27,8 +27,9 @@ impl OfflineLimits {
         self.buckets.borrow_mut().clear();
     }
 
-    /// Counts a request by each of the route's limits of this phase, in file order, until one refuses it. The verdicts go
-    /// into the report. `now_ms` is the test's clock in Unix time; where a test sets it back, no tokens come meanwhile.
+    /// Counts a request by each of the route's limits of this phase, in file order, until one refuses it. The verdicts
+    /// go into the report. `now_ms` is the test's clock in Unix time; where a test sets it back, no tokens come
+    /// meanwhile.
     ///
     /// # Errors
     /// `rate_limited`.

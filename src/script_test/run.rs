@@ -171,8 +171,8 @@ fn capture(route: &RoutePlan, transaction: &mut Transaction) -> Result<(), Strin
     let Transaction { target, path_bytes, captures, .. } = transaction;
     let path = &target[..*path_bytes];
     let no_field = |_: &[u8], _: &mut dyn FnMut(&[u8]) -> bool| false;
-    let asked = route::Request { host: b"", path, query: b"", method: b"", header: &no_field };
-    match table.find(&asked, captures) {
+    let input = route::MatchInput { host: b"", path, query: b"", method: b"", header: &no_field };
+    match table.find(&input, captures) {
         Found::Route(_) => Ok(()),
         Found::None | Found::MethodNotAllowed => {
             let paths: Vec<&str> = route.paths.iter().map(|path| &*path.text).collect();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::auth::api_keys::Consumers;
 use crate::auth::jwt::Provider;
-use crate::http::chunked::Owned;
+use crate::http::chunked::OwnedNames;
 use crate::metrics::{RouteMetrics, ShardMetrics};
 use crate::pipeline::identity;
 use crate::pipeline::limits::ConsumerRates;
@@ -35,7 +35,7 @@ pub struct LiveGeneration {
     /// Who may be calling.
     pub consumers: Consumers,
     /// Request headers in which the gateway tells of claims.
-    pub owned: Owned,
+    pub owned: OwnedNames,
     /// Kept over reloads that leave the scripts as they are.
     scripts: Rc<script::Engine>,
 }

@@ -32,7 +32,7 @@ use crossbeam_channel::Sender;
 use crate::auth::api_keys::DynamicKeys;
 use crate::auth::cache::TokenCache;
 use crate::auth::jwt::Provider;
-use crate::base::id::Ids;
+use crate::base::id::RequestIds;
 use crate::log::batch::AccessLog;
 use crate::log::writer::LogSink;
 use crate::metrics::{MetricsSnapshot, ShardMetrics};
@@ -115,7 +115,7 @@ struct Shard {
     pipes: Pipes,
     metrics: Rc<ShardMetrics>,
     log: RefCell<AccessLog>,
-    ids: Rc<RefCell<Ids>>,
+    ids: Rc<RefCell<RequestIds>>,
     link: Link,
     counters: Rc<ShardCounters>,
     limits: Rc<ShardLimits>,

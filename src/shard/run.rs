@@ -18,7 +18,7 @@ use super::script_host::ShardScriptHost;
 use super::{Command, Generation, Shard, ShardSpawn, tick};
 use crate::auth::api_keys::DynamicKeys;
 use crate::auth::cache::TokenCache;
-use crate::base::id::Ids;
+use crate::base::id::RequestIds;
 use crate::log::batch::AccessLog;
 use crate::metrics::ShardMetrics;
 use crate::net::{Buffers, Deadlines, Pipes, socket};
@@ -202,7 +202,7 @@ impl Shard {
         let log = AccessLog::new(first.plan.log.access, seat.sink.clone());
         let world = Rc::new(ShardScriptHost {
             clock: Rc::new(Clock::new()),
-            ids: Rc::new(RefCell::new(Ids::new(seed))),
+            ids: Rc::new(RefCell::new(RequestIds::new(seed))),
             counters: Rc::new(ShardCounters::new()),
             metrics: metrics.clone(),
         });

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::clock::Clock;
-use crate::base::id::Ids;
+use crate::base::id::RequestIds;
 use crate::metrics::{ScriptMetrics, ShardMetrics};
 use crate::pipeline::script::{NoticeKind, ScriptNotice};
 use crate::script::ScriptFault;
@@ -30,7 +30,7 @@ pub fn log_notice(notice: &ScriptNotice<'_>) {
 
 pub struct ShardScriptHost {
     pub clock: Rc<Clock>,
-    pub ids: Rc<RefCell<Ids>>,
+    pub ids: Rc<RefCell<RequestIds>>,
     pub counters: Rc<ShardCounters>,
     pub metrics: Rc<ShardMetrics>,
 }

@@ -39,7 +39,7 @@ async fn run(
 ) -> Result<Served, Error> {
     let live = turn.live.clone();
     let RequestBuffers { transaction, limit_report, .. } = &mut *turn.buffers;
-    match fault::asked_for(transaction.path()) {
+    match fault::requested(transaction.path()) {
         Some(InjectedFault::Connection) => panic!("a test asked for a panic in this connection"),
         Some(InjectedFault::Shard) => turn.shard.doomed.set(true),
         None => {}

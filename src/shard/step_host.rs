@@ -8,7 +8,7 @@ use super::held::HeldBytes;
 use super::limits::RouteLimits;
 use super::protocol::{BodySource, ResponseSink, WholeBody};
 use super::request_log::RequestLog;
-use crate::auth::decide::{Gate, Identity};
+use crate::auth::decide::{Authenticator, Identity};
 use crate::base::error::Error;
 use crate::exchange::Transaction;
 use crate::limit::LimitReport;
@@ -43,7 +43,7 @@ impl StepHost for ShardStepHost<'_, '_, '_> {
     }
 
     fn identify(&mut self, route: &RoutePlan, transaction: &Transaction) -> Result<Identity, Error> {
-        let mut gate = Gate {
+        let mut authenticator = Authenticator {
             providers: &self.live.providers.borrow(),
             consumers: &self.live.consumers,
             dynamic_keys: &self.shard.dynamic_keys.borrow(),
@@ -51,12 +51,14 @@ impl StepHost for ShardStepHost<'_, '_, '_> {
             tokens: &mut self.shard.tokens.borrow_mut(),
         };
         let now_s = self.shard.clock.unix_ms(Instant::now()) / 1000;
-        identity::identify(&mut gate, route, transaction, now_s).map_err(|(error, unknown_key_of)| {
-            if let Some(provider) = unknown_key_of {
-                (self.shard.unknown_key)(provider);
-            }
-            error
-        })
+        identity::identify(&mut authenticator, route, transaction, now_s).map_err(
+            |(error, unknown_key_of)| {
+                if let Some(provider) = unknown_key_of {
+                    (self.shard.unknown_key)(provider);
+                }
+                error
+            },
+        )
     }
 
     async fn read_body(&mut self, max_bytes: Option<usize>) -> Result<Vec<u8>, Error> {

@@ -74,8 +74,8 @@ impl ShardCounters {
         Some(n)
     }
 
-    /// The deltas to send to the link at a tick. Empty while the last ones are not acknowledged. If they cannot be sent,
-    /// call [`ShardCounters::put_back`].
+    /// The deltas to send to the link at a tick. Empty while the last ones are not acknowledged. If they cannot be
+    /// sent, call [`ShardCounters::put_back`].
     pub fn take_deltas(&self) -> Vec<(Arc<str>, i64)> {
         let mut in_flight = self.in_flight.borrow_mut();
         if !in_flight.is_empty() || self.changed.borrow().is_empty() {

@@ -24,7 +24,8 @@ pub enum StoreConfig {
     Remote(RemoteConfig),
 }
 
-/// A handle to the link's thread; clones lead to the same thread. It ends when it is stopped or all handles are dropped.
+/// A handle to the link's thread; clones lead to the same thread. It ends when it is stopped or all handles are
+/// dropped.
 #[derive(Clone)]
 pub struct Link {
     requests: Sender<StoreRequest>,
@@ -85,8 +86,8 @@ impl Link {
 }
 
 impl LinkStop {
-    /// Has the thread handle the requests sent before and send the counters that are left, then ends it. Blocks until it
-    /// has ended: for a few timeouts of the store at most.
+    /// Has the thread handle the requests sent before and send the counters that are left, then ends it. Blocks until
+    /// it has ended: for a few timeouts of the store at most.
     pub fn stop(self) {
         let _ = self.commands.send(LinkCommand::Stop);
         if self.thread.join().is_err() {

@@ -8,15 +8,15 @@ use crate::limit::{Key, LeaseGrant, LeaseRequest, Rule, Verdict};
 /// The counter names that one process may use. They are never forgotten: once the table is full it stays full.
 pub const MAX_COUNTERS: usize = 1000;
 
-/// Puts a reply into a shard's mailbox: true if it was taken; false if the mailbox is full or the shard gone. It must not
-/// block.
+/// Puts a reply into a shard's mailbox: true if it was taken; false if the mailbox is full or the shard gone. It must
+/// not block.
 pub type ReplySink = Box<dyn Fn(StoreReply) -> bool + Send>;
 
 /// From a shard. A request with a ticket gets one reply with that ticket, unless the shard's mailbox is full then.
 #[derive(Debug)]
 pub enum StoreRequest {
-    /// What a shard's scripts have added since its last request, and (with 0) the names that they have mentioned for the
-    /// first time. The answer is a [`CounterSums`] that acknowledges it; until then the shard sends no other.
+    /// What a shard's scripts have added since its last request, and (with 0) the names that they have mentioned for
+    /// the first time. The answer is a [`CounterSums`] that acknowledges it; until then the shard sends no other.
     Counters { shard: usize, deltas: Vec<(Arc<str>, i64)> },
     /// For a limit with leases. `limit` and `rule` together name the bucket store.
     Lease { shard: usize, ticket: u64, limit: Arc<str>, rule: Rule, request: LeaseRequest },

@@ -1,9 +1,9 @@
 //! What all shards share: rate-limit buckets, script counters and API keys, behind one thread that holds them in this
 //! process or speaks to Redis.
 //!
-//! Shards send [`StoreRequest`]s and never block on them. The thread takes those that have gathered as one batch, answers
-//! it with one exchange, and puts [`StoreReply`]s into the shards' mailboxes. The loss of the store is announced to the
-//! shards and then costs them nothing: their requests fail at once.
+//! Shards send [`StoreRequest`]s and never block on them. The thread takes those that have gathered as one batch,
+//! answers it with one exchange, and puts [`StoreReply`]s into the shards' mailboxes. The loss of the store is
+//! announced to the shards and then costs them nothing: their requests fail at once.
 
 mod counters;
 mod embedded;

@@ -1,7 +1,7 @@
 //! The link's side of the script counters.
 //!
-//! Each delta is in one of three places: unsent, in the pending batch (sent, but not confirmed), or stored. So this process
-//! shows what its scripts have counted at once, with or without a store.
+//! Each delta is in one of three places: unsent, in the pending batch (sent, but not confirmed), or stored. So this
+//! process shows what its scripts have counted at once, with or without a store.
 //!
 //! A batch has a number, by which the store adds it at most once: a batch without an answer is sent again, unchanged,
 //! until the store confirms it. So no delta is lost, and none counted twice.

@@ -1,18 +1,18 @@
-//! Tokens that someone forged, bent or took from elsewhere.
+//! Forged, altered and stolen tokens.
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::KeyPair;
 use jsonwebtoken::Algorithm;
 use serde_json::json;
 
-use super::super::jwt::{Failure, MAX_TOKEN_BYTES, Provider};
+use super::super::jwt::{MAX_TOKEN_BYTES, Provider, TokenFailure};
 use super::providers::*;
 use super::sign::*;
 
 fn refused(provider: &Provider, token: impl AsRef<[u8]>, why: &str) {
     let text = String::from_utf8_lossy(token.as_ref()).into_owned();
     match provider.verify(token.as_ref(), NOW) {
-        Err(Failure::Invalid(said)) => assert!(said.contains(why), "{said:?}, not {why:?}: {text}"),
+        Err(TokenFailure::Invalid(said)) => assert!(said.contains(why), "{said:?}, not {why:?}: {text}"),
         other => panic!("{other:?} for {text}"),
     }
 }
@@ -74,7 +74,7 @@ fn a_public_key_is_never_a_shared_secret() {
 
 /// RFC 7515, 4.1.2, 4.1.3, 4.1.5, 4.1.11; RFC 8725, 3.10; RFC 7797, 3.
 #[test]
-fn a_header_brings_no_keys_and_no_extensions() {
+fn a_header_with_keys_or_extensions_is_refused() {
     let provider = jwks_provider(&[Algorithm::RS256], &json!({ "keys": [jwk(Algorithm::RS256, json!({}))] }));
     let own = rsa_jwk(&OTHER_RSA);
     for (name, value) in [
@@ -193,7 +193,7 @@ fn a_token_is_three_parts_of_canonical_base64url() {
         good.replace('.', "%2E"),
         good.replacen(&signature[..1], "+", 1),
     ] {
-        assert!(matches!(verify(&provider, bent.as_bytes()), Err(Failure::Invalid(_))), "{bent:?}");
+        assert!(matches!(verify(&provider, bent.as_bytes()), Err(TokenFailure::Invalid(_))), "{bent:?}");
     }
     assert!(verify(&provider, &[good.as_bytes(), b"\xff"].concat()).is_err());
 }
@@ -258,7 +258,7 @@ fn degenerate_signatures_are_refused() {
 }
 
 #[test]
-fn what_a_refusal_says_quotes_nothing_of_the_token() {
+fn refusals_quote_nothing_of_the_token() {
     let provider = provider(&[Algorithm::HS256]);
     let marked = token(Algorithm::HS256, r#"{"alg":"MARK"}"#, r#"{"MARK":1}"#);
     let said = format!("{:?}", verify(&provider, &marked).unwrap_err());

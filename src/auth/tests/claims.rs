@@ -1,15 +1,15 @@
-//! What the claims of a signed token must say.
+//! The requirements on the claims of a signed token.
 
 use std::sync::Arc;
 
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
-use super::super::jwt::{Failure, Provider};
+use super::super::jwt::{Provider, TokenFailure};
 use super::providers::*;
 use super::sign::*;
 
-fn outcome(provider: &Provider, claims: &Value) -> Result<(), Failure> {
+fn outcome(provider: &Provider, claims: &Value) -> Result<(), TokenFailure> {
     verify(provider, &usual(Algorithm::HS256, claims)).map(drop)
 }
 
@@ -22,26 +22,26 @@ fn with(change: impl FnOnce(&mut crate::plan::Jwt)) -> Provider {
 
 /// RFC 7519, 4.1.4 and 4.1.5, with 60 seconds of leeway.
 #[test]
-fn a_token_lives_from_nbf_to_exp_give_or_take_the_leeway() {
+fn a_token_is_valid_from_nbf_to_exp_within_the_leeway() {
     let provider = provider(&[Algorithm::HS256]);
     for (claims, expected) in [
         (json!({ "exp": NOW + 1 }), Ok(())),
         (json!({ "exp": NOW }), Ok(())),
         (json!({ "exp": NOW - 59 }), Ok(())),
-        (json!({ "exp": NOW - 60 }), Err(Failure::Expired)),
-        (json!({ "exp": NOW as f64 - 59.5 }), Err(Failure::Expired)),
+        (json!({ "exp": NOW - 60 }), Err(TokenFailure::Expired)),
+        (json!({ "exp": NOW as f64 - 59.5 }), Err(TokenFailure::Expired)),
         (json!({ "exp": NOW as f64 - 58.5 }), Ok(())),
-        (json!({ "exp": 0 }), Err(Failure::Expired)),
+        (json!({ "exp": 0 }), Err(TokenFailure::Expired)),
         (json!({ "exp": u64::MAX }), Ok(())),
         (json!({ "exp": 1e15 }), Ok(())),
         (json!({ "exp": NOW + 9, "nbf": NOW }), Ok(())),
         (json!({ "exp": NOW + 9, "nbf": NOW + 60 }), Ok(())),
-        (json!({ "exp": NOW + 99, "nbf": NOW + 61 }), Err(Failure::Invalid("`nbf` is in the future"))),
+        (json!({ "exp": NOW + 99, "nbf": NOW + 61 }), Err(TokenFailure::Invalid("`nbf` is in the future"))),
         (
             json!({ "exp": NOW + 99, "nbf": NOW as f64 + 60.5 }),
-            Err(Failure::Invalid("`nbf` is in the future")),
+            Err(TokenFailure::Invalid("`nbf` is in the future")),
         ),
-        (json!({ "exp": NOW + 99, "nbf": u64::MAX }), Err(Failure::Invalid("`nbf` is in the future"))),
+        (json!({ "exp": NOW + 99, "nbf": u64::MAX }), Err(TokenFailure::Invalid("`nbf` is in the future"))),
         // An `iat` in the future alone is no reason.
         (json!({ "exp": NOW + 99, "iat": NOW + 5000 }), Ok(())),
     ] {
@@ -49,7 +49,7 @@ fn a_token_lives_from_nbf_to_exp_give_or_take_the_leeway() {
     }
     let strict = with(|plan| plan.leeway = std::time::Duration::ZERO);
     assert_eq!(outcome(&strict, &json!({ "exp": NOW + 1 })), Ok(()));
-    assert_eq!(outcome(&strict, &json!({ "exp": NOW })), Err(Failure::Expired));
+    assert_eq!(outcome(&strict, &json!({ "exp": NOW })), Err(TokenFailure::Expired));
     let forever = with(|plan| plan.leeway = std::time::Duration::MAX);
     assert_eq!(outcome(&forever, &json!({ "exp": 1, "nbf": NOW + 9 })), Ok(()));
 }
@@ -58,7 +58,7 @@ fn a_token_lives_from_nbf_to_exp_give_or_take_the_leeway() {
 #[test]
 fn dates_must_be_dates_and_exp_must_be_there() {
     let provider = provider(&[Algorithm::HS256]);
-    assert_eq!(outcome(&provider, &json!({ "sub": "a" })), Err(Failure::Invalid("`exp` is missing")));
+    assert_eq!(outcome(&provider, &json!({ "sub": "a" })), Err(TokenFailure::Invalid("`exp` is missing")));
     for wrong in [
         json!("1800000300"),
         json!(null),
@@ -72,13 +72,13 @@ fn dates_must_be_dates_and_exp_must_be_there() {
         for name in ["exp", "nbf", "iat"] {
             let mut claims = good_claims();
             claims[name] = wrong.clone();
-            assert!(matches!(outcome(&provider, &claims), Err(Failure::Invalid(_))), "{name} {wrong}");
+            assert!(matches!(outcome(&provider, &claims), Err(TokenFailure::Invalid(_))), "{name} {wrong}");
         }
     }
 }
 
 #[test]
-fn the_issuer_is_the_configured_one_to_the_letter() {
+fn the_issuer_equals_the_configured_one() {
     let provider = with(|plan| plan.issuer = Some("https://id.example.com".into()));
     for (iss, holds) in [
         (json!("https://id.example.com"), true),
@@ -116,17 +116,17 @@ fn one_of_the_tokens_audiences_is_one_of_the_configured() {
 }
 
 #[test]
-fn expired_is_said_only_of_tokens_that_are_well_otherwise() {
+fn only_tokens_valid_otherwise_are_expired() {
     let provider = with(|plan| plan.issuer = Some("us".into()));
-    assert_eq!(outcome(&provider, &json!({ "exp": 1, "iss": "us" })), Err(Failure::Expired));
-    assert!(matches!(outcome(&provider, &json!({ "exp": 1, "iss": "them" })), Err(Failure::Invalid(_))));
+    assert_eq!(outcome(&provider, &json!({ "exp": 1, "iss": "us" })), Err(TokenFailure::Expired));
+    assert!(matches!(outcome(&provider, &json!({ "exp": 1, "iss": "them" })), Err(TokenFailure::Invalid(_))));
     let forged = hs256(b"another secret", &json!({ "exp": 1, "iss": "us" }));
-    assert!(matches!(verify(&provider, &forged), Err(Failure::Invalid(_))));
+    assert!(matches!(verify(&provider, &forged), Err(TokenFailure::Invalid(_))));
 }
 
 /// A shard gets its providers from the thread that fetches keys.
 #[test]
-fn providers_cross_threads() {
+fn providers_may_be_sent_between_threads() {
     fn crosses<T: Send + Sync>() {}
     crosses::<Provider>();
 }

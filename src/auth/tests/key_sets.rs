@@ -1,11 +1,11 @@
-//! Keys read from secrets, PEM files and JWK sets, and which of them a token meets.
+//! Keys from secrets, PEM files and JWK sets, and which of them are tried for a token.
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::signature::KeyPair;
 use jsonwebtoken::Algorithm::{self, *};
 use serde_json::{Value, json};
 
-use super::super::jwt::Failure;
+use super::super::jwt::TokenFailure;
 use super::super::keys::{KeySet, MAX_KEYS};
 use super::providers::*;
 use super::sign::*;
@@ -43,7 +43,7 @@ fn pem_files_of_each_kind_are_read() {
 }
 
 #[test]
-fn other_pem_files_are_refused_and_told_what_they_are() {
+fn other_pem_files_are_refused_with_an_error_that_names_them() {
     let private = AsDer::<Pkcs8V1Der>::as_der(&*RSA).unwrap().as_ref().to_vec();
     let p521 = AsDer::<PublicKeyX509Der>::as_der(P521.public_key()).unwrap();
     let good = pem("PUBLIC KEY", &spki(RS256));
@@ -137,7 +137,7 @@ fn a_key_is_bound_to_its_alg_its_kind_and_its_curve() {
 }
 
 #[test]
-fn keys_of_no_use_are_passed_over() {
+fn unusable_keys_are_skipped() {
     let good = jwk(RS256, json!({ "kid": "good" }));
     let small = json!({ "kty": "RSA", "n": b64([0xc5; 128]), "e": "AQAB" });
     let off_curve = jwk(ES256, json!({ "x": b64([1; 32]) }));
@@ -206,7 +206,7 @@ fn a_leading_zero_in_a_modulus_is_dropped() {
 
 /// RFC 7515, 4.1.4: a kid is a hint.
 #[test]
-fn a_token_meets_the_keys_of_its_kid_and_those_without() {
+fn a_token_is_tried_against_keys_of_its_kid_and_those_without() {
     let other = |kid: Value| {
         let mut key = rsa_jwk(&OTHER_RSA);
         key["kid"] = kid;
@@ -215,7 +215,8 @@ fn a_token_meets_the_keys_of_its_kid_and_those_without() {
     let mine = |kid: &str| jwk(RS256, json!({ "kid": kid }));
     let nameless = jwk(RS256, json!({}));
     let outcome = |keys: Value, token: &[u8]| verify(&jwks_provider(&[RS256], &set(keys)), token).map(drop);
-    let (wrong, unknown) = (Err(Failure::Invalid("the signature is wrong")), Err(Failure::UnknownKey));
+    let (wrong, unknown) =
+        (Err(TokenFailure::Invalid("the signature is wrong")), Err(TokenFailure::UnknownKey));
 
     assert_eq!(outcome(json!([other(json!("a")), mine("b")]), &by_kid(RS256, "b")), Ok(()));
     assert_eq!(outcome(json!([other(json!("a")), mine("b")]), &by_kid(RS256, "a")), wrong);
@@ -233,13 +234,13 @@ fn a_token_meets_the_keys_of_its_kid_and_those_without() {
 }
 
 #[test]
-fn an_empty_set_asks_for_keys_and_a_single_key_never_does() {
+fn a_key_is_unknown_to_an_empty_set_and_never_to_a_single_key() {
     let plan = std::sync::Arc::new(jwt_plan(&[RS256]));
     let none = super::super::jwt::Provider::new(plan, std::sync::Arc::new(KeySet::empty()));
-    assert_eq!(verify(&none, &usual(RS256, &good_claims())), Err(Failure::UnknownKey));
-    assert_eq!(verify(&none, &by_kid(RS256, "a")), Err(Failure::UnknownKey));
+    assert_eq!(verify(&none, &usual(RS256, &good_claims())), Err(TokenFailure::UnknownKey));
+    assert_eq!(verify(&none, &by_kid(RS256, "a")), Err(TokenFailure::UnknownKey));
     assert!(
-        matches!(verify(&none, &usual(ES256, &good_claims())), Err(Failure::Invalid(_))),
+        matches!(verify(&none, &usual(ES256, &good_claims())), Err(TokenFailure::Invalid(_))),
         "not even pinned"
     );
     assert!(verify(&provider(&[RS256]), &by_kid(RS256, "whatever")).is_ok());
@@ -260,7 +261,7 @@ fn a_token_without_kid_is_tried_against_a_few_keys_alone() {
 }
 
 #[test]
-fn sets_are_equal_when_keys_and_what_they_serve_are() {
+fn sets_are_equal_when_keys_and_algorithms_are() {
     let read = |keys: Value, pinned: &[Algorithm]| KeySet::from_jwks(&set(keys).to_string(), pinned).unwrap();
     let (a, b) = (jwk(RS256, json!({ "kid": "a" })), jwk(RS256, json!({ "kid": "b" })));
     let one = read(json!([a]), &[RS256]);
@@ -277,7 +278,7 @@ fn sets_are_equal_when_keys_and_what_they_serve_are() {
 }
 
 #[test]
-fn each_way_to_configure_keys_builds_the_set_it_says() {
+fn each_way_to_configure_keys_builds_its_set() {
     let build = |key, algorithms: &[Algorithm]| KeySet::build(&Jwt { key, ..jwt_plan(algorithms) });
     let secret = JwtKey::Secret(Secret(SECRET.into()));
     let pem = JwtKey::PublicKey(pem("PUBLIC KEY", &spki(ES256)).into());

@@ -2,9 +2,9 @@
 
 mod attacks;
 mod claims;
-mod deciding;
+mod decide;
 mod key_sets;
-mod mutated;
+mod mutation;
 pub(super) mod providers;
 pub(super) mod request;
 pub(super) mod sign;

@@ -1,11 +1,11 @@
-//! Providers that know the keys of [`sign`](super::sign).
+//! Providers with the keys of [`sign`](super::sign).
 
 use std::sync::Arc;
 
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
-use super::super::jwt::{Claims, Failure, Provider};
+use super::super::jwt::{Claims, Provider, TokenFailure};
 use super::super::keys::KeySet;
 use super::sign::{SECRET, pem, spki};
 use crate::plan;
@@ -17,7 +17,7 @@ pub fn good_claims() -> Value {
     json!({ "sub": "alice", "exp": NOW + 300 })
 }
 
-/// Nothing is asked but the algorithm.
+/// Requires nothing but the algorithm.
 pub fn jwt_plan(algorithms: &[Algorithm]) -> plan::Jwt {
     plan::Jwt {
         name: "main".into(),
@@ -48,6 +48,6 @@ pub fn jwks_provider(algorithms: &[Algorithm], jwks: &Value) -> Provider {
     Provider::new(Arc::new(jwt_plan(algorithms)), Arc::new(keys))
 }
 
-pub fn verify(provider: &Provider, token: &[u8]) -> Result<Claims, Failure> {
+pub fn verify(provider: &Provider, token: &[u8]) -> Result<Claims, TokenFailure> {
     provider.verify(token, NOW)
 }

@@ -1,8 +1,8 @@
-//! A request, as far as credentials stand in it.
+//! A request with values in the places of credentials.
 
 use std::borrow::Cow;
 
-use super::super::token::Lookup;
+use super::super::token::CredentialSource;
 use crate::auth::parse::credential_place;
 use crate::plan::CredentialPlace;
 
@@ -24,7 +24,7 @@ impl Request {
     }
 }
 
-impl Lookup for Request {
+impl CredentialSource for Request {
     fn each<'a>(&'a self, place: &CredentialPlace, see: &mut dyn FnMut(Cow<'a, [u8]>)) {
         for (_, value) in self.0.iter().filter(|(at, _)| at == place) {
             see(Cow::Borrowed(value));

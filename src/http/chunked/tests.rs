@@ -89,7 +89,7 @@ fn the_largest_chunk_size_is_awaited_without_a_byte_of_memory() {
         decoder = Chunked::new(0);
         assert_eq!(
             decoder.feed(head.as_bytes(), |_| panic!()),
-            Ok(Fed { consumed: head.len(), done: false })
+            Ok(FeedProgress { consumed: head.len(), done: false })
         );
     }
     let piece = vec![b'x'; 64 * 1024];
@@ -99,7 +99,7 @@ fn the_largest_chunk_size_is_awaited_without_a_byte_of_memory() {
         decoder.feed(&piece, |range| calls += usize::from(range == (0..piece.len()))).unwrap();
     }
     assert_eq!((calls, decoder.payload_bytes()), (16 * 1024, 1 << 30));
-    assert_eq!(decoder.feed(b"\r\n0\r\n\r\nx", |_| panic!()), Ok(Fed { consumed: 7, done: true }));
+    assert_eq!(decoder.feed(b"\r\n0\r\n\r\nx", |_| panic!()), Ok(FeedProgress { consumed: 7, done: true }));
 }
 
 #[test]
@@ -170,14 +170,14 @@ fn extensions_are_names_with_token_or_quoted_values() {
 fn extensions_are_bounded_per_chunk_and_per_body() {
     let chunk = |bytes: usize| format!("1;{}\r\nx\r\n", "a".repeat(bytes - 1));
     assert!(accepts(format!("{}0\r\n\r\n", chunk(256)).as_bytes()));
-    assert_eq!(decode(chunk(257).as_bytes()), Err(Fault::LongExtensions.error()));
+    assert_eq!(decode(chunk(257).as_bytes()), Err(ChunkFault::LongExtensions.error()));
     assert!(accepts(format!("{}0\r\n\r\n", chunk(256).repeat(64)).as_bytes()));
     assert_eq!(
         decode(format!("{}1;a", chunk(256).repeat(64)).as_bytes()),
-        Err(Fault::LongExtensions.error())
+        Err(ChunkFault::LongExtensions.error())
     );
     let quoted = format!("1;a=\"{}\"\r\n", "b".repeat(300));
-    assert_eq!(decode(quoted.as_bytes()), Err(Fault::LongExtensions.error()));
+    assert_eq!(decode(quoted.as_bytes()), Err(ChunkFault::LongExtensions.error()));
 }
 
 #[test]
@@ -218,23 +218,26 @@ fn trailers_are_held_to_the_grammar_of_fields() {
 fn trailers_are_bounded_in_bytes_and_number() {
     let line = |bytes: usize| format!("0\r\na:{}\r\n\r\n", "x".repeat(bytes - 4));
     assert!(accepts(line(TRAILER_LIMIT).as_bytes()));
-    assert_eq!(decode(line(TRAILER_LIMIT + 1).as_bytes()), Err(Fault::LongTrailers.error()));
+    assert_eq!(decode(line(TRAILER_LIMIT + 1).as_bytes()), Err(ChunkFault::LongTrailers.error()));
     let fields = |count: usize| format!("0\r\n{}\r\n", "a:\r\n".repeat(count));
     assert!(accepts(fields(MAX_TRAILERS).as_bytes()));
     let mut decoder = Chunked::new(4096);
-    assert_eq!(decoder.feed(fields(MAX_TRAILERS + 1).as_bytes(), |_| {}), Err(Fault::ManyTrailers.error()));
+    assert_eq!(
+        decoder.feed(fields(MAX_TRAILERS + 1).as_bytes(), |_| {}),
+        Err(ChunkFault::ManyTrailers.error())
+    );
     let mut none = Chunked::new(0);
-    assert_eq!(none.feed(b"0\r\n\r\n", |_| {}), Ok(Fed { consumed: 5, done: true }));
+    assert_eq!(none.feed(b"0\r\n\r\n", |_| {}), Ok(FeedProgress { consumed: 5, done: true }));
 }
 
 #[test]
 fn nothing_is_consumed_after_the_end_or_an_error() {
     let mut decoder = Chunked::new(0);
-    assert_eq!(decoder.feed(b"0\r\n\r\n0\r\n\r\n", |_| {}), Ok(Fed { consumed: 5, done: true }));
-    assert_eq!(decoder.feed(b"0\r\n\r\n", |_| {}), Ok(Fed { consumed: 0, done: true }));
+    assert_eq!(decoder.feed(b"0\r\n\r\n0\r\n\r\n", |_| {}), Ok(FeedProgress { consumed: 5, done: true }));
+    assert_eq!(decoder.feed(b"0\r\n\r\n", |_| {}), Ok(FeedProgress { consumed: 0, done: true }));
     let mut decoder = Chunked::new(0);
-    assert_eq!(decoder.feed(b"x", |_| {}), Err(Fault::Size.error()));
-    assert_eq!(decoder.feed(b"0\r\n\r\n", |_| {}), Err(Fault::Size.error()));
+    assert_eq!(decoder.feed(b"x", |_| {}), Err(ChunkFault::Size.error()));
+    assert_eq!(decoder.feed(b"0\r\n\r\n", |_| {}), Err(ChunkFault::Size.error()));
 }
 
 #[test]

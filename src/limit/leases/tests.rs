@@ -1,3 +1,5 @@
+//! Leases of one shard: what it asks for, spends and gives back.
+
 use super::*;
 use crate::limit::{BucketStore, LEASE_LIFE_MS, LEASE_SHARE};
 use crate::plan::Period;

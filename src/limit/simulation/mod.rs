@@ -1,5 +1,5 @@
-//! Shards, nodes and a bucket store under delays, losses, repetitions, crashes, halts and clocks that disagree: no rule is
-//! ever broken, and without faults almost no token is wasted.
+//! Shards, nodes and a bucket store under delays, losses, repetitions, crashes, halts and clocks that disagree: no rule
+//! is ever broken, and without faults almost no token is wasted.
 
 mod oracle;
 mod run;

@@ -1,11 +1,11 @@
-//! What hostile paths and big tables cost, in steps counted.
+//! The cost of hostile paths and large tables, in trie nodes examined.
 
 use super::*;
 
-/// The nodes that a search for this URL looks at.
+/// The number of nodes that a search for this URL examines.
 fn steps(table: &RouteTable, url: &str) -> usize {
-    let asked = get(url);
-    table.search(asked.host.as_bytes(), asked.path.as_bytes(), &mut Captures::default(), |_| None)
+    let request = get(url);
+    table.search(request.host.as_bytes(), request.path.as_bytes(), &mut Captures::default(), |_| None)
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn a_path_of_slashes_costs_no_more_than_the_deepest_route() {
 }
 
 #[test]
-fn going_back_looks_at_each_node_once_at_most() {
+fn backtracking_examines_each_node_at_most_once() {
     // Every mix of literal and capture over twelve segments: 2^12 ways to fail at the thirteenth.
     let mixes: Vec<Arc<RoutePlan>> = (0..1_u32 << 12)
         .map(|mix| (0..12).map(|at| if mix >> at & 1 == 1 { "/a" } else { "/{x}" }).collect::<String>())
@@ -36,7 +36,7 @@ fn going_back_looks_at_each_node_once_at_most() {
 }
 
 #[test]
-fn a_host_of_many_labels_is_cut_only_at_the_lengths_of_the_wildcards() {
+fn a_host_of_many_labels_is_hashed_only_at_the_lengths_of_the_wildcards() {
     let table = table([route("/").on("*.example.com"), route("/").on("*.a.a")]);
     let host = "a.".repeat(8 << 10) + "a";
     assert_eq!(found(&table, &get(&(host + "/"))), Found::Route(1));

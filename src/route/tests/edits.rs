@@ -1,4 +1,4 @@
-//! What is captured of a path, and what becomes of it.
+//! Captures of a path, prefix stripping and templates.
 
 use super::*;
 use crate::plan::{Piece, Template};
@@ -55,7 +55,7 @@ fn captures_do_not_outlive_the_next_look_up() {
 }
 
 #[test]
-fn a_template_is_filled_with_captures_and_cannot_be_turned_to_another_host() {
+fn a_template_is_filled_with_captures_and_cannot_name_another_host() {
     let text = |text: &str| Piece::Text(text.into());
     let capture = |name: &str| Piece::Capture(name.into());
     for (path, template, expected) in [

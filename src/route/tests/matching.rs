@@ -1,4 +1,4 @@
-//! The rules of matching, a feature a test.
+//! The rules of matching, one test a rule.
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn a_star_alone_matches_every_path_but_not_the_asterisk_form() {
     let table = table([route("/*")]);
     assert_finds(&table, &[("/", Some(0)), ("/a", Some(0)), ("//", Some(0)), ("a.com/a/b/", Some(0))]);
     for path in ["*", "", "x"] {
-        assert_eq!(found(&table, &Asked { path: path.into(), ..get("/") }), Found::None, "{path}");
+        assert_eq!(found(&table, &TestRequest { path: path.into(), ..get("/") }), Found::None, "{path}");
     }
 }
 
@@ -55,7 +55,7 @@ fn segments_are_compared_from_the_left() {
 }
 
 #[test]
-fn the_search_goes_back_to_less_specific_paths() {
+fn the_search_backtracks_to_less_specific_paths() {
     let table = table([route("/a/b/c"), route("/a/{x}/d"), route("/{y}/b/e"), route("/{y}/*")]);
     assert_finds(
         &table,
@@ -113,8 +113,8 @@ fn priority_goes_before_everything() {
         route("/*").header("v", "1").priority(9),
     ]);
     assert_finds(&table, &[("x.com/a/b", Some(2)), ("x.com/b", Some(1)), ("/a/b", Some(1))]);
-    let asked = Asked { headers: vec![("v".into(), "1".into())], ..get("x.com/a/b") };
-    assert_eq!(found(&table, &asked), Found::Route(4));
+    let request = TestRequest { headers: vec![("v".into(), "1".into())], ..get("x.com/a/b") };
+    assert_eq!(found(&table, &request), Found::Route(4));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn more_conditions_come_first_then_file_order() {
         route("/a").header("w", "*").query("q", "1"),
         route("/a"),
     ]);
-    let with = |header: &str, query: &str| Asked {
+    let with = |header: &str, query: &str| TestRequest {
         headers: vec![(header.into(), "1".into())],
         query: vec![(query.into(), "1".into())],
         ..get("/a")
@@ -135,7 +135,7 @@ fn more_conditions_come_first_then_file_order() {
     assert_eq!(found(&table, &with("v", "q")), Found::Route(2));
     assert_eq!(found(&table, &with("w", "q")), Found::Route(3));
     assert_eq!(found(&table, &with("w", "r")), Found::Route(1));
-    assert_eq!(found(&table, &Asked { method: "PUT".into(), ..get("/a") }), Found::Route(0));
+    assert_eq!(found(&table, &TestRequest { method: "PUT".into(), ..get("/a") }), Found::Route(0));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_header_condition_holds_for_any_field_line_with_exactly_that_value() {
     let table = table([route("/a").header("v", "Two"), route("/b").header("v", "*")]);
     let with = |url: &str, values: &[&str]| {
         let headers = values.iter().map(|value| ("v".to_string(), value.to_string())).collect();
-        found(&table, &Asked { headers, ..get(url) })
+        found(&table, &TestRequest { headers, ..get(url) })
     };
     assert_eq!(with("/a", &["1", "Two"]), Found::Route(0));
     assert_eq!(with("/a", &["two"]), Found::None);
@@ -161,9 +161,9 @@ fn conditions_that_do_not_hold_leave_the_request_to_less_specific_routes() {
         route("/*").method("GET"),
     ]);
     assert_eq!(found(&table, &get("x.com/a/b")), Found::Route(3));
-    assert_eq!(found(&table, &Asked { method: "POST".into(), ..get("x.com/a/b") }), Found::Route(1));
-    let asked = Asked { query: vec![("q".into(), String::new())], ..get("x.com/a/b") };
-    assert_eq!(found(&table, &asked), Found::Route(2));
+    assert_eq!(found(&table, &TestRequest { method: "POST".into(), ..get("x.com/a/b") }), Found::Route(1));
+    let request = TestRequest { query: vec![("q".into(), String::new())], ..get("x.com/a/b") };
+    assert_eq!(found(&table, &request), Found::Route(2));
 }
 
 #[test]
@@ -174,12 +174,12 @@ fn a_path_without_a_fitting_method_is_405_with_allow() {
         route("/a").method("PATCH").header("v", "1"),
         route("/a").on("x.com").method("PUT"),
     ]);
-    let put = |url: &str| Asked { method: "PUT".into(), ..get(url) };
+    let put = |url: &str| TestRequest { method: "PUT".into(), ..get(url) };
     assert_eq!(found(&table, &put("/a")), Found::MethodNotAllowed);
     assert_eq!(put("/a").allowed(&table), "DELETE, GET, HEAD, POST");
     assert_eq!(put("/b").allowed(&table), "DELETE");
     assert_eq!(found(&table, &put("/b/c")), Found::None);
-    let with_header = Asked { headers: vec![("v".into(), "1".into())], ..put("/a") };
+    let with_header = TestRequest { headers: vec![("v".into(), "1".into())], ..put("/a") };
     assert_eq!(with_header.allowed(&table), "DELETE, GET, HEAD, PATCH, POST");
     assert_eq!(found(&table, &put("x.com/a")), Found::Route(3));
 }
@@ -192,8 +192,8 @@ fn a_path_whose_headers_or_query_do_not_hold_is_404_whatever_the_method() {
 }
 
 #[test]
-fn get_answers_head_and_the_order_of_routes_is_not_changed_by_it() {
-    let head = Asked { method: "HEAD".into(), ..get("/a") };
+fn get_includes_head_without_changing_the_order_of_routes() {
+    let head = TestRequest { method: "HEAD".into(), ..get("/a") };
     assert_eq!(found(&table([route("/a").method("GET")]), &head), Found::Route(0));
     assert_eq!(found(&table([route("/a").method("POST")]), &head), Found::MethodNotAllowed);
     assert_eq!(
@@ -212,6 +212,6 @@ fn get_answers_head_and_the_order_of_routes_is_not_changed_by_it() {
 
 #[test]
 fn methods_are_case_sensitive() {
-    let asked = Asked { method: "get".into(), ..get("/a") };
-    assert_eq!(found(&table([route("/a").method("GET")]), &asked), Found::MethodNotAllowed);
+    let request = TestRequest { method: "get".into(), ..get("/a") };
+    assert_eq!(found(&table([route("/a").method("GET")]), &request), Found::MethodNotAllowed);
 }

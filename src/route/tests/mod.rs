@@ -1,4 +1,4 @@
-//! Routes and requests written short, and what is shown with them, one file a subject.
+//! Tests of routing, one file a subject, with short constructors of routes and requests.
 
 mod cost;
 mod edits;
@@ -8,12 +8,12 @@ mod unreachable;
 
 use std::sync::Arc;
 
-use super::{Captures, Found, Request, RouteTable};
+use super::{Captures, Found, MatchInput, RouteTable};
 use crate::plan::{Action, Condition, HostPattern, PathPattern, Respond, RoutePlan, Segment, Tail};
 
 /// A request in owned parts.
 #[derive(Clone, Debug)]
-struct Asked {
+struct TestRequest {
     host: String,
     path: String,
     method: String,
@@ -21,7 +21,7 @@ struct Asked {
     query: Vec<(String, String)>,
 }
 
-impl Asked {
+impl TestRequest {
     fn find(&self, table: &RouteTable, captures: &mut Captures) -> Found {
         self.with_request(|request| table.find(request, captures))
     }
@@ -32,12 +32,12 @@ impl Asked {
         String::from_utf8(out).expect("methods are text")
     }
 
-    fn with_request<R>(&self, run: impl FnOnce(&Request<'_, Lookup<'_>>) -> R) -> R {
+    fn with_request<R>(&self, run: impl FnOnce(&MatchInput<'_, Lookup<'_>>) -> R) -> R {
         let query: Vec<String> = self.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let any = |name: &[u8], holds: &mut dyn FnMut(&[u8]) -> bool| {
             self.headers.iter().any(|(known, value)| known.as_bytes() == name && holds(value.as_bytes()))
         };
-        run(&Request {
+        run(&MatchInput {
             host: self.host.as_bytes(),
             path: self.path.as_bytes(),
             query: query.join("&").as_bytes(),
@@ -50,10 +50,10 @@ impl Asked {
 type Lookup<'a> = dyn Fn(&[u8], &mut dyn FnMut(&[u8]) -> bool) -> bool + 'a;
 
 /// `GET` of "host/path".
-fn get(url: &str) -> Asked {
+fn get(url: &str) -> TestRequest {
     let (host, path) = url.split_at(url.find('/').unwrap_or(url.len()));
     let (method, path) = ("GET".into(), path.into());
-    Asked { host: host.into(), path, method, headers: Vec::new(), query: Vec::new() }
+    TestRequest { host: host.into(), path, method, headers: Vec::new(), query: Vec::new() }
 }
 
 fn pattern(text: &str) -> PathPattern {
@@ -78,7 +78,7 @@ fn hosts(given: &str) -> Vec<HostPattern> {
     given.split_whitespace().map(host).collect()
 }
 
-/// A route of these paths (separated by spaces) that asks for nothing else.
+/// A route of these paths (separated by spaces) without conditions.
 fn route(paths: &str) -> RoutePlan {
     RoutePlan {
         name: paths.into(),
@@ -120,8 +120,8 @@ fn table<const N: usize>(routes: [RoutePlan; N]) -> RouteTable {
     RouteTable::build(&routes.map(Arc::new))
 }
 
-fn found(table: &RouteTable, asked: &Asked) -> Found {
-    asked.find(table, &mut Captures::default())
+fn found(table: &RouteTable, request: &TestRequest) -> Found {
+    request.find(table, &mut Captures::default())
 }
 
 /// Which route each URL finds.

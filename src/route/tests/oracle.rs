@@ -1,4 +1,4 @@
-//! The rules once more, as a scan over all routes too plain to be wrong, and what the fast code must share with it.
+//! A second, simple implementation of the rules as a scan over all routes, compared with the table by property tests.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use super::{Asked, hosts, pattern, route};
+use super::{TestRequest, hosts, pattern, route};
 use crate::plan::{Condition, HostPattern, PathPattern, RoutePlan, Segment, Tail};
 use crate::route::unreachable::unreachable_routes;
 use crate::route::{Captures, Found, RouteTable};
@@ -15,23 +15,23 @@ use crate::route::{Captures, Found, RouteTable};
 /// Priority, host, path, conditions, place in the file: the smallest goes first.
 type Rank = (Reverse<i64>, (u8, Reverse<usize>), Vec<u8>, Reverse<usize>, usize);
 
-/// A route's answer to a request, with where it stands in the order; less comes first.
+/// A route's match with a request and its rank in the order; the lowest wins.
 struct Candidate<'r> {
     rank: Rank,
     path: &'r PathPattern,
     method_fits: bool,
 }
 
-fn candidates<'r>(routes: &'r [Arc<RoutePlan>], asked: &Asked) -> Vec<Candidate<'r>> {
+fn candidates<'r>(routes: &'r [Arc<RoutePlan>], request: &TestRequest) -> Vec<Candidate<'r>> {
     let mut candidates = Vec::new();
-    for (index, route) in routes.iter().enumerate().filter(|(_, route)| conditions_hold(route, asked)) {
+    for (index, route) in routes.iter().enumerate().filter(|(_, route)| conditions_hold(route, request)) {
         let conditions = usize::from(!route.methods.is_empty()) + route.headers.len() + route.query.len();
-        for host in host_ranks(route, &asked.host) {
-            for path in route.paths.iter().filter(|path| path_matches(path, &asked.path)) {
+        for host in host_ranks(route, &request.host) {
+            for path in route.paths.iter().filter(|path| path_matches(path, &request.path)) {
                 candidates.push(Candidate {
                     rank: (Reverse(route.priority), host, path_rank(path), Reverse(conditions), index),
                     path,
-                    method_fits: method_fits(route, &asked.method),
+                    method_fits: method_fits(route, &request.method),
                 });
             }
         }
@@ -91,18 +91,18 @@ fn method_fits(route: &RoutePlan, method: &str) -> bool {
         || route.methods.iter().any(|known| **known == *method || (&**known, method) == ("GET", "HEAD"))
 }
 
-fn conditions_hold(route: &RoutePlan, asked: &Asked) -> bool {
+fn conditions_hold(route: &RoutePlan, request: &TestRequest) -> bool {
     let holds = |given: &[(String, String)], condition: &Condition| {
         let value_fits = |value: &str| condition.value.as_ref().is_none_or(|wanted| **wanted == *value);
         given.iter().any(|(name, value)| *name == *condition.name && value_fits(value))
     };
-    route.headers.iter().all(|condition| holds(&asked.headers, condition))
-        && route.query.iter().all(|condition| holds(&asked.query, condition))
+    route.headers.iter().all(|condition| holds(&request.headers, condition))
+        && route.query.iter().all(|condition| holds(&request.query, condition))
 }
 
 /// The route with its pattern, or whether a method was missing.
-fn find<'r>(routes: &'r [Arc<RoutePlan>], asked: &Asked) -> (Found, Option<&'r PathPattern>) {
-    let candidates = candidates(routes, asked);
+fn find<'r>(routes: &'r [Arc<RoutePlan>], request: &TestRequest) -> (Found, Option<&'r PathPattern>) {
+    let candidates = candidates(routes, request);
     match candidates.iter().find(|candidate| candidate.method_fits) {
         Some(candidate) => (Found::Route(candidate.rank.4), Some(candidate.path)),
         None if candidates.is_empty() => (Found::None, None),
@@ -110,9 +110,9 @@ fn find<'r>(routes: &'r [Arc<RoutePlan>], asked: &Asked) -> (Found, Option<&'r P
     }
 }
 
-fn allowed(routes: &[Arc<RoutePlan>], asked: &Asked) -> String {
+fn allowed(routes: &[Arc<RoutePlan>], request: &TestRequest) -> String {
     let mut methods = BTreeSet::new();
-    for candidate in candidates(routes, asked) {
+    for candidate in candidates(routes, request) {
         for method in &routes[candidate.rank.4].methods {
             methods.insert(method.to_string());
             if &**method == "GET" {
@@ -165,7 +165,7 @@ fn any_route() -> impl Strategy<Value = Arc<RoutePlan>> {
     )
 }
 
-fn any_request() -> impl Strategy<Value = Asked> {
+fn any_request() -> impl Strategy<Value = TestRequest> {
     let host = select(vec!["", "c", "b.c", "a.b.c", "z.b.c", "z.a.b.c", "d"]);
     let path = prop::collection::vec(select(vec!["a", "a", "b", "c", ""]), 1..5);
     let method = select(vec!["GET", "HEAD", "POST", "PUT"]);
@@ -173,7 +173,7 @@ fn any_request() -> impl Strategy<Value = Asked> {
         let pair = (select(vec!["v", "w"]), select(vec!["1", "2", "3"]));
         prop::collection::vec(pair.prop_map(|(name, value)| (name.to_string(), value.to_string())), 0..3)
     };
-    (host, path, method, given(), given()).prop_map(|(host, path, method, headers, query)| Asked {
+    (host, path, method, given(), given()).prop_map(|(host, path, method, headers, query)| TestRequest {
         host: host.into(),
         path: format!("/{}", path.join("/")),
         method: method.into(),
@@ -186,20 +186,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn the_table_answers_like_a_sorted_scan(
+    fn the_table_finds_what_a_sorted_scan_finds(
         routes in prop::collection::vec(any_route(), 0..12),
         requests in prop::collection::vec(any_request(), 40),
     ) {
         let table = RouteTable::build(&routes);
         let mut captures = Captures::default();
-        for asked in &requests {
-            let (expected, pattern) = find(&routes, asked);
-            prop_assert_eq!(asked.find(&table, &mut captures), expected, "{:?}", asked);
-            let spans = captures.iter(asked.path.as_bytes());
+        for request in &requests {
+            let (expected, pattern) = find(&routes, request);
+            prop_assert_eq!(request.find(&table, &mut captures), expected, "{:?}", request);
+            let spans = captures.iter(request.path.as_bytes());
             let spans: Vec<_> = spans.map(|(name, value)| (name, str::from_utf8(value).expect("cut at slashes"))).collect();
-            let wanted = pattern.map(|pattern| captured(pattern, &asked.path)).unwrap_or_default();
+            let wanted = pattern.map(|pattern| captured(pattern, &request.path)).unwrap_or_default();
             prop_assert!(spans.iter().copied().eq(wanted.iter().map(|(name, value)| (&**name, &**value))));
-            prop_assert_eq!(asked.allowed(&table), allowed(&routes, asked));
+            prop_assert_eq!(request.allowed(&table), allowed(&routes, request));
         }
     }
 
@@ -209,10 +209,10 @@ proptest! {
         requests in prop::collection::vec(any_request(), 40),
     ) {
         let table = RouteTable::build(&routes);
-        for asked in requests {
-            if asked.find(&table, &mut Captures::default()) == Found::MethodNotAllowed {
-                for method in asked.allowed(&table).split(", ") {
-                    let again = Asked { method: method.into(), ..asked.clone() };
+        for request in requests {
+            if request.find(&table, &mut Captures::default()) == Found::MethodNotAllowed {
+                for method in request.allowed(&table).split(", ") {
+                    let again = TestRequest { method: method.into(), ..request.clone() };
                     let found = again.find(&table, &mut Captures::default());
                     prop_assert!(matches!(found, Found::Route(_)), "{method}: {found:?}");
                 }
@@ -229,9 +229,9 @@ proptest! {
             let (first, second) = (found.taken_by.min(found.route), found.taken_by.max(found.route));
             let both = [routes[first].clone(), routes[second].clone()];
             let dead_of_both = usize::from(found.route == second);
-            for asked in &requests {
-                prop_assert_ne!(find(&routes, asked).0, Found::Route(found.route), "{:?} {:?}", asked, found);
-                prop_assert_ne!(find(&both, asked).0, Found::Route(dead_of_both), "{:?} {:?}", asked, found);
+            for request in &requests {
+                prop_assert_ne!(find(&routes, request).0, Found::Route(found.route), "{:?} {:?}", request, found);
+                prop_assert_ne!(find(&both, request).0, Found::Route(dead_of_both), "{:?} {:?}", request, found);
             }
         }
     }

@@ -1,35 +1,35 @@
-//! `counter(name)`: numbers that all shards and nodes add up together.
+//! `counter(name)`: counters shared by all shards and nodes.
 
 use std::rc::Rc;
 
 use rhai::{Engine, ImmutableString};
 
-use crate::script::stage::{Stage, thrown};
+use crate::script::call_stage::{CallStage, script_error};
 
 /// Longer names are refused.
 const MAX_NAME_BYTES: usize = 128;
 
-/// A handle of a counter.
+/// A handle of a counter, by name.
 #[derive(Clone, Debug)]
-struct Counter(ImmutableString);
+struct CounterHandle(ImmutableString);
 
-pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
-    engine.register_type_with_name::<Counter>("Counter");
+pub fn register(engine: &mut Engine, stage: &Rc<CallStage>) {
+    engine.register_type_with_name::<CounterHandle>("Counter");
     engine.register_fn("counter", |name: ImmutableString| {
         if name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(|c: char| c.is_control()) {
-            return Err(thrown(format!(
+            return Err(script_error(format!(
                 "a counter's name has 1 to {MAX_NAME_BYTES} bytes and no control character"
             )));
         }
-        Ok(Counter(name))
+        Ok(CounterHandle(name))
     });
     let on = stage.clone();
-    engine.register_fn("add", move |counter: &mut Counter, n: i64| {
-        if !on.world.add_to_counter(&counter.0, n) {
-            return Err(thrown(format!("no room for counter {:?}: there are too many", &*counter.0)));
+    engine.register_fn("add", move |counter: &mut CounterHandle, n: i64| {
+        if !on.host.add_to_counter(&counter.0, n) {
+            return Err(script_error(format!("no room for counter {:?}: there are too many", &*counter.0)));
         }
         Ok(())
     });
     let on = stage.clone();
-    engine.register_get("value", move |counter: &mut Counter| on.world.counter(&counter.0));
+    engine.register_get("value", move |counter: &mut CounterHandle| on.host.counter(&counter.0));
 }

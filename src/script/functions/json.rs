@@ -1,4 +1,4 @@
-//! JSON to values and back. Whole numbers are 64-bit integers, others floats; the members of an object come out in
+//! JSON to values and back. Whole numbers are 64-bit integers, others floats; the members of an object are written in
 //! the order of their names.
 
 use std::fmt;
@@ -9,55 +9,58 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde::ser::{Error as _, Serialize, Serializer};
 
 use crate::script::budget::Budget;
-use crate::script::stage::{Outcome, Stage, thrown};
+use crate::script::call_stage::{CallStage, ScriptResult, script_error};
 
-pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
-    engine.register_fn("to_json", |value: Dynamic| written(&value));
-    // The language has one of its own for maps, which writes some values as no JSON at all.
-    engine.register_fn("to_json", |map: Map| written(&map.into()));
+pub fn register(engine: &mut Engine, stage: &Rc<CallStage>) {
+    engine.register_fn("to_json", |value: Dynamic| to_text(&value));
+    // The language has its own for maps, which writes some values as invalid JSON.
+    engine.register_fn("to_json", |map: Map| to_text(&map.into()));
     let budget = stage.budget.clone();
     engine.register_fn("parse_json", move |text: &str| {
-        parse(text.as_bytes(), &budget).map_err(|error| thrown(format!("`parse_json`: {error}")))
+        parse(text.as_bytes(), &budget).map_err(|error| script_error(format!("`parse_json`: {error}")))
     });
 }
 
-fn written(value: &Dynamic) -> Outcome<String> {
+fn to_text(value: &Dynamic) -> ScriptResult<String> {
     Ok(String::from_utf8(write(value)?).expect("JSON is written as UTF-8"))
 }
 
-/// Parses one JSON text (RFC 8259), nested at most 128 deep, as far as there is room for what it becomes: an object
-/// takes a hundred times the memory of its text.
+/// Parses one JSON text (RFC 8259), nested at most 128 deep. Memory is checked at every element: an object may take a
+/// hundred times the memory of its text.
 pub fn parse(bytes: &[u8], budget: &Budget) -> serde_json::Result<Dynamic> {
-    budget.shallow(|| {
+    budget.without_depth_check(|| {
         let mut parser = serde_json::Deserializer::from_slice(bytes);
-        let value = Value(budget).deserialize(&mut parser)?;
+        let value = JsonSeed(budget).deserialize(&mut parser)?;
         parser.end()?;
         Ok(value)
     })
 }
 
-/// Writes a value without spaces. Functions and the gateway's objects are no data, so they are an error.
-pub fn write(value: &Dynamic) -> Outcome<Vec<u8>> {
-    serde_json::to_vec(&Data(value))
-        .map_err(|error| thrown(format!("this cannot be written as JSON: {error}")))
+/// Writes a value without whitespace.
+///
+/// # Errors
+/// Functions and the gateway's objects, which have no JSON form.
+pub fn write(value: &Dynamic) -> ScriptResult<Vec<u8>> {
+    serde_json::to_vec(&JsonValue(value))
+        .map_err(|error| script_error(format!("this cannot be written as JSON: {error}")))
 }
 
-/// A script's value on its way to become JSON.
-struct Data<'d>(&'d Dynamic);
+/// Serialises a script's value.
+struct JsonValue<'d>(&'d Dynamic);
 
-impl Serialize for Data<'_> {
+impl Serialize for JsonValue<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let value = self.0;
         if value.is_shared() {
             let inner =
                 value.read_lock::<Dynamic>().ok_or_else(|| S::Error::custom("it is being changed"))?;
-            return Data(&inner).serialize(to);
+            return JsonValue(&inner).serialize(to);
         }
         if let Ok(items) = value.as_array_ref() {
-            return to.collect_seq(items.iter().map(Data));
+            return to.collect_seq(items.iter().map(JsonValue));
         }
         if let Ok(members) = value.as_map_ref() {
-            return to.collect_map(members.iter().map(|(name, member)| (name.as_str(), Data(member))));
+            return to.collect_map(members.iter().map(|(name, member)| (name.as_str(), JsonValue(member))));
         }
         if let Ok(bytes) = value.as_blob_ref() {
             return to.collect_seq(bytes.iter());
@@ -88,11 +91,11 @@ fn scalar<S: Serializer>(value: &Dynamic, to: S) -> Result<S::Ok, S::Error> {
     }
 }
 
-/// A JSON value on its way to become a script's.
+/// Deserialises a script's value within the budget.
 #[derive(Clone, Copy)]
-struct Value<'b>(&'b Budget);
+struct JsonSeed<'b>(&'b Budget);
 
-impl<'de> DeserializeSeed<'de> for Value<'_> {
+impl<'de> DeserializeSeed<'de> for JsonSeed<'_> {
     type Value = Dynamic;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Dynamic, D::Error> {
@@ -100,7 +103,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Value<'_> {
+impl<'de> Visitor<'de> for JsonSeed<'_> {
     type Value = Dynamic;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,7 +138,7 @@ impl<'de> Visitor<'de> for Value<'_> {
         let mut array = Array::new();
         while let Some(item) = items.next_element_seed(self)? {
             array.push(item);
-            self.0.room().map_err(A::Error::custom)?;
+            self.0.check_memory().map_err(A::Error::custom)?;
         }
         Ok(array.into())
     }
@@ -144,7 +147,7 @@ impl<'de> Visitor<'de> for Value<'_> {
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             map.insert(name.into(), members.next_value_seed(self)?);
-            self.0.room().map_err(A::Error::custom)?;
+            self.0.check_memory().map_err(A::Error::custom)?;
         }
         Ok(map.into())
     }

@@ -1,21 +1,21 @@
-//! The functions that scripts call: one file a subject.
+//! The functions that scripts can call, one file per subject.
 
 mod counters;
 mod crypto;
+mod disabled;
 pub mod json;
 mod regex;
 mod strings;
 mod text;
 mod time;
-mod withheld;
 
 use std::rc::Rc;
 
-use super::stage::Stage;
+use super::call_stage::CallStage;
 
-pub(super) use withheld::WITHHELD;
+pub(super) use disabled::DISABLED;
 
-pub(super) fn register(engine: &mut rhai::Engine, stage: &Rc<Stage>) {
+pub(super) fn register(engine: &mut rhai::Engine, stage: &Rc<CallStage>) {
     counters::register(engine, stage);
     crypto::register(engine);
     json::register(engine, stage);
@@ -23,5 +23,5 @@ pub(super) fn register(engine: &mut rhai::Engine, stage: &Rc<Stage>) {
     strings::register(engine, stage);
     text::register(engine, stage);
     time::register(engine, stage);
-    withheld::register(engine);
+    disabled::register(engine);
 }

@@ -1,41 +1,41 @@
-//! The language's own string functions that can make much out of little, within bounds.
+//! Bounded versions of the language's string functions whose result may be much larger than their input.
 
 use std::rc::Rc;
 
 use rhai::{Array, Dynamic, Engine, ImmutableString};
 
 use crate::script::budget::Budget;
-use crate::script::stage::{Outcome, Stage, thrown};
+use crate::script::call_stage::{CallStage, ScriptResult, script_error};
 
-pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
+pub fn register(engine: &mut Engine, stage: &Rc<CallStage>) {
     register_replace(engine);
     register_split(engine, stage);
     register_split_rev(engine, stage);
     let budget = stage.budget.clone();
-    engine.register_fn("to_chars", move |text: &str| gather(&budget, text.chars()));
+    engine.register_fn("to_chars", move |text: &str| collect(&budget, text.chars()));
 }
 
 fn register_replace(engine: &mut Engine) {
-    let most = engine.max_string_size();
+    let max_bytes = engine.max_string_size();
     engine.register_fn("replace", move |text: &mut ImmutableString, find: &str, with: &str| {
-        replace(text, find, with, most)
+        replace(text, find, with, max_bytes)
     });
     engine.register_fn("replace", move |text: &mut ImmutableString, find: &str, with: char| {
-        replace(text, find, with.encode_utf8(&mut [0; 4]), most)
+        replace(text, find, with.encode_utf8(&mut [0; 4]), max_bytes)
     });
     engine.register_fn("replace", move |text: &mut ImmutableString, find: char, with: &str| {
-        replace(text, find.encode_utf8(&mut [0; 4]), with, most)
+        replace(text, find.encode_utf8(&mut [0; 4]), with, max_bytes)
     });
     engine.register_fn("replace", move |text: &mut ImmutableString, find: char, with: char| {
-        replace(text, find.encode_utf8(&mut [0; 4]), with.encode_utf8(&mut [0; 4]), most)
+        replace(text, find.encode_utf8(&mut [0; 4]), with.encode_utf8(&mut [0; 4]), max_bytes)
     });
 }
 
-fn replace(text: &mut ImmutableString, find: &str, with: &str, most: usize) -> Outcome<()> {
+fn replace(text: &mut ImmutableString, find: &str, with: &str, max_bytes: usize) -> ScriptResult<()> {
     if with.len() > find.len() {
         let grown = text.matches(find).count().saturating_mul(with.len() - find.len());
-        if text.len().saturating_add(grown) > most {
-            return Err(thrown(format!("`replace` would make a string longer than {most} bytes")));
+        if text.len().saturating_add(grown) > max_bytes {
+            return Err(script_error(format!("`replace` would make a string longer than {max_bytes} bytes")));
         }
     }
     if !text.is_empty() {
@@ -44,60 +44,60 @@ fn replace(text: &mut ImmutableString, find: &str, with: &str, most: usize) -> O
     Ok(())
 }
 
-fn register_split(engine: &mut Engine, stage: &Rc<Stage>) {
+fn register_split(engine: &mut Engine, stage: &Rc<CallStage>) {
     let budget = stage.budget.clone();
     engine.register_fn("split", move |text: &mut ImmutableString| match text.is_empty() {
-        true => gather(&budget, [text.clone()]),
-        false => gather(&budget, text.split_whitespace()),
+        true => collect(&budget, [text.clone()]),
+        false => collect(&budget, text.split_whitespace()),
     });
     let budget = stage.budget.clone();
     engine.register_fn("split", move |text: &mut ImmutableString, at: &str| match text.is_empty() {
-        true => gather(&budget, [text.clone()]),
-        false => gather(&budget, text.split(at)),
+        true => collect(&budget, [text.clone()]),
+        false => collect(&budget, text.split(at)),
     });
     let budget = stage.budget.clone();
-    engine.register_fn("split", move |text: &mut ImmutableString, at: char| gather(&budget, text.split(at)));
+    engine.register_fn("split", move |text: &mut ImmutableString, at: char| collect(&budget, text.split(at)));
     let budget = stage.budget.clone();
-    engine.register_fn("split", move |text: &mut ImmutableString, at: &str, most: i64| {
-        gather(&budget, text.splitn(segments(most), at))
+    engine.register_fn("split", move |text: &mut ImmutableString, at: &str, limit: i64| {
+        collect(&budget, text.splitn(segments(limit), at))
     });
     let budget = stage.budget.clone();
-    engine.register_fn("split", move |text: &mut ImmutableString, at: char, most: i64| {
-        gather(&budget, text.splitn(segments(most), at))
+    engine.register_fn("split", move |text: &mut ImmutableString, at: char, limit: i64| {
+        collect(&budget, text.splitn(segments(limit), at))
     });
 }
 
-fn register_split_rev(engine: &mut Engine, stage: &Rc<Stage>) {
+fn register_split_rev(engine: &mut Engine, stage: &Rc<CallStage>) {
     let budget = stage.budget.clone();
     engine.register_fn("split_rev", move |text: &mut ImmutableString, at: &str| match text.is_empty() {
-        true => gather(&budget, [text.clone()]),
-        false => gather(&budget, text.rsplit(at)),
+        true => collect(&budget, [text.clone()]),
+        false => collect(&budget, text.rsplit(at)),
     });
     let budget = stage.budget.clone();
     engine.register_fn("split_rev", move |text: &mut ImmutableString, at: char| {
-        gather(&budget, text.rsplit(at))
+        collect(&budget, text.rsplit(at))
     });
     let budget = stage.budget.clone();
-    engine.register_fn("split_rev", move |text: &mut ImmutableString, at: &str, most: i64| {
-        gather(&budget, text.rsplitn(segments(most), at))
+    engine.register_fn("split_rev", move |text: &mut ImmutableString, at: &str, limit: i64| {
+        collect(&budget, text.rsplitn(segments(limit), at))
     });
     let budget = stage.budget.clone();
-    engine.register_fn("split_rev", move |text: &mut ImmutableString, at: char, most: i64| {
-        gather(&budget, text.rsplitn(segments(most), at))
+    engine.register_fn("split_rev", move |text: &mut ImmutableString, at: char, limit: i64| {
+        collect(&budget, text.rsplitn(segments(limit), at))
     });
 }
 
-/// At least the text as a whole.
-fn segments(most: i64) -> usize {
-    usize::try_from(most.max(1)).unwrap_or(usize::MAX)
+/// The number of segments, at least one.
+fn segments(limit: i64) -> usize {
+    usize::try_from(limit.max(1)).unwrap_or(usize::MAX)
 }
 
-/// The pieces as an array, as long as there is room for them.
-fn gather<T: Into<Dynamic>>(budget: &Budget, pieces: impl IntoIterator<Item = T>) -> Outcome<Array> {
+/// The pieces as an array; memory is checked at each.
+fn collect<T: Into<Dynamic>>(budget: &Budget, pieces: impl IntoIterator<Item = T>) -> ScriptResult<Array> {
     let mut list = Array::new();
     for piece in pieces {
         list.push(piece.into());
-        budget.room()?;
+        budget.check_memory()?;
     }
     Ok(list)
 }

@@ -1,15 +1,15 @@
-//! The time, which stands still within a call.
+//! The current time, which does not change within a call.
 
 use std::rc::Rc;
 
 use rhai::Engine;
 
 use crate::base::time::rfc3339_ms;
-use crate::script::stage::{Stage, text};
+use crate::script::call_stage::{CallStage, text};
 
-pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
+pub fn register(engine: &mut Engine, stage: &Rc<CallStage>) {
     let on = stage.clone();
-    engine.register_fn("now", move || i64::try_from(on.world.unix_ms() / 1000).unwrap_or(i64::MAX));
+    engine.register_fn("now", move || i64::try_from(on.host.unix_ms() / 1000).unwrap_or(i64::MAX));
     let on = stage.clone();
-    engine.register_fn("now_rfc3339", move || text(&rfc3339_ms(on.world.unix_ms())));
+    engine.register_fn("now_rfc3339", move || text(&rfc3339_ms(on.host.unix_ms())));
 }

@@ -5,10 +5,10 @@ use rhai::Dynamic;
 use crate::exchange::Content;
 use crate::http::fields::{FieldName, Fields};
 use crate::script::budget::Budget;
+use crate::script::call_stage::{ScriptResult, bytes_of, script_error, text_or_blob};
 use crate::script::functions::json;
-use crate::script::stage::{Outcome, bytes_of, text_or_blob, thrown};
 
-/// `()` where there is no body, or none that scripts see.
+/// The body as a string or blob; `()`: there is none, or it is not buffered.
 pub fn get(content: &Content) -> Dynamic {
     match content.bytes.as_deref() {
         None | Some([]) => Dynamic::UNIT,
@@ -16,7 +16,7 @@ pub fn get(content: &Content) -> Dynamic {
     }
 }
 
-pub fn set(content: &mut Content, value: &Dynamic) -> Outcome<()> {
+pub fn set(content: &mut Content, value: &Dynamic) -> ScriptResult<()> {
     let bytes = match value.is_unit() {
         true => Vec::new(),
         false => bytes_of(value, "`body`")?,
@@ -25,19 +25,19 @@ pub fn set(content: &mut Content, value: &Dynamic) -> Outcome<()> {
     Ok(())
 }
 
-/// The body parsed; anew at each reading, so that what a script does to the value changes nothing unless assigned.
-pub fn get_json(content: &Content, whose: &str, budget: &Budget) -> Outcome<Dynamic> {
+/// The parsed body. Parsed at each reading, so that changes to the value have no effect unless assigned.
+pub fn get_json(content: &Content, whose: &str, budget: &Budget) -> ScriptResult<Dynamic> {
     match content.bytes.as_deref() {
         None | Some([]) => Ok(Dynamic::UNIT),
         Some(bytes) => json::parse(bytes, budget)
-            .map_err(|error| thrown(format!("the {whose} body is no JSON: {error}"))),
+            .map_err(|error| script_error(format!("the {whose} body is no JSON: {error}"))),
     }
 }
 
-pub fn set_json(content: &mut Content, fields: &mut Fields, value: &Dynamic) -> Outcome<()> {
+pub fn set_json(content: &mut Content, fields: &mut Fields, value: &Dynamic) -> ScriptResult<()> {
     *content = Content { bytes: Some(json::write(value)?), changed: true };
-    let said = fields.get(FieldName::ContentType).unwrap_or_default();
-    if !is_json(said) {
+    let content_type = fields.get(FieldName::ContentType).unwrap_or_default();
+    if !is_json(content_type) {
         fields.put(FieldName::ContentType, b"application/json");
     }
     Ok(())
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_types_are_told_by_their_end() {
+    fn json_types_are_recognised_by_subtype_or_suffix() {
         for yes in ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"] {
             assert!(is_json(yes.as_bytes()), "{yes}");
         }

@@ -1,4 +1,4 @@
-//! `req.headers` and `res.headers`: fields by name, in whatever case.
+//! `req.headers` and `res.headers`: fields by name, in any case.
 
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -8,21 +8,21 @@ use rhai::{Array, Dynamic, Engine};
 use crate::exchange::Transaction;
 use crate::http::fields::{FieldName, Fields};
 use crate::http::hygiene;
-use crate::script::stage::{Outcome, Stage, text, thrown};
+use crate::script::call_stage::{CallStage, ScriptResult, script_error, text};
 
-/// What a head that scripts have worked on may take, replaced values included.
+/// Bytes of a head that scripts change, replaced values included.
 const MAX_BYTES: usize = 256 * 1024;
-/// Fields of such a head.
+/// Fields of a head that scripts change.
 const MAX_FIELDS: usize = 256;
 
-/// The fields of one of the two heads.
+/// A handle of the fields of one of the two heads.
 #[derive(Debug)]
 pub struct Headers<S>(PhantomData<S>);
 
 #[derive(Debug)]
-pub struct OfRequest;
+pub struct RequestSide;
 #[derive(Debug)]
-pub struct OfResponse;
+pub struct ResponseSide;
 
 impl<S> Clone for Headers<S> {
     fn clone(&self) -> Self {
@@ -36,14 +36,14 @@ impl<S> Headers<S> {
     }
 }
 
-/// Which head, and what of it is the gateway's.
-pub trait Side: 'static {
+/// One of the two heads, and which of its fields scripts may not change.
+pub trait HeaderSide: 'static {
     const TYPE: &'static str;
     fn fields(transaction: &Transaction) -> &Fields;
     fn fields_mut(transaction: &mut Transaction) -> &mut Fields;
-    fn may_change(stage: &Stage) -> Outcome<()>;
-    /// What to do instead of setting a field that the gateway alone sets.
-    fn instead(id: FieldName) -> Option<&'static str>;
+    fn may_change(stage: &CallStage) -> ScriptResult<()>;
+    /// Why scripts may not change a field, or what to use instead; `None`: they may.
+    fn refusal(id: FieldName) -> Option<&'static str>;
 }
 
 const FRAMING: &str =
@@ -51,7 +51,7 @@ const FRAMING: &str =
 const CONNECTION: &str = "it speaks of one connection, and each of the two has its own";
 const ID: &str = "it names the request in logs and answers";
 
-/// What neither head lets scripts change.
+/// Fields that scripts may change in neither head.
 fn framing_or_connection(id: FieldName) -> Option<&'static str> {
     match id {
         FieldName::ContentLength | FieldName::TransferEncoding | FieldName::Trailer => Some(FRAMING),
@@ -61,7 +61,7 @@ fn framing_or_connection(id: FieldName) -> Option<&'static str> {
     }
 }
 
-impl Side for OfRequest {
+impl HeaderSide for RequestSide {
     const TYPE: &'static str = "RequestHeaders";
 
     fn fields(transaction: &Transaction) -> &Fields {
@@ -72,11 +72,11 @@ impl Side for OfRequest {
         &mut transaction.request.fields
     }
 
-    fn may_change(stage: &Stage) -> Outcome<()> {
+    fn may_change(stage: &CallStage) -> ScriptResult<()> {
         stage.before_upstream("a request header")
     }
 
-    fn instead(id: FieldName) -> Option<&'static str> {
+    fn refusal(id: FieldName) -> Option<&'static str> {
         match id {
             FieldName::Host => Some("the route's `host_header` says what the upstream gets"),
             FieldName::Expect => Some("the gateway answers it where it reads the body"),
@@ -91,7 +91,7 @@ impl Side for OfRequest {
     }
 }
 
-impl Side for OfResponse {
+impl HeaderSide for ResponseSide {
     const TYPE: &'static str = "ResponseHeaders";
 
     fn fields(transaction: &Transaction) -> &Fields {
@@ -102,21 +102,21 @@ impl Side for OfResponse {
         &mut transaction.response.fields
     }
 
-    fn may_change(stage: &Stage) -> Outcome<()> {
+    fn may_change(stage: &CallStage) -> ScriptResult<()> {
         stage.before_client("a response header")
     }
 
-    fn instead(id: FieldName) -> Option<&'static str> {
+    fn refusal(id: FieldName) -> Option<&'static str> {
         framing_or_connection(id)
     }
 }
 
-pub fn register(engine: &mut Engine, stage: &Rc<Stage>) {
-    register_side::<OfRequest>(engine, stage);
-    register_side::<OfResponse>(engine, stage);
+pub fn register(engine: &mut Engine, stage: &Rc<CallStage>) {
+    register_side::<RequestSide>(engine, stage);
+    register_side::<ResponseSide>(engine, stage);
 }
 
-fn register_side<S: Side>(engine: &mut Engine, stage: &Rc<Stage>) {
+fn register_side<S: HeaderSide>(engine: &mut Engine, stage: &Rc<CallStage>) {
     engine.register_type_with_name::<Headers<S>>(S::TYPE);
     let on = stage.clone();
     engine.register_indexer_get(move |_: &mut Headers<S>, name: &str| {
@@ -131,7 +131,7 @@ fn register_side<S: Side>(engine: &mut Engine, stage: &Rc<Stage>) {
         match value.is_unit() {
             true => remove::<S>(&on, name),
             false => {
-                let value = plain(name, &value)?;
+                let value = value_text(name, &value)?;
                 change::<S>(&on, name, |fields| {
                     checked(name, &value).map(|value| fields.set(name.as_bytes(), value))
                 })
@@ -140,7 +140,7 @@ fn register_side<S: Side>(engine: &mut Engine, stage: &Rc<Stage>) {
     });
     let on = stage.clone();
     engine.register_fn("add", move |_: &mut Headers<S>, name: &str, value: Dynamic| {
-        let value = plain(name, &value)?;
+        let value = value_text(name, &value)?;
         change::<S>(&on, name, |fields| checked(name, &value).map(|value| fields.add(name.as_bytes(), value)))
     });
     let on = stage.clone();
@@ -170,7 +170,7 @@ fn first(fields: &Fields, name: &str) -> Dynamic {
     fields.find(name.as_bytes()).map_or(Dynamic::UNIT, |value| text(value).into())
 }
 
-/// Each name once, in lower case, in order.
+/// Each name once, in lower case, in the order of the fields.
 fn names(fields: &Fields) -> Array {
     let mut names: Vec<String> = Vec::with_capacity(fields.len());
     for field in fields.iter() {
@@ -182,50 +182,62 @@ fn names(fields: &Fields) -> Array {
     names.into_iter().map(Dynamic::from).collect()
 }
 
-fn remove<S: Side>(stage: &Stage, name: &str) -> Outcome<()> {
+fn remove<S: HeaderSide>(stage: &CallStage, name: &str) -> ScriptResult<()> {
     change::<S>(stage, name, |fields| {
         fields.remove(name.as_bytes());
         Ok(())
     })
 }
 
-/// Changes a head if the name is one that scripts may change, and the head stays within its bounds.
-fn change<S: Side>(stage: &Stage, name: &str, edit: impl FnOnce(&mut Fields) -> Outcome<()>) -> Outcome<()> {
+/// Changes a head, if scripts may change the field and the head is within its bounds.
+fn change<S: HeaderSide>(
+    stage: &CallStage,
+    name: &str,
+    edit: impl FnOnce(&mut Fields) -> ScriptResult<()>,
+) -> ScriptResult<()> {
     S::may_change(stage)?;
     if !hygiene::is_token(name.as_bytes()) {
-        return Err(thrown(format!("{name:?} is no header name")));
+        return Err(script_error(format!("{name:?} is no header name")));
     }
     if hygiene::is_spoofable(name.as_bytes()) {
         let why = "with `-` for `_` it is one in which the gateway speaks";
-        return Err(thrown(format!("header {name:?} cannot be changed by a script: {why}")));
+        return Err(script_error(format!("header {name:?} cannot be changed by a script: {why}")));
     }
-    if let Some(why) = S::instead(FieldName::of(name.as_bytes())) {
-        return Err(thrown(format!("header {name:?} cannot be changed by a script: {why}")));
+    if let Some(why) = S::refusal(FieldName::of(name.as_bytes())) {
+        return Err(script_error(format!("header {name:?} cannot be changed by a script: {why}")));
     }
     let mut transaction = stage.transaction.borrow_mut();
     let fields = S::fields_mut(&mut transaction);
     if fields.stored_bytes() > MAX_BYTES || fields.len() > MAX_FIELDS {
-        return Err(thrown(format!(
+        return Err(script_error(format!(
             "more headers than {MAX_FIELDS}, or more than {MAX_BYTES} bytes of them"
         )));
     }
     edit(fields)
 }
 
-/// A value as it may stand in a head (RFC 9110, 5.5): without CR, LF, NUL and other control bytes.
-fn checked<'v>(name: &str, value: &'v str) -> Outcome<&'v [u8]> {
+/// The bytes of a field value (RFC 9110, 5.5): without CR, LF, NUL and other control bytes.
+fn checked<'v>(name: &str, value: &'v str) -> ScriptResult<&'v [u8]> {
     let bytes = value.trim_ascii().as_bytes();
     if bytes.len() > MAX_BYTES || !hygiene::is_field_value(bytes) {
-        return Err(thrown(format!("the value for header {name:?} has a control character, or is too long")));
+        return Err(script_error(format!(
+            "the value for header {name:?} has a control character, or is too long"
+        )));
     }
     Ok(bytes)
 }
 
-/// Numbers and booleans are written out; anything else that is no string is a mistake.
-pub fn plain(name: &str, value: &Dynamic) -> Outcome<String> {
+/// The text of a string, number or boolean.
+///
+/// # Errors
+/// Any other value.
+pub fn value_text(name: &str, value: &Dynamic) -> ScriptResult<String> {
     let plain = value.is_string() || value.is_int() || value.is_float() || value.is_bool() || value.is_char();
     if plain {
         return Ok(value.to_string());
     }
-    Err(thrown(format!("header {name:?} takes a string, a number or a boolean, not {}", value.type_name())))
+    Err(script_error(format!(
+        "header {name:?} takes a string, a number or a boolean, not {}",
+        value.type_name()
+    )))
 }

@@ -1,5 +1,5 @@
-//! The objects that hooks are given and answer with. They are handles without content of their own: all of them
-//! read and change the one transaction on the stage.
+//! The objects that hooks receive and return. `req`, `res` and their headers are empty handles: they read and change the
+//! transaction in the call stage.
 
 mod body;
 mod headers;
@@ -10,14 +10,14 @@ mod response;
 
 use std::rc::Rc;
 
-use super::stage::Stage;
+use super::call_stage::CallStage;
 
 pub(super) use query::encoded;
-pub use reply::{Reply, ReplyBody};
-pub(super) use request::Request;
-pub(super) use response::Response;
+pub use reply::{ScriptReply, ScriptReplyBody};
+pub(super) use request::RequestObject;
+pub(super) use response::ResponseObject;
 
-pub(super) fn register(engine: &mut rhai::Engine, stage: &Rc<Stage>) {
+pub(super) fn register(engine: &mut rhai::Engine, stage: &Rc<CallStage>) {
     headers::register(engine, stage);
     reply::register(engine);
     request::register(engine, stage);

@@ -1,12 +1,12 @@
-//! A query as a map, and a changed map as a query again.
+//! A query as a map, and a map as a query.
 
 use rhai::{Array, Dynamic, Map};
 
 use crate::http::path;
-use crate::script::stage::{Outcome, text, thrown};
+use crate::script::call_stage::{ScriptResult, script_error, text};
 
-/// The parameters by name, decoded. A name that comes once is a string, one that is repeated an array of them: a
-/// script that expects one value then fails to find it, rather than look at another than the upstream will.
+/// The parameters by name, decoded. A parameter is a string, a repeated one an array of strings: a script that expects a
+/// single value then fails, rather than use another value than the upstream does.
 pub fn to_map(query: &[u8]) -> Map {
     let mut map = Map::new();
     for (name, value) in path::query_pairs(query) {
@@ -30,8 +30,8 @@ fn decoded(raw: &[u8]) -> rhai::ImmutableString {
     text(&path::form_decoded(raw).collect::<Vec<u8>>())
 }
 
-/// The query that means what `map` says. What `map` leaves as it is in `old` keeps its order and its spelling.
-pub fn from_map(old: &[u8], map: &Map) -> Outcome<Vec<u8>> {
+/// The query of `map`. Parameters that are as in `old` keep their order and spelling.
+pub fn from_map(old: &[u8], map: &Map) -> ScriptResult<Vec<u8>> {
     let before = to_map(old);
     let mut out = Vec::with_capacity(old.len());
     let mut written: Vec<&str> = Vec::new();
@@ -52,7 +52,7 @@ pub fn from_map(old: &[u8], map: &Map) -> Outcome<Vec<u8>> {
     Ok(out)
 }
 
-/// Whether `map` is what `old` says.
+/// Whether `map` has the parameters of `old`.
 pub fn is_same(old: &[u8], map: &Map) -> bool {
     let before = to_map(old);
     before.len() == map.len()
@@ -82,7 +82,7 @@ fn write_raw(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     }
 }
 
-fn write_values(out: &mut Vec<u8>, name: &str, value: &Dynamic) -> Outcome<()> {
+fn write_values(out: &mut Vec<u8>, name: &str, value: &Dynamic) -> ScriptResult<()> {
     if value.is_unit() {
         return Ok(());
     }
@@ -90,13 +90,16 @@ fn write_values(out: &mut Vec<u8>, name: &str, value: &Dynamic) -> Outcome<()> {
         return values.iter().try_for_each(|value| write_values(out, name, value));
     }
     if value.is_map() || value.is_blob() || value.is_fnptr() {
-        return Err(thrown(format!("query parameter {name:?} takes a string, not {}", value.type_name())));
+        return Err(script_error(format!(
+            "query parameter {name:?} takes a string, not {}",
+            value.type_name()
+        )));
     }
     write_raw(out, encoded(name).as_bytes(), encoded(&value.to_string()).as_bytes());
     Ok(())
 }
 
-/// As a query's part: everything but unreserved octets (RFC 3986, 2.3) escaped.
+/// A name or value of a query: everything but unreserved octets (RFC 3986, 2.3) escaped.
 pub fn encoded(text: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -124,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_change_keeps_its_place_and_spelling() {
+    fn unchanged_parameters_keep_their_place_and_spelling() {
         let query = "z=%7e&a=1&b=x+y&a=2&c";
         assert_eq!(rewritten(query, |_| ()), query);
         assert_eq!(rewritten(query, |map| _ = map.insert("b".into(), "n".into())), "z=%7e&a=1&b=n&a=2&c");
@@ -133,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn new_values_are_escaped_and_cannot_bring_in_parameters() {
+    fn new_values_are_escaped_and_cannot_add_parameters() {
         let edited = rewritten("", |map| _ = map.insert("q".into(), "a&b=c\r\nd é".into()));
         assert_eq!(edited, "q=a%26b%3Dc%0D%0Ad%20%C3%A9");
     }

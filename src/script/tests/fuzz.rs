@@ -1,10 +1,10 @@
-//! Random programs: none panics, and all stay within their bounds.
+//! Random programs: none panics, and all stay within their limits.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Values and calls to be put into each other.
+/// Templates of values and calls, which are nested into each other.
 const LEAVES: &[&str] = &[
     "1",
     "-1",
@@ -193,18 +193,18 @@ proptest! {
     })]
 
     #[test]
-    fn no_program_panics_or_takes_more_than_it_may(choices in proptest::collection::vec(0_usize..10_000, 1..60)) {
+    fn no_program_panics_or_exceeds_its_limits(choices in proptest::collection::vec(0_usize..10_000, 1..60)) {
         let text = program(&choices);
         let mut files = scripts(&[("s.rhai", &text)]);
         files.max_operations = 4000;
         check(&files, &["s.rhai".into()]);
-        let engine = Engine::new(&files, Rc::new(TestWorld::default()));
+        let engine = Engine::new(&files, Rc::new(TestHost::default()));
         if engine.program(&"s.rhai".into()).is_ok() {
             let mut fixture = Fixture::with(&files, &["s.rhai"]);
             for _ in 0..2 {
-                let before = fixture.world.watch();
+                let before = fixture.host.watch();
                 drop(fixture.request_hook(Hook::Request));
-                let most = fixture.world.most_held.get() - before;
+                let most = fixture.host.max_held.get() - before;
                 prop_assert!(most < 16 * 1024 * 1024, "{} bytes: {}", most, text);
                 for head in [fixture.request_head(), fixture.response_head()] {
                     let lines_are_whole = head.split_inclusive("\r\n").all(|line| {
@@ -228,7 +228,7 @@ fn most_random_programs_compile() {
     };
     let compiles = |text: &str| {
         let files = scripts(&[("s.rhai", text)]);
-        Engine::new(&files, Rc::new(TestWorld::default())).program(&"s.rhai".into()).is_ok()
+        Engine::new(&files, Rc::new(TestHost::default())).program(&"s.rhai".into()).is_ok()
     };
     let good = (0..100)
         .filter(|_| compiles(&program(&std::iter::repeat_with(&mut next).take(20).collect::<Vec<_>>())));

@@ -1,9 +1,9 @@
-//! What a call may use, and that nothing it does hurts more than its own request.
+//! The limits of a call, and that a call that exceeds them affects its own request alone.
 
 use super::*;
-use crate::script::budget::Limits;
+use crate::script::budget::CallLimits;
 
-/// Beyond the limit: what one operation may take before the limit is looked at again.
+/// What one operation may allocate beyond the limit before it is checked again.
 const SLACK_BYTES: i64 = 8 * 1024 * 1024;
 
 /// A good hook beside a bad one.
@@ -14,14 +14,14 @@ fn beside(text: &str) -> String {
 /// Both calls of `on_request` must fail, within the bounds of memory; then the program must still work.
 fn ends(text: &str) -> String {
     let mut files = scripts(&[("s.rhai", &beside(text))]);
-    // Looks at the clock stand for time: a script has some thousands of them.
+    // Readings of the clock stand for time: a script has some thousands of them.
     files.max_time = Duration::from_secs(3600);
     let mut fixture = Fixture::with(&files, &["s.rhai"]);
     fixture.transaction.edits.request_body = Content::buffered(b"[1]".to_vec());
-    let limits = Limits { operations: 0, time: Duration::ZERO, body_bytes: files.max_body };
+    let limits = CallLimits { operations: 0, time: Duration::ZERO, body_bytes: files.max_body };
     let mut last = String::new();
     for _ in 0..2 {
-        let before = fixture.world.watch();
+        let before = fixture.host.watch();
         last = match fixture.request_hook(Hook::Request) {
             Ok(_) => panic!("it ended well: {text}"),
             Err(fault) => {
@@ -30,7 +30,7 @@ fn ends(text: &str) -> String {
                 fault.message
             }
         };
-        let most = fixture.world.most_held.get() - before;
+        let most = fixture.host.max_held.get() - before;
         let limit = i64::try_from(limits.memory_bytes()).expect("small");
         assert!(most < limit + SLACK_BYTES, "{most} bytes were held: {last}: {text}");
         fixture.next("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -47,7 +47,7 @@ fn all_end(bodies: &[&str]) {
     }
 }
 
-/// All must end well, twice, and leave nothing behind.
+/// All must succeed, twice, and leave no memory behind.
 fn all_pass(bodies: &[&str]) {
     for body in bodies {
         let mut fixture = Fixture::of(&beside(&format!("fn on_request(req) {{ {body} }}")));
@@ -57,13 +57,13 @@ fn all_pass(bodies: &[&str]) {
                 panic!("{fault}: {body}");
             }
             fixture.next("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-            fixture.world.lines.borrow_mut().clear();
+            fixture.host.lines.borrow_mut().clear();
             // The first calls fill caches.
             if round == 5 {
-                held = fixture.world.memory.bytes();
+                held = fixture.host.memory.bytes();
             }
         }
-        let more = fixture.world.memory.bytes() - held;
+        let more = fixture.host.memory.bytes() - held;
         assert!(more <= 0, "four calls left {more} bytes: {body}");
     }
 }
@@ -102,9 +102,9 @@ fn time_is_measured_while_a_script_runs() {
     files.max_time = Duration::from_millis(5);
     let mut fixture = Fixture::with(&files, &["s.rhai"]);
     fixture.run();
-    fixture.world.step.set(Duration::from_millis(1));
+    fixture.host.step.set(Duration::from_millis(1));
     assert!(fixture.fault().contains("took longer than 5 ms"));
-    fixture.world.step.set(Duration::ZERO);
+    fixture.host.step.set(Duration::ZERO);
     fixture.run();
 }
 
@@ -121,7 +121,7 @@ fn time_is_measured_where_operations_are_few_and_long() {
         files.max_time = Duration::from_millis(8);
         let mut fixture = Fixture::with(&files, &["s.rhai"]);
         fixture.transaction.edits.request_body = Content::buffered(body.clone().into_bytes());
-        fixture.world.step.set(Duration::from_millis(1));
+        fixture.host.step.set(Duration::from_millis(1));
         assert!(fixture.fault().contains("took longer"), "{text}");
     }
 }
@@ -169,9 +169,9 @@ fn json_takes_no_more_memory_than_a_call_may() {
     // Every member becomes a map of its own, of hundreds of bytes.
     let body = format!("[{}0]", "{\"a\":1},".repeat(125_000));
     fixture.transaction.edits.request_body = Content::buffered(body.into_bytes());
-    let before = fixture.world.watch();
+    let before = fixture.host.watch();
     assert!(fixture.fault().contains("of memory"));
-    assert!(fixture.world.most_held.get() - before < 32 * 1024 * 1024 + SLACK_BYTES);
+    assert!(fixture.host.max_held.get() - before < 32 * 1024 * 1024 + SLACK_BYTES);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn recursion_ends() {
 }
 
 #[test]
-fn no_value_nests_deeper_than_the_stack_is_high() {
+fn values_too_deep_for_the_stack_end_the_call() {
     all_end(&[
         "let a = []; loop { a = [a]; }",
         "let a = []; loop { a = [take(a)]; }",
@@ -241,7 +241,7 @@ fn values_that_nest_within_bounds_work() {
 }
 
 #[test]
-fn shared_values_within_values_are_no_trouble() {
+fn shared_values_within_values_work() {
     all_pass(&[
         "let c = req.ctx; c.me = c; print(c); to_json(c); debug(c); c == c; c in [c]",
         "req.ctx.me = req.ctx; req.ctx.me.me = req.ctx; to_json(req.ctx)",
@@ -318,7 +318,7 @@ fn regular_expressions_are_bounded() {
 }
 
 #[test]
-fn names_that_a_script_makes_up_fill_no_cache() {
+fn computed_function_names_do_not_fill_a_cache() {
     all_end(&[
         "let i = 0; loop { i += 1; try { call(`f${i}`); } catch {} }",
         "let i = 0; loop { i += 1; try { Fn(`f${i}`).call(1); } catch {} }",
@@ -330,15 +330,15 @@ fn names_that_a_script_makes_up_fill_no_cache() {
     for _ in 0..30 {
         fixture.run();
     }
-    let held = fixture.world.memory.bytes();
+    let held = fixture.host.memory.bytes();
     for _ in 0..30 {
         fixture.run();
     }
-    assert!(fixture.world.memory.bytes() - held < 1024 * 1024);
+    assert!(fixture.host.memory.bytes() - held < 1024 * 1024);
 }
 
 #[test]
-fn deep_and_long_programs_do_not_compile_or_do_no_harm() {
+fn deep_and_long_programs_do_not_compile_or_stay_within_limits() {
     let nested = |open: &str, middle: &str, close: &str, n: usize| {
         format!("fn on_request(req) {{ {}{middle}{} }}", open.repeat(n), close.repeat(n))
     };
@@ -367,12 +367,12 @@ fn deep_and_long_programs_do_not_compile_or_do_no_harm() {
         (0..300).map(|i| format!("fn f{i}() {{}}\n")).collect::<String>() + "fn on_request(req) {}",
     ] {
         let files = scripts(&[("s.rhai", &text)]);
-        let world = Rc::new(TestWorld::default());
-        let engine = Engine::new(&files, world);
+        let host = Rc::new(TestHost::default());
+        let engine = Engine::new(&files, host);
         if let Ok(program) = engine.program(&"s.rhai".into()) {
             assert!(program.has(Hook::Request));
             let mut fixture = Fixture::with(&files, &["s.rhai"]);
-            // Whatever comes of it.
+            // With any result.
             drop(fixture.request_hook(Hook::Request));
         }
         check(&files, &["s.rhai".into()]);
@@ -380,7 +380,7 @@ fn deep_and_long_programs_do_not_compile_or_do_no_harm() {
 }
 
 #[test]
-fn numbers_that_run_over_are_errors() {
+fn overflows_are_errors() {
     all_end(&[
         "let x = 9223372036854775807; x + 1",
         "let x = -9223372036854775807; x - 2",
@@ -423,7 +423,7 @@ fn a_failed_call_leaves_nothing_to_the_next() {
 }
 
 #[test]
-fn a_native_function_that_panics_spoils_nothing() {
+fn a_native_function_that_panics_affects_no_later_call() {
     let mut fixture = Fixture::of(
         "fn on_request(req) { req.ctx.x = 1; let c = req.ctx; let f = || c; counter(\"a broken one\").add(1); f.call() }
          fn on_request_body(req) { req.headers[\"x\"] = \"1\"; req.ctx.got = req.ctx.x; }",

@@ -1,4 +1,4 @@
-//! Scripts run on transactions, in a world made for tests.
+//! Tests that run scripts on transactions, with a host of their own.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -8,42 +8,43 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::auth::jwt::Claims;
-use crate::base::memory::Gauge;
+use crate::base::memory::ThreadMemory;
 pub(super) use crate::exchange::{Content, Transaction};
 use crate::http::head::{self, HeadLimits};
 use crate::http::path;
 use crate::metrics::ScriptMetrics;
 use crate::plan::{self, Action, HostHeader, OnError, PathEdit, Proxy, Respond, ScriptFile, ScriptSettings};
 
+mod functions;
 mod fuzz;
+mod headers;
 mod limits;
 mod messages;
 mod order;
 mod problems;
 mod sandbox;
-mod vocabulary;
 
-/// A world whose ids count up, and whose clock stands still or moves on by a step each time it is looked at.
-struct TestWorld {
+/// A host whose ids count up, and whose clock stands still or advances by a step at each reading.
+struct TestHost {
     start: Instant,
-    looks: Cell<u32>,
+    readings: Cell<u32>,
     step: Cell<Duration>,
-    memory: Gauge,
-    /// The most that was held at any look at the clock since [`TestWorld::watch`].
-    most_held: Cell<i64>,
+    memory: ThreadMemory,
+    /// The most bytes held at any reading of the clock since [`TestHost::watch`].
+    max_held: Cell<i64>,
     ids: Cell<u64>,
     lines: RefCell<Vec<String>>,
     counters: RefCell<HashMap<String, i64>>,
 }
 
-impl Default for TestWorld {
-    fn default() -> TestWorld {
-        TestWorld {
+impl Default for TestHost {
+    fn default() -> TestHost {
+        TestHost {
             start: Instant::now(),
-            looks: Cell::default(),
+            readings: Cell::default(),
             step: Cell::default(),
-            memory: Gauge::of_this_thread(),
-            most_held: Cell::default(),
+            memory: ThreadMemory::of_this_thread(),
+            max_held: Cell::default(),
             ids: Cell::default(),
             lines: RefCell::default(),
             counters: RefCell::default(),
@@ -51,24 +52,24 @@ impl Default for TestWorld {
     }
 }
 
-impl TestWorld {
-    /// Measures from now on how much memory is held, at the most; answers with what is held now.
+impl TestHost {
+    /// Starts to measure the most memory held; returns what is held now.
     fn watch(&self) -> i64 {
         let held = self.memory.bytes();
-        self.most_held.set(held);
+        self.max_held.set(held);
         held
     }
 }
 
-impl ScriptHost for TestWorld {
+impl ScriptHost for TestHost {
     fn unix_ms(&self) -> u64 {
         1_700_000_000_500
     }
 
     fn instant(&self) -> Instant {
-        self.most_held.set(self.most_held.get().max(self.memory.bytes()));
-        self.looks.set(self.looks.get() + 1);
-        self.start + self.step.get() * self.looks.get()
+        self.max_held.set(self.max_held.get().max(self.memory.bytes()));
+        self.readings.set(self.readings.get() + 1);
+        self.start + self.step.get() * self.readings.get()
     }
 
     fn uuid(&self, out: &mut Vec<u8>) {
@@ -117,9 +118,9 @@ fn scripts(files: &[(&str, &str)]) -> ScriptSettings {
     }
 }
 
-/// A route with scripts, and what they run in.
+/// A route with scripts, its engine and a transaction.
 struct Fixture {
-    world: Rc<TestWorld>,
+    host: Rc<TestHost>,
     engine: Engine,
     chain: Chain,
     transaction: Transaction,
@@ -134,8 +135,8 @@ impl Fixture {
 
     /// These of the configuration's scripts, on a request `GET /users/42?page=2` to `shop.example`.
     fn with(scripts: &ScriptSettings, names: &[&str]) -> Fixture {
-        let world = Rc::new(TestWorld::default());
-        let engine = Engine::new(scripts, world.clone());
+        let host = Rc::new(TestHost::default());
+        let engine = Engine::new(scripts, host.clone());
         let upstreams: Rc<[Arc<str>]> = ["users".into(), "canary".into()].into();
         let action = Action::Proxy(Proxy { upstream: 0, path: PathEdit::Keep, host: HostHeader::Upstream });
         let chain = Chain::build(&engine, scripts, &route(names, action), &upstreams)
@@ -146,7 +147,7 @@ impl Fixture {
             "GET /users/42?page=2 HTTP/1.1\r\nHost: shop.example\r\nX-Tag: a\r\nx-tag: b\r\n\r\n",
         );
         Fixture {
-            world,
+            host,
             engine,
             chain: chain.expect("a route with scripts"),
             transaction,

@@ -116,7 +116,7 @@ fn every_on_log_runs_whatever_the_others_do() {
     let faults = RefCell::new(Vec::new());
     let tell = |_: &Transaction, fault: &ScriptFault| faults.borrow_mut().push(fault.to_string());
     fixture.chain.on_log(&fixture.engine, &mut fixture.transaction, &tell);
-    assert_eq!(*fixture.world.lines.borrow(), ["c.rhai users id-1: c", "a.rhai users id-1: a"]);
+    assert_eq!(*fixture.host.lines.borrow(), ["c.rhai users id-1: c", "a.rhai users id-1: a"]);
     assert_eq!(*faults.borrow(), ["b.rhai:1:23: b is broken"]);
 }
 
@@ -196,7 +196,7 @@ fn the_top_level_runs_once() {
         assert_eq!(fixture.got(), r#"["00000000-0000-4000-8000-000000000001",5]"#);
         fixture.next("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     }
-    assert_eq!(fixture.world.counters.borrow()["top"], 1);
+    assert_eq!(fixture.host.counters.borrow()["top"], 1);
 }
 
 #[test]
@@ -233,11 +233,11 @@ fn modules_are_imported_from_the_directory_and_evaluated_once() {
         assert_eq!(fixture.got(), r#"[8,"lib","acme",1,10]"#);
         fixture.next("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     }
-    assert_eq!(fixture.world.counters.borrow()["lib"], 1);
+    assert_eq!(fixture.host.counters.borrow()["lib"], 1);
 }
 
 #[test]
-fn private_functions_are_not_to_be_had_from_outside() {
+fn private_functions_cannot_be_called_from_outside() {
     let mut fixture = with_files(&[
         ("a.rhai", "import \"lib/x\" as x; fn on_request(req) { x::secret() }"),
         ("lib/x.rhai", "private fn secret() { 1 } fn open() { 2 }"),
@@ -259,7 +259,7 @@ fn a_cycle_of_imports_is_an_error() {
 }
 
 #[test]
-fn errors_tell_where_they_happened() {
+fn errors_have_the_position_where_they_occurred() {
     let mut fixture = with_files(&[
         ("a.rhai", "import \"lib/x\" as x;\nfn on_request(req) {\n  x::f(0)\n}"),
         ("lib/x.rhai", "fn f(n) {\n\n    g(n)\n}\nfn g(n) {\n  1 / n\n}"),
@@ -272,7 +272,7 @@ fn errors_tell_where_they_happened() {
 }
 
 #[test]
-fn what_a_function_imports_is_gone_after_the_call() {
+fn imports_of_a_function_end_with_the_call() {
     // The compiler sees to it within a file, the call's end does for what runs.
     let files = scripts(&[
         ("a.rhai", "fn on_request(req) { import \"lib/x\" as x; } fn on_log(req, res) { x::f() }"),
@@ -284,7 +284,7 @@ fn what_a_function_imports_is_gone_after_the_call() {
         ("a.rhai", "fn on_request(req) { import \"lib/x\" as x; x::f(); }"),
         ("lib/x.rhai", "fn f() { 1 }"),
     ]);
-    // Were they kept, there would soon be too many.
+    // If they were kept, there would soon be too many.
     for _ in 0..50 {
         fixture.run();
     }

@@ -1,4 +1,4 @@
-//! What `check` finds, and what it leaves alone.
+//! Problems that `check` finds, and scripts that it accepts.
 
 use super::*;
 use crate::script::ScriptProblem;
@@ -97,7 +97,7 @@ fn problems_are_found_with_their_place_and_a_hint() {
 }
 
 #[test]
-fn problems_of_imported_files_are_told_as_theirs() {
+fn problems_of_imported_files_name_the_imported_file() {
     let importing = "import \"lib/x\" as x; fn on_request(req) {}";
     for (lib, place) in [
         ("fn f( {", "lib/x.rhai:1:"),
@@ -119,7 +119,7 @@ fn all_problems_are_found_at_once() {
 }
 
 #[test]
-fn functions_of_one_name_in_what_is_imported_together_are_told() {
+fn functions_of_one_name_in_files_imported_together_are_found() {
     let script = "import \"lib/x\" as x;\nfn helper() { 1 }\nfn on_request(req) { x::f() + helper() }";
     let found = one(script, "fn f() { helper() }\n private fn helper() { 2 }");
     assert!(found.starts_with("lib/x.rhai:2:13: `helper` is defined in s.rhai too"), "{found}");

@@ -1,15 +1,15 @@
-//! What scripts cannot reach: the machine, code made of text, and each other's requests.
+//! The sandbox: scripts reach neither the machine, nor code made from data, nor other requests.
 
 use super::*;
 
 #[test]
-fn text_never_becomes_code() {
+fn data_never_becomes_code() {
     for text in ["eval(\"1\")", "let x = eval;", "fn eval(x) { 1 } fn on_request(req) { eval(\"1\") }"] {
         let text =
             if text.starts_with("fn") { text.to_owned() } else { format!("fn on_request(req) {{ {text} }}") };
         let files = scripts(&[("s.rhai", &text)]);
         assert!(
-            Engine::new(&files, Rc::new(TestWorld::default())).program(&"s.rhai".into()).is_err(),
+            Engine::new(&files, Rc::new(TestHost::default())).program(&"s.rhai".into()).is_err(),
             "{text}"
         );
         assert!(!check(&files, &["s.rhai".into()]).is_empty(), "{text}");
@@ -26,19 +26,19 @@ fn text_never_becomes_code() {
     ] {
         let mut fixture = Fixture::of(&format!("fn on_request(req) {{ {body} }}"));
         assert!(fixture.request_hook(Hook::Request).is_err(), "{body}");
-        assert!(fixture.world.lines.borrow().is_empty(), "{body}");
+        assert!(fixture.host.lines.borrow().is_empty(), "{body}");
     }
 }
 
 #[test]
-fn what_a_request_says_is_only_text() {
+fn data_of_a_request_is_only_text() {
     let mut fixture = Fixture::of(
         "fn on_request(req) { let t = req.headers[\"x-t\"]; req.ctx.got = `${t}`; log(t); regex_replace(\"a\", \"a\", t); }",
     );
     fixture.next("GET / HTTP/1.1\r\nHost: a\r\nX-T: ${log(1)} `$x` {0} \"+1\r\n\r\n");
     fixture.run();
     assert_eq!(fixture.got(), r#""${log(1)} `$x` {0} \"+1""#);
-    assert_eq!(*fixture.world.lines.borrow(), ["s.rhai users id-1: ${log(1)} `$x` {0} \"+1"]);
+    assert_eq!(*fixture.host.lines.borrow(), ["s.rhai users id-1: ${log(1)} `$x` {0} \"+1"]);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn only_files_of_the_directory_are_imported() {
 }
 
 #[test]
-fn a_script_does_not_wait_or_leave() {
+fn a_script_cannot_sleep_or_exit() {
     for (call, why) in [
         ("sleep(1)", "cannot sleep"),
         ("sleep(0.5)", "cannot sleep"),
@@ -85,7 +85,7 @@ fn a_script_does_not_wait_or_leave() {
 }
 
 #[test]
-fn nothing_of_the_machine_is_there() {
+fn nothing_of_the_machine_is_accessible() {
     for call in [
         "open(\"/etc/passwd\")",
         "read(\"x\")",
@@ -136,7 +136,7 @@ fn a_request_sees_nothing_of_another() {
 }
 
 #[test]
-fn a_handle_is_of_the_request_that_runs() {
+fn a_handle_refers_to_the_running_request() {
     // Two requests whose hooks take turns, each with a handle of itself in its ctx.
     let mut fixture = Fixture::of(
         "fn on_request(req) { req.ctx.me = req; req.ctx.h = req.headers; }

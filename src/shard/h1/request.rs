@@ -94,7 +94,7 @@ async fn read(connection: &mut Connection, turn: &mut Turn) -> Result<Option<boo
     meta.expects_continue = framing::expects_continue(request);
     meta.upgrade.extend_from_slice(framing::upgrade(request).unwrap_or_default());
     connection.body =
-        BodyReader::new(meta.body, limits.body_bytes, limits.header_bytes).without(&turn.live.owned);
+        BodyReader::new(meta.body, limits.body_bytes, limits.header_bytes).forbid_trailers(&turn.live.owned);
     let keep_alive =
         framing::wants_keep_alive(request.version(), &request.fields) && request.method() != Method::Connect;
 

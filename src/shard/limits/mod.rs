@@ -2,8 +2,8 @@
 //!
 //! A request passes [`RouteLimits::check`] in each phase. Each limit has a [`Meter`] for each of its rules: its own and
 //! those of consumers. Meters stay over reloads that leave their rule as it is. Most requests are decided at once, from
-//! a lease; others wait until the store's answer comes through the mailbox ([`ShardLimits::take_reply`]), for the store's
-//! timeout at most.
+//! a lease; others wait until the store's answer comes through the mailbox ([`ShardLimits::take_reply`]), for the
+//! store's timeout at most.
 
 mod answer;
 mod meter;
@@ -52,7 +52,8 @@ impl ShardLimits {
         }
     }
 
-    /// Takes a reply of the store, and wakes the requests that wait for it. Replies that are not about limits are ignored.
+    /// Takes a reply of the store, and wakes the requests that wait for it. Replies that are not about limits are
+    /// ignored.
     pub fn take_reply(&self, reply: StoreReply) {
         match reply {
             StoreReply::Lease { ticket, grant } => {
@@ -83,8 +84,8 @@ impl ShardLimits {
         std::iter::from_fn(next).for_each(PendingRequest::fail);
     }
 
-    /// Returns tokens of idle keys, and forgets the meters that no generation uses any more. To be called some ten times a
-    /// second.
+    /// Returns tokens of idle keys, and forgets the meters that no generation uses any more. To be called some ten
+    /// times a second.
     pub fn release_unused(&self) {
         let mut meters = self.meters.borrow_mut();
         meters.retain(|_, meter| Rc::strong_count(meter) > 1);

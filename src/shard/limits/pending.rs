@@ -29,10 +29,10 @@ pub struct PendingRequests {
     /// The ticket of the first one in the queue.
     first: u64,
     /// By ticket; `None`: it has ended. The first one has not.
-    queue: VecDeque<Option<SentRequest>>,
+    queue: VecDeque<Option<QueuedRequest>>,
 }
 
-struct SentRequest {
+struct QueuedRequest {
     sent_ms: u64,
     request: PendingRequest,
 }
@@ -49,7 +49,7 @@ impl PendingRequests {
     }
 
     pub fn add(&mut self, request: PendingRequest, now_ms: u64) {
-        self.queue.push_back(Some(SentRequest { sent_ms: now_ms, request }));
+        self.queue.push_back(Some(QueuedRequest { sent_ms: now_ms, request }));
     }
 
     /// Removes the request with this ticket, if it is still pending.

@@ -40,8 +40,8 @@ impl RouteLimits {
         Some(RouteLimits { before_auth, after_auth })
     }
 
-    /// Counts a request by each limit of this phase, one after the other: a limit that refuses the request keeps it from
-    /// taking tokens of those behind. The verdicts go into the report.
+    /// Counts a request by each limit of this phase, one after the other: a limit that refuses the request keeps it
+    /// from taking tokens of those behind. The verdicts go into the report.
     ///
     /// # Errors
     /// `rate_limited`, `store_unavailable`.

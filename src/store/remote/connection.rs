@@ -1,4 +1,5 @@
-//! Redis as a whole: a server, or all masters of a cluster, which of them holds which key, and what to do when keys move.
+//! Redis as a whole: a server, or all masters of a cluster, which of them holds which key, and what to do when keys
+//! move.
 
 use std::time::{Duration, Instant};
 
@@ -34,8 +35,8 @@ struct RoutedOp {
 }
 
 impl RedisConnection {
-    /// Connects to all nodes, and checks that they can be written to. May take `timeout` several times: not for a thread
-    /// that others wait for.
+    /// Connects to all nodes, and checks that they can be written to. May take `timeout` several times: not for a
+    /// thread that others wait for.
     ///
     /// # Errors
     /// The first failure; for a cluster, that of the last seed.

@@ -33,8 +33,8 @@ impl KeyRing {
         Ok(KeyRing { connection, keyspace, timeout })
     }
 
-    /// Makes the key one of the consumer's from `now_s` (Unix time) on, on every gateway within a second, even if it was
-    /// revoked. Returns the entry that it had before.
+    /// Makes the key one of the consumer's from `now_s` (Unix time) on, on every gateway within a second, even if it
+    /// was revoked. Returns the entry that it had before.
     ///
     /// # Errors
     /// The store failed, or has no room for one more key.

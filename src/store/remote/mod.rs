@@ -1,7 +1,7 @@
 //! The store in Redis, as the link's thread sees it: exchanges while it answers, attempts to connect while it does not.
 //!
-//! An exchange blocks the thread for at most the timeout. Connecting may take longer (names are resolved, a frozen server
-//! still accepts), so that each attempt has a thread of its own, and requests fail at once meanwhile.
+//! An exchange blocks the thread for at most the timeout. Connecting may take longer (names are resolved, a frozen
+//! server still accepts), so that each attempt has a thread of its own, and requests fail at once meanwhile.
 
 mod address;
 mod connection;

@@ -35,7 +35,8 @@ pub struct RedisNode {
 }
 
 impl RedisNode {
-    /// Connects and, where there is a password, authenticates. May take longer than `timeout`: resolving a name has none.
+    /// Connects and, where there is a password, authenticates. May take longer than `timeout`: resolving a name has
+    /// none.
     ///
     /// # Errors
     /// No answer in time, or a refusal.

@@ -1,10 +1,12 @@
 //! The Lua scripts that Redis runs atomically: their texts, arguments and results, each order written down once.
 //!
-//! Those of limits do to one key's hash what a [`BucketStore`](crate::limit::BucketStore) does, by Redis's own clock, and
-//! let the hash expire when the bucket is full and has no leases.
+//! Those of limits do to one key's hash what a [`BucketStore`](crate::limit::BucketStore) does, by Redis's own clock,
+//! and let the hash expire when the bucket is full and has no leases.
 
-use ::redis::{Cmd, Script, ToRedisArgs, Value, cmd};
+use ::redis::{Cmd, ToRedisArgs, Value, cmd};
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
+use crate::base::hash;
 use crate::limit::{LEASE_LIFE_MS, LeaseGrant, LeaseRequest, Leaseholder, PREFETCH_SHARE, Rule, Verdict};
 use crate::plan::RateAlgorithm;
 
@@ -56,7 +58,8 @@ impl Scripts {
 
 impl LuaScript {
     fn new(text: &'static str) -> LuaScript {
-        LuaScript { text, sha1: Script::new(text).get_hash().to_owned() }
+        let sha1 = digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+        LuaScript { text, sha1: hash::to_hex(sha1.as_ref()) }
     }
 
     pub fn command(&self, form: ScriptForm, keys: &[&[u8]], args: &[impl ToRedisArgs]) -> Cmd {

@@ -88,8 +88,8 @@ fn operations_follow_keys_that_move() {
     await_ok(&two);
     let (link, stop, shard) = gateway(&format!("redis-cluster://127.0.0.1:{}", one.port));
     use_many_keys(&shard);
-    // The second master gives half of its empty slots to the first: MOVED for each key in them. The other half is on its
-    // way: ASK for each key that has left.
+    // The second master gives half of its empty slots to the first: MOVED for each key in them. The other half is on
+    // its way: ASK for each key that has left.
     two.server.run("FLUSHALL");
     let id =
         |node: &ClusterNode| ::redis::from_redis_value::<String>(node.server.run("CLUSTER MYID")).unwrap();

@@ -465,8 +465,8 @@ fn whatever_happens_to_the_store_each_ticket_gets_one_reply() {
     assert_eq!(seen, (0..sent).collect::<Vec<_>>());
 }
 
-/// The scripts and [`BucketStore`] do the same. Kept by two codes, so they are compared on random requests; the rate is so
-/// low that no token is gained meanwhile.
+/// The scripts and [`BucketStore`] do the same. Kept by two codes, so they are compared on random requests; the rate is
+/// so low that no token is gained meanwhile.
 #[test]
 fn leases_in_redis_are_those_of_the_embedded_store() {
     let server = RedisServer::start(&[]);

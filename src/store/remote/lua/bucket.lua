@@ -1,5 +1,5 @@
--- The tokens left of one key's bucket or window: limit/bucket.rs, in floating point. All numbers are integers below 2^53,
--- where a double is exact. `lease.lua` and `take.lua` follow in the same script.
+-- The tokens left of one key's bucket or window: limit/bucket.rs, in floating point. All numbers are integers below
+-- 2^53, where a double is exact. `lease.lua` and `take.lua` follow in the same script.
 --
 -- KEYS[1]  the key's hash: l  whole tokens, c  the fraction of the next in periodths, t  when that was so, Unix ms
 -- ARGV     tokens, period_ms, burst, window (1) or token bucket (0)
@@ -35,7 +35,8 @@ local function ms_until(count)
   return math.ceil(((count - tokens) * period - fraction) / rate)
 end
 
--- Writes the bucket. The hash expires when the bucket is full, `leased_for` ms from now at the earliest: none means full.
+-- Writes the bucket. The hash expires when the bucket is full, `leased_for` ms from now at the earliest: a bucket
+-- without a hash is full.
 local function save(leased_for)
   local idle = window and window_ends_in or leased_for + ms_until(burst) + 1
   redis.call('HSET', KEYS[1], 'l', string.format('%.0f', tokens), 'c', string.format('%.0f', fraction),

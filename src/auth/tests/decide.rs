@@ -1,4 +1,4 @@
-//! Which of several methods decides, and what a refused client is told.
+//! Which of several methods decides, and the challenges of a refusal.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::api_keys::{Consumers, DynamicKeys};
 use super::super::cache::TokenCache;
-use super::super::decide::{Denied, Gate, Identity, Refusal};
+use super::super::decide::{Authenticator, Denied, Identity, Refusal};
 use super::super::jwt::Provider;
 use super::super::keys::KeySet;
 use super::providers::*;
@@ -37,7 +37,7 @@ fn decide_by(
     let api_keys = vec![ApiKeyHash::of(b"k-alice").unwrap()];
     let alice =
         Consumer { name: "alice".into(), groups: vec![], permissions: vec![], api_keys, limits: vec![] };
-    Gate {
+    Authenticator {
         providers,
         consumers: &Consumers::build(&[Arc::new(alice)]).unwrap(),
         dynamic_keys: &DynamicKeys::default(),
@@ -61,7 +61,7 @@ fn bearer(token: &[u8]) -> Request {
 }
 
 #[test]
-fn a_token_makes_the_consumer_that_its_claim_names_if_there_is_one() {
+fn a_token_identifies_the_consumer_that_its_claim_names() {
     let name = |claims| {
         let identity = decide(&BOTH, &bearer(&usual(HS256, &claims))).unwrap();
         assert!(identity.claims.is_some());
@@ -75,7 +75,7 @@ fn a_token_makes_the_consumer_that_its_claim_names_if_there_is_one() {
 }
 
 #[test]
-fn a_key_makes_its_consumer_wherever_it_stands() {
+fn a_key_identifies_its_consumer_in_every_place() {
     for place in ["header:x-api-key", "query:apikey"] {
         let identity = decide(&BOTH, &Request::new().with(place, "k-alice")).unwrap();
         assert_eq!(identity.consumer.unwrap().name, Arc::<str>::from("alice"));
@@ -99,11 +99,11 @@ fn any_method_that_accepts_is_enough() {
 }
 
 #[test]
-fn without_credentials_the_client_hears_what_could_be_presented() {
+fn without_credentials_the_challenges_list_the_methods() {
     denied(&BOTH, &Request::new(), "no_credentials", &[BEARER, KEY]);
     denied(&[AuthMethod::Key], &Request::new(), "no_credentials", &[KEY]);
     denied(&[AuthMethod::Jwt(0), AuthMethod::Jwt(1)], &Request::new(), "no_credentials", &[BEARER]);
-    // What the route does not ask for is not looked at.
+    // Credentials of methods that the route does not have are ignored.
     denied(
         &[AuthMethod::Jwt(0)],
         &Request::new().with("header:x-api-key", "k-alice"),
@@ -128,7 +128,7 @@ fn a_refused_credential_is_named_with_its_reason() {
 }
 
 #[test]
-fn of_several_refusals_an_expired_token_is_told_else_the_first() {
+fn of_several_refusals_an_expired_token_takes_precedence_else_the_first() {
     let expired = usual(ES256, &json!({ "exp": 1 }));
     denied(&[AuthMethod::Jwt(0), AuthMethod::Jwt(1)], &bearer(&expired), "token_expired", &[OLD_BEARER]);
     let with_key = bearer(&expired).with("header:x-api-key", "wrong");

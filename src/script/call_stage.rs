@@ -1,5 +1,5 @@
-//! Where a running hook finds what it works on: objects such as `req` hold nothing themselves, so that reading a
-//! property copies no message.
+//! The data of the running call. Objects such as `req` are empty handles that read and change the transaction here, so
+//! that reading a property copies no message.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,12 +9,12 @@ use std::time::Instant;
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Position};
 
 use super::budget::Budget;
-use super::captures::Captures;
+use super::saved_captures::SavedCaptures;
 use crate::exchange::Transaction;
 use crate::metrics::ScriptMetrics;
 
-/// What a native function returns.
-pub(super) type Outcome<T> = Result<T, Box<EvalAltResult>>;
+/// The result of a native function.
+pub(super) type ScriptResult<T> = Result<T, Box<EvalAltResult>>;
 
 /// The functions that a script may define, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +41,7 @@ impl Hook {
         }
     }
 
-    /// What the function is given.
+    /// The names of its parameters.
     pub const fn parameters(self) -> &'static [&'static str] {
         match self {
             Hook::Request | Hook::RequestBody => &["req"],
@@ -49,32 +49,33 @@ impl Hook {
         }
     }
 
-    /// The request has not been sent to its upstream yet.
+    /// Whether the hook runs before the request is sent to the upstream.
     pub(super) const fn is_before_upstream(self) -> bool {
         matches!(self, Hook::Request | Hook::RequestBody)
     }
 }
 
-/// What scripts ask of the world around them. The gateway and the offline tests each have their own.
+/// What scripts use beyond the transaction: clock, ids, log, counters, environment. The gateway and the offline tests each
+/// implement it.
 pub trait ScriptHost {
     /// Unix time in milliseconds.
     fn unix_ms(&self) -> u64;
-    /// For the deadline of a call.
+    /// The monotonic clock, for the deadline of a call.
     fn instant(&self) -> Instant;
     /// Appends a new UUID.
     fn uuid(&self, out: &mut Vec<u8>);
-    /// A line that a script writes.
+    /// Writes a script's log line.
     fn log(&self, line: &LogLine<'_>);
-    /// Adds to a counter; false where no more counters are to be had.
+    /// Adds to a counter; false: it is new, and there are too many.
     fn add_to_counter(&self, name: &str, n: i64) -> bool;
     fn counter(&self, name: &str) -> i64;
-    /// Where a script's runs are counted.
+    /// The metrics of a script.
     fn metrics(&self, script: &str) -> Rc<ScriptMetrics>;
-    /// A variable of the process's environment.
+    /// An environment variable of the process.
     fn env(&self, name: &str) -> Option<String>;
 }
 
-/// What `log`, `print` and `debug` write.
+/// A line written by `log`, `print` or `debug`.
 pub struct LogLine<'a> {
     pub text: &'a str,
     pub script: &'a str,
@@ -82,36 +83,36 @@ pub struct LogLine<'a> {
     pub request_id: &'a [u8],
 }
 
-/// What a script may know of its route.
+/// The route as scripts see it.
 pub struct RouteView {
     pub name: ImmutableString,
     /// The route's `vars`, a read-only map.
     pub vars: Dynamic,
-    /// The route's own upstream; `None`: it answers by itself.
+    /// The route's upstream; `None`: its action is not `proxy`.
     pub upstream: Option<usize>,
     /// The names of all upstreams, by their index in the plan.
     pub upstreams: Rc<[Arc<str>]>,
 }
 
-/// The hook that runs, and what it runs on.
-pub(super) struct Stage {
-    pub world: Rc<dyn ScriptHost>,
+/// The running hook and the data it works on.
+pub(super) struct CallStage {
+    pub host: Rc<dyn ScriptHost>,
     pub budget: Rc<Budget>,
-    pub captures: Captures,
+    pub captures: SavedCaptures,
     pub transaction: RefCell<Transaction>,
     pub route: RefCell<Option<Rc<RouteView>>>,
     pub script: RefCell<Arc<str>>,
     pub hook: Cell<Option<Hook>>,
-    /// The names that `env` may read.
+    /// The variables that `env` may read.
     pub env: Vec<Arc<str>>,
 }
 
-impl Stage {
-    pub fn new(world: Rc<dyn ScriptHost>, budget: Rc<Budget>, env: Vec<Arc<str>>) -> Stage {
-        Stage {
-            world,
+impl CallStage {
+    pub fn new(host: Rc<dyn ScriptHost>, budget: Rc<Budget>, env: Vec<Arc<str>>) -> CallStage {
+        CallStage {
+            host,
             budget,
-            captures: Captures::default(),
+            captures: SavedCaptures::default(),
             transaction: RefCell::default(),
             route: RefCell::default(),
             script: RefCell::new("".into()),
@@ -120,26 +121,26 @@ impl Stage {
         }
     }
 
-    /// Refuses what can only be done before the upstream was asked.
-    pub fn before_upstream(&self, what: &str) -> Outcome<()> {
+    /// Refuses a change that is possible only before the request is sent to the upstream.
+    pub fn before_upstream(&self, what: &str) -> ScriptResult<()> {
         match self.hook.get() {
             Some(hook) if hook.is_before_upstream() => Ok(()),
-            _ => Err(thrown(format!("{what} cannot be set any more: the request has been sent"))),
+            _ => Err(script_error(format!("{what} cannot be set any more: the request has been sent"))),
         }
     }
 
-    /// Refuses what can only be done between the response's head and its first byte to the client.
-    pub fn before_client(&self, what: &str) -> Outcome<()> {
+    /// Refuses a change that is possible only before the response is sent to the client.
+    pub fn before_client(&self, what: &str) -> ScriptResult<()> {
         match self.hook.get() {
             Some(Hook::Response | Hook::ResponseBody) => Ok(()),
-            _ => Err(thrown(format!("{what} cannot be set any more: the response has been sent"))),
+            _ => Err(script_error(format!("{what} cannot be set any more: the response has been sent"))),
         }
     }
 
-    /// The same text wherever a script asks for its line in the log.
+    /// Writes a log line of the running script.
     pub fn log(&self, text: &str) {
         let (transaction, route) = (self.transaction.borrow(), self.route.borrow());
-        self.world.log(&LogLine {
+        self.host.log(&LogLine {
             text,
             script: &self.script.borrow(),
             route: route.as_ref().map_or("", |route| &route.name),
@@ -148,12 +149,12 @@ impl Stage {
     }
 }
 
-/// An error that a script's author reads.
-pub(super) fn thrown(text: impl Into<String>) -> Box<EvalAltResult> {
+/// An error for the script's author.
+pub(super) fn script_error(text: impl Into<String>) -> Box<EvalAltResult> {
     EvalAltResult::ErrorRuntime(text.into().into(), Position::NONE).into()
 }
 
-/// Bytes as a script's string; what is no UTF-8 is replaced.
+/// Bytes as a script's string; invalid UTF-8 is replaced.
 pub(super) fn text(bytes: &[u8]) -> ImmutableString {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
@@ -169,13 +170,13 @@ pub(super) fn text_or_blob(bytes: &[u8]) -> Dynamic {
     }
 }
 
-/// What a body, a digest or an encoding is made from: a string or a blob.
-pub(super) fn bytes_of(value: &Dynamic, what: &str) -> Outcome<Vec<u8>> {
+/// The bytes of a string or a blob: the input of a body, digest or encoding.
+pub(super) fn bytes_of(value: &Dynamic, what: &str) -> ScriptResult<Vec<u8>> {
     if let Ok(text) = value.as_immutable_string_ref() {
         return Ok(text.as_bytes().to_vec());
     }
     if let Ok(blob) = value.as_blob_ref() {
         return Ok(blob.to_vec());
     }
-    Err(thrown(format!("{what} takes a string or a blob, not {}", value.type_name())))
+    Err(script_error(format!("{what} takes a string or a blob, not {}", value.type_name())))
 }

@@ -1,23 +1,23 @@
-//! The variables that closures have captured. A closure shares them by counting references, and one that is reachable
-//! from itself would never be freed; so what a call captured is emptied when the call ends.
+//! The variables that closures have captured. Closures share them by reference counts, so that a closure reachable from
+//! itself would never be freed; therefore the variables that a call captured are emptied when it ends.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use rhai::{AST, ASTNode, Dynamic, EvalContext, FnPtr, Stmt};
 
-/// The captured variables of the call that runs.
+/// The captured variables of the running call.
 #[derive(Default)]
-pub(super) struct Captures {
-    /// Whether any script captures anything at all; most don't, and then no variable need be looked at.
+pub(super) struct SavedCaptures {
+    /// Whether any script captures variables. Most do not, and then no variable need be examined.
     pub possible: Cell<bool>,
-    seen: RefCell<HashMap<*const Dynamic, Dynamic>>,
+    of_call: RefCell<HashMap<*const Dynamic, Dynamic>>,
     /// Those of top levels, which live as long as their programs.
-    kept: RefCell<HashMap<*const Dynamic, Dynamic>>,
+    of_top_levels: RefCell<HashMap<*const Dynamic, Dynamic>>,
 }
 
-impl Captures {
-    /// Whether this script captures variables.
+impl SavedCaptures {
+    /// Notes whether this script captures variables.
     pub fn expect(&self, ast: &AST) {
         let mut found = false;
         ast.walk(&mut |path| {
@@ -27,8 +27,8 @@ impl Captures {
         self.possible.set(self.possible.get() || found);
     }
 
-    /// Notes a variable that is being read, if it is a captured one: in a call or at a top level. `index` counts from
-    /// the scope's end, from 1.
+    /// Saves a variable that is being read, if it is a captured one, in a call or at a top level. `index` counts from 1 from
+    /// the end of the scope; 0: found by name.
     pub fn note(
         &self,
         is_call: bool,
@@ -39,34 +39,34 @@ impl Captures {
         let scope = context.scope();
         let value = match index {
             0 => scope.get(name),
-            // The newest comes first.
+            // The newest is first.
             index => scope.iter_raw().nth(index - 1).map(|(.., value)| value),
         };
         if let Some(value) = value.filter(|value| value.is_shared() && !value.is_locked())
             && let Some(id) = id(value)
         {
-            let mut kept = self.kept.borrow_mut();
+            let mut of_top_levels = self.of_top_levels.borrow_mut();
             if !is_call {
-                kept.insert(id, value.clone());
-            } else if !kept.contains_key(&id) {
-                self.seen.borrow_mut().entry(id).or_insert_with(|| value.clone());
+                of_top_levels.insert(id, value.clone());
+            } else if !of_top_levels.contains_key(&id) {
+                self.of_call.borrow_mut().entry(id).or_insert_with(|| value.clone());
             }
         }
     }
 
-    /// Empties what the call captured. `ctx` lives on, so it must not hold a closure that needs any of it: false, and
-    /// `ctx` is emptied too.
+    /// Empties the variables that the call captured. `ctx` outlives the call, so it must not hold a closure that shares
+    /// one: if it does, it is emptied too and the result is false.
     pub fn release(&self, ctx: &Dynamic) -> bool {
-        let mut seen = self.seen.borrow_mut();
-        if seen.is_empty() {
+        let mut of_call = self.of_call.borrow_mut();
+        if of_call.is_empty() {
             return true;
         }
         let is_data = !holds_captures(ctx);
         if is_data && let Some(id) = id(ctx) {
-            seen.remove(&id);
+            of_call.remove(&id);
         }
-        for (_, mut value) in seen.drain() {
-            // Its content is dropped when nothing holds it any more that could be reached from it.
+        for (_, mut value) in of_call.drain() {
+            // The content is dropped after it was taken out, when nothing reachable from it refers to it any more.
             let content = value.write_lock::<Dynamic>().map(|mut value| std::mem::take(&mut *value));
             drop(content);
         }
@@ -78,12 +78,12 @@ impl Captures {
     }
 }
 
-/// What tells one captured variable from another.
+/// The identity of a captured variable.
 fn id(value: &Dynamic) -> Option<*const Dynamic> {
     value.read_lock::<Dynamic>().filter(|_| value.is_shared()).map(|inner| std::ptr::from_ref(&*inner))
 }
 
-/// Whether a closure in there shares a variable.
+/// Whether the value contains a closure that shares a variable.
 fn holds_captures(value: &Dynamic) -> bool {
     if let Ok(items) = value.as_array_ref() {
         return items.iter().any(holds_captures);

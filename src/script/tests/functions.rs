@@ -1,4 +1,4 @@
-//! The functions that scripts call.
+//! The functions that scripts can call.
 
 use super::*;
 
@@ -137,7 +137,7 @@ fn regular_expressions_match_and_replace() {
 }
 
 #[test]
-fn ids_and_time_come_from_the_world() {
+fn ids_and_time_come_from_the_host() {
     gives(&[
         (
             "[uuid(), uuid()]",
@@ -215,7 +215,7 @@ fn lines_carry_script_route_and_request() {
         "fn on_request(req) {\n log(\"a\"); log(2.5); log(1); log([1]); print(#{x: 1});\n debug(\"d\");\n}",
     );
     fixture.run();
-    let lines = fixture.world.lines.borrow();
+    let lines = fixture.host.lines.borrow();
     let texts: Vec<&str> =
         lines.iter().map(|line| line.strip_prefix("s.rhai users id-1: ").expect("prefix")).collect();
     assert_eq!(texts, ["a", "2.5", "1", "[1]", "#{\"x\": 1}", "3:2: \"d\""]);
@@ -266,7 +266,7 @@ fn a_response_has_the_type_of_its_body() {
 }
 
 #[test]
-fn answers_that_cannot_be_are_refused() {
+fn invalid_replies_are_refused() {
     for expression in [
         "respond(99, \"x\")",
         "respond(100)",
@@ -290,7 +290,7 @@ fn answers_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn redirects_and_denials_have_their_shape() {
+fn redirects_and_denials_have_their_status_and_head() {
     assert_eq!(answer(r#"redirect("/new")"#), Ok((302, "Location: /new\r\n".into(), String::new())));
     assert_eq!(
         answer(r#"redirect("https://x.example/?a=b#c", 308)"#),
@@ -301,13 +301,13 @@ fn redirects_and_denials_have_their_shape() {
 }
 
 #[test]
-fn an_answer_that_is_not_returned_is_none() {
+fn a_reply_that_is_not_returned_has_no_effect() {
     assert_eq!(answer("respond(200); 1"), Err("no answer".to_owned()));
     assert_eq!(answer("let r = respond(200);"), Err("no answer".to_owned()));
 }
 
 #[test]
-fn strings_are_replaced_and_split_as_ever() {
+fn strings_are_replaced_and_split_as_in_the_language() {
     gives(&[
         (r#"let s = "aXbX"; s.replace("X", "--"); s"#, r#""a--b--""#),
         (r#"let s = "aXb"; s.replace("X", ""); s"#, r#""ab""#),
