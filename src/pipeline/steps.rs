@@ -27,7 +27,8 @@ pub enum RequestStep {
     Ip,
     /// `cors`: answers preflights.
     Cors,
-    /// Removes what a client may not say: hop-by-hop fields, and those in which the gateway alone speaks.
+    /// Removes what a client may not say: hop-by-hop fields, those in which the gateway alone speaks, and offers to
+    /// change to protocols that are not in `upgrade`.
     Clean,
     /// Rate limits with `before_auth`.
     EarlyLimits,
@@ -199,6 +200,7 @@ fn run_request_step<H: StepHost>(
         RequestStep::Clean => {
             let client = transaction.meta.client;
             request_head::clean(&mut transaction.request.fields, client, route.owned_names);
+            request_head::restrict_upgrade(&mut transaction.meta.upgrade, &route.plan.upgrade);
         }
         RequestStep::Auth => {
             if !route.plan.auth.is_empty() {
