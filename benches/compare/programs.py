@@ -31,6 +31,9 @@ class Program:
 ENVOY = ("envoy", "-c", "@CONFIG@", "--concurrency", "1", "--disable-hot-restart", "--log-level", "error")
 NGINX = ("nginx", "-p", "@DIR@", "-e", "@DIR@/error.log", "-c", "@CONFIG@")
 ORIGIN = Program("origin", "origin.conf", NGINX, ("-v",))
+RINGWAY = ("run", "--config", "@CONFIG@")
+# Another build of ringway, to see what a change costs: the path of its binary.
+BASELINE = os.environ.get("BASELINE")
 # To add a proxy: its template in each folder of configs/ whose scenarios it takes part in, a line here.
 PROXIES = {
     proxy.name: proxy
@@ -38,7 +41,8 @@ PROXIES = {
         Program("nginx", "nginx.conf", NGINX, ("-v",)),
         Program("haproxy", "haproxy.cfg", ("haproxy", "-db", "-f", "@CONFIG@"), ("-v",)),
         Program("envoy", "envoy.yaml", ENVOY),
-        Program("ringway", "ringway.toml", (str(TARGET / "release/ringway"), "run", "--config", "@CONFIG@")),
+        Program("ringway", "ringway.toml", (str(TARGET / "release/ringway"), *RINGWAY)),
+        *([Program("baseline", "ringway.toml", (BASELINE, *RINGWAY))] if BASELINE else []),
     )
 }
 

@@ -5,6 +5,7 @@ from statistics import median
 KIB = 1024
 MIB = 1024 * 1024
 SUBJECT = "ringway"
+BASELINE = "baseline"
 PLAIN = f"{SUBJECT} plain"
 
 
@@ -29,12 +30,12 @@ def load_table(scenario, results):
     for name, count in errors.items():
         if count:
             lines += ["", f"**{name}: {count} requests failed; its row means nothing.**"]
-    return lines + ratio(scenario, cpu_us) + additions(scenario, cpu_us)
+    return lines + ratio(scenario, cpu_us) + change(cpu_us) + additions(scenario, cpu_us)
 
 
 def ratio(scenario, cpu_us):
     """Ringway's CPU time per request over that of the better competitor."""
-    rivals = [name for name in cpu_us if name != SUBJECT and name not in part_rows(scenario)]
+    rivals = [name for name in cpu_us if name not in (SUBJECT, BASELINE) and name not in part_rows(scenario)]
     if SUBJECT not in cpu_us or not rivals:
         return []
     better = min(rivals, key=cpu_us.get)
@@ -42,6 +43,13 @@ def ratio(scenario, cpu_us):
     whose = f" (the better of {' and '.join(rivals)})" if len(rivals) > 1 else ""
     text = f"CPU per request, {SUBJECT} / {better}{whose}: **{value:.2f}**"
     return ["", text + verdict(value, scenario.goal, f"at most {scenario.goal}")]
+
+
+def change(cpu_us):
+    """Ringway's CPU time per request over that of the build it is compared with, where there is one."""
+    if SUBJECT not in cpu_us or BASELINE not in cpu_us:
+        return []
+    return ["", f"CPU per request, {SUBJECT} / {BASELINE}: **{cpu_us[SUBJECT] / cpu_us[BASELINE]:.3f}**"]
 
 
 def additions(scenario, cpu_us):
