@@ -1,6 +1,6 @@
 //! What holds for files as a whole: their first line, their length, and what no committed file says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use super::source;
