@@ -145,7 +145,7 @@ async fn attempts(
             can_replay: !connected || source.can_replay(),
             is_idempotent: turn.buffers.transaction.request.method().is_idempotent(),
             is_unanswered: !sink.head_sent(),
-            retries: turn.log.retries,
+            endpoints_tried: tried.len(),
         };
         match next_attempt(&error, failed) {
             NextAttempt::None => return Err(error),

@@ -15,8 +15,8 @@ pub struct FailedAttempt {
     pub is_idempotent: bool,
     /// Nothing has been sent to the client that another attempt could contradict.
     pub is_unanswered: bool,
-    /// How many attempts at other endpoints there have been.
-    pub retries: u32,
+    /// How many other endpoints have failed this request before.
+    pub endpoints_tried: usize,
 }
 
 /// What follows.
@@ -30,7 +30,7 @@ pub enum NextAttempt {
 }
 
 /// Attempts at other endpoints after a connect that failed.
-const MAX_CONNECT_RETRIES: u32 = 1;
+const MAX_CONNECT_RETRIES: usize = 1;
 
 /// Decides what follows.
 pub fn next_attempt(error: &Error, failed: FailedAttempt) -> NextAttempt {
@@ -44,7 +44,7 @@ pub fn next_attempt(error: &Error, failed: FailedAttempt) -> NextAttempt {
     };
     match failed {
         // Nothing was sent, so it is safe for every method.
-        FailedAttempt { connected: false, .. } if is_safe && failed.retries < MAX_CONNECT_RETRIES => {
+        FailedAttempt { connected: false, .. } if is_safe && failed.endpoints_tried < MAX_CONNECT_RETRIES => {
             NextAttempt::OtherEndpoint
         }
         FailedAttempt { connected: true, reused: true, .. } if is_safe => NextAttempt::SameEndpoint,
@@ -63,7 +63,7 @@ mod tests {
         can_replay: true,
         is_idempotent: true,
         is_unanswered: true,
-        retries: 0,
+        endpoints_tried: 0,
     };
 
     fn after(retry: Retry, failed: FailedAttempt) -> NextAttempt {
@@ -85,7 +85,7 @@ mod tests {
             (Retry::Safe, FailedAttempt { is_unanswered: false, ..DEAD_POOLED }, None),
             (Retry::Safe, refused, OtherEndpoint),
             (Retry::Safe, FailedAttempt { is_idempotent: false, ..refused }, OtherEndpoint),
-            (Retry::Safe, FailedAttempt { retries: 1, ..refused }, None),
+            (Retry::Safe, FailedAttempt { endpoints_tried: 1, ..refused }, None),
             (Retry::Never, refused, None),
         ] {
             assert_eq!(after(retry, failed), expected, "{retry:?} {failed:?}");
