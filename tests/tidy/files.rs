@@ -17,8 +17,6 @@ const SILENT: &[&str] = &[
     "src/http/framing/tests.rs",
     "src/http/head/tests.rs",
     "src/http/path/tests.rs",
-    "src/limit/bucket_store/tests.rs",
-    "src/limit/shard/tests.rs",
 ];
 
 #[test]

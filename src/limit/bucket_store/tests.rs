@@ -1,3 +1,5 @@
+//! What a bucket store leases, takes back and forgets.
+
 use super::*;
 use crate::plan::Period;
 
