@@ -1,5 +1,6 @@
 //! What holds for files as a whole: their first line, their length, and what no committed file says.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use super::source;
@@ -11,50 +12,30 @@ const MAX_LINES: usize = 500;
 /// Longer ones, each with the reason why it is not divided.
 const LONGER: &[(&str, &str)] = &[];
 
-/// Files that do not say what they are for yet.
-const SILENT: &[&str] = &[
-    "src/http/chunked/tests.rs",
-    "src/http/framing/tests.rs",
-    "src/http/head/tests.rs",
-    "src/http/path/tests.rs",
-];
-
 #[test]
 fn every_rust_file_begins_by_saying_what_it_is_for() {
-    let mut violations = Vec::new();
-    for source in source::all() {
-        match (source.text.starts_with("//! "), SILENT.contains(&source.path.as_str())) {
-            (false, false) => {
-                violations.push(format!("{}:1: a file begins with `//!` and its purpose", source.path));
-            }
-            (true, true) => {
-                violations.push(format!("tests/tidy/files.rs: take {} from the silent ones", source.path));
-            }
-            _ => {}
-        }
-    }
-    assert_none(&violations);
+    let sources = source::all();
+    let silent = sources.iter().filter(|source| !source.text.starts_with("//! "));
+    let violations =
+        silent.map(|source| format!("{}:1: a file begins with `//!` and its purpose", source.path));
+    assert_none(&violations.collect::<Vec<_>>());
 }
 
 #[test]
 fn production_files_are_of_a_length_that_can_be_read() {
-    let mut violations = Vec::new();
-    for source in source::all().iter().filter(|source| !source.is_test_file) {
-        let lines = source.text.lines().count();
-        let is_listed = LONGER.iter().any(|(path, _)| *path == source.path);
-        if lines > MAX_LINES && !is_listed {
-            violations.push(format!(
-                "{}:{}: more than {MAX_LINES} lines: {lines}",
-                source.path,
-                MAX_LINES + 1
-            ));
-        }
-        if lines <= MAX_LINES && is_listed {
-            violations
-                .push(format!("tests/tidy/files.rs: {} is short now: take it from the list", source.path));
-        }
-    }
-    assert_none(&violations);
+    let long: BTreeMap<String, usize> = source::all()
+        .into_iter()
+        .filter(|source| !source.is_test_file)
+        .map(|source| (source.path, source.text.lines().count()))
+        .filter(|(_, lines)| *lines > MAX_LINES)
+        .collect();
+    let listed = |path: &str| LONGER.iter().any(|(listed, _)| *listed == path);
+    let new = long.iter().filter(|(path, _)| !listed(path)).map(|(path, lines)| {
+        format!("{path}:{}: a file has at most {MAX_LINES} lines, this one {lines}", MAX_LINES + 1)
+    });
+    let gone = LONGER.iter().filter(|(path, _)| !long.contains_key(*path));
+    let gone = gone.map(|(path, _)| format!("tests/tidy/files.rs: take {path} from the list"));
+    assert_none(&new.chain(gone).collect::<Vec<_>>());
 }
 
 /// The files that are committed, or would be by `git add`; `None` where there is no git.
