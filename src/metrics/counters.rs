@@ -1,4 +1,5 @@
-//! What one shard counts of a route, a target and a script. Plain cells: a shard has them to itself, a snapshot has copies.
+//! What one shard counts of a route, a target, a script and a rate limit. Plain cells: a shard has them
+//! to itself, a snapshot has copies.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -157,5 +158,46 @@ impl ScriptMetrics {
             let sum = errors.entry(route.clone()).or_default();
             *sum = sum.wrapping_add(*n);
         }
+    }
+}
+
+/// What became of a request at a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitResult {
+    Allowed,
+    /// Refused with 429.
+    Limited,
+    /// It would have been refused without `dry_run`.
+    DryRun,
+    /// The store gave no answer: `on_store_failure` decided.
+    StoreFailed,
+}
+
+/// The values of the label `result`, in the order of [`LimitResult`].
+pub(super) const LIMIT_RESULTS: [&str; 4] = ["allowed", "limited", "dry_run", "store_failed"];
+
+/// The counters of one limit of one route on one shard.
+#[derive(Clone, Debug, Default)]
+pub struct LimitMetrics {
+    pub(super) results: [Cell<u64>; LIMIT_RESULTS.len()],
+    pub(super) waits: Cell<u64>,
+}
+
+impl LimitMetrics {
+    /// Counts a request that was decided.
+    pub fn count(&self, result: LimitResult) {
+        add(&self.results[result as usize], 1);
+    }
+
+    /// Counts a request that waits for the store.
+    pub fn waited(&self) {
+        add(&self.waits, 1);
+    }
+
+    pub(super) fn absorb(&self, other: &LimitMetrics) {
+        for (mine, theirs) in self.results.iter().zip(&other.results) {
+            add(mine, theirs.get());
+        }
+        add(&self.waits, other.waits.get());
     }
 }

@@ -6,7 +6,6 @@
 mod counters;
 mod facts;
 mod histogram;
-mod limits;
 mod names;
 mod page;
 mod render;
@@ -14,10 +13,9 @@ mod shard;
 mod snapshot;
 mod tally;
 
-pub use counters::{HOOKS, RouteMetrics, ScriptMetrics, TargetMetrics};
+pub use counters::{HOOKS, LimitMetrics, LimitResult, RouteMetrics, ScriptMetrics, TargetMetrics};
 pub use facts::{KeySetFacts, ProcessFacts, StoreFacts};
 pub use histogram::Histogram;
-pub use limits::{LimitMetrics, LimitResult};
 pub use render::{CONTENT_TYPE, render};
 pub use shard::{NO_ROUTE, ShardMetrics};
 pub use snapshot::MetricsSnapshot;

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::counters::{HOOKS, RouteMetrics, ScriptMetrics, TargetMetrics};
+use super::counters::{HOOKS, LIMIT_RESULTS, LimitMetrics, RouteMetrics, ScriptMetrics, TargetMetrics};
 use super::facts::{KeySetFacts, ProcessFacts, StoreFacts};
-use super::limits::{LimitMetrics, RESULTS};
 use super::names::{self, MetricFamily, MetricKind};
 use super::page::TextPage;
 use super::snapshot::MetricsSnapshot;
@@ -145,7 +144,7 @@ fn limits(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
     }
     page.family(&names::LIMIT_REQUESTS);
     for ((route, limit), metrics) in &limits {
-        for (result, n) in RESULTS.into_iter().zip(&metrics.results) {
+        for (result, n) in LIMIT_RESULTS.into_iter().zip(&metrics.results) {
             let labels = [("route", *route), ("limit", *limit), ("result", result)];
             page.sample(names::LIMIT_REQUESTS.name, "", &labels, n.get());
         }

@@ -7,8 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::counters::{RouteMetrics, ScriptMetrics, TargetMetrics};
-use super::limits::LimitMetrics;
+use super::counters::{LimitMetrics, RouteMetrics, ScriptMetrics, TargetMetrics};
 use super::names::{self, MetricFamily};
 use super::snapshot::{LimitLabels, MetricsSnapshot, TargetLabels};
 

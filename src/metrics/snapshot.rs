@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::counters::{RouteMetrics, ScriptMetrics, TargetMetrics};
-use super::limits::LimitMetrics;
+use super::counters::{LimitMetrics, RouteMetrics, ScriptMetrics, TargetMetrics};
 use super::names::{self, MetricFamily};
 
 /// An upstream and its target.

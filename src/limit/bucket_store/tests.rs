@@ -1,4 +1,4 @@
-//! What a bucket store lends and takes: its sums, its repeats, its bounds.
+//! What a bucket store leases, takes back and forgets.
 
 use super::*;
 use crate::plan::Period;

@@ -1,4 +1,4 @@
-//! Leases of one shard: what it asks for, spends and gives back.
+//! Leases of one shard: which tokens it requests, spends and returns.
 
 use super::*;
 use crate::limit::{BucketStore, LEASE_LIFE_MS, LEASE_SHARE};
