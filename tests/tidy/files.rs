@@ -19,7 +19,6 @@ const SILENT: &[&str] = &[
     "src/http/head/tests.rs",
     "src/http/path/tests.rs",
     "src/limit/bucket_store/tests.rs",
-    "src/limit/leases/tests.rs",
 ];
 
 #[test]
