@@ -10,6 +10,7 @@ use super::problems::{Problems, ValueError, quoted};
 use super::section::Section;
 use super::{address, auth, cors, rate_limit, units};
 use crate::base::time::imf_fixdate;
+use crate::http::hygiene::is_token;
 use crate::plan::{Deprecated, HostHeader, IpRules, RoutePlan};
 
 /// A route's section in front of `[defaults]`.
@@ -44,6 +45,7 @@ pub(super) fn read(layers: Layers<'_, '_>, jwts: &[&str], problems: &mut Problem
         response_headers: header_edits(&layers.table("response_headers"), problems),
         deprecated: deprecated(layers.of("deprecated"), problems),
         timeout: layers.of("timeout").duration("timeout", problems),
+        upgrade: upgrade(layers.of("upgrade"), problems),
         scripts: layers.of("scripts").strings("scripts"),
         vars: layers.of("vars").text_pairs("vars"),
         ..RoutePlan::default()
@@ -72,6 +74,30 @@ pub(super) fn host_header(layers: Layers<'_, '_>, problems: &mut Problems) -> Ho
         }
     };
     layers.of(KEY).parsed(KEY, problems, read).unwrap_or_default()
+}
+
+/// The protocols that a route passes upgrades to: WebSocket alone where nothing is said.
+fn upgrade(section: &Section<'_>, problems: &mut Problems) -> Vec<Arc<str>> {
+    const KEY: &str = "upgrade";
+    if !section.has(KEY) {
+        return vec!["websocket".into()];
+    }
+    section.parsed_list(KEY, problems, |text| {
+        let is_protocol =
+            text.split('/').count() <= 2 && text.split('/').all(|part| is_token(part.as_bytes()));
+        let name = text.to_ascii_lowercase();
+        match (is_protocol, name.as_str()) {
+            (false, _) => Err(ValueError::new(
+                format!("{} is no protocol", quoted(text)),
+                "write a name such as \"websocket\", or a name with a version such as \"foo/2\"",
+            )),
+            (true, "h2c") => Err(ValueError::new(
+                "`h2c` is never passed on: its tunnel would carry requests past every route".to_owned(),
+                "leave it out; RFC 9113 has made this upgrade obsolete",
+            )),
+            (true, name) => Ok(name.into()),
+        }
+    })
 }
 
 fn ip(table: &Section<'_>, problems: &mut Problems) -> IpRules {

@@ -208,7 +208,7 @@ const SCHEMA: &[KeySpec] = &[
     later("route.lambda_authorizer").policy(),
     later("route.mirror").policy(),
     later("route.max_inflight").policy(),
-    later("route.upgrade").policy(),
+    key("route.upgrade", List).policy(),
     later("route.grpc_web").policy(),
     key("route.strip_prefix", Flag),
     key("route.rewrite", Text),

@@ -6,6 +6,22 @@ use ipnet::IpNet;
 
 use crate::http::fields::{FieldName, Fields};
 
+/// The other end of a client connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// IPv4 addresses as such, also where they came mapped into IPv6.
+    pub ip: IpAddr,
+    /// The same as text: each of its requests carries it to the upstream.
+    pub text: Box<str>,
+}
+
+impl Peer {
+    pub fn new(ip: IpAddr) -> Peer {
+        let ip = ip.to_canonical();
+        Peer { ip, text: ip.to_string().into() }
+    }
+}
+
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -17,8 +33,8 @@ pub struct Client {
 
 impl Client {
     /// Reads `X-Forwarded-For` from the right as far as it can be believed.
-    pub fn of(peer: IpAddr, fields: &Fields, trusted_proxies: &[IpNet]) -> Client {
-        let peer = peer.to_canonical();
+    pub fn of(ip: IpAddr, fields: &Fields, trusted_proxies: &[IpNet]) -> Client {
+        let peer = ip.to_canonical();
         let is_trusted = |ip: IpAddr| trusted_proxies.iter().any(|net| net.contains(&ip));
         if !is_trusted(peer) {
             return Client { trusted: false, ip: peer };

@@ -4,5 +4,5 @@
 mod client;
 mod transaction;
 
-pub use client::Client;
+pub use client::{Client, Peer};
 pub use transaction::{Content, Edits, RequestMeta, Transaction};

@@ -53,7 +53,7 @@ pub struct RequestMeta {
     pub body: Body,
     /// The client waits for a 100 (Continue).
     pub expects_continue: bool,
-    /// The protocols that the client offers to change to; empty: none.
+    /// The protocols that the client offers to change to, as far as the route allows them; empty: none.
     pub upgrade: Vec<u8>,
 }
 
@@ -71,6 +71,15 @@ impl Default for RequestMeta {
 }
 
 impl RequestMeta {
+    /// The protocols that the upstream is offered. Never on a request with a body: an upstream that takes the upgrade
+    /// for the end of the message would read the body as requests that no policy has seen.
+    pub fn offered_upgrade(&self) -> &[u8] {
+        match self.body {
+            Body::None | Body::Length(0) => &self.upgrade,
+            Body::Length(_) | Body::Chunked | Body::UntilClose => b"",
+        }
+    }
+
     fn clear(&mut self) {
         self.peer.clear();
         self.host.clear();

@@ -43,6 +43,9 @@ impl LimitReport {
 
     /// Writes the fields into a response, in place of those of the same name.
     pub fn write_to(&self, fields: &mut Fields) {
+        if self.entries.is_empty() {
+            return;
+        }
         for dialect in [Dialect::XRateLimit, Dialect::Ietf, Dialect::Kong] {
             let set = |name: &str, value: &str| fields.set(name.as_bytes(), value.as_bytes());
             headers::write(dialect, &self.entries, &mut self.value.borrow_mut(), set);

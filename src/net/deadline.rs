@@ -37,7 +37,7 @@ pub struct Fired {
     pub slot: u32,
     pub fd: RawFd,
     pub side: SocketSide,
-    pub way: Direction,
+    pub direction: Direction,
 }
 
 struct Entry {
@@ -119,11 +119,11 @@ impl Deadlines {
                 continue;
             }
             let entry = &mut table.entries[slot];
-            for (way, at_ms) in [Direction::Read, Direction::Write].into_iter().zip(at_ms) {
+            for (direction, at_ms) in [Direction::Read, Direction::Write].into_iter().zip(at_ms) {
                 if *at_ms > now_ms {
                     continue;
                 }
-                if way == Direction::Write {
+                if direction == Direction::Write {
                     let unsent_bytes = unsent(entry.fd);
                     if unsent_bytes < entry.unsent_bytes {
                         entry.unsent_bytes = unsent_bytes;
@@ -132,8 +132,8 @@ impl Deadlines {
                     }
                 }
                 *at_ms = NEVER;
-                entry.fired[way as usize] = true;
-                fired.push(Fired { slot: slot as u32, fd: entry.fd, side: entry.side, way });
+                entry.fired[direction as usize] = true;
+                fired.push(Fired { slot: slot as u32, fd: entry.fd, side: entry.side, direction });
             }
         }
     }
@@ -184,10 +184,10 @@ pub struct Slot {
 
 impl Slot {
     /// Arms a deadline `timeout` from now, never early: the clock may be a tick behind.
-    pub fn arm(&self, way: Direction, timeout: Duration) {
+    pub fn arm(&self, direction: Direction, timeout: Duration) {
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(NEVER / 2).max(1);
-        self.arm_at(way, self.deadlines.now_ms() + timeout_ms + TICK_MS);
-        if way == Direction::Write {
+        self.arm_at(direction, self.deadlines.now_ms() + timeout_ms + TICK_MS);
+        if direction == Direction::Write {
             self.entry(|entry| {
                 entry.write_timeout_ms = timeout_ms;
                 entry.unsent_bytes = NEVER;
@@ -196,18 +196,18 @@ impl Slot {
     }
 
     /// Arms a deadline at a time of the coarse clock.
-    pub fn arm_at(&self, way: Direction, at_ms: u64) {
-        self.deadlines.table.borrow_mut().at_ms[self.index as usize][way as usize] = at_ms;
+    pub fn arm_at(&self, direction: Direction, at_ms: u64) {
+        self.deadlines.table.borrow_mut().at_ms[self.index as usize][direction as usize] = at_ms;
     }
 
     /// Takes a deadline back.
-    pub fn disarm(&self, way: Direction) {
-        self.arm_at(way, NEVER);
+    pub fn disarm(&self, direction: Direction) {
+        self.arm_at(direction, NEVER);
     }
 
     /// Whether a deadline of this direction has passed since the socket was opened.
-    pub fn fired(&self, way: Direction) -> bool {
-        self.entry(|entry| entry.fired[way as usize])
+    pub fn fired(&self, direction: Direction) -> bool {
+        self.entry(|entry| entry.fired[direction as usize])
     }
 
     /// Marks a client as between two requests, or not.
@@ -261,7 +261,7 @@ mod tests {
         slot.arm(Direction::Read, Duration::from_millis(100));
         assert_eq!(ticked(&deadlines, 100, 0), []);
         assert!(!slot.fired(Direction::Read));
-        let fired = Fired { slot: 0, fd: 7, side: SocketSide::Client, way: Direction::Read };
+        let fired = Fired { slot: 0, fd: 7, side: SocketSide::Client, direction: Direction::Read };
         assert_eq!(ticked(&deadlines, 100 + TICK_MS, 0), [fired]);
         assert!(slot.fired(Direction::Read) && !slot.fired(Direction::Write));
         assert_eq!(ticked(&deadlines, 10_000, 0), []);

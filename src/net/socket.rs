@@ -117,7 +117,7 @@ impl Socket {
     }
 
     /// The stream, for starting one operation.
-    #[expect(clippy::mut_from_ref, reason = "one operation each way: see the safety comment")]
+    #[expect(clippy::mut_from_ref, reason = "one operation each direction: see the safety comment")]
     fn stream(&self) -> &mut Stream {
         // SAFETY: a `Socket` never leaves its thread (`Rc`). The reference is used to build one
         // operation, which clones the descriptor; monoio's own `OwnedReadHalf`/`OwnedWriteHalf` do
@@ -309,9 +309,12 @@ impl AsFd for Socket {
 }
 
 /// Ends the operations in flight whose deadline passed: a client's read (it can still be answered), or all of a socket.
-pub fn expire(fd: RawFd, side: SocketSide, way: Direction) {
-    let how =
-        if side == SocketSide::Client && way == Direction::Read { libc::SHUT_RD } else { libc::SHUT_RDWR };
+pub fn expire(fd: RawFd, side: SocketSide, direction: Direction) {
+    let how = if side == SocketSide::Client && direction == Direction::Read {
+        libc::SHUT_RD
+    } else {
+        libc::SHUT_RDWR
+    };
     shut_down(fd, how);
 }
 

@@ -54,7 +54,7 @@ fn begin(response: &mut ResponseHead, status: u16) -> &mut Fields {
 /// The problem document (RFC 9457).
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Problem<'a> {
+struct ProblemDocument<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
@@ -69,7 +69,7 @@ struct Problem<'a> {
 
 fn document(error: &Error, request_id: &[u8]) -> Vec<u8> {
     let status = error.reason.status();
-    let document = Problem {
+    let document = ProblemDocument {
         r#type: "about:blank",
         title: write::reason_phrase(status),
         status,

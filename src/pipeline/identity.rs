@@ -1,4 +1,4 @@
-//! `auth` and `require`: who is calling, what they may, and what the upstream is told of them.
+//! `auth` and `require`: who is calling, what they may, and what the upstream learns of them.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,10 +1,7 @@
 //! What is decided of every request before a route is looked for: who is asking, the request's id, its host and path.
 
-use std::io::Write;
-use std::net::IpAddr;
-
 use crate::base::error::{Error, Reason};
-use crate::exchange::{Client, Transaction};
+use crate::exchange::{Client, Peer, Transaction};
 use crate::http::fields::FieldName;
 use crate::http::framing::Body;
 use crate::http::head::{HeadError, Method};
@@ -18,14 +15,14 @@ use crate::plan::Server;
 /// A host or target that is malformed, a body that is announced as too long, CONNECT.
 pub fn receive(
     transaction: &mut Transaction,
-    peer: IpAddr,
+    peer: &Peer,
     server: &Server,
     new_id: impl FnOnce(&mut Vec<u8>),
 ) -> Result<(), Error> {
     let Transaction { request, meta, id, origin, host, target, .. } = &mut *transaction;
-    let client = Client::of(peer, &request.fields, &server.trusted_proxies);
+    let client = Client::of(peer.ip, &request.fields, &server.trusted_proxies);
     meta.client = client;
-    write!(meta.peer, "{}", peer.to_canonical()).expect("a vector takes every byte");
+    meta.peer.extend_from_slice(peer.text.as_bytes());
     meta.host.extend_from_slice(request.fields.get(FieldName::Host).unwrap_or_default());
     // Before anything can edit the field.
     origin.extend_from_slice(request.fields.get(FieldName::Origin).unwrap_or_default());

@@ -72,6 +72,23 @@ pub fn clean(fields: &mut Fields, client: Client, owned: &[Arc<str>]) {
     fields.retain(|field| keeps(&field, client.trusted) && !nominated.has(field.name));
 }
 
+/// Keeps of the protocols that a client offers to change to (a list, RFC 9110, 7.8) those that are allowed: by name, or
+/// by name and version where those are written.
+pub fn restrict_upgrade(offered: &mut Vec<u8>, allowed: &[Arc<str>]) {
+    if offered.is_empty() {
+        return;
+    }
+    let is_allowed = |protocol: &&[u8]| {
+        let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
+        let matches = |known: &Arc<str>| {
+            known.as_bytes().eq_ignore_ascii_case(protocol) || known.as_bytes().eq_ignore_ascii_case(name)
+        };
+        allowed.iter().any(matches)
+    };
+    let kept: Vec<&[u8]> = framing::elements(offered).filter(is_allowed).collect();
+    *offered = kept.join(&b", "[..]);
+}
+
 /// A route's `request_headers` or `response_headers`: remove, then set, then add.
 pub fn apply_edits(edits: &HeaderEdits, fields: &mut Fields) {
     for name in &edits.remove {
@@ -105,9 +122,9 @@ fn add_forwarded(fields: &mut Fields, transaction: &Transaction, prefix: &[u8]) 
     if matches!(meta.body, Body::Chunked) {
         fields.add(b"Transfer-Encoding", b"chunked");
     }
-    if !meta.upgrade.is_empty() {
+    if !meta.offered_upgrade().is_empty() {
         fields.add(b"Connection", b"Upgrade");
-        fields.add(b"Upgrade", &meta.upgrade);
+        fields.add(b"Upgrade", meta.offered_upgrade());
     }
 }
 
@@ -242,6 +259,40 @@ mod tests {
     fn the_peer_is_appended_to_the_chain_in_one_field() {
         let head = prepared(false, &[("X-Forwarded-For", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2")]);
         assert!(head.starts_with("X-Forwarded-For: 1.1.1.1, 2.2.2.2, 192.0.2.9\r\n"), "{head}");
+    }
+
+    #[test]
+    fn only_allowed_protocols_are_offered_to_the_upstream() {
+        for (offered, allowed, expected) in [
+            ("websocket", &["websocket"][..], "websocket"),
+            ("WebSocket", &["websocket"], "WebSocket"),
+            ("websocket, foo/2", &["websocket"], "websocket"),
+            ("foo/1, foo/2,bar", &["foo/2", "bar"], "foo/2, bar"),
+            ("foo/1 , foo/2", &["foo"], "foo/1, foo/2"),
+            ("foo", &["websocket"], ""),
+            ("websocketx", &["websocket"], ""),
+            ("websocket", &[], ""),
+        ] {
+            let allowed: Vec<Arc<str>> = allowed.iter().map(|name| (*name).into()).collect();
+            let mut list = offered.as_bytes().to_vec();
+            restrict_upgrade(&mut list, &allowed);
+            assert_eq!(String::from_utf8_lossy(&list), expected, "{offered} of {allowed:?}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_is_never_offered_beside_a_body() {
+        let mut transaction = Transaction::default();
+        transaction.meta.upgrade = b"websocket".to_vec();
+        for (body, is_offered) in
+            [(Body::None, true), (Body::Length(0), true), (Body::Length(1), false), (Body::Chunked, false)]
+        {
+            let mut fields = Fields::default();
+            transaction.meta.body = body;
+            add_forwarded(&mut fields, &transaction, b"");
+            let has = |name: &[u8]| fields.find(name).is_some();
+            assert_eq!((has(b"upgrade"), has(b"connection")), (is_offered, is_offered), "{body:?}");
+        }
     }
 
     #[test]

@@ -42,14 +42,6 @@ pub enum NoticeKind<'a> {
     Unreadable(CodingError),
 }
 
-/// Whether the request goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    Continue,
-    /// The answer stands in the transaction.
-    Answered,
-}
-
 /// How a response body goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyHandling {
@@ -65,6 +57,7 @@ impl RouteScripts<'_> {
     }
 
     /// Runs `on_request`, then, where a script wants the body or has set another, `on_request_body` on what `host` reads.
+    /// Returns the body of the answer, if one of them answers; its head then stands in the transaction.
     ///
     /// # Errors
     /// A script that failed or denied; a body that is too large, malformed or late.
@@ -72,24 +65,24 @@ impl RouteScripts<'_> {
         &self,
         transaction: &mut Transaction,
         host: &mut H,
-    ) -> Result<Flow, Error> {
+    ) -> Result<Option<Vec<u8>>, Error> {
         if self.has(Hook::ResponseBody) {
             ask_for_plain(&mut transaction.request.fields);
         }
         if self.has(Hook::Request) && self.answers(Hook::Request, transaction)? {
-            return Ok(Flow::Answered);
+            return Ok(Some(answer_body(transaction)));
         }
         if self.has(Hook::RequestBody) || transaction.edits.request_body.changed {
             return Box::pin(self.on_whole_request(transaction, host)).await;
         }
-        Ok(Flow::Continue)
+        Ok(None)
     }
 
     async fn on_whole_request<H: StepHost>(
         &self,
         transaction: &mut Transaction,
         host: &mut H,
-    ) -> Result<Flow, Error> {
+    ) -> Result<Option<Vec<u8>>, Error> {
         let max_bytes = self.has(Hook::RequestBody).then_some(self.plan.max_body);
         if let (Body::Length(bytes), Some(max_bytes)) = (transaction.meta.body, max_bytes)
             && bytes > max_bytes as u64
@@ -97,9 +90,11 @@ impl RouteScripts<'_> {
             return Err(too_large());
         }
         let body = host.read_body(max_bytes).await?;
-        let Some(body) = self.on_request_body(transaction, body)? else { return Ok(Flow::Answered) };
-        host.replace_body(body);
-        Ok(Flow::Continue)
+        match self.on_request_body(transaction, body)? {
+            Some(body) => host.replace_body(body),
+            None => return Ok(Some(answer_body(transaction))),
+        }
+        Ok(None)
     }
 
     /// Runs `on_request_body` on a body that is all here. `wire`: as it came, without its framing; empty where a script
@@ -289,6 +284,11 @@ fn outcome(run: Result<HookOutcome, ScriptFault>) -> Result<bool, Error> {
         }
         Err(fault) => Err(Error::gateway(Reason::ScriptError, fault.to_string())),
     }
+}
+
+/// The body of the answer that a request hook has given.
+fn answer_body(transaction: &mut Transaction) -> Vec<u8> {
+    transaction.edits.response_body.take_changed().unwrap_or_default()
 }
 
 /// A request body that no hook can have as a whole.

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::limits::LimitPhase;
-use super::script::{BodyHandling, Flow, RouteScripts};
+use super::script::{BodyHandling, RouteScripts};
 use super::{answer, cors, identity, ip, request_head, response_head, script};
 use crate::auth::decide::Identity;
 use crate::base::error::Error;
@@ -27,7 +27,8 @@ pub enum RequestStep {
     Ip,
     /// `cors`: answers preflights.
     Cors,
-    /// Removes what a client may not say: hop-by-hop fields, and those in which the gateway alone speaks.
+    /// Removes what a client may not say: hop-by-hop fields, those in which the gateway alone speaks, and offers to
+    /// change to protocols that are not in `upgrade`.
     Clean,
     /// Rate limits with `before_auth`.
     EarlyLimits,
@@ -148,7 +149,23 @@ pub async fn request<'r, H: StepHost>(
     host: &mut H,
 ) -> Result<Decision<'r>, Error> {
     for step in WAY_IN {
-        if let Some(body) = run_request_step(step, route, transaction, report, host).await? {
+        let answer = match step {
+            RequestStep::EarlyLimits | RequestStep::Limits if route.plan.rate_limits.is_empty() => None,
+            RequestStep::EarlyLimits => {
+                host.check_limits(LimitPhase::BeforeAuth, transaction, report).await?;
+                None
+            }
+            RequestStep::Limits => {
+                host.check_limits(LimitPhase::AfterAuth, transaction, report).await?;
+                None
+            }
+            RequestStep::Scripts => match &route.scripts {
+                Some(scripts) => scripts.on_request(transaction, host).await?,
+                None => None,
+            },
+            step => run_request_step(step, route, transaction, host)?,
+        };
+        if let Some(body) = answer {
             return Ok(Decision::Answer(Cow::Owned(body)));
         }
     }
@@ -165,12 +182,11 @@ pub async fn request<'r, H: StepHost>(
     }
 }
 
-/// Runs one step. Returns the body of its answer, if it answers.
-async fn run_request_step<H: StepHost>(
+/// Runs a step that never waits. Returns the body of its answer, if it answers.
+fn run_request_step<H: StepHost>(
     step: RequestStep,
     route: &RouteContext<'_>,
     transaction: &mut Transaction,
-    report: &mut LimitReport,
     host: &mut H,
 ) -> Result<Option<Vec<u8>>, Error> {
     match step {
@@ -184,8 +200,8 @@ async fn run_request_step<H: StepHost>(
         RequestStep::Clean => {
             let client = transaction.meta.client;
             request_head::clean(&mut transaction.request.fields, client, route.owned_names);
+            request_head::restrict_upgrade(&mut transaction.meta.upgrade, &route.plan.upgrade);
         }
-        RequestStep::EarlyLimits => host.check_limits(LimitPhase::BeforeAuth, transaction, report).await?,
         RequestStep::Auth => {
             if !route.plan.auth.is_empty() {
                 let identity = host.identify(route.plan, transaction)?;
@@ -193,14 +209,8 @@ async fn run_request_step<H: StepHost>(
             }
         }
         RequestStep::Require => identity::require(route.plan, transaction)?,
-        RequestStep::Limits => host.check_limits(LimitPhase::AfterAuth, transaction, report).await?,
-        RequestStep::Scripts => {
-            if let Some(scripts) = &route.scripts
-                && scripts.on_request(transaction, host).await? == Flow::Answered
-            {
-                return Ok(Some(transaction.edits.response_body.take_changed().unwrap_or_default()));
-            }
-        }
+        // Those may wait: see the caller.
+        RequestStep::EarlyLimits | RequestStep::Limits | RequestStep::Scripts => {}
     }
     Ok(None)
 }

@@ -31,6 +31,8 @@ pub struct RoutePlan {
     pub deprecated: Option<Deprecated>,
     /// The whole exchange, from its head on.
     pub timeout: Option<Duration>,
+    /// Protocols that requests without a body may upgrade to (RFC 9110, 7.8), lower case; empty: none.
+    pub upgrade: Vec<Arc<str>>,
     /// The names of its scripts' files, in order.
     pub scripts: Vec<Arc<str>>,
     /// By name; what scripts read as `vars`.

@@ -11,20 +11,20 @@ use crate::plan::{HostPattern, RoutePlan};
 ///
 /// # Errors
 /// What no client can say.
-pub fn of_request(asked: &TestCase, route: &RoutePlan) -> Result<Vec<u8>, String> {
-    if !hygiene::is_token(asked.method.as_bytes()) {
-        return Err(format!("`method` cannot be {:?}", asked.method));
+pub fn of_request(case: &TestCase, route: &RoutePlan) -> Result<Vec<u8>, String> {
+    if !hygiene::is_token(case.method.as_bytes()) {
+        return Err(format!("`method` cannot be {:?}", case.method));
     }
-    if !asked.target.starts_with('/') || asked.target.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
-        let wrong = format!("`path` cannot be {:?}", asked.target);
+    if !case.target.starts_with('/') || case.target.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        let wrong = format!("`path` cannot be {:?}", case.target);
         return Err(format!("{wrong}: it begins with `/`, and spaces are escaped; see `url_encode`"));
     }
-    let mut text = format!("{} {} HTTP/1.1\r\n", asked.method, asked.target).into_bytes();
-    let has_host = asked.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let mut text = format!("{} {} HTTP/1.1\r\n", case.method, case.target).into_bytes();
+    let has_host = case.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
     if !has_host {
         write::field(&mut text, b"Host", usual_host(route).as_bytes());
     }
-    write_fields(&mut text, &asked.headers, (!asked.body.is_empty()).then_some(asked.body.len()))?;
+    write_fields(&mut text, &case.headers, (!case.body.is_empty()).then_some(case.body.len()))?;
     Ok(text)
 }
 
@@ -32,10 +32,10 @@ pub fn of_request(asked: &TestCase, route: &RoutePlan) -> Result<Vec<u8>, String
 ///
 /// # Errors
 /// `upstream_protocol`, as for any other head that is none.
-pub fn of_response(came: &UpstreamAnswer) -> Result<Vec<u8>, Error> {
-    let mut text = format!("HTTP/1.1 {} \r\n", came.status).into_bytes();
-    let length = (!script::is_bodiless(came.status)).then_some(came.body.len());
-    write_fields(&mut text, &came.headers, length)
+pub fn of_response(answer: &UpstreamAnswer) -> Result<Vec<u8>, Error> {
+    let mut text = format!("HTTP/1.1 {} \r\n", answer.status).into_bytes();
+    let length = (!script::is_bodiless(answer.status)).then_some(answer.body.len());
+    write_fields(&mut text, &answer.headers, length)
         .map_err(|text| Error::upstream(Reason::UpstreamProtocol, Retry::Never, text))?;
     Ok(text)
 }
@@ -63,7 +63,7 @@ fn write_fields(
     Ok(())
 }
 
-/// Whom a client asks that names nobody: the route's first host.
+/// The host that a request names if the test gives none: the first of the route.
 fn usual_host(route: &RoutePlan) -> &str {
     let exact = route.hosts.iter().find_map(|host| match host {
         HostPattern::Exact(host) => Some(&**host),

@@ -11,18 +11,18 @@ use super::gateway::Gateway;
 type CallResult<T> = Result<T, Box<EvalAltResult>>;
 
 pub fn register(engine: &mut Engine, gateway: &Rc<Gateway>) {
-    let to = gateway.clone();
+    let runner = gateway.clone();
     engine.register_fn("run", move |route: &str, request: Map| -> CallResult<Map> {
-        let came = TestCase::of(&request).and_then(|asked| to.send(route, &asked));
-        came.map(super::outcome::TestOutcome::into_map).map_err(|why| thrown(format!("`run`: {why}")))
+        let outcome = TestCase::of(&request).and_then(|case| runner.send(route, &case));
+        outcome.map(super::outcome::TestOutcome::into_map).map_err(|why| thrown(format!("`run`: {why}")))
     });
     register_assertions(engine);
-    let to = gateway.clone();
-    engine.register_fn("set_now", move |seconds: i64| set_now(&to, Some(seconds)));
-    let to = gateway.clone();
+    let runner = gateway.clone();
+    engine.register_fn("set_now", move |seconds: i64| set_now(&runner, Some(seconds)));
+    let runner = gateway.clone();
     engine.register_fn("advance", move |seconds: i64| {
-        let now = i64::try_from(to.state.unix_s()).ok();
-        set_now(&to, now.and_then(|now| now.checked_add(seconds)))
+        let now = i64::try_from(runner.state.unix_s()).ok();
+        set_now(&runner, now.and_then(|now| now.checked_add(seconds)))
     });
 }
 

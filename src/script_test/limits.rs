@@ -98,6 +98,7 @@ mod tests {
             response_headers: HeaderEdits::default(),
             deprecated: None,
             timeout: None,
+            upgrade: vec![],
             scripts: vec![],
             vars: vec![],
         }

@@ -1,8 +1,8 @@
 //! `ringway test`: files of tests, run offline against a configuration's routes and their scripts.
 //!
-//! [`files`] finds them; [`TestRunner`] runs them, each test in a world of its own ([`host`]). A test calls `run` and what
+//! [`files`] finds them; [`TestRunner`] runs them, each with a clock, ids, counters and limits of its own ([`host`]). A test calls `run` and what
 //! else [`functions`] has; `run` reads its map ([`case`]), makes heads of it ([`build`]), sends them through the
-//! [`gateway`], which has no socket, and gives back a map of what came of it ([`outcome`]).
+//! [`gateway`], which has no socket, and gives back a map of the outcome ([`outcome`]).
 
 mod build;
 mod case;

@@ -9,11 +9,11 @@ use crate::base::error::Reason;
 use crate::http::fields::Fields;
 use crate::http::head::ResponseHead;
 
-/// What came of a request.
+/// How a request ended.
 pub struct TestOutcome {
     pub response: ResponseHead,
     pub body: Vec<u8>,
-    /// `None`: no upstream was asked.
+    /// `None`: the request went to no upstream.
     pub sent: Option<SentRequest>,
     /// Of an answer that the gateway made of an error.
     pub reason: Option<Reason>,

@@ -14,7 +14,7 @@ use super::outcome::SentRequest;
 use super::step_host::TestStepHost;
 use crate::auth::jwt::Claims;
 use crate::base::error::{Error, Reason, Retry};
-use crate::exchange::Transaction;
+use crate::exchange::{Peer, Transaction};
 use crate::http::framing::{self, Body};
 use crate::http::head::{self, HeadLimits, Method};
 use crate::limit::LimitReport;
@@ -57,7 +57,7 @@ impl<'a> Run<'a> {
         meta.body = framing::request_body(request).map_err(|error| wrong(&error))?;
         meta.upgrade.extend_from_slice(framing::upgrade(request).unwrap_or_default());
         let new_id = |out: &mut Vec<u8>| out.extend_from_slice(&state.request_id());
-        receive(&mut transaction, test_case.client_ip, &plan.server, new_id)
+        receive(&mut transaction, &Peer::new(test_case.client_ip), &plan.server, new_id)
             .map_err(|error| wrong(&error.detail))?;
         capture(route.plan, &mut transaction)?;
         // Scripts of routes without `auth` see what the test gives, too.

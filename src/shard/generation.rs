@@ -52,7 +52,7 @@ pub struct LiveRoute {
 /// What a generation is made live with.
 pub struct GenerationContext {
     pub metrics: Rc<ShardMetrics>,
-    pub world: Rc<dyn script::ScriptHost>,
+    pub script_host: Rc<dyn script::ScriptHost>,
     pub limits: Rc<ShardLimits>,
     /// Shards begin at different endpoints.
     pub seed: u64,
@@ -66,25 +66,25 @@ impl LiveGeneration {
     pub fn build(
         generation: Generation,
         old: Option<&LiveGeneration>,
-        around: &GenerationContext,
+        context: &GenerationContext,
     ) -> Result<LiveGeneration, script::ScriptFault> {
         let Generation { number, plan, table, providers, addresses, .. } = generation;
         let old_upstreams = old.map_or(&[][..], |old| &old.upstreams);
-        let upstreams = Upstream::build_all(&plan, old_upstreams, &addresses, &around.metrics, around.seed);
+        let upstreams = Upstream::build_all(&plan, old_upstreams, &addresses, &context.metrics, context.seed);
         // An engine's programs count for good in the metrics that they began with, and those of scripts which no
         // route names are forgotten.
         let same =
             |old: &&LiveGeneration| old.plan.scripts == plan.scripts && named(&old.plan) == named(&plan);
         let scripts = match old.filter(same) {
             Some(old) => old.scripts.clone(),
-            None => Rc::new(script::Engine::new(&plan.scripts, around.world.clone())),
+            None => Rc::new(script::Engine::new(&plan.scripts, context.script_host.clone())),
         };
         let names: Rc<[Arc<str>]> = plan.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
         let rates = ConsumerRates::of(&plan.consumers);
         let live_route = |route: &Arc<plan::RoutePlan>| {
             let chain = Chain::build(&scripts, &plan.scripts, route, &names)?;
-            let limits = RouteLimits::build(route, &rates, &around.limits, &around.metrics);
-            Ok(LiveRoute { plan: route.clone(), metrics: around.metrics.route(&route.name), limits, chain })
+            let limits = RouteLimits::build(route, &rates, &context.limits, &context.metrics);
+            Ok(LiveRoute { plan: route.clone(), metrics: context.metrics.route(&route.name), limits, chain })
         };
         let routes = plan.routes.iter().map(live_route).collect::<Result<_, script::ScriptFault>>()?;
         // Names and keys were held against each other when the configuration was checked.

@@ -66,7 +66,7 @@ pub struct Generation {
     pub addresses: Arc<Addresses>,
     /// Who signs tokens, by the plan's indices.
     pub providers: Arc<[Arc<Provider>]>,
-    /// All listeners of this generation; those the shard has already are told by their address.
+    /// All listeners of this generation; those the shard has already are known by their address.
     pub listeners: Vec<Listener>,
 }
 
@@ -100,7 +100,7 @@ pub struct ShardSpawn {
     pub mailbox: Mailbox<Command>,
     pub sink: LogSink,
     pub link: Link,
-    /// Says that a token's key is not in the set of a provider, told by its index. Never blocks.
+    /// Says that a token's key is not in the set of a provider, named by its index. Never blocks.
     pub unknown_key: Box<dyn Fn(usize) + Send>,
     /// Gets the driver that won once the shard accepts, or why it cannot.
     pub started: Sender<Result<DriverKind, String>>,
@@ -119,7 +119,7 @@ struct Shard {
     link: Link,
     counters: Rc<ShardCounters>,
     limits: Rc<ShardLimits>,
-    surroundings: GenerationContext,
+    context: GenerationContext,
     /// API keys that were added and revoked while running.
     dynamic_keys: RefCell<DynamicKeys>,
     /// Tokens that were verified.
@@ -131,12 +131,12 @@ struct Shard {
     request_buffers: RefCell<Vec<Box<RequestBuffers>>>,
     /// Client connections, each counted until its task has ended.
     open: Cell<usize>,
-    /// Connections beyond `max_connections` that are being told so.
+    /// Connections beyond `max_connections` that are being refused.
     refusing: Cell<usize>,
     /// Bytes of bodies that are held for scripts.
     held_bytes: Rc<Cell<usize>>,
     draining: Cell<bool>,
-    /// A test asked for the death of this shard.
+    /// A test has requested a fault of this shard.
     doomed: Cell<bool>,
 }
 

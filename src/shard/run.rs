@@ -95,24 +95,24 @@ impl EventLoop {
     }
 }
 
-/// The thread's body: returns once drained. Reports through `seat.started` whether it serves.
+/// The thread's body: returns once drained. Reports through `spawn.started` whether it serves.
 ///
 /// # Panics
 /// When the shard itself (not a mere connection) panicked: its connections are shut down first, and
 /// the caller may start another shard on the same listeners.
-pub fn run(seat: ShardSpawn, first: Generation) {
-    if let Some(core) = seat.core {
+pub fn run(spawn: ShardSpawn, first: Generation) {
+    if let Some(core) = spawn.core {
         core_affinity::set_for_current(core);
     }
-    let (mut event_loop, kind) = match EventLoop::build(seat.driver) {
+    let (mut event_loop, kind) = match EventLoop::build(spawn.driver) {
         Ok(built) => built,
         Err(error) => {
-            let _ = seat.started.send(Err(error.to_string()));
+            let _ = spawn.started.send(Err(error.to_string()));
             return;
         }
     };
     let (deadlines, acceptors) = (Rc::new(Deadlines::default()), Rc::new(Acceptors::default()));
-    let serving = serve(seat, first, kind, deadlines.clone(), acceptors.clone());
+    let serving = serve(spawn, first, kind, deadlines.clone(), acceptors.clone());
     let served = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(serving)));
     if served.is_err() {
         let _ = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(clear_away(&deadlines, &acceptors))));
@@ -141,26 +141,26 @@ async fn clear_away(deadlines: &Deadlines, acceptors: &Acceptors) {
 }
 
 async fn serve(
-    mut seat: ShardSpawn,
+    mut spawn: ShardSpawn,
     mut first: Generation,
     kind: DriverKind,
     deadlines: Rc<Deadlines>,
     acceptors: Rc<Acceptors>,
 ) {
     let listeners = std::mem::take(&mut first.listeners);
-    let shard = match Shard::new(&mut seat, first, deadlines) {
+    let shard = match Shard::new(&mut spawn, first, deadlines) {
         Ok(shard) => Rc::new(shard),
         Err(fault) => {
-            let _ = seat.started.send(Err(format!("script {fault}")));
+            let _ = spawn.started.send(Err(format!("script {fault}")));
             return;
         }
     };
     if let Err(error) = acceptors.change(&shard, listeners) {
-        let _ = seat.started.send(Err(error.to_string()));
+        let _ = spawn.started.send(Err(error.to_string()));
         return;
     }
     let drained = Rc::new(RefCell::new(Vec::new()));
-    let _ = seat.started.send(Ok(kind));
+    let _ = spawn.started.send(Ok(kind));
     let handle = {
         let (shard, acceptors, drained) = (shard.clone(), acceptors.clone(), drained.clone());
         move |command| {
@@ -182,7 +182,7 @@ async fn serve(
             true
         }
     };
-    monoio::spawn(seat.mailbox.listen(handle));
+    monoio::spawn(spawn.mailbox.listen(handle));
     tick::until_drained(&shard, || acceptors.is_empty()).await;
     shard.log.borrow_mut().flush();
     for done in drained.take() {
@@ -192,46 +192,51 @@ async fn serve(
 
 impl Shard {
     fn new(
-        seat: &mut ShardSpawn,
+        spawn: &mut ShardSpawn,
         first: Generation,
         deadlines: Rc<Deadlines>,
     ) -> Result<Shard, script::ScriptFault> {
         use std::hash::{BuildHasher, RandomState};
-        let seed = RandomState::new().hash_one(seat.id);
-        let metrics = Rc::new(ShardMetrics::new(seat.id));
-        let log = AccessLog::new(first.plan.log.access, seat.sink.clone());
-        let world = Rc::new(ShardScriptHost {
+        let seed = RandomState::new().hash_one(spawn.id);
+        let metrics = Rc::new(ShardMetrics::new(spawn.id));
+        let log = AccessLog::new(first.plan.log.access, spawn.sink.clone());
+        let script_host = Rc::new(ShardScriptHost {
             clock: Rc::new(Clock::new()),
             ids: Rc::new(RefCell::new(RequestIds::new(seed))),
             counters: Rc::new(ShardCounters::new()),
             metrics: metrics.clone(),
         });
         let store_timeout = first.plan.store.as_ref().map_or(EMBEDDED_TIMEOUT, |store| store.timeout);
-        let limits =
-            ShardLimits::new(seat.id, seat.shards, seat.link.clone(), world.clock.clone(), store_timeout);
+        let limits = ShardLimits::new(
+            spawn.id,
+            spawn.shards,
+            spawn.link.clone(),
+            script_host.clock.clone(),
+            store_timeout,
+        );
         let limits = Rc::new(limits);
-        let surroundings = GenerationContext {
+        let context = GenerationContext {
             metrics: metrics.clone(),
-            world: world.clone(),
+            script_host: script_host.clone(),
             limits: limits.clone(),
-            seed: seat.id as u64,
+            seed: spawn.id as u64,
         };
-        let live = LiveGeneration::build(first, None, &surroundings)?;
+        let live = LiveGeneration::build(first, None, &context)?;
         let shard = Shard {
-            id: seat.id,
-            clock: world.clock.clone(),
+            id: spawn.id,
+            clock: script_host.clock.clone(),
             deadlines,
             buffers: Buffers::default(),
             pipes: Pipes::default(),
             metrics,
             log: RefCell::new(log),
-            ids: world.ids.clone(),
-            link: seat.link.clone(),
-            counters: world.counters.clone(),
+            ids: script_host.ids.clone(),
+            link: spawn.link.clone(),
+            counters: script_host.counters.clone(),
             limits,
-            surroundings,
+            context,
             dynamic_keys: RefCell::default(),
-            unknown_key: std::mem::replace(&mut seat.unknown_key, Box::new(|_| ())),
+            unknown_key: std::mem::replace(&mut spawn.unknown_key, Box::new(|_| ())),
             tokens: RefCell::new(TokenCache::new(TokenCache::MAX_ENTRIES, TokenCache::MAX_BYTES)),
             live: RefCell::new(Rc::new(live)),
             request_buffers: RefCell::default(),
@@ -249,7 +254,7 @@ impl Shard {
         let listeners = std::mem::take(&mut generation.listeners);
         self.log.borrow_mut().set_format(generation.plan.log.access);
         let old = self.live();
-        let live = match LiveGeneration::build(generation, Some(&old), &self.surroundings) {
+        let live = match LiveGeneration::build(generation, Some(&old), &self.context) {
             Ok(live) => live,
             // It was compiled when the configuration was checked, by the same engine.
             Err(fault) => {

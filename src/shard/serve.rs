@@ -40,7 +40,7 @@ async fn run(
     let live = turn.live.clone();
     let RequestBuffers { transaction, limit_report, .. } = &mut *turn.buffers;
     match fault::requested(transaction.path()) {
-        Some(InjectedFault::Connection) => panic!("a test asked for a panic in this connection"),
+        Some(InjectedFault::Connection) => panic!("a test requested a panic in this connection"),
         Some(InjectedFault::Shard) => turn.shard.doomed.set(true),
         None => {}
     }

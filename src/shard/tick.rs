@@ -24,7 +24,7 @@ pub async fn until_drained(shard: &Rc<Shard>, no_listener: impl Fn() -> bool) {
     let mut grace_until = None;
     for ticks in 1_u64.. {
         monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
-        assert!(!shard.doomed.get(), "a test asked for the end of this shard");
+        assert!(!shard.doomed.get(), "a test requested a panic in this shard");
         expire(shard, &mut fired);
         shard.log.borrow_mut().flush();
         send_counters(shard);
@@ -63,7 +63,7 @@ fn expire(shard: &Shard, fired: &mut Vec<crate::net::deadline::Fired>) {
     let now_ms = u64::try_from(shard.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     shard.deadlines.tick(now_ms, socket::unsent_bytes, fired);
     for passed in fired.drain(..) {
-        socket::expire(passed.fd, passed.side, passed.way);
+        socket::expire(passed.fd, passed.side, passed.direction);
     }
 }
 

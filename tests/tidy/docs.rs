@@ -3,11 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+use ringway::log::access::{AccessEntry, write_json};
 
 use super::ROOT;
 
 const METRIC_NAMES: &str = include_str!("../../src/metrics/names.rs");
 const OPERATION: &str = include_str!("../../docs/operation.md");
+const OBSERVABILITY: &str = include_str!("../../docs/observability.md");
+const ARCHITECTURE: &str = include_str!("../../docs/architecture.md");
 
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(ROOT);
@@ -55,7 +60,7 @@ fn every_complete_configuration_shown_is_accepted_by_check() {
     for document in documents() {
         let text = std::fs::read_to_string(&document).expect("the document is read");
         for (info, line, body) in blocks(&text) {
-            // The one with scripts of its own is loaded with them, by tests/script_tests.rs.
+            // The one with scripts of its own is loaded with them, by tests/e2e/scripts/test_command.rs.
             if info == "toml" && body.contains("[[route]]") && !document.ends_with("docs/scripting.md") {
                 let file = dir.path().join("shown.toml");
                 std::fs::write(&file, body).expect("the block is written");
@@ -86,11 +91,82 @@ fn words(text: &str, beginning: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_metrics_documented_are_the_metrics_there_are() {
-    assert_eq!(words(OPERATION, "ringway_"), words(METRIC_NAMES, "ringway_"));
-    let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).expect("README.md is there");
+    for beginning in ["ringway_", "process_"] {
+        assert_eq!(words(OBSERVABILITY, beginning), words(METRIC_NAMES, beginning));
+    }
     let known = words(METRIC_NAMES, "ringway_");
-    let unknown: Vec<_> = words(&readme, "ringway_").difference(&known).cloned().collect();
-    assert!(unknown.is_empty(), "README.md names {unknown:?}");
+    for document in documents() {
+        let text = std::fs::read_to_string(&document).expect("the document is read");
+        let unknown: Vec<_> = words(&text, "ringway_").difference(&known).cloned().collect();
+        assert!(unknown.is_empty(), "{} names {unknown:?}", document.display());
+    }
+}
+
+/// The lines below a heading, up to the next one.
+fn section<'a>(text: &'a str, heading: &'a str) -> impl Iterator<Item = &'a str> {
+    let below = text.lines().skip_while(move |line| *line != heading).skip(1);
+    below.take_while(|line| !line.starts_with('#'))
+}
+
+/// The first word in backticks of each item of the numbered list below a heading.
+fn listed(heading: &'static str) -> Vec<&'static str> {
+    let items = section(ARCHITECTURE, heading).filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+    items.map(|item| item.split('`').nth(1).expect("an item begins with a name in backticks")).collect()
+}
+
+#[test]
+fn the_steps_documented_are_those_of_the_pipeline_in_their_order() {
+    use ringway::pipeline::steps::{WAY_IN, WAY_OUT};
+    assert_eq!(listed("### The way in"), WAY_IN.map(|step| format!("{step:?}")));
+    assert_eq!(listed("### The way out"), WAY_OUT.map(|step| format!("{step:?}")));
+}
+
+#[test]
+fn the_tree_documented_has_every_folder() {
+    let rows = section(ARCHITECTURE, "## The tree").filter_map(|line| line.strip_prefix("| `"));
+    let folders = rows.filter_map(|row| row.split_once("/`")).map(|(folder, _)| folder);
+    let documented: BTreeSet<_> = folders.filter(|folder| !folder.contains('/')).map(str::to_owned).collect();
+    let source = std::fs::read_dir(Path::new(ROOT).join("src")).expect("src/ is there");
+    let folders = source.map(|entry| entry.expect("an entry")).filter(|entry| entry.path().is_dir());
+    let there: BTreeSet<_> =
+        folders.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect();
+    assert_eq!(documented, there);
+}
+
+#[test]
+fn every_field_of_the_access_log_is_documented_in_order() {
+    let rows = section(OBSERVABILITY, "## Access log").filter_map(|line| line.strip_prefix("| `"));
+    // Fields of one kind share a row: `a`, `b`.
+    let names = rows.flat_map(|row| row.split(" |").next().unwrap_or_default().split("`, `"));
+    let documented: Vec<_> = names.map(|name| name.trim_end_matches('`')).collect();
+    let entry = AccessEntry {
+        request_id: b"",
+        client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
+        method: b"",
+        host: b"",
+        path: b"",
+        version_minor: 1,
+        status: 0,
+        reason: None,
+        route: None,
+        upstream: None,
+        target: None,
+        consumer: None,
+        duration: Duration::ZERO,
+        upstream_time: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        cache: None,
+        retries: 0,
+        shard: 0,
+        generation: 0,
+    };
+    let mut line = Vec::new();
+    write_json(&entry, b"", &mut line);
+    let line = String::from_utf8(line).expect("it is text");
+    // No value has a comma in it.
+    let written: Vec<_> = line.split(['{', ',']).filter_map(|member| member.split('"').nth(1)).collect();
+    assert_eq!(documented, written);
 }
 
 #[test]
@@ -101,17 +177,32 @@ fn every_reason_is_documented_with_its_status() {
     }
 }
 
+/// The anchor of a heading, as GitHub makes it.
+fn anchor_of(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
 #[test]
 fn links_between_documents_lead_somewhere() {
     for document in documents() {
         let text = std::fs::read_to_string(&document).expect("the document is read");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let path = link.split('#').next().unwrap_or_default();
-            if path.is_empty() || path.contains("://") {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if link.contains("://") {
                 continue;
             }
-            let target = document.parent().expect("a document is in a folder").join(path);
+            let target = match path {
+                "" => document.clone(),
+                path => document.parent().expect("a document is in a folder").join(path),
+            };
             assert!(target.exists(), "{}: {link}", document.display());
+            if !anchor.is_empty() {
+                let text = std::fs::read_to_string(&target).expect("what has anchors is text");
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                assert!(headings.any(|line| anchor_of(line) == anchor), "{}: {link}", document.display());
+            }
         }
     }
 }

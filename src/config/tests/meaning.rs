@@ -93,6 +93,7 @@ fn upstreams_and_routes_have_the_defaults_of_the_contract() {
         response_headers: HeaderEdits::default(),
         deprecated: None,
         timeout: None,
+        upgrade: vec!["websocket".into()],
         scripts: vec![],
         vars: vec![],
     };

@@ -300,6 +300,8 @@ fn what_a_routes_policies_say_is_checked() {
     each_has_one_problem(
         &ROUTE.replace('@', "path = \"/x\"\nupstream = \"up\"\n@"),
         &[
+            ("upgrade = [\"h2c\"]", "1:12", "`h2c` is never passed on"),
+            ("upgrade = [\"websocket\", \"a b\"]", "1:25", "is no protocol"),
             ("host_header = \"a b\"", "1:15", "\"upstream\", \"client\""),
             ("timeout = \"0s\"", "1:11", "no time at all"),
             ("request_headers.set = { \"a:\" = \"1\" }", "1:25", "is not a field name"),

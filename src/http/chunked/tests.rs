@@ -1,3 +1,5 @@
+//! Chunked bodies (RFC 9112, 7.1): what is taken, what is refused, in whatever pieces it comes.
+
 use super::*;
 
 const TRAILER_LIMIT: usize = 256;

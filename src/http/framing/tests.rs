@@ -1,3 +1,5 @@
+//! How bodies are delimited, and what becomes of a connection after one.
+
 use super::*;
 use crate::http::head::{HeadLimits, parse_request, parse_response};
 

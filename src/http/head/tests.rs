@@ -1,3 +1,5 @@
+//! Heads within and outside of the grammar, in one piece and in many.
+
 use super::*;
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 16 * 1024, count: 96 };

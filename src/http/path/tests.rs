@@ -1,3 +1,5 @@
+//! Targets and paths: what is normalised, what is kept, what is refused.
+
 use super::*;
 
 fn normal(target: &str, method: Method) -> Result<(String, Option<String>), HeadError> {

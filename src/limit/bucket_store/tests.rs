@@ -1,3 +1,5 @@
+//! What a bucket store lends and takes: its sums, its repeats, its bounds.
+
 use super::*;
 use crate::plan::Period;
 

@@ -5,17 +5,18 @@ use std::cell::RefCell;
 use aws_lc_rs::{constant_time, digest, hmac};
 use rhai::{Dynamic, Engine};
 
+use crate::base::hash::to_hex;
 use crate::script::call_stage::{ScriptResult, bytes_of};
 
 pub fn register(engine: &mut Engine) {
     engine.register_fn("sha256", |data: Dynamic| -> ScriptResult<String> {
-        Ok(hex(digest::digest(&digest::SHA256, &bytes_of(&data, "`sha256`")?).as_ref()))
+        Ok(to_hex(digest::digest(&digest::SHA256, &bytes_of(&data, "`sha256`")?).as_ref()))
     });
     let prepared = RefCell::default();
     engine.register_fn("hmac_sha256", move |key: Dynamic, data: Dynamic| -> ScriptResult<String> {
         let key = bytes_of(&key, "`hmac_sha256`")?;
         let data = bytes_of(&data, "`hmac_sha256`")?;
-        Ok(hex(sign(&mut prepared.borrow_mut(), key, &data).as_ref()))
+        Ok(to_hex(sign(&mut prepared.borrow_mut(), key, &data).as_ref()))
     });
     // For two texts of the same length, the time does not depend on where they differ.
     engine.register_fn("secure_eq", |a: &str, b: &str| {
@@ -37,13 +38,6 @@ fn sign(prepared: &mut Option<PreparedKey>, key: Vec<u8>, data: &[u8]) -> hmac::
             hmac::sign(&prepared.insert((key, new)).1, data)
         }
     }
-}
-
-/// Two hexadecimal digits a byte, lower case.
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

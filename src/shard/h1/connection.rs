@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::request;
 use crate::base::error::{Error, Reason};
+use crate::exchange::Peer;
 use crate::http::body::BodyReader;
 use crate::http::head::{HeadLimits, HeadScanner};
 use crate::net::Socket;
@@ -36,7 +37,7 @@ pub enum Next {
 pub struct Connection {
     pub shard: Rc<Shard>,
     pub socket: Socket,
-    pub peer: IpAddr,
+    pub peer: Peer,
     /// What was read and not yet used: the rest of a body, the next request. Holds no room while idle.
     pub input: Vec<u8>,
     /// The body of the current request.
@@ -72,7 +73,7 @@ impl Connection {
         Connection {
             shard,
             socket,
-            peer: peer.to_canonical(),
+            peer: Peer::new(peer),
             input: Vec::new(),
             body: BodyReader::empty(),
             scanner: HeadScanner::default(),

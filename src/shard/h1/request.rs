@@ -16,7 +16,7 @@ use crate::shard::turn::Turn;
 
 /// Reads one request and sees to it that it is answered, counted and logged.
 pub async fn serve_one(connection: &mut Connection) -> Next {
-    let mut turn = Turn::begin(&connection.shard, connection.peer);
+    let mut turn = Turn::begin(&connection.shard, connection.peer.ip);
     let keep_alive = match read(connection, &mut turn).await {
         Ok(Some(keep_alive)) => Ok(keep_alive),
         Ok(None) => {
@@ -99,7 +99,7 @@ async fn read(connection: &mut Connection, turn: &mut Turn) -> Result<Option<boo
         framing::wants_keep_alive(request.version(), &request.fields) && request.method() != Method::Connect;
 
     let new_id = |out: &mut Vec<u8>| connection.shard.ids.borrow_mut().write(out);
-    let received = receive(transaction, connection.peer, server, new_id);
+    let received = receive(transaction, &connection.peer, server, new_id);
     turn.log.client_ip = transaction.meta.client.ip;
     received?;
     Ok(Some(keep_alive))

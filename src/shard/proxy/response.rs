@@ -203,9 +203,12 @@ impl Responder<'_> {
         mut arrived: ArrivedHead,
     ) -> Result<ResponseEnd, Error> {
         let RequestBuffers { transaction, limit_report, .. } = &mut *turn.buffers;
-        let is_offered = !transaction.meta.upgrade.is_empty() && self.upload.get() == Upload::Complete;
         let protocol = transaction.response.fields.find(b"upgrade").map(<[u8]>::to_vec);
-        let (true, Some(protocol)) = (is_offered, protocol) else {
+        let is_offered = |protocol: &Vec<u8>| {
+            let mut offered = framing::elements(transaction.meta.offered_upgrade());
+            self.upload.get() == Upload::Complete && offered.any(|one| one.eq_ignore_ascii_case(protocol))
+        };
+        let Some(protocol) = protocol.filter(is_offered) else {
             let detail = "101 that nobody asked for";
             return Err(Error::upstream(Reason::UpstreamProtocol, Retry::Never, detail));
         };

@@ -151,11 +151,11 @@ fn interim_responses_carry_no_length() {
     assert_eq!(client.response().status(), 200);
 
     let origin = Origin::answering_once(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 5\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\n",
     );
     let gateway = Gateway::proxying(&origin);
     let response =
-        gateway.exchange("GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+        gateway.exchange("GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
     assert_eq!((response.status(), response.has("content-length")), (101, false));
 }
 
@@ -167,7 +167,9 @@ fn a_tunnel_whose_reader_is_slow_but_reads_is_not_idle() {
     for driver in DRIVERS {
         let origin = Origin::new(|peer| {
             if peer.request().is_some() {
-                peer.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+                peer.send(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+                );
                 peer.send(pattern(BYTES));
                 peer.finish();
                 peer.drain();
@@ -178,7 +180,7 @@ fn a_tunnel_whose_reader_is_slow_but_reads_is_not_idle() {
         let mut client = Client::with_socket(gateway.address(), |socket| {
             socket.set_recv_buffer_size(65536).expect("a small buffer is always accepted");
         });
-        client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+        client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
         assert_eq!(client.head().status(), 101);
         let mut received = Vec::new();
         let begun = Instant::now();

@@ -232,3 +232,61 @@ fn connect_is_refused() {
     }
     assert_eq!(origin.connections(), 0);
 }
+
+/// An origin that takes an upgrade for the end of the message, whatever the head says of a body, and answers what follows
+/// as requests of their own.
+fn ends_messages_at_upgrades(peer: &mut Peer) {
+    while let Some(request) = peer.head() {
+        let path = request.start_line.split(' ').nth(1).unwrap_or_default().to_owned();
+        if !request.has("upgrade")
+            && let Some(length) = request.field("content-length")
+        {
+            peer.wire().read_exact(length.parse().expect("a number")).expect("the body");
+        }
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len()));
+    }
+}
+
+#[test]
+fn a_body_beside_an_upgrade_is_never_read_as_requests() {
+    let body = "GET /admin/delete HTTP/1.1\r\nHost: test\r\nX-Consumer-Name: alice\r\n\r\n";
+    for driver in DRIVERS {
+        for protocol in ["foo", "websocket"] {
+            let origin = Origin::new(ends_messages_at_upgrades);
+            let gateway = Gateway::with_driver(driver, &proxy_with(&[&origin.url()], "", ""));
+            let mut attacker = gateway.connect();
+            attacker.send(format!(
+                "POST /public HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\
+                 Content-Length: {}\r\n\r\n",
+                body.len()
+            ));
+            // The head is with the origin before the body comes.
+            origin.wait_for_requests(1);
+            attacker.send(body);
+            assert_eq!(attacker.response().body, b"/public", "{driver} {protocol}");
+            assert_eq!(gateway.get("/next").body, b"/next", "{driver} {protocol}");
+            let requests = origin.requests();
+            let paths: Vec<&str> = requests.iter().map(|request| request.target()).collect();
+            assert_eq!(paths, ["/public", "/next"], "{driver} {protocol}");
+        }
+    }
+}
+
+#[test]
+fn a_route_passes_on_upgrades_to_its_own_protocols_alone() {
+    for (keys, offered, expected) in [
+        ("", "websocket", Some("websocket")),
+        ("", "foo", None),
+        ("upgrade = [\"foo\"]", "websocket, foo/2", Some("foo/2")),
+        ("upgrade = []", "websocket", None),
+    ] {
+        let origin = Origin::echo();
+        let gateway = Gateway::with_driver("auto", &proxy_with(&[&origin.url()], "", keys));
+        let request =
+            format!("GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: {offered}\r\n\r\n");
+        assert_eq!(gateway.exchange(request).status(), 200);
+        let seen = &origin.requests()[0];
+        assert_eq!(seen.field("upgrade"), expected, "{keys} {offered}");
+        assert_eq!(seen.connection_lists("upgrade"), expected.is_some(), "{keys} {offered}");
+    }
+}

@@ -319,7 +319,7 @@ fn an_upgraded_connection_is_a_tunnel_as_without_scripts() {
             let Some(request) = peer.request() else { return };
             assert_eq!(request.field("x-a"), Some("1"));
             peer.send(
-                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nfirst",
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfirst",
             );
             while let Ok(byte) = peer.wire().read_exact(1) {
                 peer.send(byte);
@@ -327,7 +327,7 @@ fn an_upgraded_connection_is_a_tunnel_as_without_scripts() {
         });
         let gateway = with_script(script).driver(driver).start(&route_to(&origin, ""));
         let mut client = gateway.connect();
-        client.send("GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+        client.send("GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
         assert_eq!(client.response().status(), 101);
         assert_eq!(client.read_exact(5), b"first");
         client.send("ping");
