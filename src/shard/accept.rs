@@ -1,4 +1,7 @@
 //! Listening sockets: one accept task each, never dropped half-way, and the panic fence around every connection.
+//!
+//! An accept operation that is dropped can leak the socket it has accepted, so none is raced against anything: a task
+//! is stopped by cancelling its operation in the kernel, and ends by itself.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -18,6 +21,7 @@ use crate::net::Socket;
 use crate::net::deadline::SocketSide;
 
 /// How long to wait when there is no descriptor left for another connection.
+/// Without a pause the loop would spin: the connection that could not be accepted keeps the listener readable.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// The accept tasks of a shard, by address.
@@ -46,6 +50,7 @@ impl Acceptors {
             if running.iter().any(|(address, _)| *address == listener.address) {
                 continue;
             }
+            // A second handle of the same socket, for the queue that is left when the event loop's own has stopped.
             let drainer = listener.socket.try_clone()?;
             listener.socket.set_nonblocking(monoio::utils::is_legacy())?;
             let accepting = TcpListener::from_std(listener.socket)?;
@@ -59,16 +64,19 @@ impl Acceptors {
     }
 
     /// Stops accepting on all.
+    /// Tasks end some time later: see [`Acceptors::is_empty`].
     pub fn stop_all(&self) {
         self.running.borrow_mut().drain(..).for_each(|(_, mut canceller)| stop(&mut canceller));
     }
 
     /// Whether every accept task has ended.
+    /// Only then is it certain that no connection can still come in.
     pub fn is_empty(&self) -> bool {
         self.tasks.get() == 0
     }
 }
 
+/// Cancels the accept operation, once.
 fn stop(canceller: &mut Option<Canceller>) {
     if let Some(canceller) = canceller.take() {
         // What it returns is a fresh canceller, of no use here.
@@ -76,6 +84,8 @@ fn stop(canceller: &mut Option<Canceller>) {
     }
 }
 
+/// One listener's accept loop, until it is cancelled. Every error but the cancellation is survived: a listener that
+/// gives up would leave its share of new connections in a queue that nobody empties.
 async fn accept_all(
     shard: Rc<Shard>,
     listener: TcpListener,
@@ -114,6 +124,7 @@ fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: IpAddr) {
     let metrics = &shard.metrics;
     metrics.connections_total.set(metrics.connections_total.get() + 1);
     if shard.open.get() >= shard.live().plan.server.limits.max_connections {
+        // Refused by a short 503 in a task of its own, not by a close: a client can tell the two apart.
         metrics.connections_refused.set(metrics.connections_refused.get() + 1);
         monoio::spawn(refuse::refuse_connection(shard.clone(), socket, peer));
         return;
@@ -124,6 +135,7 @@ fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: IpAddr) {
 }
 
 /// Counts a connection for as long as its task lives.
+/// Dropped with the task, so a panic counts down as well; a drain waits for this count to reach 0.
 struct Open(Rc<Shard>);
 
 impl Open {
@@ -140,6 +152,7 @@ impl Drop for Open {
 }
 
 /// A connection's task. A panic in it ends it alone: it is logged, counted, and its sockets close.
+/// Without it, a panic in one task would unwind the whole event loop with all its connections.
 struct Fenced<F> {
     connection: Option<Pin<Box<F>>>,
     open: Open,
@@ -161,6 +174,7 @@ impl<F: Future<Output = ()>> Future for Fenced<F> {
         let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
         tracing::error!(shard = shard.id, panic = text, "a connection panicked and was closed");
+        // Its destructors run behind a fence too: they may panic in the state that the first panic has left.
         let doomed = self.connection.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(doomed)));
         Poll::Ready(())

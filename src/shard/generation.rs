@@ -1,5 +1,8 @@
 //! A generation as one shard serves by it. A request keeps the `Rc` it began with, so a reload never
 //! changes the rules under it.
+//!
+//! What a reload leaves as it is is taken over, not built anew: endpoints with their connections, meters with their
+//! counts, compiled scripts. So a reload that changes one route costs nothing on the others.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -23,6 +26,7 @@ use super::Generation;
 use super::limits::{RouteLimits, ShardLimits};
 use super::script_host;
 
+/// Immutable but for `providers` and the addresses of `upstreams`, which change without a reload.
 pub struct LiveGeneration {
     pub number: u64,
     pub plan: Arc<Plan>,
@@ -40,6 +44,7 @@ pub struct LiveGeneration {
     scripts: Rc<script::Engine>,
 }
 
+/// One route with what a request needs of it, so that it is looked up by index alone.
 pub struct LiveRoute {
     pub plan: Arc<plan::RoutePlan>,
     pub metrics: Rc<RouteMetrics>,
@@ -55,6 +60,7 @@ pub struct GenerationContext {
     pub script_host: Rc<dyn script::ScriptHost>,
     pub limits: Rc<ShardLimits>,
     /// Shards begin at different endpoints.
+    /// Otherwise all would send their first requests to the same one.
     pub seed: u64,
 }
 
@@ -95,6 +101,8 @@ impl LiveGeneration {
     }
 
     /// Takes providers with newer keys, if they are those of this generation.
+    /// A fetch of keys may have begun before a reload: its list then has other indices, and would verify tokens by the
+    /// keys of another provider.
     pub fn renew_providers(&self, providers: Arc<[Arc<Provider>]>) {
         let wanted = self.plan.jwts.iter().map(|jwt| &**jwt);
         if providers.iter().map(|provider| provider.plan()).eq(wanted) {
@@ -103,6 +111,7 @@ impl LiveGeneration {
     }
 
     /// Takes what names resolve to now.
+    /// Requests in flight keep the endpoint that they have leased.
     pub fn set_addresses(&self, addresses: &Addresses) {
         self.upstreams.iter().for_each(|upstream| upstream.set_addresses(addresses));
     }
@@ -154,6 +163,7 @@ impl LiveGeneration {
 }
 
 /// The scripts that routes name.
+/// Those of the library that no route names are only imported, and have no counters.
 fn named(plan: &Plan) -> HashSet<&str> {
     plan.routes.iter().flat_map(|route| &route.scripts).map(|name| &**name).collect()
 }

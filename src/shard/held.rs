@@ -1,4 +1,6 @@
 //! Bytes of bodies that are held for scripts, counted over the whole shard.
+//!
+//! Without a bound over all requests, `max_body` times `max_connections` would be the memory that clients can claim.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,6 +9,7 @@ use crate::base::error::{Error, FaultOrigin, Reason};
 use crate::pipeline::script;
 
 /// Bytes held for scripts on one shard, in multiples of `max_body`; beyond, a request that needs another is refused.
+/// 256 MiB with the default `max_body` of 1 MiB.
 const MAX_BODIES: usize = 256;
 
 /// Counts the bytes of one body for as long as it is held.
@@ -14,6 +17,7 @@ pub struct HeldBytes {
     /// Those of the whole shard.
     of_shard: Rc<Cell<usize>>,
     bytes: usize,
+    /// In bytes, `[scripts] max_body`.
     max_body: usize,
 }
 
@@ -28,6 +32,7 @@ impl HeldBytes {
     /// # Errors
     /// One that is over `max_body`, as the client's; `overloaded` where all together are too many.
     pub fn add(&mut self, bytes: usize) -> Result<(), Error> {
+        // Counted before it is checked: `Drop` takes back all that was counted, also of a body that was refused.
         self.bytes += bytes;
         self.of_shard.set(self.of_shard.get() + bytes);
         if self.bytes > self.max_body {

@@ -4,6 +4,10 @@
 //! A request's way: [`accept`] → [`h1`] (its connection: a whole head, framing) → [`serve`] (route, steps, action) →
 //! an answer of the gateway's own, or [`proxy`] (attempts, both directions at once) → [`request_log`] (counters, one
 //! access-log line). What a protocol gives to a request is in [`protocol`], what a request has on its way in [`turn`].
+//!
+//! One thread, one event loop, one core: so a request takes no lock and touches no atomic that another core writes to.
+//! What crosses threads is either immutable (`Arc<Plan>`) or a message on a bounded channel that a shard never blocks
+//! on.
 
 mod accept;
 mod clock;
@@ -51,6 +55,8 @@ use limits::ShardLimits;
 use turn::RequestBuffers;
 
 /// A bound listening socket. Control keeps the original; shards get clones of it.
+/// The kernel spreads connections over the shards' own sockets (`SO_REUSEPORT`). Closing one resets what is in its
+/// accept queue, which is why the original stays with control over reloads.
 pub struct Listener {
     pub address: SocketAddr,
     pub socket: std::net::TcpListener,
@@ -59,6 +65,7 @@ pub struct Listener {
 /// A configuration made ready for one shard.
 pub struct Generation {
     /// Counts up with each reload.
+    /// The first one is 1; it is in every line of the access log.
     pub number: u64,
     pub plan: Arc<Plan>,
     /// This shard's private copy.
@@ -96,9 +103,11 @@ pub struct ShardSpawn {
     pub shards: usize,
     /// The core to stay on.
     pub core: Option<core_affinity::CoreId>,
+    /// As configured; `auto` is resolved by what the kernel allows.
     pub driver: plan::Driver,
     pub mailbox: Mailbox<Command>,
     pub sink: LogSink,
+    /// The bounded channel to the store link's thread.
     pub link: Link,
     /// Says that a token's key is not in the set of a provider, named by its index. Never blocks.
     pub unknown_key: Box<dyn Fn(usize) + Send>,
@@ -107,14 +116,20 @@ pub struct ShardSpawn {
 }
 
 /// The shard itself.
+/// Everything that outlives a generation is here: a reload exchanges `live` and leaves the rest as it is. Cells and
+/// borrows are never held over an `await`, since any other task of the shard may run there.
 struct Shard {
     id: usize,
     clock: Rc<Clock>,
+    /// One flat table for all sockets, looked through by the tick: no timer per operation.
     deadlines: Rc<Deadlines>,
+    /// Free buffers for reads and writes, in two sizes.
     buffers: Buffers,
+    /// Kernel pipes through which long bodies are spliced.
     pipes: Pipes,
     metrics: Rc<ShardMetrics>,
     log: RefCell<AccessLog>,
+    /// Makes request ids, for requests and for `uuid()` of scripts.
     ids: Rc<RefCell<RequestIds>>,
     link: Link,
     counters: Rc<ShardCounters>,
@@ -126,6 +141,7 @@ struct Shard {
     tokens: RefCell<TokenCache>,
     /// Called with a provider whose key set lacks a token's key.
     unknown_key: Box<dyn Fn(usize) + Send>,
+    /// The generation for requests that begin now; those in flight hold an `Rc` of theirs.
     live: RefCell<Rc<LiveGeneration>>,
     #[expect(clippy::vec_box, reason = "moved out and in for every request: a pointer, not 500 bytes")]
     request_buffers: RefCell<Vec<Box<RequestBuffers>>>,
@@ -135,6 +151,7 @@ struct Shard {
     refusing: Cell<usize>,
     /// Bytes of bodies that are held for scripts.
     held_bytes: Rc<Cell<usize>>,
+    /// Set once and never cleared: connections answer with `Connection: close` from then on.
     draining: Cell<bool>,
     /// A test has requested a fault of this shard.
     doomed: Cell<bool>,

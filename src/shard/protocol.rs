@@ -1,5 +1,8 @@
 //! What a client's protocol gives to a request: where its body comes from, and where its response goes. Enums, so that
 //! everything behind them stays monomorphic; another protocol is another variant.
+//!
+//! Everything above this file is the same for all protocols: steps, attempts and scripts see a `BodySource` and a
+//! `ResponseSink`, never a client's socket.
 
 use std::cell::Cell;
 
@@ -15,6 +18,7 @@ use crate::http::head::ResponseHead;
 use crate::net::Socket;
 
 /// A request body on its way in. Framing and trailers are part of it.
+/// There is one buffer in flight: a body is read as fast as its upstream takes it.
 pub enum BodySource<'a> {
     /// It comes over the client's HTTP/1 connection, and passes verbatim.
     Http1(WireBody<'a>),
@@ -24,10 +28,12 @@ pub enum BodySource<'a> {
 
 /// A request body that was read as a whole, or that a script has made.
 pub struct WholeBody {
+    /// The payload, without framing.
     pub bytes: Vec<u8>,
     /// The upstream has it all.
     pub is_sent: bool,
     /// Counts the body for as long as the exchange may need it.
+    /// Never read: its `Drop` counts the bytes down.
     pub _held: Option<HeldBytes>,
 }
 
@@ -66,6 +72,7 @@ impl BodySource<'_> {
     }
 
     /// Drops what is here of a body that nobody wants.
+    /// Reads nothing: the response must not wait for a client that still sends.
     pub fn discard_arrived(&mut self) {
         if let BodySource::Http1(body) = self {
             body.discard_arrived();
@@ -106,6 +113,7 @@ impl BodySource<'_> {
     }
 
     /// Has a body that is all here be sent from its beginning once more.
+    /// A body from a client's connection has no beginning to return to: what was taken of it is in the first write.
     pub fn rewind(&mut self) {
         if let BodySource::Whole(body) = self {
             body.is_sent = false;
@@ -113,6 +121,7 @@ impl BodySource<'_> {
     }
 
     /// Whether all of the body is at hand for another attempt: in the first write, or held.
+    /// Otherwise a second attempt would send a request with a hole in it.
     pub fn can_replay(&self) -> bool {
         match self {
             BodySource::Http1(body) => body.is_done(),
@@ -122,11 +131,13 @@ impl BodySource<'_> {
 }
 
 /// A response on its way out.
+/// Final responses are sent once: by `respond`, `stream` or `switch_protocols`.
 pub enum ResponseSink<'a> {
     Http1(WireResponse<'a>),
 }
 
 /// Notices that the client leaves while an upstream lets it wait; see [`ResponseSink::watch_client`].
+/// Ends when dropped: a slot that is left waiting would end an exchange of a later request.
 pub struct ClientWatch<'a>(&'a Socket);
 
 impl<'a> ResponseSink<'a> {
@@ -138,6 +149,7 @@ impl<'a> ResponseSink<'a> {
     }
 
     /// What follows on the connection cannot be trusted, or read: this response is its last.
+    /// Cannot be undone for this response.
     pub fn end_connection(&mut self) {
         match self {
             ResponseSink::Http1(response) => response.keep_alive = false,
@@ -152,6 +164,7 @@ impl<'a> ResponseSink<'a> {
     }
 
     /// Has the client send the body that it holds back.
+    /// `100 Continue` (RFC 9110, 10.1.1), where the client waits for it; once per request.
     ///
     /// # Errors
     /// A client that left.
@@ -162,6 +175,7 @@ impl<'a> ResponseSink<'a> {
     }
 
     /// Passes on an interim response.
+    /// A 1xx other than 101 (RFC 9110, 15.2). Any number may come before the final head.
     ///
     /// # Errors
     /// A client that left.
@@ -187,6 +201,7 @@ impl<'a> ResponseSink<'a> {
     }
 
     /// Sends a response whose body still comes. Returns whether the upstream has sent exactly this response.
+    /// False where bytes follow that belong to no response: the connection to the upstream is then not used again.
     ///
     /// # Errors
     /// A body that is malformed or too short, an upstream that stalls, a client that left.

@@ -1,4 +1,7 @@
 //! What is known of a request when it ends: one place that counts it and writes its line.
+//!
+//! Filled in by whoever learns something, read once at the end: so a request that fails half-way is logged with all
+//! that was known by then.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -16,7 +19,9 @@ use crate::upstream::{Endpoint, Upstream};
 
 /// How a request goes, filled in on its way.
 pub struct RequestLog {
+    /// When the shard began to read it.
     pub began: Instant,
+    /// The connection's peer, until a trusted proxy has named another. IPv4 in the form of IPv6 is shown as IPv4.
     pub client_ip: IpAddr,
     /// Index of the route.
     pub route: Option<usize>,
@@ -28,6 +33,7 @@ pub struct RequestLog {
     pub reason: Option<Reason>,
     /// Set while the request's body is still being sent, hence the cell.
     pub bytes_in: Cell<u64>,
+    /// Bytes written to the client; `bytes_in` has the request's head in it as well.
     pub bytes_out: u64,
     /// From the first byte to the upstream until its response head was there.
     pub upstream_time: Option<Duration>,
@@ -58,6 +64,7 @@ impl RequestLog {
     }
 
     /// Runs the route's `on_log`, counts the request and logs it. Called once for every request, however it ended.
+    /// The duration is taken before the hooks run: their time is not the request's.
     pub fn finish(&mut self, shard: &Shard, live: &LiveGeneration, transaction: &mut Transaction) {
         let now = Instant::now();
         let duration = now.saturating_duration_since(self.began);
@@ -83,6 +90,7 @@ impl RequestLog {
         }
     }
 
+    /// Borrows everything, so that a line costs no allocation here.
     fn entry<'a>(
         &'a self,
         shard: usize,
@@ -117,6 +125,7 @@ impl RequestLog {
     }
 
     /// `on_log` of the route's scripts, which see the status that was sent.
+    /// Below 200 there is no final status, and scripts keep seeing what the transaction has.
     fn run_log_hooks(&self, live: &LiveGeneration, transaction: &mut Transaction, duration: Duration) {
         let scripts = self.route.and_then(|route| live.scripts_of(route));
         let Some(scripts) = scripts.filter(|scripts| scripts.has(Hook::Log)) else { return };

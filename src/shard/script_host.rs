@@ -1,4 +1,6 @@
 //! What the scripts of a shard may use: its clock, ids, counters and log.
+//!
+//! Scripts reach the outside only through this: the engine itself does no I/O.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,6 +15,8 @@ use crate::script::{LogLine, ScriptHost};
 use crate::store::ShardCounters;
 
 /// Writes what a script's author should know into the log.
+/// A script's own failure is an error, a coding that cannot be decoded a warning; a body that is too large for scripts
+/// is ordinary traffic, and worth a debug line only.
 pub fn log_notice(notice: &ScriptNotice<'_>) {
     let (route, request_id) = (notice.route, String::from_utf8_lossy(notice.request_id));
     match notice.kind {
@@ -28,6 +32,7 @@ pub fn log_notice(notice: &ScriptNotice<'_>) {
     }
 }
 
+/// Shares the shard's cells; it lives as long as the engine, over many generations.
 pub struct ShardScriptHost {
     pub clock: Rc<Clock>,
     pub ids: Rc<RefCell<RequestIds>>,

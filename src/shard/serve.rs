@@ -1,5 +1,8 @@
 //! One request served, whatever protocol it came by: its route found, its steps run, its action taken, its errors
 //! answered.
+//!
+//! The order is the pipeline's (`pipeline::steps`); here are only the two ends, and what becomes of an error. An error
+//! is answered at most once, and only as long as no head was sent: see [`refuse`].
 
 use super::protocol::{BodySource, ResponseSink};
 use super::proxy::attempt;
@@ -17,6 +20,7 @@ pub enum Served {
     /// Its response was sent.
     Complete,
     /// Its response was cut short, and the client must notice.
+    /// By a missing last chunk or by fewer bytes than the length says (RFC 9112, 8); the connection is closed.
     CutShort,
     /// The client left before there was a response.
     ClientGone,
@@ -25,6 +29,8 @@ pub enum Served {
 }
 
 /// Serves a request that was received.
+/// Never fails: every error ends in one of [`Served`]. Errors are boxed away, because each connection's task has room
+/// for the largest state it may be in.
 pub async fn serve(turn: &mut Turn, source: &mut BodySource<'_>, sink: &mut ResponseSink<'_>) -> Served {
     match run(turn, source, sink).await {
         Ok(served) => served,
@@ -32,6 +38,7 @@ pub async fn serve(turn: &mut Turn, source: &mut BodySource<'_>, sink: &mut Resp
     }
 }
 
+/// # Errors What a step refuses, or what the exchange with an upstream ended in.
 async fn run(
     turn: &mut Turn,
     source: &mut BodySource<'_>,
@@ -39,6 +46,7 @@ async fn run(
 ) -> Result<Served, Error> {
     let live = turn.live.clone();
     let RequestBuffers { transaction, limit_report, .. } = &mut *turn.buffers;
+    // Only tests ask for these.
     match fault::requested(transaction.path()) {
         Some(InjectedFault::Connection) => panic!("a test requested a panic in this connection"),
         Some(InjectedFault::Shard) => turn.shard.doomed.set(true),
@@ -63,6 +71,8 @@ async fn run(
 }
 
 /// Sends a response that the gateway makes itself, and whose head stands in the transaction.
+/// What has arrived of the request's body is dropped; where more is to come, the connection ends with this response,
+/// because nobody will read it and its bytes must not be taken for the next request.
 async fn respond(
     turn: &mut Turn,
     source: &mut BodySource<'_>,
@@ -82,6 +92,7 @@ async fn respond(
 }
 
 /// Ends a request with an error: a problem document where one can still be sent.
+/// The steps of the way out run on it as on any response, so that CORS and rate limit fields are there on errors too.
 pub async fn refuse(
     turn: &mut Turn,
     source: &mut BodySource<'_>,
@@ -89,6 +100,7 @@ pub async fn refuse(
     error: Error,
 ) -> Served {
     let transaction = &mut turn.buffers.transaction;
+    // An error before the id was made: the problem document and the log need one to be matched by.
     if transaction.id.is_empty() {
         turn.shard.ids.borrow_mut().write(&mut transaction.id);
     }

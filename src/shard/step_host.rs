@@ -1,4 +1,6 @@
 //! What the steps of the pipeline get from a shard: its rate limits, its credentials, the request's body.
+//!
+//! `ringway test` has another host for the same steps; whatever both must agree on belongs in the pipeline, not here.
 
 use std::time::Instant;
 
@@ -17,6 +19,7 @@ use crate::pipeline::limits::LimitPhase;
 use crate::pipeline::steps::StepHost;
 use crate::plan::RoutePlan;
 
+/// Lives for the way in of one request.
 pub struct ShardStepHost<'t, 's, 'r> {
     pub shard: &'t Shard,
     pub live: &'t LiveGeneration,
@@ -53,6 +56,8 @@ impl StepHost for ShardStepHost<'_, '_, '_> {
         let now_s = self.shard.clock.unix_ms(Instant::now()) / 1000;
         identity::identify(&mut authenticator, route, transaction, now_s).map_err(
             |(error, unknown_key_of)| {
+                // The token may be signed by a key newer than our set: control fetches it, this request is refused all
+                // the same.
                 if let Some(provider) = unknown_key_of {
                     (self.shard.unknown_key)(provider);
                 }
@@ -61,6 +66,8 @@ impl StepHost for ShardStepHost<'_, '_, '_> {
         )
     }
 
+    /// `None`: the body is read and dropped, because the script has replied without it. Counted from the first byte,
+    /// so that many slow uploads cannot hold more than the shard's share.
     async fn read_body(&mut self, max_bytes: Option<usize>) -> Result<Vec<u8>, Error> {
         let mut held = HeldBytes::new(&self.shard.held_bytes, max_bytes.unwrap_or_default());
         let mut body = Vec::new();
@@ -76,6 +83,7 @@ impl StepHost for ShardStepHost<'_, '_, '_> {
         Ok(body)
     }
 
+    /// From here on the client's connection has no part in the request's body.
     fn replace_body(&mut self, bytes: Vec<u8>) {
         *self.source =
             BodySource::Whole(WholeBody { is_sent: bytes.is_empty(), bytes, _held: self.held.take() });

@@ -1,5 +1,8 @@
 //! One request and its response on a shard, whatever protocol they came by: what is known of them, what they need room
 //! for, and the record of how they went.
+//!
+//! A protocol makes a [`Turn`] before it reads a request, and ends it by [`Turn::finish`] or
+//! [`Turn::release`]; nothing of one request can then be seen by the next on the same connection.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -16,6 +19,7 @@ pub struct Turn {
     pub shard: Rc<Shard>,
     /// The generation that was current when the request began: a reload never changes the rules under it.
     pub live: Rc<LiveGeneration>,
+    /// From the shard's stock; only [`Turn::finish`] and [`Turn::release`] return them.
     pub buffers: Box<RequestBuffers>,
     pub log: RequestLog,
 }
@@ -49,6 +53,7 @@ impl Turn {
 }
 
 /// How many [`RequestBuffers`] a shard keeps.
+/// More than that are in use together only in a burst, whose memory should not stay for good.
 const MAX_KEPT: usize = 256;
 
 /// What one request needs room for, kept from request to request so that none of it is allocated twice.
@@ -70,6 +75,7 @@ impl RequestBuffers {
     }
 
     /// Not swollen by one huge request.
+    /// By capacity, not by length: room is what stays allocated. 64 KiB is four times an ordinary head's limit.
     fn is_ordinary(&self) -> bool {
         const MAX_BYTES: usize = 64 * 1024;
         let Transaction { target, request, response, .. } = &self.transaction;

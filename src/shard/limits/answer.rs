@@ -1,4 +1,6 @@
 //! An answer of the store that requests wait for: they are woken on their own shard, by its mailbox or its tick.
+//!
+//! Wakers stay on their thread: monoio's must not cross threads without a feature that costs every task.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;

@@ -15,9 +15,11 @@ use crate::plan::LimitMode;
 use crate::store::StoreRequest;
 
 /// Keys of one rule that a shard keeps at a time.
+/// Clients choose keys, so their number needs a bound.
 const MAX_KEYS: usize = 65_536;
 
 /// What two limits must have in common to be counted together: before and after a reload, or for two consumers.
+/// Anything that changes what a token means is part of it: two rules never share a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MeterId {
     /// The limit's name in the store.
@@ -40,6 +42,8 @@ pub struct Meter {
 impl Meter {
     pub fn new(id: MeterId) -> Meter {
         let leases = || {
+            // Random, so that a new meter of the same limit is another leaseholder to the store, and inherits no
+            // lease.
             let holder = Leaseholder(RandomState::new().hash_one("holder"));
             RefCell::new(Leases::new(&id.rule, holder, MAX_KEYS))
         };
@@ -147,6 +151,7 @@ impl Meter {
     }
 
     /// There is no answer to the lease request of this `seq`.
+    /// Requests that wait are woken without a grant, and follow the limit's `on_store_failure`.
     pub fn failed(&self, key: &Key, seq: u64) {
         self.leases().borrow_mut().failed(key, seq);
         self.resolve_grant(seq, None);

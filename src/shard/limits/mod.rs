@@ -23,6 +23,7 @@ use meter::{Meter, MeterId};
 use pending::{PendingRequest, PendingRequests};
 
 /// What all limits of a shard share.
+/// Outlives generations: a reload must not give clients fresh buckets.
 pub struct ShardLimits {
     /// The number of this shard.
     shard: usize,
@@ -32,7 +33,9 @@ pub struct ShardLimits {
     clock: Rc<Clock>,
     /// How long a request waits for the store at most.
     timeout: Duration,
+    /// As the link has last announced. While false, requests fall back at once instead of after the timeout.
     store_answers: Cell<bool>,
+    /// A meter that nothing else holds is dropped by [`ShardLimits::release_unused`].
     meters: RefCell<HashMap<MeterId, Rc<Meter>>>,
     pending: RefCell<PendingRequests>,
 }
@@ -54,6 +57,7 @@ impl ShardLimits {
 
     /// Takes a reply of the store, and wakes the requests that wait for it. Replies that are not about limits are
     /// ignored.
+    /// A ticket that is not pending any more is a reply that came after its timeout; it is dropped.
     pub fn take_reply(&self, reply: StoreReply) {
         match reply {
             StoreReply::Lease { ticket, grant } => {

@@ -1,4 +1,6 @@
 //! Requests to the store that have no reply yet, by ticket.
+//!
+//! A queue in the order of sending: timeouts are equal, so the oldest ends first and expiry looks at the front alone.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -53,6 +55,7 @@ impl PendingRequests {
     }
 
     /// Removes the request with this ticket, if it is still pending.
+    /// A ticket from another shard life, or one that has ended, is none of ours: `None`.
     pub fn take(&mut self, ticket: u64) -> Option<PendingRequest> {
         let index = usize::try_from(ticket.checked_sub(self.first)?).ok()?;
         let taken = self.queue.get_mut(index)?.take();

@@ -64,6 +64,7 @@ impl RouteLimits {
 }
 
 /// One limit of the route, with its meters.
+/// Meters of consumers are made on demand: most rates of most consumers are never used on most shards.
 struct RouteLimit {
     policy: LimitPolicy,
     /// At the limit's own rate.

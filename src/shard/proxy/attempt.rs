@@ -1,5 +1,8 @@
 //! A request to an upstream: for each attempt an endpoint is picked, a connection leased, and the head rendered for it;
 //! then both directions run at once until the response is complete.
+//!
+//! A request is forwarded at most once per endpoint plus one fresh connection in place of a dead pooled one; what may
+//! be repeated is decided in `retry`. No read or write is dropped half-way: timeouts shut the socket down instead.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -28,6 +31,7 @@ use crate::shard::turn::Turn;
 use crate::upstream::{Endpoint, Upstream, UpstreamConnection};
 
 /// How much of a request may go in its first write.
+/// In bytes, head included: nearly all of a small request's cost is the number of writes.
 const MAX_FIRST_BYTES: usize = 2 * SMALL_BYTES;
 
 /// What stays the same over all attempts of a request.
@@ -36,6 +40,7 @@ pub struct Exchange<'a> {
     pub route: &'a RouteContext<'a>,
     pub upstream: &'a Upstream,
     /// When the route's `timeout` ends all of it.
+    /// `None`: the route has no `timeout`, and only the timeouts of single steps hold.
     pub until: Option<Instant>,
 }
 
@@ -94,6 +99,7 @@ pub async fn forward(
     served
 }
 
+/// Attempts until one succeeds or none may follow. Each failed one is counted at its endpoint.
 async fn attempts(
     turn: &mut Turn,
     exchange: &Exchange<'_>,
@@ -152,6 +158,7 @@ async fn attempts(
             NextAttempt::SameEndpoint => again = Some(endpoint.clone()),
             NextAttempt::OtherEndpoint => {
                 tried.push(endpoint.clone());
+                // With no other endpoint left, the client gets this attempt's error, not one about choosing.
                 if exchange.upstream.pick(key, &tried).is_err() {
                     return Err(error);
                 }
@@ -193,6 +200,7 @@ impl FirstWrite {
 }
 
 /// One attempt over one connection: sends `first`, then both directions at once until the response is complete.
+/// # Errors Whatever ended the exchange. The connection is then aborted and never pooled.
 async fn attempt(
     turn: &mut Turn,
     exchange: &Exchange<'_>,
@@ -237,6 +245,7 @@ async fn attempt(
     turn.log.upstream_time.get_or_insert_with(|| began.elapsed());
     match end {
         Ok(ResponseEnd::Complete { reusable }) => {
+            // Only a connection on which both messages ended exactly may carry another request.
             if reusable && upload.get() == Upload::Complete && written.result.is_ok() {
                 endpoint.release(upstream.clone(), exchange.shard.deadlines.now_ms());
             }

@@ -1,4 +1,6 @@
 //! The request body on its way to an upstream: one buffer in flight, bytes as they came.
+//!
+//! Chunks are validated but not re-encoded: both ends are HTTP/1, so framing and trailers pass as they are.
 
 use std::cell::Cell;
 
@@ -19,6 +21,8 @@ pub enum UploadError {
 }
 
 /// Sends the rest of a body that comes over a client's connection: first what has arrived, then what the client sends.
+/// # Errors See [`UploadError`]. Bytes that were taken and not written are lost: the caller must not reuse either
+/// connection.
 pub async fn upload(
     body: &mut WireBody<'_>,
     exchange: &Exchange<'_>,
@@ -74,6 +78,7 @@ async fn splice(
 }
 
 /// Sends a body that is all here. `keep`: it may have to be sent once more.
+/// # Errors The upstream took no more.
 pub async fn upload_whole(
     body: &mut WholeBody,
     exchange: &Exchange<'_>,

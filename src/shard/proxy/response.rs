@@ -1,5 +1,7 @@
 //! The response of an upstream: interim heads passed on, the final one checked and put through the way out, then its
 //! body.
+//!
+//! A head is parsed into the turn's transaction, so the steps and scripts of the way out see it there.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -31,6 +33,7 @@ pub enum ResponseEnd {
 }
 
 /// Reads and passes on one response.
+/// Runs beside the upload and shares its state by cells; both are polled by one task.
 pub struct Responder<'a> {
     pub exchange: &'a Exchange<'a>,
     pub upstream: &'a Socket,
@@ -196,6 +199,8 @@ impl Responder<'_> {
     }
 
     /// A 101 (RFC 9110, 15.2.2): right only where the client asked, and with its request complete.
+    /// # Errors `upstream_protocol` for an unsolicited 101: its bytes would otherwise reach a client that reads them
+    /// as HTTP.
     async fn upgrade(
         &self,
         turn: &mut Turn,

@@ -1,4 +1,6 @@
 //! The response body as it comes from an upstream's HTTP/1 connection.
+//!
+//! It is read only as fast as the client takes it, or as a whole where scripts are to see it.
 
 use std::io;
 use std::time::Duration;
@@ -30,6 +32,7 @@ impl Incoming<'_> {
     }
 
     /// Whether the body is here already, and nothing behind it.
+    /// Reads nothing. True means that the connection is clean although the body was never used.
     pub fn is_all_here(&mut self) -> bool {
         let rest = &self.arrived[self.from..];
         let taken = self.body.take(rest);
@@ -88,6 +91,7 @@ impl Incoming<'_> {
 }
 
 /// An upstream that stopped within the body.
+/// Never retried: the client may have a part of the response already.
 pub fn upstream_stopped(error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::TimedOut => {

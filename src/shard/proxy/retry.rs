@@ -1,4 +1,6 @@
 //! What follows a failed attempt. A decider: no socket, no clock.
+//!
+//! The rule: nothing is repeated that may have had an effect, unless the method allows it (RFC 9110, 9.2.2).
 
 use crate::base::error::{Error, Retry};
 
@@ -30,9 +32,12 @@ pub enum NextAttempt {
 }
 
 /// Attempts at other endpoints after a connect that failed.
+/// One, so that an outage at most doubles the connects, and the wait is twice `connect_timeout` at most.
 const MAX_CONNECT_RETRIES: usize = 1;
 
 /// Decides what follows.
+///
+/// Attempts over a connection that was new are never repeated: there the failure is the endpoint's own.
 pub fn next_attempt(error: &Error, failed: FailedAttempt) -> NextAttempt {
     if !(failed.can_replay && failed.is_unanswered) {
         return NextAttempt::None;

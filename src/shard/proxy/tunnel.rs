@@ -1,4 +1,6 @@
 //! After an upgrade: bytes both ways, each direction ending by itself (half-close), an idle tunnel holding no buffer.
+//!
+//! Neither side's bytes are interpreted; steps and scripts have ended with the 101.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -22,6 +24,7 @@ pub struct Upgraded {
 }
 
 /// One direction.
+/// `bytes` counts what was written to `to`, which is what the log shows.
 struct Lane<'a> {
     from: &'a Socket,
     to: &'a Socket,
@@ -90,6 +93,8 @@ impl Drop for OpenTunnel<'_> {
 }
 
 impl Lane<'_> {
+    /// # Errors A read or write that failed, or nothing to read for `timeout`: both end the whole tunnel. An end of
+    /// input ends this direction only.
     async fn carry(
         &self,
         mut buffer: Vec<u8>,
