@@ -3,6 +3,9 @@
 use super::fields::{FieldName, Fields};
 use super::head::{HeadError, Method, RequestHead, ResponseHead, Version};
 
+/// Connection options of one message, over all its `Connection` fields.
+const MAX_CONNECTION_NAMES: usize = 16;
+
 /// How a body is delimited (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
@@ -83,6 +86,14 @@ pub fn wants_keep_alive(version: Version, fields: &Fields) -> bool {
 /// field is removed where [`super::hygiene::may_drop_as_connection_option`] allows it.
 pub fn connection_names(fields: &Fields) -> impl Iterator<Item = &[u8]> {
     fields.all(FieldName::Connection).flat_map(elements)
+}
+
+/// Refuses more connection options than any honest peer sends: each is compared with every field.
+pub fn check_connection_names(fields: &Fields) -> Result<(), HeadError> {
+    match connection_names(fields).nth(MAX_CONNECTION_NAMES) {
+        None => Ok(()),
+        Some(_) => Err(HeadError::Bad("more than 16 names in Connection")),
+    }
 }
 
 /// The non-empty elements of a list of tokens (RFC 9110, 5.6.1).

@@ -287,7 +287,7 @@ fn read_request<'h>(
     into.target = span_in(head, target.as_bytes());
     into.version = if version == 0 { Version::Http10 } else { Version::Http11 };
     load(head, parsed.headers, &mut into.fields);
-    Ok(())
+    super::framing::check_connection_names(&into.fields)
 }
 
 /// Parses a head that [`HeadScanner`] found into `into`, replacing its content.
@@ -313,7 +313,7 @@ pub fn parse_response(head: &[u8], into: &mut ResponseHead) -> Result<(), HeadEr
     into.version = if version == 0 { Version::Http10 } else { Version::Http11 };
     into.reason = Some(reason_span(head));
     load(head, parsed.headers, &mut into.fields);
-    Ok(())
+    super::framing::check_connection_names(&into.fields)
 }
 
 fn check_size(head: &[u8], limits: &HeadLimits) -> Result<(), HeadError> {

@@ -225,3 +225,23 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn at_most_16_names_stand_in_connection() {
+    let names = |count: usize| vec!["x-a"; count].join(", ");
+    for (fields, accepted) in [
+        (format!("Connection: {}\r\n", names(16)), true),
+        (format!("Connection: {}\r\n", names(17)), false),
+        (format!("Connection: {},,,, ,\r\n", names(16)), true),
+        (format!("Connection: {}\r\nA: b\r\nconnection: {}\r\n", names(8), names(8)), true),
+        (format!("Connection: {}\r\nA: b\r\nconnection: {}\r\n", names(8), names(9)), false),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+        let limits = HeadLimits { bytes: 16384, count: 96 };
+        let request = parse_request(request.as_bytes(), &limits, &mut RequestHead::default());
+        assert_eq!(request.is_ok(), accepted, "request {fields:?}");
+        let response = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+        let response = parse_response(response.as_bytes(), &mut ResponseHead::default());
+        assert_eq!(response.is_ok(), accepted, "response {fields:?}");
+    }
+}
