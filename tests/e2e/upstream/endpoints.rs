@@ -10,11 +10,12 @@ use socket2::{Domain, Socket, Type};
 const GET: &str = "GET / HTTP/1.1\r\nHost: t\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello";
 
-/// Two addresses of this machine.
-const FIRST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// Two addresses of this machine, of which one port is taken. Other tests, whose ports the kernel hands out at 127.0.0.1,
+/// are not on them, so that a port that is free at one is free at the other.
+const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// `/etc/hosts` that gives them both to one name.
-const HOSTS: &str = "127.0.0.1 pair.test\n127.0.0.2 pair.test\n";
+const HOSTS: &str = "127.0.0.3 pair.test\n127.0.0.2 pair.test\n";
 
 fn skipped() -> bool {
     let skipped = !Gateway::can_have_hosts();
