@@ -1,4 +1,6 @@
 //! `auth` and `require` of a route: which credentials it accepts, and what it requires of the caller.
+//!
+//! Whether both fit together is checked when route and defaults are put together: each alone can be right.
 
 use std::sync::Arc;
 
@@ -29,6 +31,7 @@ pub(super) fn methods(section: &Section<'_>, jwts: &[&str], problems: &mut Probl
     methods
 }
 
+/// # Errors An unknown word or provider, with the nearest as a hint.
 fn method(text: &str, jwts: &[&str]) -> Result<AuthMethod, ValueError> {
     if text == "key" {
         return Ok(AuthMethod::Key);
@@ -130,6 +133,7 @@ pub(super) fn check_limits(
     }
 }
 
+/// Claims and scopes are a token's alone.
 fn has_token(auth: &[AuthMethod]) -> bool {
     auth.iter().any(|method| matches!(method, AuthMethod::Jwt(_)))
 }

@@ -1,4 +1,6 @@
 //! `[[consumer]]`, `[group.NAME]` and `[api_keys]`: known clients.
+//!
+//! Keys are hashed as they are read: the plan holds no API key in clear.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use crate::auth::parse::api_key;
 use crate::base::suggest::closest;
 use crate::plan::{ApiKeyHash, ApiKeySettings, Consumer, CredentialPlace, Rate, RoutePlan};
 
+/// In bytes.
 const MAX_NAME: usize = 128;
 /// The names that a suggestion is chosen from, so that many wrong ones in a long file stay cheap.
 const SUGGESTED_FROM: usize = 100;
@@ -52,6 +55,7 @@ pub(super) fn consumers(
 /// What replaces the rates of limits, by their names.
 type ConsumerLimits = Vec<(Arc<str>, Rate)>;
 
+/// A group with nothing but members needs no section.
 fn groups<'a>(root: &Section<'a>, problems: &mut Problems) -> HashMap<&'a str, ConsumerLimits> {
     let groups = root.section("group").entries().into_iter();
     groups.filter_map(|(name, _, value)| Some((name, limits(&Section::of(value)?, problems)))).collect()
@@ -66,6 +70,7 @@ fn limits(section: &Section<'_>, problems: &mut Problems) -> ConsumerLimits {
     limits
 }
 
+/// One reader for all, as names and keys must be unique over all consumers.
 struct ConsumerReader<'r> {
     groups: &'r HashMap<&'r str, ConsumerLimits>,
     /// Each name and each key, with its place.
@@ -76,6 +81,7 @@ struct ConsumerReader<'r> {
 }
 
 impl ConsumerReader<'_> {
+    /// A consumer's own rate wins over those of its groups; of groups, the first named one.
     fn consumer(&mut self, section: &Section<'_>) -> Option<Arc<Consumer>> {
         let name = self.name(section);
         let mut words = |key| section.parsed_list(key, self.problems, word);
@@ -110,6 +116,7 @@ impl ConsumerReader<'_> {
         Some(name.into())
     }
 
+    /// `None`: it was reported.
     fn api_key(&mut self, at: At<&str>) -> Option<ApiKeyHash> {
         let span = at.1.clone();
         let text = secret_text(at, self.outside, self.problems)?;

@@ -10,6 +10,7 @@ use crate::plan::{Cors, Origin};
 
 const ANY: &str = "*";
 /// The methods where none are given: those that APIs use.
+/// They are listed rather than `*`, which has no meaning with credentials.
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// `None`: switched off by `false` or an empty table.
@@ -32,6 +33,7 @@ pub(super) fn cors(table: &Section<'_>, problems: &mut Problems) -> Option<Cors>
     Some(cors)
 }
 
+/// # Errors None or an empty list: CORS that allows nobody is written `cors = false`.
 fn origins(table: &Section<'_>, problems: &mut Problems) -> Vec<Origin> {
     if table.lacks("route.cors", "origins")
         || table.get("origins").is_some_and(|value| value.get_ref().as_array().is_some_and(|a| a.is_empty()))

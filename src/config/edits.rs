@@ -1,4 +1,6 @@
 //! Fields: the edits of a route's requests and responses, and the conditions on them.
+//!
+//! Names and values are checked by the grammar of `http`, so an edit can never split a message or add a field.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ pub(super) fn header_edits(edits: &Section<'_>, problems: &mut Problems) -> Head
     HeaderEdits { remove, set: fields(edits, "set", problems), add: fields(edits, "add", problems) }
 }
 
+/// In the file's order, which is the order in which they are sent.
 fn fields(edits: &Section<'_>, key: &str, problems: &mut Problems) -> Vec<(Arc<str>, Arc<str>)> {
     let entries = edits.text_map(key);
     report_same_names(&entries, problems);
@@ -58,6 +61,7 @@ pub(super) fn editable(name: &str) -> Result<(), ValueError> {
     Ok(())
 }
 
+/// A token (RFC 9110, 5.1).
 fn field_name(name: &str) -> Result<(), ValueError> {
     if hygiene::is_token(name.as_bytes()) {
         return Ok(());

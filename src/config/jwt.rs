@@ -1,4 +1,7 @@
 //! `[jwt.NAME]`: providers of tokens: their keys, and what a token must say.
+//!
+//! Keys are parsed here with the code that verifies tokens, so one that does not work is found before any request.
+//! Sets behind a URL are the exception: control fetches them while the gateway runs.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -16,6 +19,7 @@ use crate::http::hygiene::{is_forwarded, is_token};
 use crate::plan::{CredentialPlace, Jwt, JwtKey};
 
 const SECTION: &str = "jwt.NAME";
+/// Exactly one of them: with two it would be open which one a token must satisfy.
 const KEYS: [&str; 3] = ["secret", "public_key", "jwks"];
 
 /// Fields that the gateway writes itself, or that credentials stand in, beside the `X-Forwarded-` ones: no claim
@@ -52,6 +56,7 @@ pub(super) fn jwts<'a>(
     (jwts, names)
 }
 
+/// One provider being read; all its problems are reported.
 struct JwtReader<'r, 'a> {
     name: &'a str,
     section: Section<'a>,
@@ -89,6 +94,7 @@ impl JwtReader<'_, '_> {
         Some(jwt)
     }
 
+    /// There is no default: a token must never choose how it is verified (RFC 8725, 3.1).
     fn algorithms(&mut self) -> Vec<Algorithm> {
         let hint =
             "write algorithms = [\"HS256\"] for a shared secret, [\"RS256\"] or [\"ES256\"] for a public key";
@@ -162,6 +168,8 @@ impl JwtReader<'_, '_> {
         self.problems.error(span, format!("`{key}` does not go with these `algorithms`")).with_hint(hint);
     }
 
+    /// # Errors No user name or fragment, and `http://` on loopback only: keys that arrive unprotected protect
+    /// nothing.
     fn jwks_url(&mut self, text: &str, span: TextSpan) -> Option<JwtKey> {
         let (scheme, rest) = text.split_once("://")?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -205,6 +213,7 @@ impl JwtReader<'_, '_> {
         }
     }
 
+    /// In the order in which they are looked through.
     fn places(&mut self) -> Vec<CredentialPlace> {
         if !self.section.has("from") {
             return vec![parse::credential_place(Jwt::FROM).expect("the default is a place")];
@@ -248,6 +257,7 @@ fn place(text: &str) -> Result<CredentialPlace, ValueError> {
     }
 }
 
+/// # Errors A field that credentials or the gateway's own statements stand in.
 fn claim_header(name: &str, lower: &str, from: &[CredentialPlace]) -> Result<(), ValueError> {
     edits::editable(name)?;
     let holds_token =

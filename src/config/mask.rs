@@ -1,9 +1,12 @@
 //! Masking secrets in lines of a configuration that are shown with a problem. It works on text, because a syntax error
 //! leaves nothing better.
+//!
+//! It masks too much rather than too little: a line is shown to help, and logs of a failed start travel far.
 
 use crate::base::suggest::closest;
 
 /// Keys whose values are secrets, or may be by mistake: a line that holds one is shown with its value masked.
+/// Keys that are not built yet are among them, since files may have them already.
 const SECRET_KEYS: [&str; 10] = [
     "secret",
     "api_keys",

@@ -15,6 +15,10 @@
 //! 4. The code that uses the field.
 //!
 //! A test asks for its row in `docs/configuration.md`.
+//!
+//! # Order Sections are read in the order of what they need: routes come after upstreams, providers and consumers,
+//! because they name them; scripts come last, because only those that routes name are checked. A value with an error
+//! gets a stand-in, so that reading goes on; a plan with any error is never returned.
 
 mod address;
 mod auth;
@@ -60,6 +64,7 @@ pub struct Loaded {
 }
 
 /// What reading a configuration needs to know beside its text: the environment and files.
+/// Tests have one of their own, so that no test of the configuration touches files or the environment.
 pub trait Outside {
     /// A variable of the environment.
     fn env(&self, name: &str) -> Option<Vec<u8>>;
@@ -72,6 +77,7 @@ pub trait Outside {
 }
 
 /// Reads a file, and everything that a run would load.
+/// # Errors The file cannot be read or is not UTF-8, and all that [`parse`] finds.
 pub fn load(path: &Path, outside: &dyn Outside) -> Result<Loaded, Problems> {
     let file = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
@@ -91,6 +97,8 @@ pub fn load(path: &Path, outside: &dyn Outside) -> Result<Loaded, Problems> {
 }
 
 /// Reads a text; `file` stands for it in problems.
+/// # Errors All problems at once, ordered by place, warnings among them. A syntax error alone keeps the rest from
+/// being checked.
 pub fn parse(text: &str, file: &str, outside: &dyn Outside) -> Result<Loaded, Problems> {
     let mut problems = Problems::new(file, text);
     let (tree, errors) = toml::de::DeTable::parse_recoverable(text);
@@ -109,6 +117,7 @@ pub fn parse(text: &str, file: &str, outside: &dyn Outside) -> Result<Loaded, Pr
     if problems.has_errors() { Err(problems) } else { Ok(Loaded { plan, warnings: problems }) }
 }
 
+/// Always returns a plan; whether it means anything is for the caller to see from `problems`.
 fn read(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> Plan {
     let (server, listen) = server::server(root, problems);
     let admin = server::admin(root, &listen, problems);

@@ -1,4 +1,7 @@
 //! Hosts, paths and templates of routes as they are written.
+//!
+//! Literals are brought into the normal form of request paths here, once; at run time matching is a comparison of
+//! bytes. What no request can have after normalisation is an error, because such a route would never match.
 
 use std::sync::Arc;
 
@@ -12,9 +15,11 @@ use crate::http::path::normalise;
 use crate::plan::{HostPattern, PathPattern, Piece, Segment, Tail, Template};
 
 /// What a bare `*` captures as.
+/// So that a rewrite can name what `*` has matched: `{rest}`.
 pub(super) const REST: &str = "rest";
 
 /// A host; `None` for `*`, which is any.
+/// # Errors Ports, and `*` anywhere but as the whole first label.
 pub(super) fn host(text: &str) -> Result<Option<HostPattern>, ValueError> {
     let error = |hint: String| ValueError::new(format!("{} is not a host", quoted(text)), hint);
     if text == "*" {
@@ -35,6 +40,7 @@ pub(super) fn host(text: &str) -> Result<Option<HostPattern>, ValueError> {
 }
 
 /// A path: `/x`, `/x/*`, `/x/{id}`, `/x/{*rest}`.
+/// # Errors No leading slash, a capture that is no whole segment, a name given twice, a tail that is not last.
 pub(super) fn path(text: &str) -> Result<PathPattern, ValueError> {
     if text.starts_with('~') {
         return Err(not_supported_yet("a regular expression as a path"));
@@ -120,6 +126,7 @@ fn pattern_part(part: &str, last: bool) -> Result<PatternPart, ValueError> {
     }
 }
 
+/// The names of variables in scripts, where captures are `req.params.NAME`.
 fn capture_name(name: &str) -> Result<Arc<str>, ValueError> {
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if starts && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
@@ -182,6 +189,7 @@ fn has_whole_escapes(text: &str) -> bool {
 }
 
 /// `rewrite`: a path with captures anywhere in it.
+/// Captures are put in as they came; only the fixed text can be checked here.
 pub(super) fn rewrite(text: &str) -> Result<Template, ValueError> {
     if !text.starts_with('/') {
         return Err(ValueError::new(

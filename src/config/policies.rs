@@ -1,4 +1,7 @@
 //! Policies of routes: each is read from the route that has it, or else from `[defaults]`.
+//!
+//! A policy of the route replaces the default as a whole and is never merged with it: what holds for a route can then
+//! be read in one place. `false`, or an empty list, switches a default off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +17,7 @@ use crate::http::hygiene::is_token;
 use crate::plan::{Deprecated, HostHeader, IpRules, RoutePlan};
 
 /// A route's section in front of `[defaults]`.
+/// `defaults` reads as an absent section where the file has none.
 #[derive(Clone, Copy)]
 pub(super) struct Layers<'r, 'a> {
     pub route: &'r Section<'a>,
@@ -77,6 +81,7 @@ pub(super) fn host_header(layers: Layers<'_, '_>, problems: &mut Problems) -> Ho
 }
 
 /// The protocols that a route passes upgrades to: WebSocket alone where nothing is said.
+/// An empty list passes none. Names are compared in lower case (RFC 9110, 7.8).
 fn upgrade(section: &Section<'_>, problems: &mut Problems) -> Vec<Arc<str>> {
     const KEY: &str = "upgrade";
     if !section.has(KEY) {
@@ -100,6 +105,7 @@ fn upgrade(section: &Section<'_>, problems: &mut Problems) -> Vec<Arc<str>> {
     })
 }
 
+/// Both may be given; the decider asks `deny` first.
 fn ip(table: &Section<'_>, problems: &mut Problems) -> IpRules {
     IpRules {
         allow: address::networks(table.texts("allow"), problems),
@@ -136,6 +142,7 @@ fn deprecated(section: &Section<'_>, problems: &mut Problems) -> Option<Deprecat
 }
 
 /// A day, by its beginning since 1970.
+/// TOML has dates of its own, so both spellings are taken; the time of a day is not.
 fn day(table: &Section<'_>, key: &str, problems: &mut Problems) -> Option<Duration> {
     let value = table.get(key)?;
     let text = match value.get_ref() {

@@ -1,4 +1,7 @@
 //! All problems of a configuration at once: where each is, its line with a caret, and what to do.
+//!
+//! Problems are shown in three forms: for a terminal ([`Problems::render`]), for a log ([`Problems::lines`]), and one
+//! by one. In none of them does a secret of the file appear: lines and quotations go through `mask`.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,6 +16,7 @@ use super::mask;
 pub type TextSpan = Range<usize>;
 
 /// What is wrong with one value, from a parser that does not know where the value stands.
+/// Parsers of values stay free of places, so they can be tested by text alone.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ValueError {
     pub message: String,
@@ -43,6 +47,7 @@ pub struct Problem {
     /// `None`: the file as a whole.
     span: Option<TextSpan>,
     /// Another place that belongs to it, with what it is.
+    /// As with a name that is given twice: the first place.
     related: Option<(TextSpan, String)>,
 }
 
@@ -106,6 +111,7 @@ impl Problems {
     }
 
     /// Notes the errors that another file has: each a line and a column, both from 1, what it is, and what to do.
+    /// A script's error is shown with the script's own line, not that of the configuration.
     pub(super) fn errors_elsewhere(
         &mut self,
         file: &str,
@@ -220,6 +226,7 @@ impl Problems {
     }
 }
 
+/// The longest form: title, line with caret, related line, hint.
 fn render_one(renderer: &Renderer, problem: &Problem) -> String {
     let level = if problem.is_error() { Level::ERROR } else { Level::WARNING };
     let title = level.primary_title(problem.message.as_str());
@@ -270,6 +277,7 @@ impl SourceText {
         Snippet::source(source).line_start(line).path(&*self.file).annotation(annotation)
     }
 
+    /// An offset beyond the end, as of a missing section, counts as the last line.
     fn line_and_column(&self, offset: usize) -> (usize, usize) {
         let line = self.line_starts.partition_point(|start| *start <= offset).max(1);
         let before = self.text.get(self.line_starts[line - 1]..offset).unwrap_or_default();
@@ -285,6 +293,7 @@ impl SourceText {
 }
 
 /// A user's own text as it may stand in a message: in backquotes, short, on one line, without secrets.
+/// At most 80 characters: a value may be a whole file pasted by mistake.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
     let mut shown: String =

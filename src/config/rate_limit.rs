@@ -1,4 +1,7 @@
 //! `[[route.rate_limit]]`: how many requests in which time.
+//!
+//! A limit's name is its identity in the store: with the same name and rule it goes on counting over reloads and
+//! restarts.
 
 use std::collections::HashMap;
 
@@ -62,6 +65,7 @@ fn rate_limit(table: &Section<'_>, problems: &mut Problems) -> RateLimit {
     limit
 }
 
+/// Tokens per period; the period is also the window of a fixed window.
 fn rate(table: &Section<'_>, problems: &mut Problems) -> Rate {
     if table.lacks(SECTION, "rate") {
         problems
@@ -72,6 +76,7 @@ fn rate(table: &Section<'_>, problems: &mut Problems) -> Rate {
     table.parsed("rate", problems, units::rate).unwrap_or(Rate { tokens: 1, period: Period::Second })
 }
 
+/// # Errors An unknown word, or no name behind the colon.
 fn by(text: &str) -> Result<LimitBy, ValueError> {
     let example = "write \"consumer\", \"ip\", \"route\", \"header:NAME\" or \"jwt:CLAIM\"";
     match text.split_once(':') {
@@ -86,6 +91,7 @@ fn by(text: &str) -> Result<LimitBy, ValueError> {
     }
 }
 
+/// Settings that have no effect together, as errors where a limit would count otherwise than meant.
 fn report_contradictions(table: &Section<'_>, limit: &RateLimit, problems: &mut Problems) {
     if limit.burst.is_some() && limit.algorithm == RateAlgorithm::FixedWindow {
         problems

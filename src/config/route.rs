@@ -1,4 +1,7 @@
 //! `[[route]]`: which requests, and what happens to them.
+//!
+//! All routes are checked against each other at the end: two that match the same, or one that takes all of another's
+//! requests, are errors rather than a matter of their order in the file.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -21,6 +24,7 @@ const ACTIONS: [&str; 3] = ["upstream", "respond", "redirect"];
 const LATER_ACTIONS: [&str; 2] = ["split", "lambda"];
 
 /// What means something only where the request goes to an upstream.
+/// Beside an answer of the gateway they would be silently without effect.
 const PROXY_KEYS: [&str; 4] = ["strip_prefix", "rewrite", "host_header", "request_headers"];
 
 /// A route that could be read far enough to be matched, and the place of its name.
@@ -93,6 +97,7 @@ fn report_unreachable(found: UnreachableRoute, placed: &[Placed], problems: &mut
 }
 
 /// One route being read.
+/// Borrows what is shared by all routes; one reader a route.
 struct RouteReader<'r, 'a> {
     section: &'r Section<'a>,
     defaults: &'r Section<'a>,
@@ -135,6 +140,7 @@ impl RouteReader<'_, '_> {
         paths
     }
 
+    /// Empty: any host. `*` says the same, and must then stand alone.
     fn hosts(&mut self) -> Vec<HostPattern> {
         let hosts = self.section.parsed_list("host", self.problems, pattern::host);
         let hosts: Vec<HostPattern> = hosts.into_iter().flatten().collect();
@@ -151,6 +157,7 @@ impl RouteReader<'_, '_> {
         }
     }
 
+    /// Empty: any method.
     fn methods(&mut self) -> Vec<Arc<str>> {
         let methods = self.section.parsed_list("method", self.problems, method);
         self.report_twice("method", &methods);
@@ -201,6 +208,7 @@ impl RouteReader<'_, '_> {
         proxy.map(Action::Proxy).or(respond.map(Action::Respond)).or(redirect.map(Action::Redirect))
     }
 
+    /// `None`: no upstream, or one that does not exist.
     fn proxy(&mut self, paths: &[PathPattern], host: HostHeader) -> Option<Proxy> {
         let answers = self.section.has("respond") || self.section.has("redirect");
         if answers && !self.section.has("upstream") {
@@ -219,6 +227,7 @@ impl RouteReader<'_, '_> {
         Some(Proxy { upstream, path, host })
     }
 
+    /// At most one edit: strip, rewrite, or none.
     fn path_edit(&mut self, paths: &[PathPattern]) -> PathEdit {
         let strip = self.section.flag("strip_prefix").unwrap_or(false);
         if strip && self.section.has("rewrite") {
@@ -270,6 +279,7 @@ impl RouteReader<'_, '_> {
         Some(template)
     }
 
+    /// # Errors A body with a status that has none (RFC 9110, 15) is reported.
     fn respond(&mut self) -> Option<Respond> {
         const BODILESS: [i64; 3] = [204, 205, 304];
         let table = self.section.section("respond");
@@ -290,6 +300,7 @@ impl RouteReader<'_, '_> {
         Some(Respond { status: status as u16, body: body.as_bytes().into(), content_type })
     }
 
+    /// 308 by default: permanent, and the method stays (RFC 9110, 15.4.9).
     fn redirect(&mut self, paths: &[PathPattern]) -> Option<Redirect> {
         const STATUSES: [i64; 5] = [301, 302, 303, 307, 308];
         let table = self.section.section("redirect");

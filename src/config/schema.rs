@@ -1,4 +1,7 @@
 //! Every key of the configuration in one table.
+//!
+//! Readers never look for unknown keys or wrong kinds of values: `shape` does it for all of them by this table. A key
+//! that is missing here cannot be written, even if a reader would read it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -50,6 +53,7 @@ pub(super) enum ValueKind {
 }
 
 /// What a key is to the readers.
+/// Decides whether `[defaults]` may have the key, and whether an error in it hides what a route matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KeyRole {
     Plain,
@@ -88,6 +92,7 @@ impl KeySpec {
 }
 
 /// All keys. To build one that is [`later`], give it its kind here; its reader then reads it.
+/// Order has no meaning but in hints that list the keys of a section.
 const SCHEMA: &[KeySpec] = &[
     later("include"),
     key("server", Table("server")),
@@ -262,6 +267,7 @@ const SCHEMA: &[KeySpec] = &[
 const DEFAULTS: &str = "defaults";
 
 /// The keys by section and name; the root's section is empty.
+/// Built once: a configuration may have thousands of tables, and each looks its keys up here.
 static SECTIONS: LazyLock<HashMap<&'static str, Vec<(&'static str, &'static KeySpec)>>> =
     LazyLock::new(|| {
         let mut sections: HashMap<&str, Vec<(&str, &KeySpec)>> = HashMap::new();
@@ -284,6 +290,7 @@ pub(super) fn keys(section: &str) -> &'static [(&'static str, &'static KeySpec)]
     SECTIONS.get(section).map_or(&[], Vec::as_slice)
 }
 
+/// `None`: no such key in this section.
 pub(super) fn find(section: &str, name: &str) -> Option<&'static KeySpec> {
     keys(section).iter().find(|(known, _)| *known == name).map(|(_, key)| *key)
 }
@@ -302,6 +309,7 @@ pub(super) fn meant(section: &str, name: &str) -> Option<&'static str> {
 
 /// Whether everything in a route's table that decides what it matches can be read: a key that is misspelt, or whose
 /// value is of the wrong kind, would let the route seem to match more than was meant.
+/// Such a route is left out of the search for unreachable ones, which would blame others for it.
 pub(super) fn has_all_that_matches(route: &Section<'_>) -> bool {
     keys("route").iter().filter(|(_, key)| key.role == KeyRole::Matching).all(|(name, key)| {
         let is_read = match key.kind {
@@ -314,6 +322,7 @@ pub(super) fn has_all_that_matches(route: &Section<'_>) -> bool {
 }
 
 /// The first section that has a key of this name.
+/// For a key that is written under the wrong header.
 pub(super) fn section_with(name: &str) -> Option<&'static str> {
     SCHEMA.iter().map(section_and_name).find(|(_, last)| *last == name).map(|(section, _)| section)
 }

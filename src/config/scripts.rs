@@ -1,4 +1,7 @@
 //! `[scripts]`, and the scripts that routes name.
+//!
+//! Scripts are part of the configuration: one that does not compile keeps it from being run, at the start and on a
+//! reload.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,6 +18,7 @@ use crate::script::{self, ScriptProblem};
 const MIB: u64 = 1 << 20;
 
 /// `[scripts]` without its files.
+/// By default 20,000 operations, 50 ms and 1 MiB of a body for each call.
 pub(super) fn scripts(root: &Section<'_>, problems: &mut Problems) -> ScriptSettings {
     let section = root.section("scripts");
     // The range fits both types.
@@ -85,6 +89,7 @@ fn missing_hint(name: &str, scripts: &ScriptSettings) -> String {
     }
 }
 
+/// Grouped by file, so that each file's text is indexed once.
 fn report(scripts: &ScriptSettings, found: Vec<ScriptProblem>, problems: &mut Problems) {
     let mut by_script: BTreeMap<String, Vec<(usize, usize, ValueError)>> = BTreeMap::new();
     for ScriptProblem { script, line, column, message, hint } in found {

@@ -1,4 +1,6 @@
 //! Values that may stand outside of the file: `"env:NAME"`, `"file:PATH"`. No problem shows what was found there.
+//!
+//! Read when the configuration is, so a missing secret is a problem of the start or the reload, never of a request.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +39,8 @@ pub(super) fn secret_text(at: At<&str>, outside: &dyn Outside, problems: &mut Pr
     text
 }
 
+/// An empty variable is an error: it is mostly one that a deployment forgot to fill, and an empty secret lets everyone
+/// in.
 fn of_environment(name: &str, outside: &dyn Outside) -> Result<Vec<u8>, ValueError> {
     let hint = || format!("set {name} before the gateway starts, or write \"file:PATH\"");
     match outside.env(name) {

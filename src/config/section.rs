@@ -1,5 +1,7 @@
 //! Reading typed values out of one table. A value of the wrong kind is skipped here: the schema's check has
 //! already reported it.
+//!
+//! So readers treat absent and wrong alike, and take the default; a file with errors is not run anyway.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use crate::plan::Keyword;
 pub(super) type TomlValue<'a> = Spanned<DeValue<'a>>;
 
 /// Something read, with its place.
+/// Bytes of the file's text.
 pub(super) type At<T> = (T, TextSpan);
 
 /// One table of the file, or the absence of one, which reads as all defaults.
@@ -61,6 +64,7 @@ impl<'a> Section<'a> {
 
     /// Whether an unknown key of this section looks like a slip of `key`, so that a missing `key` need not be
     /// reported as well.
+    /// One slip then makes one problem, not two.
     pub fn misspells(&self, schema_section: &str, key: &str) -> bool {
         self.table.is_some_and(|table| {
             table.keys().any(|found| schema::meant(schema_section, found.get_ref()) == Some(key))
@@ -123,6 +127,7 @@ impl<'a> Section<'a> {
     }
 
     /// The string under `key` as `parse` reads it; an error is reported, and read as not there.
+    /// # Errors None of its own: what `parse` refuses is noted at the value's place.
     pub fn parsed<T>(
         &self,
         key: &str,
@@ -144,11 +149,13 @@ impl<'a> Section<'a> {
         texts.filter_map(|(text, span)| problems.accept(span, parse(text))).collect()
     }
 
+    /// `None` also for a value that is no boolean.
     pub fn flag(&self, key: &str) -> Option<bool> {
         self.get(key)?.get_ref().as_bool()
     }
 
     /// A whole number; one out of range is reported, and read as not there.
+    /// TOML's digits may be in another radix and longer than 64 bits.
     pub fn integer(&self, key: &str, range: RangeInclusive<i64>, problems: &mut Problems) -> Option<i64> {
         let value = self.get(key)?;
         let digits = value.get_ref().as_integer()?;

@@ -1,4 +1,6 @@
 //! `[server]`, `[server.limits]`, `[admin]` and `[log]`.
+//!
+//! Defaults stand here and in `docs/configuration.md`; a section that is left out reads as all defaults.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -33,6 +35,7 @@ pub(super) fn server(root: &Section<'_>, problems: &mut Problems) -> (Server, Ve
     (server, listen)
 }
 
+/// `0.0.0.0:8080` where none is given.
 fn listeners(section: &Section<'_>, problems: &mut Problems) -> Vec<At<SocketAddr>> {
     if !section.has("listen") {
         let default = SocketAddr::from(([0, 0, 0, 0], 8080));
@@ -48,6 +51,7 @@ fn listeners(section: &Section<'_>, problems: &mut Problems) -> Vec<At<SocketAdd
     listen
 }
 
+/// Found here, not by a failed bind: with `SO_REUSEPORT` the kernel would let both listen.
 fn report_overlap(address: SocketAddr, span: &TextSpan, others: &[At<SocketAddr>], problems: &mut Problems) {
     if let Some((other, first)) = others.iter().find(|(other, _)| address::overlap(address, *other)) {
         let message = format!("port {} is given twice: {address} and {other}", address.port());
@@ -59,6 +63,7 @@ fn report_overlap(address: SocketAddr, span: &TextSpan, others: &[At<SocketAddr>
     }
 }
 
+/// `None`: `auto`, one per CPU.
 fn shards(section: &Section<'_>, problems: &mut Problems) -> Option<usize> {
     match section.get("shards")?.get_ref() {
         DeValue::String(_) => section.choice("shards", &[("auto", ())], problems).and(None),
@@ -66,6 +71,7 @@ fn shards(section: &Section<'_>, problems: &mut Problems) -> Option<usize> {
     }
 }
 
+/// `body_bytes = 0` means no limit.
 fn limits(section: &Section<'_>, problems: &mut Problems) -> ServerLimits {
     let seconds = Duration::from_secs;
     // The ranges fit `usize` on every machine this builds for.
@@ -115,6 +121,7 @@ pub(super) fn log(root: &Section<'_>, outside: &dyn Outside, problems: &mut Prob
     }
 }
 
+/// A path that cannot be written would only be noticed when lines are lost.
 fn log_target(section: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> LogTarget {
     let Some((text, span)) = section.text("target").filter(|(text, _)| *text != "stdout") else {
         return LogTarget::Stdout;

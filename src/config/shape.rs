@@ -13,6 +13,7 @@ pub(super) fn check<'a>(root: &'a DeTable<'a>, problems: &mut Problems) {
     check_table(root, "", problems);
 }
 
+/// One level; tables below are checked as the values that they are.
 fn check_table<'a>(table: &'a DeTable<'a>, section: &'static str, problems: &mut Problems) {
     for (name, value) in table {
         match find(section, name.get_ref()) {
@@ -25,6 +26,7 @@ fn check_table<'a>(table: &'a DeTable<'a>, section: &'static str, problems: &mut
     }
 }
 
+/// The hint is a similar key of this section, else the section that has this key, else all keys that may be here.
 fn unknown(section: &'static str, name: &str, span: TextSpan, problems: &mut Problems) {
     let hint = match meant(section, name) {
         Some(known) => format!("did you mean `{known}`?"),
@@ -49,6 +51,7 @@ fn header(section: &str) -> String {
     }
 }
 
+/// Elements of lists and tables are reported one by one, each at its own place.
 fn check_value<'a>(name: &str, kind: ValueKind, value: &'a TomlValue<'a>, problems: &mut Problems) {
     use DeValue as V;
     match (kind, value.get_ref()) {
@@ -134,6 +137,7 @@ fn accepts(kind: ValueKind, value: &DeValue<'_>) -> bool {
     }
 }
 
+/// The example repeats the number that was written, so that it can be pasted.
 fn wrong_kind<'p>(
     name: &str,
     kind: ValueKind,

@@ -1,4 +1,7 @@
 //! `[store]`: the store that gateways share.
+//!
+//! Only the form of the URL is checked: whether the store answers is not a property of the file, and it may come
+//! later.
 
 use std::time::Duration;
 
@@ -10,6 +13,7 @@ use crate::plan::{Secret, StoreSettings};
 use crate::store::Address;
 
 const SECTION: &str = "store";
+/// In bytes; it is part of every key.
 const MAX_PREFIX: usize = 64;
 
 /// `None`: no section, so the embedded store; or one with an error, which was reported.
@@ -47,6 +51,7 @@ fn check_url(url: &Secret, outside: &dyn Outside) -> Result<(), String> {
     outside.read(path).map(drop).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
+/// `ringway` by default. Gateways with the same prefix share their buckets.
 fn key_prefix<'a>(section: &Section<'a>, problems: &mut Problems) -> &'a str {
     let Some((text, span)) = section.text("key_prefix") else { return "ringway" };
     // Redis Cluster places a key by what stands in its first braces.

@@ -1,4 +1,6 @@
 //! A plan on one screen, for `ringway check`.
+//!
+//! It goes to terminals and into tickets, so nothing of it may be a secret.
 
 use std::fmt::Write;
 
@@ -104,6 +106,7 @@ fn upstream_line(upstream: &UpstreamPlan) -> String {
     format!("{:<16} {balance}: {}", upstream.name, targets.join(", "))
 }
 
+/// Only the first path and host are shown, with the number of the others.
 fn route_line(route: &RoutePlan, plan: &Plan) -> String {
     let methods =
         if route.methods.is_empty() { String::new() } else { format!("{} ", route.methods.join(",")) };

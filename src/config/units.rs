@@ -1,4 +1,7 @@
 //! Durations, sizes, rates and dates as they are written.
+//!
+//! Every number has its unit in the text. A bare number is refused with both readings as a hint: seconds taken for
+//! milliseconds are the most expensive slip in a gateway's configuration.
 
 use std::time::Duration;
 
@@ -7,12 +10,15 @@ use crate::base::time;
 use crate::plan::{Period, Rate};
 
 /// The longest duration that makes sense anywhere: a year.
+/// It also keeps sums of durations and instants from overflowing.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// Binary and decimal units, by their right names: `KB` is 1000 bytes.
 const SIZE_UNITS: [(&str, u64); 6] =
     [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("KB", 1000), ("MB", 1_000_000)];
 
 /// `"250ms"`, `"10s"`, `"5m"`, `"1h"`: at least a millisecond, at most a year.
+/// # Errors No unit or another one, zero, more than a year.
 pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
     let example = "write a whole number and a unit, \"250ms\", \"10s\", \"5m\" or \"1h\"";
     let (number, unit) = split(text);
@@ -54,6 +60,7 @@ pub(super) fn seconds(text: &str) -> Result<Duration, ValueError> {
 }
 
 /// `"100/s"`, `"100/min"`, `"1000/hour"`, `"10000/day"`, and other usual words for the same periods.
+/// # Errors No period, zero, more than [`Rate::MAX_TOKENS`].
 pub(super) fn rate(text: &str) -> Result<Rate, ValueError> {
     let example = "write \"100/s\", \"100/min\", \"1000/hour\" or \"10000/day\"";
     let not_a_rate = || ValueError::new(format!("{} is not a rate", quoted(text)), example);
@@ -90,6 +97,7 @@ pub(super) fn show_rate(rate: Rate) -> String {
 }
 
 /// `"512B"`, `"16KiB"`, `"1MiB"`, `"1GiB"`, and decimal `"16KB"`, `"1MB"`; `"0"` needs no unit.
+/// # Errors No unit or another one, more than 64 bits hold. Ranges are the caller's.
 pub(super) fn size(text: &str) -> Result<u64, ValueError> {
     let (number, unit) = split(text);
     let not_a_size = || {

@@ -1,4 +1,6 @@
 //! `[upstream.NAME]`: targets and how they are used.
+//!
+//! An upstream is named by its index in the plan from here on; file order is kept, so that indices are stable to read.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -79,6 +81,7 @@ pub(super) fn upstreams<'a>(
     (upstreams, names)
 }
 
+/// Timeouts by default: 2 s to connect, 30 s to a response's head, 60 s without a byte.
 fn upstream(name: &str, section: &Section<'_>, problems: &mut Problems) -> UpstreamPlan {
     let seconds = Duration::from_secs;
     UpstreamPlan {
@@ -130,6 +133,7 @@ fn target(value: &TomlValue<'_>, problems: &mut Problems) -> Option<TargetPlan> 
     Some(TargetPlan { url: url.0.into(), weight, address, authority })
 }
 
+/// Round robin by default.
 fn balance(section: &Section<'_>, problems: &mut Problems) -> Balance {
     let hash_on = section.parsed("hash_on", problems, hash_on).unwrap_or(HashOn::Ip);
     let chosen = section.keyword("balance", problems);
@@ -144,6 +148,7 @@ fn balance(section: &Section<'_>, problems: &mut Problems) -> Balance {
     }
 }
 
+/// # Errors An unknown kind, no name, a name that no field or cookie can have.
 fn hash_on(text: &str) -> Result<HashOn, ValueError> {
     let example = "write \"ip\", \"consumer\", \"path\", \"header:NAME\", \"cookie:NAME\" or \"query:NAME\"";
     let error = |why: &str| ValueError::new(format!("`hash_on`: {} {why}", quoted(text)), example);

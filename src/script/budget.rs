@@ -1,4 +1,6 @@
 //! The limits of a call (operations, time, memory), checked before every operation of a script.
+//!
+//! The clock is read only every few operations, because reading it costs more than most of them.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,6 +12,7 @@ use super::call_stage::{ScriptHost, ScriptResult, script_error};
 use crate::base::memory::ThreadMemory;
 
 /// The limits of one call.
+/// Each call of a hook has all of them anew.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CallLimits {
     /// Operations of the script, roughly one per expression.
@@ -21,8 +24,10 @@ pub struct CallLimits {
 }
 
 /// Bytes of memory per byte of `body_bytes`: a body may be held as text, parsed, changed and serialised at once.
+/// 32 MiB with the default body of 1 MiB.
 const MEMORY_PER_BODY_BYTE: usize = 32;
 /// The least memory of a call, however small `body_bytes` is.
+/// 4 MiB.
 const MIN_MEMORY_BYTES: usize = 4 * 1024 * 1024;
 /// The most operations between two readings of the clock.
 const CLOCK_INTERVAL: u64 = 32;
@@ -146,6 +151,8 @@ impl Budget {
         built
     }
 
+    /// Measured as the growth of what the thread holds, from the allocator's own counters: nothing else runs during a
+    /// call.
     fn is_full(&self) -> bool {
         let held = self.memory.bytes().wrapping_sub(self.start_bytes.get());
         usize::try_from(held).is_ok_and(|held| held > self.limits.memory_bytes())

@@ -57,6 +57,7 @@ impl Hook {
 
 /// What scripts use beyond the transaction: clock, ids, log, counters, environment. The gateway and the offline tests each
 /// implement it.
+/// None of it may block: a call holds up all requests of its shard.
 pub trait ScriptHost {
     /// Unix time in milliseconds.
     fn unix_ms(&self) -> u64;
@@ -122,6 +123,7 @@ impl CallStage {
     }
 
     /// Refuses a change that is possible only before the request is sent to the upstream.
+    /// # Errors The hook runs too late for it. An edit without effect would be worse than an error.
     pub fn before_upstream(&self, what: &str) -> ScriptResult<()> {
         match self.hook.get() {
             Some(hook) if hook.is_before_upstream() => Ok(()),
@@ -155,6 +157,7 @@ pub(super) fn script_error(text: impl Into<String>) -> Box<EvalAltResult> {
 }
 
 /// Bytes as a script's string; invalid UTF-8 is replaced.
+/// Fields may hold any bytes (RFC 9110, 5.5), strings of the language only UTF-8.
 pub(super) fn text(bytes: &[u8]) -> ImmutableString {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),

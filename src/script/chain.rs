@@ -1,4 +1,6 @@
 //! A route's scripts: request hooks in their order, response and log hooks in reverse.
+//!
+//! Like layers around the upstream: the script that sees a request first sees its response last.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use crate::plan::{self, Action, OnError};
 pub struct Chain {
     route: Rc<RouteView>,
     programs: Vec<Rc<Program>>,
+    /// By hook, so that a request asks once whether there is anything to run or to buffer.
     has: [bool; Hook::ALL.len()],
     on_error: OnError,
 }
@@ -163,6 +166,7 @@ fn apply(reply: ScriptReply, transaction: &mut Transaction) -> ScriptAnswer {
 }
 
 /// Everything that a hook can change, as it was before the hook.
+/// Taken only where errors are ignored: a failed hook must then leave no half of its changes behind.
 struct TransactionSnapshot {
     request: crate::http::fields::Fields,
     response: ResponseHead,

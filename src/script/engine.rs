@@ -20,6 +20,7 @@ use crate::exchange::Transaction;
 use crate::plan;
 
 /// A script engine of one thread, like everything it holds.
+/// Kept over reloads that leave the scripts as they are, with the counters of its programs.
 pub struct Engine {
     rhai: rhai::Engine,
     stage: Rc<CallStage>,
@@ -86,6 +87,7 @@ impl Engine {
     ) -> Result<Option<ScriptReply>, ScriptFault> {
         let stage = &*self.stage;
         let started = stage.host.instant();
+        // Moved in for the call and out after it: handles need no lifetime, and nothing is copied.
         std::mem::swap(&mut *stage.transaction.borrow_mut(), transaction);
         stage.hook.set(Some(hook));
         self.set_script(program, route);
@@ -174,6 +176,7 @@ fn watch_variables(rhai: &mut rhai::Engine, stage: &Rc<CallStage>) {
     });
 }
 
+/// # Errors Outside of a hook, where there is no route.
 fn vars(stage: &CallStage) -> ScriptResult<Dynamic> {
     let route = stage.route.borrow();
     match (stage.hook.get(), route.as_ref()) {

@@ -1,4 +1,6 @@
 //! The files of `[scripts] dir` by name, for routes and for imports; read before anything runs.
+//!
+//! Imports are resolved among these files alone, so a script can reach no other file, and none is read at run time.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,6 +21,7 @@ pub(super) struct Library {
     files: HashMap<Arc<str>, Arc<ScriptFile>>,
     modules: RefCell<HashMap<Arc<str>, Shared<Module>>>,
     /// The modules under evaluation, each imported by the one before it.
+    /// Finds a circle of imports, which would otherwise overflow the stack.
     loading: RefCell<Vec<Arc<str>>>,
 }
 

@@ -5,6 +5,9 @@
 //! file of the [`library`] to a [`program`]. A route's [`Chain`] runs its programs' hooks in order on a
 //! [`Transaction`], which is in the [`call_stage`] while they run. [`check`](mod@check) finds what is wrong with scripts before
 //! any request meets them; a [`suite`] of tests runs offline.
+//!
+//! Scripts are trusted not to be hostile to the gateway's owner, but not to be free of errors: whatever one does, a
+//! call ends within its budget and leaves the shard as it was.
 
 mod budget;
 mod call_stage;

@@ -32,6 +32,7 @@ struct CallState {
 }
 
 /// Resolved functions kept between calls. A script that calls functions by computed names could add ever more.
+/// Beyond it the state is dropped and the next call begins with a fresh one.
 const MAX_RESOLVED: usize = 4096;
 
 impl Program {

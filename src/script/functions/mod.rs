@@ -1,4 +1,7 @@
 //! The functions that scripts can call, one file per subject.
+//!
+//! Each is bounded in time and memory by itself, because the budget is checked between operations, not within a
+//! function.
 
 mod counters;
 mod crypto;

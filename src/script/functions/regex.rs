@@ -1,4 +1,6 @@
 //! Regular expressions, in time linear to the text whatever the pattern.
+//!
+//! Backreferences and look-around are missing for that reason: with them, one text could hold up a shard.
 
 use std::cell::RefCell;
 use std::num::NonZeroUsize;

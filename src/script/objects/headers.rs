@@ -1,4 +1,7 @@
 //! `req.headers` and `res.headers`: fields by name, in any case.
+//!
+//! Framing, hop-by-hop fields and those in which the gateway speaks are refused with the reason: a script must not be
+//! able to split a message or to forge what upstreams rely on.
 
 use std::marker::PhantomData;
 use std::rc::Rc;
