@@ -30,8 +30,10 @@ impl CredentialSource for Credentials<'_> {
             CredentialPlace::Cookie(name) => {
                 let pairs =
                     self.fields.all(FieldName::Cookie).flat_map(|line| line.split(|byte| *byte == b';'));
-                let of_name =
-                    |pair: &'a [u8]| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+                let of_name = |pair: &'a [u8]| match strip::split_cookie(pair) {
+                    (found, value) if found == name.as_bytes() => value,
+                    _ => None,
+                };
                 pairs.filter_map(of_name).for_each(|value| see(Cow::Borrowed(value)));
             }
             CredentialPlace::Query(name) => {
@@ -188,6 +190,9 @@ mod tests {
     fn credentials_are_found_in_every_field_cookie_and_parameter_of_a_name() {
         let cookies = [("Cookie", "a=1; t=x"), ("cookie", "t=y;tt=z")];
         assert_eq!(found(CredentialPlace::Cookie("t".into()), &cookies, ""), ["x", "y"]);
+        // Two, which is refused: servers differ in which one they read.
+        let spaced = [("Cookie", "t =forged; t=good")];
+        assert_eq!(found(CredentialPlace::Cookie("t".into()), &spaced, ""), ["forged", "good"]);
         assert_eq!(found(CredentialPlace::Query("t".into()), &[], "%74=x%2By&t=z&T=no"), ["x+y", "z"]);
         assert_eq!(
             found(CredentialPlace::Header("x-key".into()), &[("X-Key", "1"), ("x-KEY", "2")], ""),
