@@ -5,10 +5,17 @@ use crate::http::path;
 /// A `Cookie` value without the cookies of that name; `None`: it has none. If the result is empty, the field is to be
 /// removed.
 pub fn without_cookie(value: &[u8], name: &[u8]) -> Option<Vec<u8>> {
-    let is_named = |pair: &[u8]| {
-        pair.trim_ascii().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest[0] == b'=')
-    };
-    without(value, b';', is_named).map(|kept| kept.trim_ascii().to_vec())
+    without(value, b';', |pair| split_cookie(pair).0 == name).map(|kept| kept.trim_ascii().to_vec())
+}
+
+/// Name and value of one element of a `Cookie` value; no value where it has no `=`. Whitespace around the name is not
+/// part of it: many servers read `sid =1` as `sid`, though RFC 6265 allows none there.
+pub fn split_cookie(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let pair = pair.trim_ascii();
+    match pair.iter().position(|byte| *byte == b'=') {
+        Some(equals) => (pair[..equals].trim_ascii_end(), Some(&pair[equals + 1..])),
+        None => (pair, None),
+    }
 }
 
 /// A query (without its `?`) without the parameters of that name, however the name is encoded; `None`: it has none. If
@@ -38,6 +45,8 @@ mod tests {
             ("a=1; sid=2; b=3", Some("a=1; b=3")),
             ("sid=1; a=1; sid=2", Some("a=1")),
             ("a=1;sid;b=2", Some("a=1;b=2")),
+            ("sid =1; a=1;\tsid\t =2", Some("a=1")),
+            ("sid x=1; s id=2", None),
             ("a=sid; xsid=1; sidx=2", None),
             ("", None),
         ] {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::http::hygiene::is_token_byte;
 use crate::plan::CredentialPlace;
 
 /// Access to the values of a request that may hold credentials.
@@ -53,16 +54,23 @@ pub fn find<'a>(
     FoundCredential::Nothing
 }
 
-/// Whether an `Authorization` value is of the scheme `Bearer`, which `forward = false` removes.
+/// Whether an upstream may take an `Authorization` value for one of the scheme `Bearer`, which `forward = false` removes:
+/// whatever separates the token, since many accept HTAB or any whitespace.
 pub fn is_bearer(value: &[u8]) -> bool {
-    value.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME))
+    starts_with(value, SCHEME.trim_ascii_end())
+        && value.get(SCHEME.len() - 1).is_some_and(|byte| !is_token_byte(*byte))
 }
 
+/// The scheme as the gateway reads it: a space follows (RFC 6750, 2.1).
 const SCHEME: &[u8] = b"bearer ";
+
+fn starts_with(value: &[u8], prefix: &[u8]) -> bool {
+    value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
 
 /// The value after `Bearer` and its spaces; empty for other schemes.
 fn after_bearer(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    let start = match is_bearer(&value) {
+    let start = match starts_with(&value, SCHEME) {
         true => SCHEME.len() + value[SCHEME.len()..].iter().take_while(|byte| **byte == b' ').count(),
         false => value.len(),
     };

@@ -18,7 +18,7 @@ pub struct HeadLimits {
 }
 
 /// The limits of a response head.
-pub const RESPONSE_LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, count: 256 };
+pub const RESPONSE_LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, count: 512 };
 
 /// Request heads of up to this many fields are parsed without allocation: the default of `header_count`.
 const INLINE_FIELDS: usize = 96;

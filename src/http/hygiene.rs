@@ -40,10 +40,10 @@ pub fn is_spoofable(name: &[u8]) -> bool {
             || OWNED.iter().any(|owned| reads_as(name, owned)))
 }
 
-/// Whether `name` equals `owned` (lower case), regardless of case and of `_` for `-`.
+/// Whether two names are equal, regardless of case and of `_` for `-`.
 pub fn reads_as(name: &[u8], owned: &[u8]) -> bool {
     let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    name.len() == owned.len() && name.iter().map(folded).eq(owned.iter().copied())
+    name.len() == owned.len() && name.iter().map(folded).eq(owned.iter().map(folded))
 }
 
 /// Whether a field that `Connection` nominates may be removed. Fields on routing, framing and identity are meant for

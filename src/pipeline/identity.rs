@@ -30,8 +30,10 @@ impl CredentialSource for Credentials<'_> {
             CredentialPlace::Cookie(name) => {
                 let pairs =
                     self.fields.all(FieldName::Cookie).flat_map(|line| line.split(|byte| *byte == b';'));
-                let of_name =
-                    |pair: &'a [u8]| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+                let of_name = |pair: &'a [u8]| match strip::split_cookie(pair) {
+                    (found, value) if found == name.as_bytes() => value,
+                    _ => None,
+                };
                 pairs.filter_map(of_name).for_each(|value| see(Cow::Borrowed(value)));
             }
             CredentialPlace::Query(name) => {
@@ -130,7 +132,10 @@ fn take_away(place: &CredentialPlace, transaction: &mut Transaction) {
         CredentialPlace::Header(name) if **name == *"authorization" => {
             fields.retain(|field| field.id != FieldName::Authorization || !token::is_bearer(field.value));
         }
-        CredentialPlace::Header(name) => fields.remove(name.as_bytes()),
+        // Servers that read `_` as `-` would find the token under either name.
+        CredentialPlace::Header(name) => {
+            fields.retain(|field| !hygiene::reads_as(field.name, name.as_bytes()));
+        }
         CredentialPlace::Cookie(name) => {
             let lines: Vec<Vec<u8>> = fields.all(FieldName::Cookie).map(<[u8]>::to_vec).collect();
             fields.remove_id(FieldName::Cookie);
@@ -188,11 +193,36 @@ mod tests {
     fn credentials_are_found_in_every_field_cookie_and_parameter_of_a_name() {
         let cookies = [("Cookie", "a=1; t=x"), ("cookie", "t=y;tt=z")];
         assert_eq!(found(CredentialPlace::Cookie("t".into()), &cookies, ""), ["x", "y"]);
+        // Two, which is refused: servers differ in which one they read.
+        let spaced = [("Cookie", "t =forged; t=good")];
+        assert_eq!(found(CredentialPlace::Cookie("t".into()), &spaced, ""), ["forged", "good"]);
         assert_eq!(found(CredentialPlace::Query("t".into()), &[], "%74=x%2By&t=z&T=no"), ["x+y", "z"]);
         assert_eq!(
             found(CredentialPlace::Header("x-key".into()), &[("X-Key", "1"), ("x-KEY", "2")], ""),
             ["1", "2"]
         );
+    }
+
+    #[test]
+    fn a_withheld_token_goes_in_every_spelling_that_an_upstream_reads() {
+        for (place, name, value, is_kept) in [
+            ("authorization", "Authorization", "Bearer t", false),
+            ("authorization", "Authorization", "bearer\tt", false),
+            ("authorization", "Authorization", "Bearer", true),
+            ("authorization", "Authorization", "Bearerx t", true),
+            ("authorization", "Authorization", "Basic eHg=", true),
+            ("x-token", "X-Token", "t", false),
+            ("x-token", "x_token", "t", false),
+            ("x_token", "X-Token", "t", false),
+            ("x_token", "X_Token", "t", false),
+            ("x-token", "x-tokens", "t", true),
+        ] {
+            let mut transaction = Transaction::default();
+            transaction.request.fields = fields(&[(name, value)]);
+            take_away(&CredentialPlace::Header(place.into()), &mut transaction);
+            let kept = transaction.request.fields.find(name.as_bytes()).is_some();
+            assert_eq!(kept, is_kept, "{name}: {value:?} from header:{place}");
+        }
     }
 
     #[test]
