@@ -168,7 +168,8 @@ impl JwtReader<'_, '_> {
         self.problems.error(span, format!("`{key}` does not go with these `algorithms`")).with_hint(hint);
     }
 
-    /// # Errors No user name or fragment, and `http://` on loopback only: keys that arrive unprotected protect
+    /// # Errors
+    /// No user name or fragment, and `http://` on loopback only: keys that arrive unprotected protect
     /// nothing.
     fn jwks_url(&mut self, text: &str, span: TextSpan) -> Option<JwtKey> {
         let (scheme, rest) = text.split_once("://")?;
@@ -253,11 +254,23 @@ fn place(text: &str) -> Result<CredentialPlace, ValueError> {
         CredentialPlace::Header(name) | CredentialPlace::Cookie(name) if !is_token(name.as_bytes()) => {
             Err(ValueError::new(format!("{} has a name that none can have", quoted(text)), hint))
         }
+        // The gateway removes or rewrites these before it reads credentials.
+        CredentialPlace::Header(name) if !may_hold_credential(name) => Err(ValueError::new(
+            format!("{} cannot hold a token: the gateway removes or writes this header", quoted(name)),
+            "choose a header of its own, such as \"header:x-token\"",
+        )),
         _ => Ok(place),
     }
 }
 
-/// # Errors A field that credentials or the gateway's own statements stand in.
+/// Whether a client's value of the header (lower case) is there when credentials are read.
+fn may_hold_credential(name: &str) -> bool {
+    let is_written = RESERVED_FIELDS.contains(&name) && !matches!(name, "authorization" | "cookie");
+    !is_written && !is_forwarded(name.as_bytes()) && edits::editable(name).is_ok()
+}
+
+/// # Errors
+/// A field that credentials or the gateway's own statements stand in.
 fn claim_header(name: &str, lower: &str, from: &[CredentialPlace]) -> Result<(), ValueError> {
     edits::editable(name)?;
     let holds_token =

@@ -77,7 +77,9 @@ pub trait Outside {
 }
 
 /// Reads a file, and everything that a run would load.
-/// # Errors The file cannot be read or is not UTF-8, and all that [`parse`] finds.
+///
+/// # Errors
+/// The file cannot be read or is not UTF-8, and all that [`parse`] finds.
 pub fn load(path: &Path, outside: &dyn Outside) -> Result<Loaded, Problems> {
     let file = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
@@ -97,7 +99,9 @@ pub fn load(path: &Path, outside: &dyn Outside) -> Result<Loaded, Problems> {
 }
 
 /// Reads a text; `file` stands for it in problems.
-/// # Errors All problems at once, ordered by place, warnings among them. A syntax error alone keeps the rest from
+///
+/// # Errors
+/// All problems at once, ordered by place, warnings among them. A syntax error alone keeps the rest from
 /// being checked.
 pub fn parse(text: &str, file: &str, outside: &dyn Outside) -> Result<Loaded, Problems> {
     let mut problems = Problems::new(file, text);

@@ -106,7 +106,13 @@ fn upgrade(section: &Section<'_>, problems: &mut Problems) -> Vec<Arc<str>> {
 }
 
 /// Both may be given; the decider asks `deny` first.
+/// An empty `allow` is refused: it reads as nobody, and a list that a template left empty must not let everybody in.
 fn ip(table: &Section<'_>, problems: &mut Problems) -> IpRules {
+    if table.get("allow").and_then(|value| value.get_ref().as_array()).is_some_and(|list| list.is_empty()) {
+        problems
+            .error(table.span_of("allow"), "`allow` is an empty list, which would let nobody in")
+            .with_hint("name networks; leave the key out to let all in, or deny all: deny = [\"0.0.0.0/0\", \"::/0\"]");
+    }
     IpRules {
         allow: address::networks(table.texts("allow"), problems),
         deny: address::networks(table.texts("deny"), problems),

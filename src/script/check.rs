@@ -149,6 +149,11 @@ impl Checker<'_> {
                 continue;
             };
             has_one = true;
+            if function.access == rhai::FnAccess::Private {
+                let place = place_of(&file.text, function.name);
+                let message = format!("`{}` is private, so the gateway could not call it", function.name);
+                self.found.push(problem(ScriptFault::at(&file.name, place, message), "leave out `private`"));
+            }
             let wanted = hook.parameters();
             if function.params.len() != wanted.len() {
                 let place = place_of(&file.text, function.name);

@@ -34,6 +34,7 @@ fn ip_rules_are_networks_and_single_addresses() {
         &[
             ("ip = { allow = [\"10/8\"] }", "1:17", "neither a network nor"),
             ("ip = { deny = [\"10.1.2.3/8\"] }", "1:16", "write \"10.0.0.0/8\""),
+            ("ip = { allow = [] }", "1:16", "would let nobody in (name networks; leave the key out"),
             ("ip = { denny = [] }", "1:8", "did you mean `deny`?"),
             ("ip = true", "1:6", "to switch it off"),
         ],

@@ -53,6 +53,12 @@ fn problems_are_found_with_their_place_and_a_hint() {
         ("fn on_request(req) {\n  req.headers.nmaes();\n}", "2:15", "no function", "did you mean `names`?"),
         ("fn f(a) {}\nfn on_request(req) {\n  f(1, 2);\n}", "3:3", "called with 2 arguments", "it takes 1"),
         ("fn fetch_it(a) {}\nfn on_request(req) {\n  fetch_i(1);\n}", "3:3", "no function", "`fetch_it`"),
+        (
+            "\nprivate fn on_request(req) {}",
+            "2:12",
+            "`on_request` is private, so the gateway could not call it",
+            "leave out `private`",
+        ),
         ("fn on_request() {}", "1:4", "takes 1 parameter, not 0", "write fn on_request(req)"),
         ("fn on_request(a, b) {}", "1:4", "takes 1 parameter, not 2", "write fn on_request(req)"),
         ("\nfn on_response(req) {}", "2:4", "takes 2 parameters, not 1", "write fn on_response(req, res)"),

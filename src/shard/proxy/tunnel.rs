@@ -93,7 +93,8 @@ impl Drop for OpenTunnel<'_> {
 }
 
 impl Lane<'_> {
-    /// # Errors A read or write that failed, or nothing to read for `timeout`: both end the whole tunnel. An end of
+    /// # Errors
+    /// A read or write that failed, or nothing to read for `timeout`: both end the whole tunnel. An end of
     /// input ends this direction only.
     async fn carry(
         &self,
