@@ -17,7 +17,9 @@ use crate::plan::TargetAddress;
 const MAX_UNIX_PATH: usize = 107;
 
 /// `"127.0.0.1:8080"`, `"[::]:8080"`, or `":8080"` for all IPv4 interfaces. Port 0: any free one.
-/// # Errors Host names, `*` and addresses without a port, each with what to write instead.
+///
+/// # Errors
+/// Host names, `*` and addresses without a port, each with what to write instead.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, ValueError> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(address);
@@ -81,7 +83,9 @@ pub(super) fn networks(texts: Vec<At<&str>>, problems: &mut Problems) -> Vec<IpN
 }
 
 /// A target's address, and the authority that `host_header = "upstream"` sends to it.
-/// # Errors Other schemes, and anything behind the port: a target is where to connect, not what to ask for.
+///
+/// # Errors
+/// Other schemes, and anything behind the port: a target is where to connect, not what to ask for.
 pub(super) fn target(text: &str) -> Result<(TargetAddress, Arc<str>), ValueError> {
     let error = |message: String, hint: &str| Err(ValueError::new(message, hint));
     if let Some(path) = text.strip_prefix("unix:") {
@@ -131,7 +135,9 @@ pub(super) fn target(text: &str) -> Result<(TargetAddress, Arc<str>), ValueError
 
 /// Cuts `HOST[:PORT]`, by the grammar of requests; the host in lower case, an IPv6 address in its brackets. What
 /// requests may have and nobody means to write is refused: a port that is left empty, a trailing dot.
-/// # Errors Why not, as the end of a sentence that the caller begins.
+///
+/// # Errors
+/// Why not, as the end of a sentence that the caller begins.
 pub(super) fn host_and_port(authority: &str) -> Result<(String, Option<u16>), String> {
     /// RFC 1035, 2.3.4: longer ones cannot be resolved.
     const MAX_LABEL: usize = 63;

@@ -31,7 +31,8 @@ pub(super) fn methods(section: &Section<'_>, jwts: &[&str], problems: &mut Probl
     methods
 }
 
-/// # Errors An unknown word or provider, with the nearest as a hint.
+/// # Errors
+/// An unknown word or provider, with the nearest as a hint.
 fn method(text: &str, jwts: &[&str]) -> Result<AuthMethod, ValueError> {
     if text == "key" {
         return Ok(AuthMethod::Key);

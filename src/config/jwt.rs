@@ -168,8 +168,7 @@ impl JwtReader<'_, '_> {
         self.problems.error(span, format!("`{key}` does not go with these `algorithms`")).with_hint(hint);
     }
 
-    /// # Errors No user name or fragment, and `http://` on loopback only: keys that arrive unprotected protect
-    /// nothing.
+    /// No user name or fragment, `http://` on loopback only: keys that arrive unprotected protect nothing.
     fn jwks_url(&mut self, text: &str, span: TextSpan) -> Option<JwtKey> {
         let (scheme, rest) = text.split_once("://")?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -257,7 +256,8 @@ fn place(text: &str) -> Result<CredentialPlace, ValueError> {
     }
 }
 
-/// # Errors A field that credentials or the gateway's own statements stand in.
+/// # Errors
+/// A field that credentials or the gateway's own statements stand in.
 fn claim_header(name: &str, lower: &str, from: &[CredentialPlace]) -> Result<(), ValueError> {
     edits::editable(name)?;
     let holds_token =

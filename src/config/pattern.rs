@@ -19,7 +19,9 @@ use crate::plan::{HostPattern, PathPattern, Piece, Segment, Tail, Template};
 pub(super) const REST: &str = "rest";
 
 /// A host; `None` for `*`, which is any.
-/// # Errors Ports, and `*` anywhere but as the whole first label.
+///
+/// # Errors
+/// Ports, and `*` anywhere but as the whole first label.
 pub(super) fn host(text: &str) -> Result<Option<HostPattern>, ValueError> {
     let error = |hint: String| ValueError::new(format!("{} is not a host", quoted(text)), hint);
     if text == "*" {
@@ -40,7 +42,9 @@ pub(super) fn host(text: &str) -> Result<Option<HostPattern>, ValueError> {
 }
 
 /// A path: `/x`, `/x/*`, `/x/{id}`, `/x/{*rest}`.
-/// # Errors No leading slash, a capture that is no whole segment, a name given twice, a tail that is not last.
+///
+/// # Errors
+/// No leading slash, a capture that is no whole segment, a name given twice, a tail that is not last.
 pub(super) fn path(text: &str) -> Result<PathPattern, ValueError> {
     if text.starts_with('~') {
         return Err(not_supported_yet("a regular expression as a path"));

@@ -75,7 +75,8 @@ fn rate(table: &Section<'_>, problems: &mut Problems) -> Rate {
     table.parsed("rate", problems, units::rate).unwrap_or(Rate { tokens: 1, period: Period::Second })
 }
 
-/// # Errors An unknown word, or no name behind the colon.
+/// # Errors
+/// An unknown word, or no name behind the colon.
 fn by(text: &str) -> Result<LimitBy, ValueError> {
     let example = "write \"consumer\", \"ip\", \"route\", \"header:NAME\" or \"jwt:CLAIM\"";
     match text.split_once(':') {

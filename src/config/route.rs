@@ -279,7 +279,7 @@ impl RouteReader<'_, '_> {
         Some(template)
     }
 
-    /// # Errors A body with a status that has none (RFC 9110, 15) is reported.
+    /// A body with a status that has none (RFC 9110, 15) is reported.
     fn respond(&mut self) -> Option<Respond> {
         const BODILESS: [i64; 3] = [204, 205, 304];
         let table = self.section.section("respond");

@@ -127,7 +127,9 @@ impl<'a> Section<'a> {
     }
 
     /// The string under `key` as `parse` reads it; an error is reported, and read as not there.
-    /// # Errors None of its own: what `parse` refuses is noted at the value's place.
+    ///
+    /// # Errors
+    /// None of its own: what `parse` refuses is noted at the value's place.
     pub fn parsed<T>(
         &self,
         key: &str,

@@ -18,7 +18,9 @@ const SIZE_UNITS: [(&str, u64); 6] =
     [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("KB", 1000), ("MB", 1_000_000)];
 
 /// `"250ms"`, `"10s"`, `"5m"`, `"1h"`: at least a millisecond, at most a year.
-/// # Errors No unit or another one, zero, more than a year.
+///
+/// # Errors
+/// No unit or another one, zero, more than a year.
 pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
     let example = "write a whole number and a unit, \"250ms\", \"10s\", \"5m\" or \"1h\"";
     let (number, unit) = split(text);
@@ -60,7 +62,9 @@ pub(super) fn seconds(text: &str) -> Result<Duration, ValueError> {
 }
 
 /// `"100/s"`, `"100/min"`, `"1000/hour"`, `"10000/day"`, and other usual words for the same periods.
-/// # Errors No period, zero, more than [`Rate::MAX_TOKENS`].
+///
+/// # Errors
+/// No period, zero, more than [`Rate::MAX_TOKENS`].
 pub(super) fn rate(text: &str) -> Result<Rate, ValueError> {
     let example = "write \"100/s\", \"100/min\", \"1000/hour\" or \"10000/day\"";
     let not_a_rate = || ValueError::new(format!("{} is not a rate", quoted(text)), example);
@@ -97,7 +101,9 @@ pub(super) fn show_rate(rate: Rate) -> String {
 }
 
 /// `"512B"`, `"16KiB"`, `"1MiB"`, `"1GiB"`, and decimal `"16KB"`, `"1MB"`; `"0"` needs no unit.
-/// # Errors No unit or another one, more than 64 bits hold. Ranges are the caller's.
+///
+/// # Errors
+/// No unit or another one, more than 64 bits hold. Ranges are the caller's.
 pub(super) fn size(text: &str) -> Result<u64, ValueError> {
     let (number, unit) = split(text);
     let not_a_size = || {

@@ -148,7 +148,8 @@ fn balance(section: &Section<'_>, problems: &mut Problems) -> Balance {
     }
 }
 
-/// # Errors An unknown kind, no name, a name that no field or cookie can have.
+/// # Errors
+/// An unknown kind, no name, a name that no field or cookie can have.
 fn hash_on(text: &str) -> Result<HashOn, ValueError> {
     let example = "write \"ip\", \"consumer\", \"path\", \"header:NAME\", \"cookie:NAME\" or \"query:NAME\"";
     let error = |why: &str| ValueError::new(format!("`hash_on`: {} {why}", quoted(text)), example);

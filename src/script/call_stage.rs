@@ -123,7 +123,9 @@ impl CallStage {
     }
 
     /// Refuses a change that is possible only before the request is sent to the upstream.
-    /// # Errors The hook runs too late for it. An edit without effect would be worse than an error.
+    ///
+    /// # Errors
+    /// The hook runs too late for it. An edit without effect would be worse than an error.
     pub fn before_upstream(&self, what: &str) -> ScriptResult<()> {
         match self.hook.get() {
             Some(hook) if hook.is_before_upstream() => Ok(()),

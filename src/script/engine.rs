@@ -176,7 +176,8 @@ fn watch_variables(rhai: &mut rhai::Engine, stage: &Rc<CallStage>) {
     });
 }
 
-/// # Errors Outside of a hook, where there is no route.
+/// # Errors
+/// Outside of a hook, where there is no route.
 fn vars(stage: &CallStage) -> ScriptResult<Dynamic> {
     let route = stage.route.borrow();
     match (stage.hook.get(), route.as_ref()) {

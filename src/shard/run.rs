@@ -68,7 +68,8 @@ enum EventLoop {
 impl EventLoop {
     /// Builds the loop that the configuration names; `auto` takes epoll where io_uring is not to be had.
     ///
-    /// # Errors A named driver that the system refuses: there is no silent replacement for what was set explicitly.
+    /// # Errors
+    /// A named driver that the system refuses: there is no silent replacement for what was set explicitly.
     fn build(driver: Driver) -> io::Result<(EventLoop, DriverKind)> {
         match driver {
             Driver::Epoll => Self::epoll(),
@@ -79,7 +80,8 @@ impl EventLoop {
 
     /// Tries the deferred set-up, then the plain one.
     ///
-    /// # Errors No io_uring here, or a ring of this size cannot be had (locked memory, descriptors).
+    /// # Errors
+    /// No io_uring here, or a ring of this size cannot be had (locked memory, descriptors).
     fn uring() -> io::Result<(EventLoop, DriverKind)> {
         // A kernel may let a ring be made and still lack operations that are needed: this asks for those.
         if !monoio::utils::detect_uring() {
@@ -211,7 +213,8 @@ async fn serve(
 impl Shard {
     /// Builds the shard and makes its first generation live.
     ///
-    /// # Errors A script that does not compile.
+    /// # Errors
+    /// A script that does not compile.
     fn new(
         spawn: &mut ShardSpawn,
         first: Generation,

@@ -38,7 +38,8 @@ pub async fn serve(turn: &mut Turn, source: &mut BodySource<'_>, sink: &mut Resp
     }
 }
 
-/// # Errors What a step refuses, or what the exchange with an upstream ended in.
+/// # Errors
+/// What a step refuses, or what the exchange with an upstream ended in.
 async fn run(
     turn: &mut Turn,
     source: &mut BodySource<'_>,

@@ -33,7 +33,8 @@ fn decoded(raw: &[u8]) -> rhai::ImmutableString {
 /// The query of `map`. Parameters that are as in `old` keep their order and spelling.
 /// Unchanged parameters stay byte for byte, since upstreams may compute signatures over the query.
 ///
-/// # Errors A value that is no string, number or boolean.
+/// # Errors
+/// A value that is no string, number or boolean.
 pub fn from_map(old: &[u8], map: &Map) -> ScriptResult<Vec<u8>> {
     let before = to_map(old);
     let mut out = Vec::with_capacity(old.len());

@@ -200,7 +200,9 @@ impl FirstWrite {
 }
 
 /// One attempt over one connection: sends `first`, then both directions at once until the response is complete.
-/// # Errors Whatever ended the exchange. The connection is then aborted and never pooled.
+///
+/// # Errors
+/// Whatever ended the exchange. The connection is then aborted and never pooled.
 async fn attempt(
     turn: &mut Turn,
     exchange: &Exchange<'_>,

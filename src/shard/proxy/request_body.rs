@@ -21,8 +21,9 @@ pub enum UploadError {
 }
 
 /// Sends the rest of a body that comes over a client's connection: first what has arrived, then what the client sends.
-/// # Errors See [`UploadError`]. Bytes that were taken and not written are lost: the caller must not reuse either
-/// connection.
+///
+/// # Errors
+/// See [`UploadError`]. Bytes that were taken and not written are lost: the caller must not reuse either connection.
 pub async fn upload(
     body: &mut WireBody<'_>,
     exchange: &Exchange<'_>,
@@ -78,7 +79,9 @@ async fn splice(
 }
 
 /// Sends a body that is all here. `keep`: it may have to be sent once more.
-/// # Errors The upstream took no more.
+///
+/// # Errors
+/// The upstream took no more.
 pub async fn upload_whole(
     body: &mut WholeBody,
     exchange: &Exchange<'_>,
