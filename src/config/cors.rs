@@ -33,8 +33,7 @@ pub(super) fn cors(table: &Section<'_>, problems: &mut Problems) -> Option<Cors>
     Some(cors)
 }
 
-/// # Errors
-/// None or an empty list: CORS that allows nobody is written `cors = false`.
+/// No list or an empty one is an error: CORS that allows nobody is written `cors = false`.
 fn origins(table: &Section<'_>, problems: &mut Problems) -> Vec<Origin> {
     if table.lacks("route.cors", "origins")
         || table.get("origins").is_some_and(|value| value.get_ref().as_array().is_some_and(|a| a.is_empty()))

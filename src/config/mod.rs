@@ -16,9 +16,10 @@
 //!
 //! A test asks for its row in `docs/configuration.md`.
 //!
-//! # Order Sections are read in the order of what they need: routes come after upstreams, providers and consumers,
-//! because they name them; scripts come last, because only those that routes name are checked. A value with an error
-//! gets a stand-in, so that reading goes on; a plan with any error is never returned.
+//! # Order
+//! Sections are read in the order of what they need: routes come after upstreams, providers and consumers, because
+//! they name them; scripts come last, because only those that routes name are checked. A value with an error gets a
+//! stand-in, so that reading goes on; a plan with any error is never returned.
 
 mod address;
 mod auth;
@@ -101,8 +102,8 @@ pub fn load(path: &Path, outside: &dyn Outside) -> Result<Loaded, Problems> {
 /// Reads a text; `file` stands for it in problems.
 ///
 /// # Errors
-/// All problems at once, ordered by place, warnings among them. A syntax error alone keeps the rest from
-/// being checked.
+/// All problems at once, ordered by place, warnings among them. A syntax error alone keeps the rest from being
+/// checked.
 pub fn parse(text: &str, file: &str, outside: &dyn Outside) -> Result<Loaded, Problems> {
     let mut problems = Problems::new(file, text);
     let (tree, errors) = toml::de::DeTable::parse_recoverable(text);

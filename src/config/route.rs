@@ -279,7 +279,6 @@ impl RouteReader<'_, '_> {
         Some(template)
     }
 
-    /// # Errors
     /// A body with a status that has none (RFC 9110, 15) is reported.
     fn respond(&mut self) -> Option<Respond> {
         const BODILESS: [i64; 3] = [204, 205, 304];

@@ -83,7 +83,7 @@ impl EventLoop {
     /// # Errors
     /// No io_uring here, or a ring of this size cannot be had (locked memory, descriptors).
     fn uring() -> io::Result<(EventLoop, DriverKind)> {
-        // Without this check the driver would panic later, at the first operation that the kernel does not know.
+        // A kernel may let a ring be made and still lack operations that are needed: this asks for those.
         if !monoio::utils::detect_uring() {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring is refused by this system"));
         }

@@ -15,8 +15,8 @@ use crate::script::{LogLine, ScriptHost};
 use crate::store::ShardCounters;
 
 /// Writes what a script's author should know into the log.
-/// A script's own failure is an error, a coding that cannot be decoded a warning; a body that is too large for scripts
-/// is ordinary traffic, and worth a debug line only.
+/// A script's own failure is an error, a coding that cannot be decoded a warning; a partial response, which body
+/// hooks never see, is ordinary traffic and worth a debug line only.
 pub fn log_notice(notice: &ScriptNotice<'_>) {
     let (route, request_id) = (notice.route, String::from_utf8_lossy(notice.request_id));
     match notice.kind {

@@ -26,7 +26,9 @@ const SWEEP_TICKS: u64 = 50;
 const IDLE_GRACE: Duration = Duration::from_millis(500);
 
 /// Ticks until a drain is complete. `no_listener`: nothing can come in any more.
-/// # Panics When a test has asked for it.
+///
+/// # Panics
+/// When a test has asked for it.
 pub async fn until_drained(shard: &Rc<Shard>, no_listener: impl Fn() -> bool) {
     let mut fired = Vec::new();
     let mut grace_until = None;

@@ -23,8 +23,7 @@ pub enum UploadError {
 /// Sends the rest of a body that comes over a client's connection: first what has arrived, then what the client sends.
 ///
 /// # Errors
-/// See [`UploadError`]. Bytes that were taken and not written are lost: the caller must not reuse either
-/// connection.
+/// See [`UploadError`]. Bytes that were taken and not written are lost: the caller must not reuse either connection.
 pub async fn upload(
     body: &mut WireBody<'_>,
     exchange: &Exchange<'_>,

@@ -201,8 +201,7 @@ impl Responder<'_> {
     /// A 101 (RFC 9110, 15.2.2): right only where the client asked, and with its request complete.
     ///
     /// # Errors
-    /// `upstream_protocol` for an unsolicited 101: its bytes would otherwise reach a client that reads them
-    /// as HTTP.
+    /// `upstream_protocol` for an unsolicited 101: its bytes would otherwise reach a client that reads them as HTTP.
     async fn upgrade(
         &self,
         turn: &mut Turn,

@@ -94,8 +94,8 @@ impl Drop for OpenTunnel<'_> {
 
 impl Lane<'_> {
     /// # Errors
-    /// A read or write that failed, or nothing to read for `timeout`: both end the whole tunnel. An end of
-    /// input ends this direction only.
+    /// A read or write that failed, or nothing to read for `timeout`: both end the whole tunnel. An end of input ends
+    /// this direction only.
     async fn carry(
         &self,
         mut buffer: Vec<u8>,
