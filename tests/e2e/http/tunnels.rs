@@ -233,17 +233,22 @@ fn connect_is_refused() {
     assert_eq!(origin.connections(), 0);
 }
 
-/// An origin that takes an upgrade for the end of the message, whatever the head says of a body, and answers what follows
-/// as requests of their own.
+/// An origin that takes an upgrade for the end of the message, whatever the head says of a body, and what follows for
+/// requests of their own. It is slow to answer an upgrade, so that what follows has time to come.
 fn ends_messages_at_upgrades(peer: &mut Peer) {
     while let Some(request) = peer.head() {
-        let path = request.start_line.split(' ').nth(1).unwrap_or_default().to_owned();
-        if !request.has("upgrade")
-            && let Some(length) = request.field("content-length")
-        {
-            peer.wire().read_exact(length.parse().expect("a number")).expect("the body");
+        let answer =
+            |target: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{target}", target.len());
+        if request.has("upgrade") {
+            let Some(smuggled) = peer.head() else { return };
+            peer.send(answer(request.target()));
+            peer.send(answer(smuggled.target()));
+        } else {
+            if let Some(length) = request.content_length() {
+                peer.wire().read_exact(length).expect("the body");
+            }
+            peer.send(answer(request.target()));
         }
-        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len()));
     }
 }
 
