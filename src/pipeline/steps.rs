@@ -1,7 +1,7 @@
 //! The steps of a request, in the one order in which they run: [`WAY_IN`] before its route's action, [`WAY_OUT`] on
 //! every response. Shards run these lists, and so do the offline tests of scripts: they differ in their [`StepHost`].
 //!
-//! A step that refuses returns an error, which becomes a problem document ([`problem`]); one that answers ends the way
+//! A step that refuses returns an error, which becomes a problem document ([`answer::problem`]); one that answers ends the way
 //! in ([`Decision::Answer`]). Both take the way out: `cors`, `deprecated` and `response_headers` hold on every response
 //! of a route.
 
@@ -313,9 +313,4 @@ pub fn add_date(fields: &mut crate::http::fields::Fields, now_s: u64) {
     if fields.get(FieldName::Date).is_none() {
         fields.add(b"Date", &imf_fixdate(now_s));
     }
-}
-
-/// Makes the response an error's problem document; returns its body. [`finish_whole`] is for the caller.
-pub fn problem(transaction: &mut Transaction, error: &Error) -> Vec<u8> {
-    answer::problem(transaction, error)
 }

@@ -18,6 +18,7 @@ use crate::exchange::{Peer, Transaction};
 use crate::http::framing::{self, Body};
 use crate::http::head::{self, HeadLimits, Method};
 use crate::limit::LimitReport;
+use crate::pipeline::answer;
 use crate::pipeline::limits::ConsumerRates;
 use crate::pipeline::receive::receive;
 use crate::pipeline::request_head::UpstreamRequestHead;
@@ -73,7 +74,7 @@ impl<'a> Run<'a> {
         let (body, reason) = match self.respond() {
             Ok((body, is_own)) => (self.finish(body, is_own, unix_s), None),
             Err(error) => {
-                let body = steps::problem(&mut self.transaction, &error);
+                let body = answer::problem(&mut self.transaction, &error);
                 (self.finish(body, true, unix_s), Some(error.reason))
             }
         };

@@ -11,6 +11,7 @@ use super::step_host::ShardStepHost;
 use super::turn::{RequestBuffers, Turn};
 use crate::base::error::{Error, FaultOrigin, Reason};
 use crate::base::fault::{self, InjectedFault};
+use crate::pipeline::answer;
 use crate::pipeline::find_route::find_route;
 use crate::pipeline::steps::{self, Decision};
 use crate::plan::RoutePlan;
@@ -134,7 +135,7 @@ pub async fn refuse(
     if spoils_connection {
         sink.end_connection();
     }
-    let body = steps::problem(transaction, &error);
+    let body = answer::problem(transaction, &error);
     let live = turn.live.clone();
     let route = turn.log.route.map(|index| &*live.plan.routes[index]);
     respond(turn, source, sink, route, &body).await.unwrap_or(Served::ClientGone)

@@ -111,17 +111,11 @@ async fn attempts(
 ) -> Result<Served, Error> {
     let shard = exchange.shard;
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
-    let mut again: Option<Rc<Endpoint>> = None;
+    let mut endpoint = exchange.upstream.pick(key, &tried)?;
+    // A pooled connection that was dead says nothing about its endpoint: a fresh one is tried there.
+    let mut wants_fresh = false;
     loop {
-        // A pooled connection that was dead says nothing about its endpoint: a fresh one is tried there.
-        let (endpoint, pooled) = match again.take() {
-            Some(endpoint) => (endpoint, None),
-            None => {
-                let endpoint = exchange.upstream.pick(key, &tried)?;
-                let pooled = endpoint.pooled(shard.deadlines.now_ms());
-                (endpoint, pooled)
-            }
-        };
+        let pooled = if wants_fresh { None } else { endpoint.pooled(shard.deadlines.now_ms()) };
         turn.log.target = Some(endpoint.clone());
         let connection = match pooled {
             Some(pooled) => Ok(pooled),
@@ -153,22 +147,23 @@ async fn attempts(
             is_unanswered: !sink.head_sent(),
             endpoints_tried: tried.len(),
         };
-        match next_attempt(&error, failed) {
+        let other = match next_attempt(&error, failed) {
             NextAttempt::None => return Err(error),
-            NextAttempt::SameEndpoint => again = Some(endpoint.clone()),
+            NextAttempt::SameEndpoint => None,
             NextAttempt::OtherEndpoint => {
                 tried.push(endpoint.clone());
                 // With no other endpoint left, the client gets this attempt's error, not one about choosing.
-                if exchange.upstream.pick(key, &tried).is_err() {
-                    return Err(error);
-                }
+                let Ok(other) = exchange.upstream.pick(key, &tried) else { return Err(error) };
                 endpoint.metrics.failure(error.reason);
+                Some(other)
             }
-        }
+        };
         tracing::debug!(target = %endpoint.url, %error, "trying again");
         source.rewind();
         turn.log.retries += 1;
         endpoint.metrics.retried();
+        wants_fresh = other.is_none();
+        endpoint = other.unwrap_or(endpoint);
     }
 }
 
