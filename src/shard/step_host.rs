@@ -2,8 +2,6 @@
 //!
 //! `ringway test` has another host for the same steps; whatever both must agree on belongs in the pipeline, not here.
 
-use std::time::Instant;
-
 use super::Shard;
 use super::generation::LiveGeneration;
 use super::held::HeldBytes;
@@ -53,7 +51,7 @@ impl StepHost for ShardStepHost<'_, '_, '_> {
             key_places: &self.live.plan.api_keys.from,
             tokens: &mut self.shard.tokens.borrow_mut(),
         };
-        let now_s = self.shard.clock.unix_ms(Instant::now()) / 1000;
+        let now_s = self.shard.unix_s();
         identity::identify(&mut authenticator, route, transaction, now_s).map_err(
             |(error, unknown_key_of)| {
                 // The token may be signed by a key newer than our set: control fetches it, this request is refused all
