@@ -1,8 +1,10 @@
-//! Which endpoint of an upstream gets a request: one decider a strategy, over nothing but numbers.
+//! Which endpoint of an upstream gets a request: one decider a strategy, over nothing but numbers; and the breaker that
+//! keeps requests from an endpoint that fails.
 //!
 //! A balancer belongs to one shard and one upstream. It does not know what makes an endpoint usable (a breaker, a
 //! health check, an attempt that already failed there) or how busy it is: both are asked of the caller.
 
+mod breaker;
 mod hash;
 mod least_connections;
 mod p2c;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 
 use crate::plan;
 
+pub use breaker::{Admission, Breaker, FailureEffect};
 use hash::Hash;
 use least_connections::LeastConnections;
 use p2c::P2c;

@@ -33,6 +33,8 @@ pub enum Reason {
     UpstreamConnect,
     UpstreamReset,
     UpstreamProtocol,
+    /// The breakers of all endpoints are open.
+    CircuitOpen,
     NoTarget,
     Overloaded,
     /// The store does not answer, and the route requires it.
@@ -42,7 +44,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics and tests.
-    pub const ALL: [Reason; 25] = [
+    pub const ALL: [Reason; 26] = [
         Reason::BadRequest,
         Reason::NoCredentials,
         Reason::InvalidToken,
@@ -64,6 +66,7 @@ impl Reason {
         Reason::UpstreamConnect,
         Reason::UpstreamReset,
         Reason::UpstreamProtocol,
+        Reason::CircuitOpen,
         Reason::NoTarget,
         Reason::Overloaded,
         Reason::StoreUnavailable,
@@ -108,6 +111,7 @@ impl Reason {
             Reason::UpstreamConnect => (502, "upstream_connect", "Bad gateway"),
             Reason::UpstreamReset => (502, "upstream_reset", "Bad gateway"),
             Reason::UpstreamProtocol => (502, "upstream_protocol", "Bad gateway"),
+            Reason::CircuitOpen => (503, "circuit_open", "Service unavailable"),
             Reason::NoTarget => (503, "no_target", "Service unavailable"),
             Reason::Overloaded => (503, "overloaded", "Service unavailable"),
             Reason::StoreUnavailable => (503, "store_unavailable", "Service unavailable"),

@@ -23,6 +23,7 @@
 
 mod address;
 mod auth;
+mod breaker;
 mod consumer;
 mod cors;
 mod edits;

@@ -26,6 +26,10 @@ pub(super) enum ValueKind {
     TextMap,
     Flag,
     Integer,
+    /// A list of whole numbers, which may be empty.
+    Integers,
+    /// A number from 0 to 1.
+    Fraction,
     /// `"250ms"`, `"10s"`, `"5m"`, `"1h"`.
     Duration,
     /// A duration, or `false`.
@@ -154,7 +158,12 @@ const SCHEMA: &[KeySpec] = &[
     key("upstream.NAME.keepalive", Integer),
     key("upstream.NAME.keepalive_idle", Duration),
     later("upstream.NAME.retry"),
-    later("upstream.NAME.breaker"),
+    key("upstream.NAME.breaker", TableOrOff("upstream.NAME.breaker")),
+    key("upstream.NAME.breaker.failures", Integer),
+    key("upstream.NAME.breaker.failure_status", Integers),
+    key("upstream.NAME.breaker.open_for", Duration),
+    key("upstream.NAME.breaker.half_open", Integer),
+    key("upstream.NAME.breaker.max_ejected", Fraction),
     later("upstream.NAME.health"),
     later("upstream.NAME.max_inflight"),
     later("upstream.NAME.protocol"),

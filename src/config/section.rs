@@ -159,16 +159,37 @@ impl<'a> Section<'a> {
     /// A whole number; one out of range is reported, and read as not there.
     /// TOML's digits may be in another radix and longer than 64 bits.
     pub fn integer(&self, key: &str, range: RangeInclusive<i64>, problems: &mut Problems) -> Option<i64> {
+        whole_number(key, self.get(key)?, &range, problems)
+    }
+
+    /// The whole numbers of a list; those out of range are reported and left out. `None` where the key is not there.
+    pub fn integers(
+        &self,
+        key: &str,
+        range: RangeInclusive<i64>,
+        problems: &mut Problems,
+    ) -> Option<Vec<i64>> {
+        let items = self.get(key)?.get_ref().as_array()?;
+        Some(items.iter().filter_map(|item| whole_number(key, item, &range, problems)).collect())
+    }
+
+    /// A number from 0 to 1; one out of range is reported, and read as not there.
+    pub fn fraction(&self, key: &str, problems: &mut Problems) -> Option<f64> {
         let value = self.get(key)?;
-        let digits = value.get_ref().as_integer()?;
-        let number = i64::from_str_radix(digits.as_str(), digits.radix()).ok().filter(|n| range.contains(n));
-        if number.is_none() {
-            let (from, to) = range.into_inner();
+        let number = match value.get_ref() {
+            DeValue::Float(digits) => digits.as_str().parse().ok(),
+            DeValue::Integer(digits) => {
+                i64::from_str_radix(digits.as_str(), digits.radix()).ok().map(|n| n as f64)
+            }
+            _ => return None,
+        };
+        let fraction = number.filter(|number| (0.0..=1.0).contains(number));
+        if fraction.is_none() {
             problems
-                .error(value.span(), format!("`{key}` is out of range: {digits}"))
-                .with_hint(format!("from {from} to {to}"));
+                .error(value.span(), format!("`{key}` is out of range"))
+                .with_hint("from 0 to 1, such as 0.5");
         }
-        number
+        fraction
     }
 
     /// A duration of at least a millisecond; anything else is reported, and read as not there.
@@ -216,6 +237,25 @@ impl<'a> Section<'a> {
         }
         found
     }
+}
+
+/// A whole number in its range, or a problem at its place.
+fn whole_number(
+    key: &str,
+    value: &TomlValue<'_>,
+    range: &RangeInclusive<i64>,
+    problems: &mut Problems,
+) -> Option<i64> {
+    let digits = value.get_ref().as_integer()?;
+    let number = i64::from_str_radix(digits.as_str(), digits.radix()).ok().filter(|n| range.contains(n));
+    if number.is_none() {
+        problems.error(value.span(), format!("`{key}` is out of range: {digits}")).with_hint(format!(
+            "from {} to {}",
+            range.start(),
+            range.end()
+        ));
+    }
+    number
 }
 
 /// A string with its place.

@@ -100,6 +100,11 @@ fn check_value<'a>(name: &str, kind: ValueKind, value: &'a TomlValue<'a>, proble
                 check_value(name, Text, item, problems);
             }
         }
+        (Integers, V::Array(items)) => {
+            for item in items.iter() {
+                check_value(name, Integer, item, problems);
+            }
+        }
         (TextMap, V::Table(entries)) => {
             for (name, value) in entries {
                 check_value(name.get_ref(), Text, value, problems);
@@ -129,11 +134,12 @@ fn accepts(kind: ValueKind, value: &DeValue<'_>) -> bool {
                     | Targets(_)
             )
         }
-        V::Integer(_) => matches!(kind, Integer | IntegerOrWord),
+        V::Integer(_) => matches!(kind, Integer | IntegerOrWord | Fraction),
+        V::Float(_) => kind == Fraction,
         V::Boolean(true) => matches!(kind, Flag | TableOrFlag(_)),
         V::Boolean(false) => matches!(kind, Flag | TableOrFlag(_) | TableOrOff(_) | DurationOrOff),
         V::Datetime(_) => kind == Date,
-        V::Float(_) | V::Array(_) | V::Table(_) => false,
+        V::Array(_) | V::Table(_) => false,
     }
 }
 
@@ -153,6 +159,8 @@ fn wrong_kind<'p>(
         TextMap => ("a table of strings", format!("write {name} = {{ name = \"value\" }}")),
         Flag => ("true or false", format!("write {name} = true")),
         Integer => ("a whole number", "write it without quotes, unit or fraction".to_string()),
+        Integers => ("a list of whole numbers", format!("write {name} = [500, 502]")),
+        Fraction => ("a number from 0 to 1", format!("write {name} = 0.5")),
         Duration | DurationOrOff => ("a duration", format!("write \"{}\"", number_or(found, "10") + "s")),
         Size => ("a size", format!("write \"{}\"", number_or(found, "64Ki") + "B")),
         IntegerOrWord => ("a whole number or a word", format!("write {name} = 2 or {name} = \"auto\"")),

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::address;
 use super::problems::{Problems, TextSpan, ValueError, quoted};
 use super::section::{At, Section, TomlValue, text_of};
+use super::{address, breaker};
 use crate::base::suggest::closest;
 use crate::http::hygiene::is_token;
 use crate::plan::{Balance, HashOn, TargetPlan, UpstreamPlan};
@@ -93,6 +93,7 @@ fn upstream(name: &str, section: &Section<'_>, problems: &mut Problems) -> Upstr
         idle_timeout: section.duration("idle_timeout", problems).unwrap_or(seconds(60)),
         keepalive: section.integer("keepalive", 0..=MAX_KEEPALIVE, problems).unwrap_or(256) as usize,
         keepalive_idle: section.duration("keepalive_idle", problems).unwrap_or(seconds(60)),
+        breaker: breaker::breaker(section, problems),
     }
 }
 
@@ -105,10 +106,19 @@ fn targets(name: &str, section: &Section<'_>, problems: &mut Problems) -> Vec<Ta
         }
         return Vec::new();
     };
-    match value.get_ref() {
+    let targets: Vec<TargetPlan> = match value.get_ref() {
         DeValue::Array(items) => items.iter().filter_map(|item| target(item, problems)).collect(),
         _ => target(value, problems).into_iter().collect(),
+    };
+    if !targets.is_empty() && targets.iter().all(|target| target.weight == 0) {
+        problems
+            .error(
+                value.span(),
+                format!("no target of upstream {} gets requests: all have weight 0", quoted(name)),
+            )
+            .with_hint("leave one its weight; `respond` on the route can say that it is out of service");
     }
+    targets
 }
 
 /// A target: a URL, or `{ url = …, weight = … }`.
@@ -116,7 +126,7 @@ fn target(value: &TomlValue<'_>, problems: &mut Problems) -> Option<TargetPlan> 
     let (url, weight): (At<&str>, u32) = match (text_of(value), Section::of(value)) {
         (Some(url), _) => (url, 1),
         (None, Some(section)) => {
-            let weight = section.integer("weight", 1..=MAX_WEIGHT, problems).unwrap_or(1);
+            let weight = section.integer("weight", 0..=MAX_WEIGHT, problems).unwrap_or(1);
             let Some(url) = section.text("url") else {
                 if section.lacks("upstream.NAME.targets", "url") {
                     problems

@@ -56,6 +56,11 @@ pub struct TargetMetrics {
     pub active: Cell<u32>,
     /// Idle connections kept to the target, as of the last scrape.
     pub idle: Cell<u32>,
+    /// Endpoints of the target that are passed over, as of the last scrape.
+    pub(super) passed_over: Cell<u32>,
+    /// Endpoints of the target, as of the last scrape.
+    pub(super) endpoints: Cell<u32>,
+    pub(super) ejections: Cell<u64>,
     pub(super) statuses: Tally<u16>,
     pub(super) failures: Tally<Reason>,
     pub(super) connects: Cell<u64>,
@@ -91,6 +96,25 @@ impl TargetMetrics {
         add(&self.retries, 1);
     }
 
+    /// Counts that the breaker of one of its endpoints has opened.
+    pub fn ejected(&self) {
+        add(&self.ejections, 1);
+    }
+
+    /// Sets what is counted of endpoints to 0.
+    pub fn clear_endpoints(&self) {
+        for count in [&self.idle, &self.passed_over, &self.endpoints] {
+            count.set(0);
+        }
+    }
+
+    /// Counts an endpoint of the target, with its idle connections.
+    pub fn count_endpoint(&self, idle: u32, is_passed_over: bool) {
+        self.idle.set(self.idle.get() + idle);
+        self.passed_over.set(self.passed_over.get() + u32::from(is_passed_over));
+        self.endpoints.set(self.endpoints.get() + 1);
+    }
+
     /// Records the time from the start of an attempt to the response head.
     pub fn latency(&self, duration: Duration) {
         self.duration.record(duration);
@@ -99,7 +123,14 @@ impl TargetMetrics {
     /// Adds another shard's counts of the same thing.
     pub(super) fn absorb(&self, other: &TargetMetrics) {
         self.active.set(self.active.get().wrapping_add(other.active.get()));
-        self.idle.set(self.idle.get().wrapping_add(other.idle.get()));
+        for (mine, theirs) in [
+            (&self.idle, &other.idle),
+            (&self.passed_over, &other.passed_over),
+            (&self.endpoints, &other.endpoints),
+        ] {
+            mine.set(mine.get().wrapping_add(theirs.get()));
+        }
+        add(&self.ejections, other.ejections.get());
         self.statuses.absorb(&other.statuses);
         self.failures.absorb(&other.failures);
         add(&self.connects, other.connects.get());

@@ -18,4 +18,4 @@ pub use facts::{KeySetFacts, ProcessFacts, StoreFacts};
 pub use histogram::Histogram;
 pub use render::{CONTENT_TYPE, render};
 pub use shard::{NO_ROUTE, ShardMetrics};
-pub use snapshot::MetricsSnapshot;
+pub use snapshot::{MetricsSnapshot, TargetSnapshot};

@@ -99,6 +99,8 @@ fn targets(page: &mut TextPage, snapshots: &[MetricsSnapshot]) {
     each(&names::UPSTREAM_REUSES, |target| target.reuses.get());
     each(&names::UPSTREAM_RETRIES, |target| target.retries.get());
     each(&names::UPSTREAM_ACTIVE, |target| target.active.get().into());
+    each(&names::UPSTREAM_EJECTIONS, |target| target.ejections.get());
+    each(&names::UPSTREAM_EJECTED, |target| target.passed_over.get().into());
     each(&names::UPSTREAM_IDLE, |target| target.idle.get().into());
     page.family(&names::UPSTREAM_DURATION);
     for (labels, metrics) in &targets {

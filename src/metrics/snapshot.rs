@@ -46,10 +46,30 @@ impl MetricsSnapshot {
         self.routes.iter().map(|(name, metrics)| (&**name, metrics.duration.count()))
     }
 
-    /// Upstream, target, requests in flight, idle connections.
-    pub fn targets(&self) -> impl Iterator<Item = (&str, &str, u32, u32)> {
-        self.targets.iter().map(|((upstream, target), metrics)| {
-            (&**upstream, &**target, metrics.active.get(), metrics.idle.get())
+    /// What the shard has at each target.
+    pub fn targets(&self) -> impl Iterator<Item = TargetSnapshot<'_>> {
+        self.targets.iter().map(|((upstream, target), metrics)| TargetSnapshot {
+            upstream,
+            target,
+            active: metrics.active.get(),
+            idle: metrics.idle.get(),
+            endpoints: metrics.endpoints.get(),
+            passed_over: metrics.passed_over.get(),
         })
     }
+}
+
+/// What a shard has at a target.
+#[derive(Clone, Copy)]
+pub struct TargetSnapshot<'a> {
+    pub upstream: &'a str,
+    pub target: &'a str,
+    /// Exchanges in flight.
+    pub active: u32,
+    /// Idle connections.
+    pub idle: u32,
+    /// Addresses in use.
+    pub endpoints: u32,
+    /// Those of them that get no requests because they fail.
+    pub passed_over: u32,
 }

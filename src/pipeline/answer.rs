@@ -95,7 +95,7 @@ fn proxy_status(error: &Error) -> String {
         (Reason::UpstreamProtocol, _) => "http_protocol_error",
         (Reason::UpstreamTimeout, Retry::Safe) => "connection_timeout",
         (Reason::UpstreamTimeout, _) => "http_response_timeout",
-        (Reason::NoTarget, _) => "destination_unavailable",
+        (Reason::NoTarget | Reason::CircuitOpen, _) => "destination_unavailable",
         _ => "proxy_internal_error",
     };
     format!("ringway; error={kind}")

@@ -25,6 +25,62 @@ pub struct UpstreamPlan {
     pub keepalive: usize,
     /// How long one is kept.
     pub keepalive_idle: Duration,
+    /// `None`: endpoints get requests however often they fail.
+    pub breaker: Option<BreakerPlan>,
+}
+
+/// When an endpoint that fails gets no more requests, and for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BreakerPlan {
+    /// Consecutive failures that open it, at least 1.
+    pub failures: u32,
+    /// What counts as a failure beside connects that were refused or timed out.
+    pub counts: CountedFailures,
+    /// The statuses of responses that count as failures, in rising order.
+    pub failure_status: Vec<u16>,
+    /// How long it stays open the first time; doubled each time a trial fails.
+    pub open_for: Duration,
+    /// The longest it stays open, but for a spread of a tenth.
+    pub max_open_for: Duration,
+    /// Trial requests at a time, at least 1.
+    pub half_open: u32,
+    /// The share of an upstream's endpoints that may be open while others are healthy, if it has more than two.
+    pub max_ejected: f64,
+    /// What becomes of a request when all endpoints are open.
+    pub all_open: AllOpen,
+}
+
+/// Which failures of an attempt a breaker counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountedFailures {
+    /// Connects alone.
+    Connects,
+    /// Also responses that are late, broken or cut.
+    All,
+}
+
+/// What becomes of a request when all endpoints are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllOpen {
+    /// It is tried nevertheless.
+    Try,
+    /// It is refused at once with 503 `circuit_open`.
+    Refuse,
+}
+
+impl BreakerPlan {
+    /// The breaker of an upstream without `breaker`: an endpoint that cannot be connected to is passed over for a
+    /// second, doubling to 10 s, unless all are.
+    pub const CONNECTS_ONLY: BreakerPlan = BreakerPlan {
+        failures: 1,
+        counts: CountedFailures::Connects,
+        failure_status: Vec::new(),
+        open_for: Duration::from_secs(1),
+        max_open_for: Duration::from_secs(10),
+        half_open: 1,
+        max_ejected: 1.0,
+        all_open: AllOpen::Try,
+    };
 }
 
 /// One target as it is written.
@@ -32,7 +88,7 @@ pub struct UpstreamPlan {
 pub struct TargetPlan {
     /// As written, for logs and `/status`.
     pub url: Arc<str>,
-    /// 1 to 65535.
+    /// 0 to 65535. With 0 it gets no requests.
     pub weight: u32,
     pub address: TargetAddress,
     /// What `host_header = "upstream"` sends: host, and the port where it is not 80.

@@ -320,7 +320,7 @@ impl Shard {
         self.metrics.connections_open.set(self.open.get() as u64);
         self.metrics.access_log_dropped.set(self.log.borrow().dropped());
         for upstream in &self.live().upstreams {
-            upstream.count_idle();
+            upstream.count_endpoints();
         }
         self.metrics.snapshot()
     }

@@ -1,6 +1,6 @@
-//! One address of a target: its idle connections, how to open more, and how busy it is.
+//! One address of a target: its idle connections, how to open more, how busy it is, and its breaker.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::connect;
 use super::pool::Pool;
+use crate::balance::{Breaker, hash_key};
 use crate::base::error::Error;
 use crate::metrics::TargetMetrics;
 use crate::net::{Deadlines, Socket};
@@ -43,6 +44,7 @@ pub struct Endpoint {
     pool: Pool,
     /// Exchanges in flight here.
     active: Cell<u32>,
+    breaker: RefCell<Breaker>,
 }
 
 /// A connection to an endpoint, taken for one exchange.
@@ -66,6 +68,7 @@ impl Endpoint {
             metrics,
             pool: Pool::new(upstream),
             active: Cell::new(0),
+            breaker: RefCell::default(),
         }
     }
 
@@ -101,11 +104,21 @@ impl Endpoint {
         self.pool.sweep(now_ms);
     }
 
-    /// Counts an exchange as in flight here until the guard is dropped.
-    pub fn begin_exchange(self: &Rc<Self>) -> InFlight {
-        self.active.set(self.active.get() + 1);
-        self.metrics.active.set(self.metrics.active.get() + 1);
-        InFlight(self.clone())
+    /// Counts an exchange as in flight here, or as ended.
+    pub(super) fn count_active(&self, begins: bool) {
+        let change = |n: u32| if begins { n + 1 } else { n - 1 };
+        self.active.set(change(self.active.get()));
+        self.metrics.active.set(change(self.metrics.active.get()));
+    }
+
+    /// Reads or moves the breaker.
+    pub(super) fn with_breaker<T>(&self, f: impl FnOnce(&mut Breaker) -> T) -> T {
+        f(&mut self.breaker.borrow_mut())
+    }
+
+    /// A number that differs from endpoint to endpoint.
+    pub(super) fn draw(&self) -> u64 {
+        hash_key(self.authority.as_bytes()) ^ std::ptr::from_ref(self).addr() as u64
     }
 
     /// Exchanges in flight here.
@@ -126,16 +139,5 @@ impl Endpoint {
     /// Closes all idle connections and keeps none from here on.
     pub(super) fn withdraw(&self) {
         self.pool.close();
-    }
-}
-
-/// An exchange in flight at an endpoint.
-pub struct InFlight(Rc<Endpoint>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        let Endpoint { active, metrics, .. } = &*self.0;
-        active.set(active.get() - 1);
-        metrics.active.set(metrics.active.get() - 1);
     }
 }

@@ -10,6 +10,7 @@
 
 mod connect;
 mod endpoint;
+mod in_flight;
 mod pool;
 
 use std::cell::{Ref, RefCell};
@@ -21,9 +22,10 @@ use std::sync::Arc;
 use crate::balance::{Balancer, WeightedEndpoint};
 use crate::base::error::{Error, Reason, Retry};
 use crate::metrics::{ShardMetrics, TargetMetrics};
-use crate::plan;
+use crate::plan::{self, AllOpen};
 
-pub use endpoint::{Endpoint, EndpointAddress, InFlight, UpstreamConnection};
+pub use endpoint::{Endpoint, EndpointAddress, UpstreamConnection};
+pub use in_flight::InFlight;
 
 /// What names resolve to, by host and port. Made on the control side, the same for all shards.
 pub type Addresses = HashMap<(Arc<str>, u16), Arc<[SocketAddr]>>;
@@ -148,19 +150,48 @@ impl Upstream {
     /// this request has failed already, and which are not chosen again.
     ///
     /// # Errors
-    /// [`Reason::NoTarget`] when no endpoint is left.
-    pub fn pick(&self, key: u64, tried: &[Rc<Endpoint>]) -> Result<Rc<Endpoint>, Error> {
+    /// [`Reason::NoTarget`] when no endpoint is left; [`Reason::CircuitOpen`] when all that are left fail.
+    pub fn pick(&self, key: u64, tried: &[Rc<Endpoint>], now_ms: u64) -> Result<Rc<Endpoint>, Error> {
         let EndpointSet { endpoints, balancer } = &mut *self.endpoints.borrow_mut();
         let untried = |index: usize| !tried.iter().any(|tried| Rc::ptr_eq(tried, &endpoints[index]));
         let active = |index: usize| endpoints[index].active();
-        match balancer.pick(key, untried, active) {
-            Some(index) => Ok(endpoints[index].clone()),
-            // Every target is a name that has no address; which is the upstream side's fault.
-            None if endpoints.is_empty() => {
-                Err(Error::upstream(Reason::NoTarget, Retry::Never, "the target's name has no address"))
-            }
-            None => Err(Error::gateway(Reason::NoTarget, "no usable target")),
+        let breaker = self.plan.breaker.as_ref();
+        let admitted = |index: usize| {
+            let admits = |plan| endpoints[index].with_breaker(|breaker| breaker.admits(plan, now_ms));
+            untried(index) && breaker.is_none_or(admits)
+        };
+        if let Some(index) = balancer.pick(key, admitted, active) {
+            return Ok(endpoints[index].clone());
         }
+        let Some(index) = balancer.pick(key, untried, active) else {
+            return Err(if endpoints.is_empty() {
+                // Every target is a name that has no address; which is the upstream side's fault.
+                Error::upstream(Reason::NoTarget, Retry::Never, "the target's name has no address")
+            } else {
+                Error::gateway(Reason::NoTarget, "no usable target")
+            });
+        };
+        match breaker.map(|plan| plan.all_open) {
+            Some(AllOpen::Refuse) => Err(circuit_open(endpoints, now_ms)),
+            Some(AllOpen::Try) | None => Ok(endpoints[index].clone()),
+        }
+    }
+
+    /// Begins an exchange with an endpoint that was picked.
+    pub fn begin_exchange(&self, endpoint: &Rc<Endpoint>, now_ms: u64) -> InFlight<'_> {
+        InFlight::new(self, endpoint, now_ms)
+    }
+
+    /// Whether one more breaker may open: always while there are two endpoints or fewer, or no other one is healthy;
+    /// otherwise `max_ejected` bounds how many are.
+    fn may_open(&self, failing: &Rc<Endpoint>, plan: &plan::BreakerPlan) -> bool {
+        let set = self.endpoints.borrow();
+        let mut others = set.endpoints.iter().filter(|endpoint| !Rc::ptr_eq(endpoint, failing));
+        let tripped = others.clone().filter(|endpoint| endpoint.with_breaker(|one| one.is_tripped())).count();
+        let is_within = (tripped + 1) as f64 <= set.endpoints.len() as f64 * plan.max_ejected;
+        set.endpoints.len() <= 2
+            || is_within
+            || !others.any(|endpoint| endpoint.with_breaker(|one| one.is_healthy()))
     }
 
     /// The endpoints in use, target by target. Not to be held over an await: a change of addresses replaces the list.
@@ -173,14 +204,23 @@ impl Upstream {
         self.endpoints().iter().for_each(|endpoint| endpoint.sweep(now_ms));
     }
 
-    /// Sets each target's gauge of idle connections to what its endpoints have now.
-    pub fn count_idle(&self) {
-        self.targets.iter().for_each(|metrics| metrics.idle.set(0));
+    /// Sets each target's gauges to what its endpoints have now: idle connections, and how many are passed over.
+    pub fn count_endpoints(&self) {
+        self.targets.iter().for_each(|metrics| metrics.clear_endpoints());
         for endpoint in self.endpoints().iter() {
-            let idle = &endpoint.metrics.idle;
-            idle.set(idle.get() + endpoint.idle() as u32);
+            let is_passed_over = endpoint.with_breaker(|breaker| breaker.is_tripped());
+            endpoint.metrics.count_endpoint(endpoint.idle() as u32, is_passed_over);
         }
     }
+}
+
+/// The answer while the breakers of all endpoints are open, with the time until the first may close.
+fn circuit_open(endpoints: &[Rc<Endpoint>], now_ms: u64) -> Error {
+    let waits = endpoints.iter().map(|endpoint| endpoint.with_breaker(|breaker| breaker.wait_ms(now_ms)));
+    let seconds = waits.min().unwrap_or(0).div_ceil(1000).max(1);
+    let detail = "the breakers of all endpoints are open";
+    let error = Error::upstream(Reason::CircuitOpen, Retry::Never, detail);
+    Error { retry_after_s: Some(seconds), ..error }
 }
 
 /// The endpoints that a plan's targets make with these addresses, in the plan's order.
@@ -250,5 +290,7 @@ fn withdraw_others(old: &[Rc<Endpoint>], kept: &[Rc<Endpoint>]) {
     }
 }
 
+#[cfg(test)]
+mod breaker_tests;
 #[cfg(test)]
 mod tests;

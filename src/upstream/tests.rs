@@ -13,7 +13,7 @@ use crate::balance::{Balancer, WeightedEndpoint, hash_key};
 use crate::base::error::{FaultOrigin, Reason};
 use crate::metrics::ShardMetrics;
 use crate::net::Deadlines;
-use crate::plan::{Balance, HashOn, TargetAddress, TargetPlan, UpstreamPlan};
+use crate::plan::{Balance, BreakerPlan, HashOn, TargetAddress, TargetPlan, UpstreamPlan};
 
 const PORT: u16 = 80;
 
@@ -23,12 +23,12 @@ fn address(last: u8) -> SocketAddr {
 }
 
 /// The name `pool` with these addresses.
-fn addresses(last: &[u8]) -> Addresses {
+pub(super) fn addresses(last: &[u8]) -> Addresses {
     Addresses::from([(("pool".into(), PORT), last.iter().map(|last| address(*last)).collect())])
 }
 
 /// A target that is the name `pool`.
-fn by_name(weight: u32) -> TargetPlan {
+pub(super) fn by_name(weight: u32) -> TargetPlan {
     let address = TargetAddress::Name { host: "pool".into(), port: PORT };
     TargetPlan { url: "http://pool".into(), weight, address, authority: "pool".into() }
 }
@@ -38,7 +38,7 @@ fn by_address(address: SocketAddr, weight: u32) -> TargetPlan {
     TargetPlan { url, weight, address: TargetAddress::Ip(address), authority: "a".into() }
 }
 
-fn plan(targets: Vec<TargetPlan>) -> UpstreamPlan {
+pub(super) fn plan(targets: Vec<TargetPlan>) -> UpstreamPlan {
     UpstreamPlan {
         name: "u".into(),
         targets,
@@ -48,10 +48,11 @@ fn plan(targets: Vec<TargetPlan>) -> UpstreamPlan {
         idle_timeout: Duration::from_secs(60),
         keepalive: 10,
         keepalive_idle: Duration::from_secs(60),
+        breaker: Some(BreakerPlan::CONNECTS_ONLY),
     }
 }
 
-fn first(plan: UpstreamPlan, addresses: &Addresses) -> Rc<Upstream> {
+pub(super) fn first(plan: UpstreamPlan, addresses: &Addresses) -> Rc<Upstream> {
     Upstream::succeed(&Arc::new(plan), None, addresses, &ShardMetrics::new(0), 0)
 }
 
@@ -69,11 +70,11 @@ fn last_bytes(upstream: &Upstream) -> Vec<u8> {
 }
 
 /// The indices of the endpoints that so many requests pick.
-fn picks(upstream: &Upstream, count: usize) -> Vec<usize> {
+pub(super) fn picks(upstream: &Upstream, count: usize) -> Vec<usize> {
     let index = |endpoint: Rc<Endpoint>| {
         upstream.endpoints().iter().position(|other| Rc::ptr_eq(other, &endpoint)).expect("one of them")
     };
-    (0..count).map(|_| index(upstream.pick(0, &[]).expect("usable"))).collect()
+    (0..count).map(|_| index(upstream.pick(0, &[], 0).expect("usable"))).collect()
 }
 
 #[test]
@@ -142,22 +143,22 @@ fn an_endpoint_that_was_tried_is_not_picked_again() {
         let upstream = first(plan, &addresses(&[1, 2, 3]));
         let mut tried = Vec::new();
         for _ in 0..3 {
-            let next = upstream.pick(5, &tried).expect("one is left");
+            let next = upstream.pick(5, &tried, 0).expect("one is left");
             assert!(!tried.iter().any(|tried| Rc::ptr_eq(tried, &next)));
             tried.push(next);
         }
-        assert_eq!(upstream.pick(5, &tried).err().map(|error| error.reason), Some(Reason::NoTarget));
+        assert_eq!(upstream.pick(5, &tried, 0).err().map(|error| error.reason), Some(Reason::NoTarget));
     }
 }
 
 #[test]
 fn a_name_without_an_address_has_no_endpoint_and_says_so() {
     let upstream = first(plan(vec![by_name(1)]), &Addresses::new());
-    let error = upstream.pick(0, &[]).err().expect("there is no endpoint");
+    let error = upstream.pick(0, &[], 0).err().expect("there is no endpoint");
     assert_eq!((error.reason, error.source), (Reason::NoTarget, FaultOrigin::Upstream));
     assert_eq!(error.detail, "the target's name has no address");
     upstream.set_addresses(&addresses(&[1]));
-    assert!(upstream.pick(0, &[]).is_ok());
+    assert!(upstream.pick(0, &[], 0).is_ok());
     let beside = first(plan(vec![by_name(1), by_address(address(9), 1)]), &Addresses::new());
     assert_eq!(picks(&beside, 4), [0; 4], "the others get its requests");
 }
@@ -166,7 +167,7 @@ fn a_name_without_an_address_has_no_endpoint_and_says_so() {
 fn exchanges_are_counted_by_endpoint_and_by_target() {
     let upstream = first(plan(vec![by_name(1)]), &addresses(&[1, 2]));
     let [one, other] = [0, 1].map(|index| upstream.endpoints()[index].clone());
-    let in_flight = [one.begin_exchange(), one.begin_exchange(), other.begin_exchange()];
+    let in_flight = [&one, &one, &other].map(|endpoint| upstream.begin_exchange(endpoint, 0));
     assert_eq!((one.active(), other.active(), one.metrics.active.get()), (2, 1, 3));
     drop(in_flight);
     assert_eq!((one.active(), other.active(), one.metrics.active.get()), (0, 0, 0));
@@ -177,7 +178,7 @@ fn least_connections_looks_at_the_endpoint_not_at_the_target() {
     let least = UpstreamPlan { balance: Balance::LeastConnections, ..plan(vec![by_name(1)]) };
     let upstream = first(least, &addresses(&[1, 2]));
     let busy = upstream.endpoints()[0].clone();
-    let _in_flight = busy.begin_exchange();
+    let _in_flight = upstream.begin_exchange(&busy, 0);
     assert_eq!(picks(&upstream, 5), [1; 5]);
 }
 
@@ -205,7 +206,7 @@ fn hash_places_a_fixed_address_by_its_url_and_a_name_by_url_and_address() {
     ];
     let mut balancer = Balancer::build(&plan.balance, &names.map(named), 3);
     for key in (0..500_u64).map(|key| hash_key(&key.to_le_bytes())) {
-        let picked = upstream.pick(key, &[]).expect("usable");
+        let picked = upstream.pick(key, &[], 0).expect("usable");
         let expected = balancer.pick(key, |_| true, |_| 0).expect("usable");
         assert!(Rc::ptr_eq(&picked, &upstream.endpoints()[expected]));
     }
@@ -280,7 +281,7 @@ fn a_withdrawn_endpoint_closes_its_idle_connections_at_once_and_keeps_none() {
         warm(&withdrawn, 2).await;
         let in_use = withdrawn.pooled(1).expect("still good");
         assert!(in_use.reused);
-        let in_flight = withdrawn.begin_exchange();
+        let in_flight = upstream.begin_exchange(&withdrawn, 0);
 
         upstream.set_addresses(&name(&[]));
         assert_eq!(withdrawn.idle(), 0);
@@ -317,7 +318,7 @@ fn a_retired_upstream_keeps_only_the_connections_that_its_successor_took_over() 
         let late = connect(&dropped, &Rc::default()).await;
         dropped.release(late.socket, 0);
         assert_eq!(dropped.idle(), 0, "a request that began before the swap may use it, but keeps nothing");
-        live.count_idle();
+        live.count_endpoints();
         assert_eq!(kept.metrics.idle.get(), 1);
 
         Upstream::retire(std::slice::from_ref(&live), std::slice::from_ref(&live));
@@ -360,8 +361,8 @@ fn the_idle_gauge_of_a_target_is_the_sum_over_its_endpoints() {
         let [one, other] = [0, 1].map(|index| upstream.endpoints()[index].clone());
         warm(&one, 2).await;
         warm(&other, 1).await;
-        upstream.count_idle();
-        upstream.count_idle();
+        upstream.count_endpoints();
+        upstream.count_endpoints();
         assert_eq!(one.metrics.idle.get(), 3);
     });
 }

@@ -70,6 +70,7 @@ fn upstreams_and_routes_have_the_defaults_of_the_contract() {
         idle_timeout: seconds(60),
         keepalive: 256,
         keepalive_idle: seconds(60),
+        breaker: Some(BreakerPlan::CONNECTS_ONLY),
     };
     let route = RoutePlan {
         name: "route-1".into(),
@@ -307,4 +308,40 @@ fn a_routes_own_policy_replaces_the_default_and_can_switch_it_off() {
         (&off.request_headers, &off.response_headers),
         (&HeaderEdits::default(), &HeaderEdits::default())
     );
+}
+
+#[test]
+fn a_breaker_has_the_defaults_of_the_contract_and_can_be_switched_off() {
+    let breaker = |keys: &str| {
+        let text = format!(
+            "[upstream.users]\ntargets = [\"http://127.0.0.1:3001\"]\n{keys}\n[[route]]\npath = \"/x\"\nupstream = \"users\""
+        );
+        plan(&text).upstreams[0].breaker.clone()
+    };
+    assert_eq!(breaker("breaker = false"), None);
+    assert_eq!(breaker(""), Some(BreakerPlan::CONNECTS_ONLY));
+    let seconds = Duration::from_secs;
+    let defaults = BreakerPlan {
+        failures: 5,
+        counts: CountedFailures::All,
+        failure_status: vec![500, 502, 503, 504],
+        open_for: seconds(30),
+        max_open_for: seconds(300),
+        half_open: 1,
+        max_ejected: 0.5,
+        all_open: AllOpen::Refuse,
+    };
+    assert_eq!(breaker("breaker = {}").as_ref(), Some(&defaults));
+    let text = "[upstream.users.breaker]\nfailures = 2\nfailure_status = [503, 429, 503]\nopen_for = \"10m\"\n\
+                half_open = 3\nmax_ejected = 1";
+    let all_set = BreakerPlan {
+        failures: 2,
+        failure_status: vec![429, 503],
+        open_for: seconds(600),
+        max_open_for: seconds(600),
+        half_open: 3,
+        max_ejected: 1.0,
+        ..defaults
+    };
+    assert_eq!(breaker(text), Some(all_set));
 }

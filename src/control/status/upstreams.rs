@@ -1,12 +1,13 @@
-//! The upstreams in `/status`: their targets, the addresses they resolve to, and what is open to them.
+//! The upstreams in `/status`: their targets, the addresses they resolve to, what is open to them, and whether they
+//! get requests.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::sum;
 use crate::control::Control;
-use crate::metrics::MetricsSnapshot;
+use crate::metrics::{MetricsSnapshot, TargetSnapshot};
 use crate::plan::{Keyword, TargetAddress, TargetPlan, UpstreamPlan};
 
 /// One `[upstream.NAME]`.
@@ -22,7 +23,8 @@ pub struct UpstreamStatus<'a> {
 struct TargetStatus<'a> {
     url: &'a str,
     weight: u32,
-    /// `up`, or `unresolved` while its name has no address.
+    /// `up`; `open` while shards pass over all its addresses because they fail, `degraded` while only some do that,
+    /// or for some addresses; `unresolved` while its name has no address.
     state: &'static str,
     addresses: Vec<String>,
     /// Requests in flight, over all shards.
@@ -31,23 +33,50 @@ struct TargetStatus<'a> {
     idle: u64,
 }
 
+/// What all shards have at a target.
+#[derive(Clone, Copy, Default)]
+struct TargetTotals {
+    active: u64,
+    idle: u64,
+    endpoints: u64,
+    passed_over: u64,
+}
+
+impl TargetTotals {
+    fn add(&mut self, of_shard: &TargetSnapshot<'_>) {
+        self.active += u64::from(of_shard.active);
+        self.idle += u64::from(of_shard.idle);
+        self.endpoints += u64::from(of_shard.endpoints);
+        self.passed_over += u64::from(of_shard.passed_over);
+    }
+
+    fn state(&self) -> &'static str {
+        match self.passed_over {
+            0 => "up",
+            all if all == self.endpoints => "open",
+            _ => "degraded",
+        }
+    }
+}
+
 /// All upstreams of the plan, in its order.
 pub fn upstreams<'a>(control: &'a Control, snapshots: &'a [MetricsSnapshot]) -> Vec<UpstreamStatus<'a>> {
-    let targets = || snapshots.iter().flat_map(MetricsSnapshot::targets);
-    let active = sum(targets().map(|(upstream, target, active, _)| ((upstream, target), active.into())));
-    let idle = sum(targets().map(|(upstream, target, _, idle)| ((upstream, target), idle.into())));
+    let mut totals = HashMap::<_, TargetTotals>::new();
+    for target in snapshots.iter().flat_map(MetricsSnapshot::targets) {
+        totals.entry((target.upstream, target.target)).or_default().add(&target);
+    }
     let upstreams = control.current.plan.upstreams.iter();
     let status = |upstream: &'a Arc<UpstreamPlan>| {
         let target = |target: &'a TargetPlan| {
-            let key = (&*upstream.name, &*target.url);
+            let totals = totals.get(&(&*upstream.name, &*target.url)).copied().unwrap_or_default();
             let addresses = addresses(control, target);
             TargetStatus {
                 url: &target.url,
                 weight: target.weight,
-                state: if addresses.is_empty() { "unresolved" } else { "up" },
+                state: if addresses.is_empty() { "unresolved" } else { totals.state() },
                 addresses,
-                active: active.get(&key).copied().unwrap_or(0),
-                idle: idle.get(&key).copied().unwrap_or(0),
+                active: totals.active,
+                idle: totals.idle,
             }
         };
         UpstreamStatus {

@@ -28,7 +28,7 @@ use crate::shard::Shard;
 use crate::shard::protocol::{BodySource, ResponseSink};
 use crate::shard::serve::Served;
 use crate::shard::turn::Turn;
-use crate::upstream::{Endpoint, Upstream, UpstreamConnection};
+use crate::upstream::{Endpoint, InFlight, Upstream, UpstreamConnection};
 
 /// How much of a request may go in its first write.
 /// In bytes, head included: nearly all of a small request's cost is the number of writes.
@@ -111,12 +111,12 @@ async fn attempts(
 ) -> Result<Served, Error> {
     let shard = exchange.shard;
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
-    let mut endpoint = exchange.upstream.pick(key, &tried)?;
-    // A pooled connection that was dead says nothing about its endpoint: a fresh one is tried there.
+    let mut endpoint = exchange.upstream.pick(key, &tried, shard.deadlines.now_ms())?;
     let mut wants_fresh = false;
     loop {
         let pooled = if wants_fresh { None } else { endpoint.pooled(shard.deadlines.now_ms()) };
         turn.log.target = Some(endpoint.clone());
+        let in_flight = exchange.upstream.begin_exchange(&endpoint, shard.deadlines.now_ms());
         let connection = match pooled {
             Some(pooled) => Ok(pooled),
             None => {
@@ -130,13 +130,16 @@ async fn attempts(
                 let client_host = &turn.buffers.transaction.meta.host;
                 turn.buffers.upstream_head.set_host(proxy, client_host, &endpoint.authority);
                 first.render(turn, source)?;
-                let _in_flight = endpoint.begin_exchange();
-                attempt(turn, exchange, &endpoint, &connection, source, sink, &mut first.bytes).await
+                in_flight.connected();
+                attempt(turn, exchange, &in_flight, &connection, source, sink, &mut first.bytes).await
             }
             Err(error) => Err(error),
         };
         let error = match result {
-            Ok(served) => return Ok(served),
+            Ok(served) => {
+                in_flight.ended(None, shard.deadlines.now_ms());
+                return Ok(served);
+            }
             Err(error) => error,
         };
         let failed = FailedAttempt {
@@ -147,13 +150,20 @@ async fn attempts(
             is_unanswered: !sink.head_sent(),
             endpoints_tried: tried.len(),
         };
-        let other = match next_attempt(&error, failed) {
+        let next = next_attempt(&error, failed);
+        // A pooled connection that was dead says nothing about its endpoint: a fresh one is tried there.
+        if next != NextAttempt::SameEndpoint {
+            in_flight.ended(Some(&error), shard.deadlines.now_ms());
+        }
+        drop(in_flight);
+        let other = match next {
             NextAttempt::None => return Err(error),
             NextAttempt::SameEndpoint => None,
             NextAttempt::OtherEndpoint => {
                 tried.push(endpoint.clone());
                 // With no other endpoint left, the client gets this attempt's error, not one about choosing.
-                let Ok(other) = exchange.upstream.pick(key, &tried) else { return Err(error) };
+                let now_ms = shard.deadlines.now_ms();
+                let Ok(other) = exchange.upstream.pick(key, &tried, now_ms) else { return Err(error) };
                 endpoint.metrics.failure(error.reason);
                 Some(other)
             }
@@ -201,7 +211,7 @@ impl FirstWrite {
 async fn attempt(
     turn: &mut Turn,
     exchange: &Exchange<'_>,
-    endpoint: &Rc<Endpoint>,
+    in_flight: &InFlight<'_>,
     connection: &UpstreamConnection,
     source: &mut BodySource<'_>,
     sink: &mut ResponseSink<'_>,
@@ -222,7 +232,7 @@ async fn attempt(
         (false, Err(_)) => Upload::Stopped,
     });
     let responder =
-        Responder { exchange, upstream, endpoint, began, upload: &upload, answered: Cell::new(false) };
+        Responder { exchange, upstream, in_flight, began, upload: &upload, answered: Cell::new(false) };
     let bytes_in = Cell::new(0_usize);
     let end = if upload.get() == Upload::Sending {
         let uploading = source.upload(exchange, upstream, connection.reused, &bytes_in);
@@ -244,7 +254,7 @@ async fn attempt(
         Ok(ResponseEnd::Complete { reusable }) => {
             // Only a connection on which both messages ended exactly may carry another request.
             if reusable && upload.get() == Upload::Complete && written.result.is_ok() {
-                endpoint.release(upstream.clone(), exchange.shard.deadlines.now_ms());
+                in_flight.endpoint().release(upstream.clone(), exchange.shard.deadlines.now_ms());
             }
             Ok(Served::Complete)
         }

@@ -4,7 +4,6 @@
 //! A head is parsed into the turn's transaction, so the steps and scripts of the way out see it there.
 
 use std::cell::Cell;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::attempt::{Exchange, Upload};
@@ -20,7 +19,7 @@ use crate::pipeline::{response_head, steps};
 use crate::shard::held::HeldBytes;
 use crate::shard::protocol::ResponseSink;
 use crate::shard::turn::{RequestBuffers, Turn};
-use crate::upstream::Endpoint;
+use crate::upstream::InFlight;
 
 /// How the response ended, when it ended well.
 pub enum ResponseEnd {
@@ -37,7 +36,7 @@ pub enum ResponseEnd {
 pub struct Responder<'a> {
     pub exchange: &'a Exchange<'a>,
     pub upstream: &'a Socket,
-    pub endpoint: &'a Rc<Endpoint>,
+    pub in_flight: &'a InFlight<'a>,
     /// When the attempt began.
     pub began: Instant,
     /// While the request body is on its way the upstream need not answer yet.
@@ -139,7 +138,7 @@ impl Responder<'_> {
         let reusable = framing::wants_keep_alive(head.version(), &head.fields) && framing != Body::UntilClose;
         turn.log.upstream_time = Some(self.began.elapsed());
         turn.log.status = head.status();
-        self.endpoint.metrics.request(head.status());
+        self.in_flight.responded(head.status(), self.exchange.shard.deadlines.now_ms());
         let mut incoming = Incoming {
             exchange: self.exchange,
             upstream: self.upstream,
@@ -218,6 +217,7 @@ impl Responder<'_> {
             let detail = "101 that nobody asked for";
             return Err(Error::upstream(Reason::UpstreamProtocol, Retry::Never, detail));
         };
+        self.in_flight.responded(101, self.exchange.shard.deadlines.now_ms());
         self.upstream.slot().disarm(Direction::Read);
         response_head::clean(&mut transaction.response.fields);
         steps::finish_response(Some(self.exchange.route.plan), transaction, limit_report);

@@ -224,6 +224,14 @@ fn accept(listener: &Socket, shared: &Arc<Shared>, handle: &Arc<impl Fn(&mut Pee
     }
 }
 
+/// A bound address that refuses connections for as long as the socket lives.
+pub fn refusing() -> (Socket, String) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free address");
+    let address = socket.local_addr().ok().and_then(|a| a.as_socket()).expect("bound");
+    (socket, format!("http://{address}"))
+}
+
 /// The handler of [`Origin::echo`].
 pub fn echo(peer: &mut Peer) {
     while let Some(request) = peer.request() {

@@ -1,10 +1,9 @@
 //! What an upstream can do wrong, the answer each makes, and how targets are addressed and chosen.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    DEADLINE, DRIVERS, Gateway, Message, Origin, echo, let_time_pass, proxy_to, proxy_with,
+    DEADLINE, DRIVERS, Gateway, Message, Origin, echo, let_time_pass, proxy_to, proxy_with, refusing,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -13,14 +12,6 @@ fn assert_fault(response: &Message, status: u16, reason: &str) {
     let proxy_status = response.field("proxy-status").expect("the upstream caused it");
     assert!(proxy_status.starts_with("ringway"), "{proxy_status}");
     assert!(proxy_status.contains("error="), "{proxy_status}");
-}
-
-/// A bound address that refuses connections for as long as the socket lives.
-fn refusing() -> (Socket, String) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free address");
-    let address = socket.local_addr().ok().and_then(|a| a.as_socket()).expect("bound");
-    (socket, format!("http://{address}"))
 }
 
 /// A listening address whose accept queue is full: a connect to it gets no answer at all.

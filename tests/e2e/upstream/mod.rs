@@ -1,5 +1,6 @@
 //! Upstreams: their targets, the connections kept to them, and what they do wrong.
 
+mod breakers;
 mod endpoints;
 mod faults_and_targets;
 mod pool;

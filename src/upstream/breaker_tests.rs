@@ -1,0 +1,130 @@
+//! Which endpoints get requests while some fail.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::tests::{addresses, by_name, first, picks, plan};
+use super::{Endpoint, Upstream};
+use crate::base::error::{Error, Reason, Retry};
+use crate::plan::{AllOpen, Balance, BreakerPlan, CountedFailures, UpstreamPlan};
+
+/// Opens at the second failure in a row.
+fn breaker() -> BreakerPlan {
+    BreakerPlan {
+        failures: 2,
+        counts: CountedFailures::All,
+        failure_status: vec![500, 503],
+        open_for: Duration::from_secs(30),
+        max_open_for: Duration::from_secs(300),
+        half_open: 1,
+        max_ejected: 0.5,
+        all_open: AllOpen::Refuse,
+    }
+}
+
+fn upstream(breaker: Option<BreakerPlan>, endpoints: u8) -> Rc<Upstream> {
+    let known: Vec<u8> = (1..=endpoints).collect();
+    first(UpstreamPlan { breaker, ..plan(vec![by_name(1)]) }, &addresses(&known))
+}
+
+fn endpoint(upstream: &Upstream, index: usize) -> Rc<Endpoint> {
+    upstream.endpoints()[index].clone()
+}
+
+fn refused() -> Error {
+    Error::upstream(Reason::UpstreamConnect, Retry::Safe, "")
+}
+
+fn fail(upstream: &Upstream, index: usize, times: usize) {
+    for _ in 0..times {
+        upstream.begin_exchange(&endpoint(upstream, index), 0).ended(Some(&refused()), 0);
+    }
+}
+
+fn reason(upstream: &Upstream, now_ms: u64) -> Option<Reason> {
+    upstream.pick(0, &[], now_ms).err().map(|error| error.reason)
+}
+
+#[test]
+fn without_any_key_an_endpoint_that_refuses_is_passed_over_for_a_second_unless_all_do() {
+    for balance in [Balance::RoundRobin, Balance::LeastConnections, Balance::P2c, Balance::Random] {
+        let plan = UpstreamPlan { balance, ..plan(vec![by_name(1)]) };
+        let upstream = first(plan, &addresses(&[1, 2, 3]));
+        fail(&upstream, 1, 1);
+        assert!(picks(&upstream, 60).iter().all(|index| *index != 1));
+        let later = upstream.pick(0, &[], 1_100).map(|_| ()).map_err(|error| error.reason);
+        assert_eq!(later, Ok(()));
+        fail(&upstream, 0, 1);
+        fail(&upstream, 2, 1);
+        assert_eq!(picks(&upstream, 60).len(), 60, "then each is tried");
+    }
+}
+
+#[test]
+fn responses_do_not_count_where_only_connects_do() {
+    let upstream = upstream(Some(BreakerPlan::CONNECTS_ONLY), 2);
+    for _ in 0..9 {
+        let in_flight = upstream.begin_exchange(&endpoint(&upstream, 0), 0);
+        in_flight.connected();
+        in_flight.responded(503, 0);
+        in_flight.ended(Some(&Error::upstream(Reason::UpstreamReset, Retry::Never, "")), 0);
+    }
+    assert_eq!(picks(&upstream, 4), [0, 1, 0, 1]);
+}
+
+#[test]
+fn failing_statuses_and_broken_responses_open_a_breaker_and_faults_of_others_do_not() {
+    let results: [(u16, Option<Error>, bool); 5] = [
+        (500, None, true),
+        (200, Some(Error::upstream(Reason::UpstreamReset, Retry::Never, "")), true),
+        (404, None, false),
+        (200, Some(Error::client(Reason::ClientClosed, "")), false),
+        (200, Some(Error::gateway(Reason::ScriptError, "")), false),
+    ];
+    for (status, error, opens) in results {
+        let upstream = upstream(Some(breaker()), 1);
+        for _ in 0..2 {
+            let in_flight = upstream.begin_exchange(&endpoint(&upstream, 0), 0);
+            in_flight.connected();
+            in_flight.responded(status, 0);
+            in_flight.ended(error.as_ref(), 0);
+        }
+        assert_eq!(reason(&upstream, 0), opens.then_some(Reason::CircuitOpen), "{status} {error:?}");
+    }
+}
+
+#[test]
+fn when_all_are_open_a_request_is_refused_with_the_time_until_the_next_trial() {
+    let upstream = upstream(Some(breaker()), 2);
+    fail(&upstream, 0, 2);
+    assert_eq!(picks(&upstream, 3), [1; 3]);
+    fail(&upstream, 1, 2);
+    let error = upstream.pick(0, &[], 0).err().expect("all are open");
+    assert_eq!(error.reason, Reason::CircuitOpen);
+    assert!(matches!(error.retry_after_s, Some(30..=33)), "{:?}", error.retry_after_s);
+    let trial = upstream.begin_exchange(&upstream.pick(0, &[], 33_000).expect("a trial"), 33_000);
+    let other = upstream.begin_exchange(&upstream.pick(0, &[], 33_000).expect("the other's"), 33_000);
+    assert_eq!(reason(&upstream, 33_000), Some(Reason::CircuitOpen), "one trial each");
+    trial.responded(200, 33_000);
+    assert_eq!(reason(&upstream, 33_000), None, "its body may go on");
+    drop(other);
+}
+
+#[test]
+fn at_most_half_are_ejected_while_others_are_healthy_and_all_when_none_is() {
+    let upstream = upstream(Some(breaker()), 4);
+    (0..3).for_each(|index| fail(&upstream, index, 2));
+    let picked = picks(&upstream, 8);
+    assert!(picked.contains(&2) && picked.contains(&3), "{picked:?}");
+    assert!(!picked.contains(&0) && !picked.contains(&1), "{picked:?}");
+    fail(&upstream, 3, 2);
+    fail(&upstream, 2, 1);
+    assert_eq!(reason(&upstream, 0), Some(Reason::CircuitOpen));
+}
+
+#[test]
+fn without_a_breaker_nothing_is_passed_over() {
+    let upstream = upstream(None, 2);
+    fail(&upstream, 0, 9);
+    assert_eq!(picks(&upstream, 4), [0, 1, 0, 1]);
+}
