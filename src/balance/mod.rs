@@ -110,4 +110,6 @@ fn less_busy((active, weight): (u32, u32), (other_active, other_weight): (u32, u
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
