@@ -1,11 +1,12 @@
-//! Which endpoint of an upstream gets a request: one decider a strategy, over nothing but numbers; and the breaker that
-//! keeps requests from an endpoint that fails.
+//! Which endpoint of an upstream gets a request: one decider a strategy, over nothing but numbers; and the breaker and
+//! the health checks that keep requests from an endpoint that fails.
 //!
 //! A balancer belongs to one shard and one upstream. It does not know what makes an endpoint usable (a breaker, a
 //! health check, an attempt that already failed there) or how busy it is: both are asked of the caller.
 
 mod breaker;
 mod hash;
+mod health;
 mod least_connections;
 mod p2c;
 mod random;
@@ -17,6 +18,7 @@ use crate::plan;
 
 pub use breaker::{Admission, Breaker, FailureEffect};
 use hash::Hash;
+pub use health::CheckedHealth;
 use least_connections::LeastConnections;
 use p2c::P2c;
 use random::Random;

@@ -27,6 +27,7 @@ mod breaker;
 mod consumer;
 mod cors;
 mod edits;
+mod health;
 mod jwt;
 mod mask;
 mod pattern;

@@ -164,7 +164,15 @@ const SCHEMA: &[KeySpec] = &[
     key("upstream.NAME.breaker.open_for", Duration),
     key("upstream.NAME.breaker.half_open", Integer),
     key("upstream.NAME.breaker.max_ejected", Fraction),
-    later("upstream.NAME.health"),
+    key("upstream.NAME.health", Table("upstream.NAME.health")),
+    key("upstream.NAME.health.path", Text),
+    key("upstream.NAME.health.interval", Duration),
+    key("upstream.NAME.health.timeout", Duration),
+    key("upstream.NAME.health.healthy", Integer),
+    key("upstream.NAME.health.unhealthy", Integer),
+    key("upstream.NAME.health.status", Text),
+    key("upstream.NAME.health.panic", Text),
+    later("upstream.NAME.health.grpc"),
     later("upstream.NAME.max_inflight"),
     later("upstream.NAME.protocol"),
     later("upstream.NAME.max_streams"),
@@ -330,10 +338,12 @@ pub(super) fn has_all_that_matches(route: &Section<'_>) -> bool {
     })
 }
 
-/// The first section that has a key of this name.
-/// For a key that is written under the wrong header.
+/// The section that has a key of this name, for a key that is written under the wrong header: a route's, if there is one,
+/// since most keys are; else the first.
 pub(super) fn section_with(name: &str) -> Option<&'static str> {
-    SCHEMA.iter().map(section_and_name).find(|(_, last)| *last == name).map(|(section, _)| section)
+    let mut sections = SCHEMA.iter().map(section_and_name).filter(|(_, last)| *last == name);
+    let first = sections.clone().next();
+    sections.find(|(section, _)| *section == "route").or(first).map(|(section, _)| section)
 }
 
 /// The error about a part of the contract that is not built yet; `what` is quoted or a noun.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::auth::jwt::Provider;
+use crate::control::health::HealthChecks;
 use crate::control::jwks::KeySets;
 use crate::control::listen::{ListenerChange, Listeners};
 use crate::control::prepare::Prepared;
@@ -25,6 +26,8 @@ pub struct CurrentGeneration {
     pub names: HashSet<HostPort>,
     /// The addresses of those names that have been resolved.
     pub addresses: Arc<Addresses>,
+    /// The health checks of its endpoints.
+    pub health: HealthChecks,
     /// The JWK sets that are fetched, and when each is due.
     pub key_sets: KeySets,
     /// All JWT providers, by the plan's indices.
@@ -48,6 +51,7 @@ impl CurrentGeneration {
             plan: self.plan.clone(),
             table: self.table.clone(),
             addresses: self.addresses.clone(),
+            unhealthy: self.health.unhealthy(),
             providers: self.providers.clone(),
             listeners,
         }
@@ -61,7 +65,8 @@ impl CurrentGeneration {
         let mut key_sets = KeySets::new(now);
         key_sets.follow(&plan, keys, now);
         let providers = key_sets.providers(&plan, &[]);
-        CurrentGeneration { number: 1, plan, table, names, addresses, key_sets, providers, listeners }
+        let health = HealthChecks::default();
+        CurrentGeneration { number: 1, plan, table, names, addresses, health, key_sets, providers, listeners }
     }
 
     /// Replaces this generation by the next one. Names and key sets that both have keep what is known of them. Returns

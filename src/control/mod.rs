@@ -12,6 +12,7 @@
 //! | `drain`, `signals` | the end of the process, and what requests it |
 //! | `admin`, `scrape`, `status`, `process` | the admin listener and the numbers it shows |
 //! | `resolve`, `jwks` | names and key sets that are fetched and refreshed |
+//! | `health` | health checks of endpoints |
 //!
 //! What the floors above use is re-exported here; all modules are private.
 
@@ -19,6 +20,7 @@ mod admin;
 mod current;
 mod drain;
 mod failure;
+mod health;
 mod jwks;
 mod listen;
 mod placement;
@@ -78,6 +80,8 @@ enum ControlEvent {
     Prepared(Box<Result<Prepared, ReloadRefusal>>),
     /// A round of name look-ups is over.
     Resolved(HashMap<HostPort, resolve::Resolution>),
+    /// A health check is over.
+    Checked(health::CheckResult),
     /// The fetch of a JWK set is over.
     Fetched(jwks::KeySetSource, jwks::KeySetFetch),
 }
@@ -186,6 +190,7 @@ impl Control {
             }
             ControlEvent::Prepared(prepared) => self.prepared(*prepared),
             ControlEvent::Resolved(resolutions) => self.resolved(&resolutions),
+            ControlEvent::Checked(result) => self.checked(result),
             ControlEvent::Fetched(source, fetch) => self.fetched(&source, fetch),
         }
     }

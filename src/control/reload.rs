@@ -154,6 +154,7 @@ impl Control {
         self.change_log(&prepared.plan.log)?;
         prepared.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let removed = self.current.advance(prepared, change);
+        self.follow_health();
         self.schedule_refresh();
         // Shards that are down get this generation when they are restarted.
         let (done, acks) = crossbeam_channel::unbounded();

@@ -186,6 +186,7 @@ impl Control {
             let addresses = Arc::new(retain(&merged, &self.current.names));
             self.current.addresses = addresses.clone();
             self.supervisor.broadcast(|_| Command::Addresses(addresses.clone()));
+            self.follow_health();
         }
         self.schedule_refresh();
     }

@@ -67,6 +67,7 @@ impl Control {
             exit: false,
         };
         control.schedule_refresh();
+        control.follow_health();
         control.print_addresses();
         Ok(control)
     }

@@ -31,6 +31,7 @@ mod tests {
         check::<RateAlgorithm>();
         check::<LimitMode>();
         check::<OnStoreFailure>();
+        check::<NoneHealthy>();
         check::<Option<Dialect>>();
         assert_eq!(Balance::Hash(HashOn::Path).word(), "hash");
     }

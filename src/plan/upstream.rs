@@ -3,6 +3,7 @@
 use std::fmt;
 use std::mem::discriminant;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,41 @@ pub struct UpstreamPlan {
     pub keepalive_idle: Duration,
     /// `None`: endpoints get requests however often they fail.
     pub breaker: Option<BreakerPlan>,
+    /// `None`: endpoints are not checked.
+    pub health: Option<HealthPlan>,
+}
+
+/// How the endpoints of an upstream are checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HealthPlan {
+    /// What is requested with GET, with its query.
+    pub path: Arc<str>,
+    /// Between the beginnings of two checks of an endpoint.
+    pub interval: Duration,
+    /// Of one check, from connecting to the head of the response.
+    pub timeout: Duration,
+    /// Successes in a row that make an endpoint healthy again, at least 1.
+    pub healthy: u32,
+    /// Failures in a row that make it unhealthy, at least 1.
+    pub unhealthy: u32,
+    /// The statuses that are successes.
+    pub status: Vec<RangeInclusive<u16>>,
+    /// `panic`: what becomes of requests while no endpoint is healthy.
+    pub none_healthy: NoneHealthy,
+}
+
+/// What becomes of requests while no endpoint is healthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoneHealthy {
+    /// They are balanced over all endpoints: the checks may be wrong.
+    TryAll,
+    /// They are refused with 503 `no_target`.
+    Refuse,
+}
+
+impl Keyword for NoneHealthy {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("any", NoneHealthy::TryAll), ("fail", NoneHealthy::Refuse)];
 }
 
 /// When an endpoint that fails gets no more requests, and for how long.

@@ -20,7 +20,7 @@ use crate::pipeline::steps::RouteContext;
 use crate::plan::{self, Plan};
 use crate::route::RouteTable;
 use crate::script::{self, Chain};
-use crate::upstream::{Addresses, Upstream};
+use crate::upstream::{Addresses, UnhealthyEndpoints, Upstream};
 
 use super::Generation;
 use super::limits::{RouteLimits, ShardLimits};
@@ -36,6 +36,8 @@ pub struct LiveGeneration {
     pub upstreams: Vec<Rc<Upstream>>,
     /// By the plan's indices; replaced when a JWK set was fetched.
     pub providers: RefCell<Arc<[Arc<Provider>]>>,
+    /// What health checks say; replaced when that changes.
+    unhealthy: RefCell<Arc<UnhealthyEndpoints>>,
     /// Who may be calling.
     pub consumers: Consumers,
     /// Request headers in which the gateway tells of claims.
@@ -74,9 +76,10 @@ impl LiveGeneration {
         old: Option<&LiveGeneration>,
         context: &GenerationContext,
     ) -> Result<LiveGeneration, script::ScriptFault> {
-        let Generation { number, plan, table, providers, addresses, .. } = generation;
+        let Generation { number, plan, table, providers, addresses, unhealthy, .. } = generation;
         let old_upstreams = old.map_or(&[][..], |old| &old.upstreams);
         let upstreams = Upstream::build_all(&plan, old_upstreams, &addresses, &context.metrics, context.seed);
+        upstreams.iter().for_each(|upstream| upstream.set_unhealthy(&unhealthy));
         // An engine's programs count for good in the metrics that they began with, and those of scripts which no
         // route names are forgotten.
         let same =
@@ -96,8 +99,19 @@ impl LiveGeneration {
         // Names and keys were held against each other when the configuration was checked.
         let consumers = Consumers::build(&plan.consumers).unwrap_or_default();
         let owned = identity::owned_names(plan.jwts.iter().map(|jwt| &**jwt)).into();
-        let providers = RefCell::new(providers);
-        Ok(LiveGeneration { number, plan, table, routes, upstreams, providers, consumers, owned, scripts })
+        let (providers, unhealthy) = (RefCell::new(providers), RefCell::new(unhealthy));
+        Ok(LiveGeneration {
+            number,
+            plan,
+            table,
+            routes,
+            upstreams,
+            providers,
+            unhealthy,
+            consumers,
+            owned,
+            scripts,
+        })
     }
 
     /// Takes providers with newer keys, if they are those of this generation.
@@ -113,7 +127,17 @@ impl LiveGeneration {
     /// Takes what names resolve to now.
     /// Requests in flight keep the endpoint that they have leased.
     pub fn set_addresses(&self, addresses: &Addresses) {
-        self.upstreams.iter().for_each(|upstream| upstream.set_addresses(addresses));
+        let unhealthy = self.unhealthy.borrow();
+        for upstream in &self.upstreams {
+            upstream.set_addresses(addresses);
+            upstream.set_unhealthy(&unhealthy);
+        }
+    }
+
+    /// Takes what health checks say.
+    pub fn set_unhealthy(&self, unhealthy: Arc<UnhealthyEndpoints>) {
+        self.upstreams.iter().for_each(|upstream| upstream.set_unhealthy(&unhealthy));
+        self.unhealthy.replace(unhealthy);
     }
 
     /// A route with what its steps work with, by its index.

@@ -46,7 +46,7 @@ use crate::plan::{self, Plan};
 use crate::route::RouteTable;
 use crate::store::{Link, ShardCounters, StoreReply};
 
-pub use crate::upstream::Addresses;
+pub use crate::upstream::{Addresses, UnhealthyEndpoints};
 pub use run::{DriverKind, run};
 
 use clock::Clock;
@@ -71,6 +71,7 @@ pub struct Generation {
     /// This shard's private copy.
     pub table: RouteTable,
     pub addresses: Arc<Addresses>,
+    pub unhealthy: Arc<UnhealthyEndpoints>,
     /// Who signs tokens, by the plan's indices.
     pub providers: Arc<[Arc<Provider>]>,
     /// All listeners of this generation; those the shard has already are known by their address.
@@ -85,6 +86,8 @@ pub enum Command {
     Swap { generation: Box<Generation>, done: Sender<usize> },
     /// DNS: the addresses of all names, after some have changed.
     Addresses(Arc<Addresses>),
+    /// Health checks: the endpoints that are unhealthy now, all of them.
+    Unhealthy(Arc<UnhealthyEndpoints>),
     /// A JWK set was fetched and has other keys: all providers of the generation sent last, in the plan's order.
     Providers(Arc<[Arc<Provider>]>),
     /// The store link's response to requests of this shard, or a change of shared state.

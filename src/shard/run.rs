@@ -195,6 +195,7 @@ async fn serve(
                     let _ = done.send(shard.id);
                 }
                 Command::Addresses(addresses) => shard.live().set_addresses(&addresses),
+                Command::Unhealthy(unhealthy) => shard.live().set_unhealthy(unhealthy),
                 Command::Providers(providers) => shard.live().renew_providers(providers),
                 Command::Store(reply) => shard.hear(reply),
                 Command::Scrape(answer) => drop(answer.send(shard.scrape())),

@@ -32,6 +32,16 @@ impl fmt::Display for EndpointAddress {
     }
 }
 
+/// Which endpoint is meant, between threads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EndpointId {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// The target as configured.
+    pub url: Arc<str>,
+    pub address: EndpointAddress,
+}
+
 /// One address of a target, on this shard. It outlives the generation as long as target and address stay.
 pub struct Endpoint {
     /// The target as configured, for the log.
@@ -45,6 +55,8 @@ pub struct Endpoint {
     /// Exchanges in flight here.
     active: Cell<u32>,
     breaker: RefCell<Breaker>,
+    /// Health checks say that it works, or there are none.
+    healthy: Cell<bool>,
 }
 
 /// A connection to an endpoint, taken for one exchange.
@@ -69,6 +81,7 @@ impl Endpoint {
             pool: Pool::new(upstream),
             active: Cell::new(0),
             breaker: RefCell::default(),
+            healthy: Cell::new(true),
         }
     }
 
@@ -114,6 +127,16 @@ impl Endpoint {
     /// Reads or moves the breaker.
     pub(super) fn with_breaker<T>(&self, f: impl FnOnce(&mut Breaker) -> T) -> T {
         f(&mut self.breaker.borrow_mut())
+    }
+
+    /// Whether health checks let requests go here.
+    pub fn is_healthy(&self) -> bool {
+        self.healthy.get()
+    }
+
+    /// Takes what health checks say.
+    pub(super) fn set_healthy(&self, healthy: bool) {
+        self.healthy.set(healthy);
     }
 
     /// A number that differs from endpoint to endpoint.

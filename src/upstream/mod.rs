@@ -22,13 +22,16 @@ use std::sync::Arc;
 use crate::balance::{Balancer, WeightedEndpoint};
 use crate::base::error::{Error, Reason, Retry};
 use crate::metrics::{ShardMetrics, TargetMetrics};
-use crate::plan::{self, AllOpen};
+use crate::plan::{self, AllOpen, NoneHealthy};
 
-pub use endpoint::{Endpoint, EndpointAddress, UpstreamConnection};
+pub use endpoint::{Endpoint, EndpointAddress, EndpointId, UpstreamConnection};
 pub use in_flight::InFlight;
 
 /// What names resolve to, by host and port. Made on the control side, the same for all shards.
 pub type Addresses = HashMap<(Arc<str>, u16), Arc<[SocketAddr]>>;
+
+/// The endpoints that health checks say are not to be used. Made on the control side, the same for all shards.
+pub type UnhealthyEndpoints = HashSet<EndpointId>;
 
 /// One upstream of a generation, on this shard.
 pub struct Upstream {
@@ -133,6 +136,15 @@ impl Upstream {
         withdraw_others(&old, &set.endpoints);
     }
 
+    /// Takes what health checks say of its endpoints.
+    pub fn set_unhealthy(&self, unhealthy: &UnhealthyEndpoints) {
+        for endpoint in self.endpoints().iter() {
+            let (upstream, url, address) =
+                (self.plan.name.clone(), endpoint.url.clone(), endpoint.address.clone());
+            endpoint.set_healthy(!unhealthy.contains(&EndpointId { upstream, url, address }));
+        }
+    }
+
     /// After a swap from `old` to `live`: withdraws the endpoints of `old` that `live` has not taken over. Requests
     /// that began before the swap may still use them.
     pub fn retire(old: &[Rc<Upstream>], live: &[Rc<Upstream>]) {
@@ -149,32 +161,48 @@ impl Upstream {
     /// The endpoint for the next attempt. `key` is what `hash_on` selects, hashed; `tried` are the endpoints at which
     /// this request has failed already, and which are not chosen again.
     ///
+    /// One that health checks call unhealthy is chosen only while none is healthy, and one whose breaker is open only
+    /// where the breaker's plan says so.
+    ///
     /// # Errors
     /// [`Reason::NoTarget`] when no endpoint is left; [`Reason::CircuitOpen`] when all that are left fail.
     pub fn pick(&self, key: u64, tried: &[Rc<Endpoint>], now_ms: u64) -> Result<Rc<Endpoint>, Error> {
-        let EndpointSet { endpoints, balancer } = &mut *self.endpoints.borrow_mut();
-        let untried = |index: usize| !tried.iter().any(|tried| Rc::ptr_eq(tried, &endpoints[index]));
+        let set = &mut *self.endpoints.borrow_mut();
+        let untried = |endpoint: &Rc<Endpoint>| !tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint));
+        let healthy = |endpoint: &Rc<Endpoint>| endpoint.is_healthy() && untried(endpoint);
+        if let Some(picked) = self.pick_where(set, key, now_ms, healthy) {
+            return picked;
+        }
+        let none_healthy = self.plan.health.as_ref().map(|health| health.none_healthy);
+        let picked = match none_healthy {
+            Some(NoneHealthy::TryAll) => self.pick_where(set, key, now_ms, untried),
+            Some(NoneHealthy::Refuse) | None => None,
+        };
+        picked.unwrap_or_else(|| Err(no_target(&set.endpoints)))
+    }
+
+    /// Picks one of those for which `is_candidate` is true; `None` if it is for none.
+    fn pick_where(
+        &self,
+        EndpointSet { endpoints, balancer }: &mut EndpointSet,
+        key: u64,
+        now_ms: u64,
+        is_candidate: impl Fn(&Rc<Endpoint>) -> bool,
+    ) -> Option<Result<Rc<Endpoint>, Error>> {
         let active = |index: usize| endpoints[index].active();
         let breaker = self.plan.breaker.as_ref();
         let admitted = |index: usize| {
             let admits = |plan| endpoints[index].with_breaker(|breaker| breaker.admits(plan, now_ms));
-            untried(index) && breaker.is_none_or(admits)
+            is_candidate(&endpoints[index]) && breaker.is_none_or(admits)
         };
         if let Some(index) = balancer.pick(key, admitted, active) {
-            return Ok(endpoints[index].clone());
+            return Some(Ok(endpoints[index].clone()));
         }
-        let Some(index) = balancer.pick(key, untried, active) else {
-            return Err(if endpoints.is_empty() {
-                // Every target is a name that has no address; which is the upstream side's fault.
-                Error::upstream(Reason::NoTarget, Retry::Never, "the target's name has no address")
-            } else {
-                Error::gateway(Reason::NoTarget, "no usable target")
-            });
-        };
-        match breaker.map(|plan| plan.all_open) {
+        let index = balancer.pick(key, |index| is_candidate(&endpoints[index]), active)?;
+        Some(match breaker.map(|plan| plan.all_open) {
             Some(AllOpen::Refuse) => Err(circuit_open(endpoints, now_ms)),
             Some(AllOpen::Try) | None => Ok(endpoints[index].clone()),
-        }
+        })
     }
 
     /// Begins an exchange with an endpoint that was picked.
@@ -214,6 +242,18 @@ impl Upstream {
     }
 }
 
+/// The answer where no endpoint may be used.
+fn no_target(endpoints: &[Rc<Endpoint>]) -> Error {
+    if endpoints.is_empty() {
+        // Every target is a name that has no address; which is the upstream side's fault.
+        return Error::upstream(Reason::NoTarget, Retry::Never, "the target's name has no address");
+    }
+    if endpoints.iter().any(|endpoint| !endpoint.is_healthy()) {
+        return Error::upstream(Reason::NoTarget, Retry::Never, "no endpoint is healthy");
+    }
+    Error::gateway(Reason::NoTarget, "no usable target")
+}
+
 /// The answer while the breakers of all endpoints are open, with the time until the first may close.
 fn circuit_open(endpoints: &[Rc<Endpoint>], now_ms: u64) -> Error {
     let waits = endpoints.iter().map(|endpoint| endpoint.with_breaker(|breaker| breaker.wait_ms(now_ms)));
@@ -221,6 +261,20 @@ fn circuit_open(endpoints: &[Rc<Endpoint>], now_ms: u64) -> Error {
     let detail = "the breakers of all endpoints are open";
     let error = Error::upstream(Reason::CircuitOpen, Retry::Never, detail);
     Error { retry_after_s: Some(seconds), ..error }
+}
+
+/// The endpoints of an upstream with these addresses, each with its target's authority.
+pub fn endpoint_ids(
+    plan: &plan::UpstreamPlan,
+    addresses: &Addresses,
+) -> impl Iterator<Item = (EndpointId, Arc<str>)> {
+    wanted(plan, addresses).into_iter().map(|Wanted { target, address }| {
+        let target = &plan.targets[target];
+        (
+            EndpointId { upstream: plan.name.clone(), url: target.url.clone(), address },
+            target.authority.clone(),
+        )
+    })
 }
 
 /// The endpoints that a plan's targets make with these addresses, in the plan's order.

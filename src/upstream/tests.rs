@@ -49,6 +49,7 @@ pub(super) fn plan(targets: Vec<TargetPlan>) -> UpstreamPlan {
         keepalive: 10,
         keepalive_idle: Duration::from_secs(60),
         breaker: Some(BreakerPlan::CONNECTS_ONLY),
+        health: None,
     }
 }
 

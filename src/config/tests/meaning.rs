@@ -71,6 +71,7 @@ fn upstreams_and_routes_have_the_defaults_of_the_contract() {
         keepalive: 256,
         keepalive_idle: seconds(60),
         breaker: Some(BreakerPlan::CONNECTS_ONLY),
+        health: None,
     };
     let route = RoutePlan {
         name: "route-1".into(),

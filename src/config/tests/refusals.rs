@@ -53,6 +53,10 @@ fn every_key_that_is_not_built_yet_is_refused_as_such() {
                 "route = [{ path = \"/x\", upstream = \"up\" }]\n[upstream.up]\ntargets = \"http://a\""
                     .to_owned()
             }
+            "upstream.NAME.health" => {
+                let upstream = "[upstream.up]\ntargets = \"http://a\"\n[upstream.up.health]\npath = \"/\"";
+                format!("route = [{{ path = \"/x\", upstream = \"up\" }}]\n{upstream}")
+            }
             "route" if matches!(name, "split" | "lambda") => "[[route]]\npath = \"/x\"".to_owned(),
             "route" => "[[route]]\npath = \"/x\"\nrespond = {}".to_owned(),
             _ => format!("route = []\n[{section}]"),
@@ -215,6 +219,19 @@ fn upstream_values_out_of_range_are_refused() {
             ("targets = \"http://a\"\nbreaker.failures = 0", "2:20", "from 1 to 1000000"),
             ("targets = \"http://a\"\nbreaker.failure_status = 503", "2:26", "a list of whole numbers"),
             ("targets = \"http://a\"\nbreaker.failure_status = [500, 600]", "2:32", "from 100 to 599"),
+            ("targets = \"http://a\"\nhealth = {}", "2:10", "`health` without `path`"),
+            ("targets = \"http://a\"\nhealth.path = \"healthz\"", "2:15", "write \"/healthz\""),
+            (
+                "targets = \"http://a\"\nhealth = { path = \"/\", interval = \"1ms\" }",
+                "2:35",
+                "at least \"100ms\"",
+            ),
+            (
+                "targets = \"http://a\"\nhealth = { path = \"/\", status = \"2xx\" }",
+                "2:33",
+                "write \"200-399\"",
+            ),
+            ("targets = \"http://a\"\nhealth = { path = \"/\", panic = \"all\" }", "2:32", "\"any\""),
             ("targets = \"http://a\"\nbreaker.max_ejected = 1.5", "2:23", "from 0 to 1"),
             ("targets = \"http://a\"\nbalance = \"round-robin\"", "2:11", "did you mean \"round_robin\"?"),
             ("targets = \"http://a\"\nhash_on = \"ip\"", "2:11", "does nothing without"),

@@ -23,10 +23,13 @@ pub struct UpstreamStatus<'a> {
 struct TargetStatus<'a> {
     url: &'a str,
     weight: u32,
-    /// `up`; `open` while shards pass over all its addresses because they fail, `degraded` while only some do that,
+    /// `up`; `unhealthy` while health checks fail at all its addresses; `open` while shards pass over all its addresses because they fail, `degraded` while only some do that,
     /// or for some addresses; `unresolved` while its name has no address.
     state: &'static str,
     addresses: Vec<String>,
+    /// Its addresses at which health checks fail, each with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unhealthy: Vec<String>,
     /// Requests in flight, over all shards.
     active: u64,
     /// Idle connections, over all shards.
@@ -70,11 +73,19 @@ pub fn upstreams<'a>(control: &'a Control, snapshots: &'a [MetricsSnapshot]) -> 
         let target = |target: &'a TargetPlan| {
             let totals = totals.get(&(&*upstream.name, &*target.url)).copied().unwrap_or_default();
             let addresses = addresses(control, target);
+            let unhealthy: Vec<_> = control.current.health.failures_of(&upstream.name, &target.url).collect();
+            let state = match (addresses.len(), unhealthy.len()) {
+                (0, _) => "unresolved",
+                (all, failing) if all == failing => "unhealthy",
+                (_, 1..) => "degraded",
+                (_, 0) => totals.state(),
+            };
             TargetStatus {
                 url: &target.url,
                 weight: target.weight,
-                state: if addresses.is_empty() { "unresolved" } else { totals.state() },
+                state,
                 addresses,
+                unhealthy,
                 active: totals.active,
                 idle: totals.idle,
             }

@@ -3,4 +3,5 @@
 mod breakers;
 mod endpoints;
 mod faults_and_targets;
+mod health;
 mod pool;
