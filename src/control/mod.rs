@@ -41,6 +41,7 @@ use crossbeam_channel::{Receiver, RecvError, Sender, at, never, select};
 
 use crate::log::{diagnostics, writer};
 use crate::plan::{LogTarget, Plan};
+use crate::shard::SwapOutcome;
 use crate::store;
 use admin::AdminCall;
 use admin::decide::AdminRequest;
@@ -165,7 +166,7 @@ impl Control {
         select! {
             recv(self.events) -> event => self.handle(event.expect("control holds a sender itself")),
             // These channels exist only while a reload, drain or scrape is under way; without one they give nothing.
-            recv(self.reload.done()) -> shard => self.swapped(shard),
+            recv(self.reload.done()) -> outcome => self.swapped(outcome),
             recv(self.drain.as_ref().map_or(&never(), Drain::done)) -> shard => self.drained(shard),
             recv(self.scrape.snapshots()) -> snapshot => self.scraped(snapshot),
             recv(self.unknown_keys.reports()) -> jwt => self.unknown_key(jwt),
@@ -231,7 +232,7 @@ impl Control {
     fn shard_ended(&mut self, shard: usize, incarnation: u64, panic: Option<String>) {
         self.supervisor.ended(shard, incarnation, panic, Instant::now());
         // It confirms no swap any more, and needs none: its restart begins with the newest generation.
-        self.swapped(Ok(shard));
+        self.swapped(Ok(SwapOutcome { shard, result: Ok(()) }));
         if self.drain.is_some() {
             self.drained(Ok(shard));
         }

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
@@ -18,7 +19,7 @@ use super::clock::Clock;
 use super::generation::{GenerationContext, LiveGeneration};
 use super::limits::ShardLimits;
 use super::script_host::ShardScriptHost;
-use super::{Command, Generation, Shard, ShardSpawn, tick};
+use super::{Command, Generation, Shard, ShardSpawn, SwapOutcome, tick};
 use crate::auth::api_keys::DynamicKeys;
 use crate::auth::cache::TokenCache;
 use crate::base::id::RequestIds;
@@ -191,23 +192,46 @@ async fn serve(
                     drained.borrow_mut().push(done);
                 }
                 Command::Swap { generation, done } => {
-                    shard.swap(*generation, &acceptors);
-                    let _ = done.send(shard.id);
+                    let result = shard.swap(*generation, &acceptors);
+                    let outcome = SwapOutcome { shard: shard.id, result };
+                    monoio::spawn(report_swap(outcome, acceptors.clone(), done));
                 }
                 Command::Addresses(addresses) => shard.live().set_addresses(&addresses),
                 Command::Providers(providers) => shard.live().renew_providers(providers),
-                Command::Store(reply) => shard.hear(reply),
                 Command::Scrape(answer) => drop(answer.send(shard.scrape())),
             }
             true
         }
     };
     monoio::spawn(spawn.mailbox.listen(handle));
+    let hear = {
+        let shard = shard.clone();
+        move |reply| {
+            shard.hear(reply);
+            true
+        }
+    };
+    monoio::spawn(spawn.replies.listen(hear));
     tick::until_drained(&shard, || acceptors.is_empty()).await;
     shard.log.borrow_mut().flush();
     for done in drained.take() {
         let _ = done.send(shard.id);
     }
+}
+
+/// Tells control of a swap once the removed listeners are closed: until then their addresses cannot be bound anew.
+async fn report_swap(outcome: SwapOutcome, acceptors: Rc<Acceptors>, done: Sender<SwapOutcome>) {
+    const STEP: Duration = Duration::from_millis(1);
+    const STEPS: usize = 1000;
+    for _ in 0..STEPS {
+        if acceptors.have_stopped() {
+            break;
+        }
+        // Also lets the event loop hand over what the ended tasks have left to it: closing their sockets.
+        monoio::time::sleep(STEP).await;
+    }
+    // Control may have given up waiting.
+    let _ = done.send(outcome);
 }
 
 impl Shard {
@@ -275,27 +299,23 @@ impl Shard {
     }
 
     /// Serves by another generation from here on; what is in flight ends on the old one.
-    /// Everything that could fail for ordinary reasons was tried by control beforehand; what still fails is logged,
-    /// and the shard goes on by the old generation.
-    fn swap(self: &Rc<Self>, mut generation: Generation, acceptors: &Acceptors) {
+    /// Everything that could fail for ordinary reasons was tried by control beforehand.
+    ///
+    /// # Errors
+    /// What failed all the same. If it was a script, the shard goes on by the old generation.
+    fn swap(self: &Rc<Self>, mut generation: Generation, acceptors: &Acceptors) -> Result<(), String> {
         let listeners = std::mem::take(&mut generation.listeners);
-        self.log.borrow_mut().set_format(generation.plan.log.access);
         let old = self.live();
-        let live = match LiveGeneration::build(generation, Some(&old), &self.context) {
-            Ok(live) => live,
-            // It was compiled when the configuration was checked, by the same engine.
-            Err(fault) => {
-                return tracing::error!(shard = self.id, "the reload is not followed: script {fault}");
-            }
-        };
+        // The scripts were compiled when the configuration was checked, by the same engine.
+        let live = LiveGeneration::build(generation, Some(&old), &self.context)
+            .map_err(|fault| format!("it keeps the old configuration: script {fault}"))?;
+        self.log.borrow_mut().set_format(live.plan.log.access);
         // In this order: counters and idle connections of what is gone are dropped, then new requests see the new
         // rules, and last come the new listeners, whose first connection must find them in force.
         live.retain_metrics(&self.metrics);
         Upstream::retire(&old.upstreams, &live.upstreams);
         self.live.replace(Rc::new(live));
-        if let Err(error) = acceptors.change(self, listeners) {
-            tracing::error!(shard = self.id, %error, "a new listener cannot accept");
-        }
+        acceptors.change(self, listeners).map_err(|error| format!("a new listener cannot accept: {error}"))
     }
 
     /// Takes what the store has said.

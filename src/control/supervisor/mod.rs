@@ -34,9 +34,9 @@ use crate::store::Link;
 use backoff::RestartBackoff;
 use slot::{ShardSlot, ShardState};
 
-/// Commands that may wait in a shard's mailbox. A healthy shard takes each within milliseconds; a burst of requests
-/// that all need the store's response must fit.
-const MAILBOX_CAPACITY: usize = 8 * 1024;
+/// Replies of the store link that may wait for a shard. A healthy shard takes each within milliseconds; a burst of
+/// requests that all need the store's response must fit.
+const REPLY_CAPACITY: usize = 8 * 1024;
 /// How often a restarted shard is polled whether it serves yet.
 const POLL_EVERY: Duration = Duration::from_millis(5);
 
@@ -209,18 +209,19 @@ impl Supervisor {
         incarnation: u64,
         current: &CurrentGeneration,
     ) -> std::io::Result<ShardSlot> {
-        let (sender, mailbox) = doorbell::mailbox(MAILBOX_CAPACITY)?;
+        // Each of the commands is needed, and none comes often.
+        let (sender, mailbox) = doorbell::unbounded_mailbox()?;
+        let (store_replies, replies) = doorbell::mailbox(REPLY_CAPACITY)?;
         let (started, starting) = crossbeam_channel::bounded(1);
         let ShardContext { driver, sink, events, link, unknown_key } = &self.context;
         let (sink, link) = (sink.clone(), link.clone());
         let unknown_key = unknown_key.clone();
         // A full channel drops the report: as many as it holds wait already, and any of them causes the fetch.
         let unknown_key = Box::new(move |jwt| _ = unknown_key.try_send(jwt));
-        let store_replies = sender.clone();
         // In place of the shard's earlier thread, if it had one.
-        link.join_shard(id, Box::new(move |reply| store_replies.send(Command::Store(reply)).is_ok()));
+        link.join_shard(id, Box::new(move |reply| store_replies.send(reply).is_ok()));
         let spawn =
-            ShardSpawn { id, shards, core, driver: *driver, mailbox, sink, link, unknown_key, started };
+            ShardSpawn { id, shards, core, driver: *driver, mailbox, replies, sink, link, unknown_key, started };
         let first = current.generation_for(id)?;
         let events = events.clone();
         let body = move || {
