@@ -12,6 +12,7 @@ mod accept;
 mod clock;
 mod generation;
 mod h1;
+mod heartbeat;
 mod held;
 mod limits;
 mod protocol;
@@ -46,6 +47,7 @@ use crate::route::RouteTable;
 use crate::store::{Link, ShardCounters, StoreReply};
 
 pub use crate::upstream::Addresses;
+pub use heartbeat::Heartbeat;
 pub use run::{DriverKind, run};
 
 use clock::Clock;
@@ -114,6 +116,8 @@ pub struct ShardSpawn {
     pub mailbox: Mailbox<Command>,
     /// What the store link answers, and changes of shared state.
     pub replies: Mailbox<StoreReply>,
+    /// Shows control that the event loop turns.
+    pub heartbeat: Arc<Heartbeat>,
     pub sink: LogSink,
     /// The bounded channel to the store link's thread.
     pub link: Link,
@@ -129,6 +133,7 @@ pub struct ShardSpawn {
 struct Shard {
     id: usize,
     clock: Rc<Clock>,
+    heartbeat: Arc<Heartbeat>,
     /// One flat table for all sockets, looked through by the tick: no timer per operation.
     deadlines: Rc<Deadlines>,
     /// Free buffers for reads and writes, in two sizes.

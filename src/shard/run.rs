@@ -274,6 +274,7 @@ impl Shard {
         let shard = Shard {
             id: spawn.id,
             clock: script_host.clock.clone(),
+            heartbeat: spawn.heartbeat.clone(),
             deadlines,
             buffers: Buffers::default(),
             pipes: Pipes::default(),
