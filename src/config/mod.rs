@@ -133,8 +133,9 @@ fn read(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> P
     let consumers = consumer::consumers(root, outside, problems);
     let (upstreams, mut names) = upstream::upstreams(root, problems);
     let routes = route::routes(root, &mut names, &jwt_names, problems);
-    // A script can send its requests to any of them.
-    if routes.iter().all(|route| route.scripts.is_empty()) {
+    // A script can send its requests to any of them, and so may a route whose `upstream` is misspelt.
+    let misspelt = root.sections("route").iter().any(|section| section.misspells("route", "upstream"));
+    if !misspelt && routes.iter().all(|route| route.scripts.is_empty()) {
         names.report_unused(problems);
     }
     consumer::report_unknown_limits(root, &routes, problems);

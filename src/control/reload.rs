@@ -292,6 +292,7 @@ fn no_descriptors(error: io::Error) -> ReloadRefusal {
 fn refuse(requesters: Vec<ReloadRequester>, refusal: &ReloadRefusal) {
     tracing::error!("nothing was reloaded: {}", refusal.reason());
     refusal.problems().iter().for_each(|problem| tracing::error!("{problem}"));
+    refusal.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     respond(requesters, &refusal.response());
 }
 

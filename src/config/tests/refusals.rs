@@ -339,6 +339,9 @@ fn unused_upstreams_and_a_file_without_routes_are_warnings_only() {
     let warnings = read(text).expect("a warning keeps nothing from running").warnings;
     assert!(!warnings.has_errors() && warnings.iter().all(|problem| problem.is_warning()));
     assert!(warnings.render(false).starts_with("warning: "));
+    // Which one a misspelt key was to name is not known.
+    let misspelt = text.replace("respond = {}", "upstrem = \"idle\"");
+    each_has_one_problem("@", &[(&misspelt, "5:1", "did you mean `upstream`?")]);
     // A script may send requests there.
     let text = format!("{text}\nscripts = [\"tag.rhai\"]");
     assert!(read(&text).expect("good").warnings.is_empty());

@@ -204,7 +204,7 @@ mod properties {
                 prop_assert!(found.has_errors());
                 let lines = text.lines().count().max(1) + 1;
                 for problem in found.iter() {
-                    let (line, _) = found.position(problem).expect("a place");
+                    let (line, _) = problem.position().expect("a place");
                     prop_assert!(line <= lines);
                 }
                 found.render(true);
