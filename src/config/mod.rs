@@ -125,7 +125,7 @@ pub fn parse(text: &str, file: &str, outside: &dyn Outside) -> Result<Loaded, Pr
 /// Always returns a plan; whether it means anything is for the caller to see from `problems`.
 fn read(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> Plan {
     let (server, listen) = server::server(root, problems);
-    let admin = server::admin(root, &listen, problems);
+    let admin = server::admin(root, &listen, outside, problems);
     let log = server::log(root, outside, problems);
     let store = store::store(root, outside, problems);
     let (jwts, jwt_names) = jwt::jwts(root, outside, problems);

@@ -43,8 +43,8 @@ use crate::log::{diagnostics, writer};
 use crate::plan::{LogTarget, Plan};
 use crate::shard::SwapOutcome;
 use crate::store;
-use admin::AdminCall;
 use admin::decide::AdminRequest;
+use admin::{AdminCall, SharedRules};
 use current::CurrentGeneration;
 use drain::Drain;
 use jwks::UnknownKeys;
@@ -102,6 +102,8 @@ pub struct Control {
     store: StoreHandles,
     /// The admin listener's address, with its real port.
     admin: Option<SocketAddr>,
+    /// Whom the admin listener answers, by the configuration in force.
+    admin_rules: SharedRules,
     /// The loop ends after this turn.
     exit: bool,
 }

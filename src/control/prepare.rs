@@ -93,7 +93,7 @@ pub fn needs_restart(running: &Plan, wanted: &Plan) -> Vec<String> {
     compare("[server] shards", shards(old), shards(new));
     compare("[server] pin_cores", old.pin_cores.to_string(), new.pin_cores.to_string());
     compare("[server] driver", format!("{:?}", old.driver), format!("{:?}", new.driver));
-    let admin = |plan: &Plan| plan.admin.map_or("off".to_owned(), |address| address.to_string());
+    let admin = |plan: &Plan| plan.admin.as_ref().map_or("off".to_owned(), |admin| admin.listen.to_string());
     compare("[admin] listen", admin(running), admin(wanted));
     if running.store != wanted.store {
         // Without the values, since a URL may hold a password.

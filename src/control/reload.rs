@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvError, never};
 use serde_json::json;
 
+use crate::control::admin::decide::AdminRules;
 use crate::control::admin::response::AdminResponse;
 use crate::control::failure::StartFailure;
 use crate::control::listen::Listeners;
@@ -161,6 +162,7 @@ impl Control {
         self.change_log(&prepared.plan.log)?;
         prepared.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let removed = self.current.advance(prepared, change);
+        self.admin_rules.set(AdminRules::of(self.current.plan.admin.as_ref()));
         self.schedule_refresh();
         // Shards that are down get this generation when they are restarted.
         let (done, acks) = crossbeam_channel::unbounded();

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::control::admin::SharedRules;
+use crate::control::admin::decide::AdminRules;
 use crate::control::current::CurrentGeneration;
 use crate::control::failure::{CommandFailure, StartFailure};
 use crate::control::jwks::UnknownKeys;
@@ -23,7 +25,7 @@ use crate::control::scrape::ScrapeState;
 use crate::control::supervisor::{ShardContext, Supervisor};
 use crate::control::{Control, ControlEvent, LogHandles, StoreHandles, admin, placement, signals};
 use crate::log::{diagnostics, writer};
-use crate::plan::{Driver, LogSettings, LogTarget, Plan, StoreSettings};
+use crate::plan::{AdminSettings, Driver, LogSettings, LogTarget, Plan, StoreSettings};
 use crate::shard::DriverKind;
 use crate::store::{Address, Link, RemoteConfig, StoreConfig, StoreState};
 
@@ -48,7 +50,16 @@ impl Control {
             // What is in the log about it stands before the two lines that `cli` prints.
             log.writer.flush(FLUSH_TIMEOUT);
         })?;
-        let StartedParts { events, event_sender, current, supervisor, admin, store, unknown_keys } = parts;
+        let StartedParts {
+            events,
+            event_sender,
+            current,
+            supervisor,
+            admin,
+            admin_rules,
+            store,
+            unknown_keys,
+        } = parts;
         let mut control = Control {
             options,
             started_at: SystemTime::now(),
@@ -64,6 +75,7 @@ impl Control {
             log,
             store,
             admin,
+            admin_rules,
             exit: false,
         };
         control.schedule_refresh();
@@ -102,6 +114,7 @@ struct StartedParts {
     current: CurrentGeneration,
     supervisor: Supervisor,
     admin: Option<SocketAddr>,
+    admin_rules: SharedRules,
     store: StoreHandles,
     unknown_keys: UnknownKeys,
 }
@@ -117,8 +130,9 @@ impl StartedParts {
         let mut listeners = Listeners::default();
         let change = listeners.plan_change(&plan.server.listen, cores.len())?;
         listeners.apply(change);
-        let admin_socket =
-            plan.admin.map(|address| listen::bind_exclusive("change [admin] listen", address)).transpose()?;
+        let bind_admin =
+            |admin: &AdminSettings| listen::bind_exclusive("change [admin] listen", admin.listen);
+        let admin_socket = plan.admin.as_ref().map(bind_admin).transpose()?;
         let current = CurrentGeneration::first(prepared, listeners);
         let config = store_config(plan.store.as_ref())?;
         // Before the shards, which join it.
@@ -137,11 +151,21 @@ impl StartedParts {
         };
         let supervisor = Supervisor::start(context, &cores, &current)?;
         // The socket queues connections since it was bound; they are answered once all shards serve.
+        let admin_rules = SharedRules::new(AdminRules::of(plan.admin.as_ref()));
         let admin = admin_socket.as_ref().and_then(|socket| socket.local_addr().ok());
         if let Some(socket) = admin_socket {
-            admin::start(socket, event_sender.clone())?;
+            admin::start(socket, event_sender.clone(), admin_rules.clone())?;
         }
-        Ok(StartedParts { events, event_sender, current, supervisor, admin, store, unknown_keys })
+        Ok(StartedParts {
+            events,
+            event_sender,
+            current,
+            supervisor,
+            admin,
+            admin_rules,
+            store,
+            unknown_keys,
+        })
     }
 }
 
