@@ -25,8 +25,7 @@ use crate::control::scrape::ScrapeState;
 use crate::control::supervisor::{ShardContext, Supervisor};
 use crate::control::{Control, ControlEvent, LogHandles, StoreHandles, admin, placement, signals};
 use crate::log::{diagnostics, writer};
-use crate::plan::{AdminSettings, Driver, LogSettings, LogTarget, Plan, StoreSettings};
-use crate::shard::DriverKind;
+use crate::plan::{AdminSettings, LogSettings, LogTarget, Plan, StoreSettings};
 use crate::store::{Address, Link, RemoteConfig, StoreConfig, StoreState};
 
 /// How long a log that nobody reads may hold up the end of a start that failed.
@@ -86,7 +85,7 @@ impl Control {
     /// Prints one line for each listener. A standard output that nobody reads is no reason to fail.
     fn print_addresses(&self) {
         let (shards, driver) = (self.supervisor.len(), self.supervisor.driver());
-        let driver = driver.map_or_else(String::new, |driver| format!(", {driver}"));
+        let driver = driver.map_or_else(String::new, |driver| format!(", {}", driver.kind));
         let plural = if shards == 1 { "" } else { "s" };
         let mut lines = String::new();
         for address in self.addresses() {
@@ -97,12 +96,8 @@ impl Control {
         }
         let mut stdout = std::io::stdout().lock();
         let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
-        if self.current.plan.server.driver == Driver::Auto
-            && self.supervisor.driver() == Some(&DriverKind::Epoll)
-        {
-            tracing::warn!(
-                "io_uring is refused here (by the kernel or a seccomp profile); epoll is used instead"
-            );
+        if let Some(refusal) = self.supervisor.driver().and_then(|driver| driver.refusal.as_ref()) {
+            tracing::warn!("epoll is used, since io_uring is refused here: {refusal}");
         }
     }
 }

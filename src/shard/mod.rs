@@ -48,7 +48,7 @@ use crate::store::{Link, ShardCounters, StoreReply};
 
 pub use crate::upstream::Addresses;
 pub use heartbeat::Heartbeat;
-pub use run::{DriverKind, run};
+pub use run::{ChosenDriver, run};
 
 use clock::Clock;
 use generation::{GenerationContext, LiveGeneration};
@@ -124,7 +124,7 @@ pub struct ShardSpawn {
     /// Says that a token's key is not in the set of a provider, named by its index. Never blocks.
     pub unknown_key: Box<dyn Fn(usize) + Send>,
     /// Gets the driver that won once the shard accepts, or why it cannot.
-    pub started: Sender<Result<DriverKind, String>>,
+    pub started: Sender<Result<ChosenDriver, String>>,
 }
 
 /// The shard itself.

@@ -60,6 +60,14 @@ impl fmt::Display for DriverKind {
     }
 }
 
+/// The driver that a shard has got.
+#[derive(Clone, Debug)]
+pub struct ChosenDriver {
+    pub kind: DriverKind,
+    /// Why io_uring is refused, where `auto` has taken epoll in its place.
+    pub refusal: Option<String>,
+}
+
 /// The two runtimes differ in type; requests run on either through the same `monoio` calls.
 enum EventLoop {
     Uring(Runtime<TimeDriver<IoUringDriver>>),
@@ -71,12 +79,17 @@ impl EventLoop {
     ///
     /// # Errors
     /// A named driver that the system refuses: there is no silent replacement for what was set explicitly.
-    fn build(driver: Driver) -> io::Result<(EventLoop, DriverKind)> {
-        match driver {
-            Driver::Epoll => Self::epoll(),
-            Driver::IoUring => Self::uring(),
-            Driver::Auto => Self::uring().or_else(|_| Self::epoll()),
-        }
+    fn build(driver: Driver) -> io::Result<(EventLoop, ChosenDriver)> {
+        let (built, refusal) = match driver {
+            Driver::Epoll => (Self::epoll()?, None),
+            Driver::IoUring => (Self::uring()?, None),
+            Driver::Auto => match Self::uring() {
+                Ok(built) => (built, None),
+                Err(error) => (Self::epoll()?, Some(error.to_string())),
+            },
+        };
+        let (event_loop, kind) = built;
+        Ok((event_loop, ChosenDriver { kind, refusal }))
     }
 
     /// Tries the deferred set-up, then the plain one.
@@ -86,7 +99,7 @@ impl EventLoop {
     fn uring() -> io::Result<(EventLoop, DriverKind)> {
         // A kernel may let a ring be made and still lack operations that are needed: this asks for those.
         if !monoio::utils::detect_uring() {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring is refused by this system"));
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why_refused()));
         }
         let builder = || RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES);
         let mut deferred = io_uring::IoUring::builder();
@@ -100,6 +113,8 @@ impl EventLoop {
         }
     }
 
+    /// # Errors
+    /// Descriptors or memory are used up.
     fn epoll() -> io::Result<(EventLoop, DriverKind)> {
         let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
         Ok((EventLoop::Epoll(runtime), DriverKind::Epoll))
@@ -113,6 +128,32 @@ impl EventLoop {
     }
 }
 
+/// Why the library finds no io_uring that it can use, in words for the log.
+fn why_refused() -> String {
+    const SWITCH: &str = "MONOIO_FORCE_LEGACY_DRIVER";
+    if std::env::var_os(SWITCH).is_some_and(|value| !value.is_empty()) {
+        return format!("the environment variable {SWITCH} is set");
+    }
+    match io_uring::IoUring::new(2) {
+        Ok(_) => "this kernel's io_uring lacks operations that are needed".to_owned(),
+        Err(error) => cause_of(&error),
+    }
+}
+
+/// What a refused `io_uring_setup` means.
+fn cause_of(error: &io::Error) -> String {
+    let cause = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "it is forbidden by kernel.io_uring_disabled or a seccomp profile, as Docker's default one"
+        }
+        Some(libc::ENOSYS) => "the kernel has none, or a seccomp profile hides it",
+        Some(libc::ENOMEM) => "too little memory may be locked (`ulimit -l`)",
+        Some(libc::EMFILE | libc::ENFILE) => "too few files may be open (`ulimit -n`)",
+        _ => return error.to_string(),
+    };
+    format!("{cause}: {error}")
+}
+
 /// The thread's body: returns once drained. Reports through `spawn.started` whether it serves.
 ///
 /// # Panics
@@ -122,7 +163,7 @@ pub fn run(spawn: ShardSpawn, first: Generation) {
     if let Some(core) = spawn.core {
         core_affinity::set_for_current(core);
     }
-    let (mut event_loop, kind) = match EventLoop::build(spawn.driver) {
+    let (mut event_loop, driver) = match EventLoop::build(spawn.driver) {
         Ok(built) => built,
         Err(error) => {
             let _ = spawn.started.send(Err(error.to_string()));
@@ -130,7 +171,7 @@ pub fn run(spawn: ShardSpawn, first: Generation) {
         }
     };
     let (deadlines, acceptors) = (Rc::new(Deadlines::default()), Rc::new(Acceptors::default()));
-    let serving = serve(spawn, first, kind, deadlines.clone(), acceptors.clone());
+    let serving = serve(spawn, first, driver, deadlines.clone(), acceptors.clone());
     let served = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(serving)));
     if served.is_err() {
         let _ = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(clear_away(&deadlines, &acceptors))));
@@ -163,7 +204,7 @@ async fn clear_away(deadlines: &Deadlines, acceptors: &Acceptors) {
 async fn serve(
     mut spawn: ShardSpawn,
     mut first: Generation,
-    kind: DriverKind,
+    driver: ChosenDriver,
     deadlines: Rc<Deadlines>,
     acceptors: Rc<Acceptors>,
 ) {
@@ -181,7 +222,7 @@ async fn serve(
         return;
     }
     let drained = Rc::new(RefCell::new(Vec::new()));
-    let _ = spawn.started.send(Ok(kind));
+    let _ = spawn.started.send(Ok(driver));
     let handle = {
         let (shard, acceptors, drained) = (shard.clone(), acceptors.clone(), drained.clone());
         move |command| {
@@ -358,4 +399,23 @@ fn dynamic_keys(keys: &KeyList) -> DynamicKeys {
         dynamic.revoke(*hash);
     }
     dynamic
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_ring_is_explained_and_the_error_of_the_system_is_kept() {
+        for (code, words) in [
+            (libc::EPERM, "seccomp"),
+            (libc::ENOSYS, "the kernel has none"),
+            (libc::ENOMEM, "ulimit -l"),
+            (libc::EINVAL, "Invalid argument"),
+        ] {
+            let error = io::Error::from_raw_os_error(code);
+            let cause = cause_of(&error);
+            assert!(cause.contains(words) && cause.ends_with(&error.to_string()), "{cause}");
+        }
+    }
 }

@@ -128,7 +128,7 @@ pub fn status(control: &Control, snapshots: &[MetricsSnapshot]) -> AdminResponse
 
 /// The I/O driver of the shards.
 fn driver(control: &Control) -> String {
-    control.supervisor.driver().map_or_else(String::new, ToString::to_string)
+    control.supervisor.driver().map_or_else(String::new, |driver| driver.kind.to_string())
 }
 
 /// Every shard, with its own numbers if it sent them.

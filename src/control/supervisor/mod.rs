@@ -33,7 +33,7 @@ use crate::log::writer::LogSink;
 use crate::metrics::MetricsSnapshot;
 use crate::net::doorbell;
 use crate::plan::Driver;
-use crate::shard::{self, Command, DriverKind, Heartbeat, ShardSpawn};
+use crate::shard::{self, ChosenDriver, Command, Heartbeat, ShardSpawn};
 use crate::store::Link;
 use backoff::RestartBackoff;
 use slot::{ShardSlot, ShardState};
@@ -104,7 +104,7 @@ impl Supervisor {
     }
 
     /// What the shards run on: the first one's driver, since all are set up alike.
-    pub fn driver(&self) -> Option<&DriverKind> {
+    pub fn driver(&self) -> Option<&ChosenDriver> {
         self.slots.first().and_then(|slot| slot.driver.as_ref())
     }
 
@@ -129,7 +129,7 @@ impl Supervisor {
         let facts = |(id, slot): (usize, &ShardSlot)| ShardFacts {
             id,
             core: slot.core.map(|core| core.id),
-            driver: slot.driver.as_ref().map(ToString::to_string),
+            driver: slot.driver.as_ref().map(|driver| driver.kind.to_string()),
             state: slot.state_name(self.draining, now),
             tick_age: slot.tick_age(now),
             restarts: slot.incarnation,

@@ -10,7 +10,7 @@ use super::backoff::RestartBackoff;
 use crate::control::failure::StartFailure;
 use crate::net::doorbell::Post;
 use crate::plan::Driver;
-use crate::shard::{Command, DriverKind, Heartbeat};
+use crate::shard::{ChosenDriver, Command, Heartbeat};
 
 /// How long a shard may take until it serves, at the start of the process.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,14 +31,14 @@ pub(super) struct ShardSlot {
     /// It was stalled when it was last looked at, and the log says so.
     pub stalled: bool,
     /// What the last thread that started runs on.
-    pub driver: Option<DriverKind>,
+    pub driver: Option<ChosenDriver>,
     pub backoff: RestartBackoff,
     pub spawned_at: Instant,
 }
 
 pub(super) enum ShardState {
     /// The channel gets the driver once the shard accepts connections, or why it cannot.
-    Starting(Receiver<Result<DriverKind, String>>),
+    Starting(Receiver<Result<ChosenDriver, String>>),
     Serving,
     /// The thread has ended; it is restarted at that time.
     Down(Instant),
