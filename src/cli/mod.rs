@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::control::{self, CommandFailure, ConfigSource, RunOptions, StartFailure};
 use crate::demo;
+use check::CheckFormat;
 
 /// A sharded, thread-per-core API gateway.
 #[derive(Debug, Parser)]
@@ -29,7 +30,7 @@ enum CliCommand {
     /// Serves until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR1 reopens the access log
     Run(RunArgs),
     /// Loads everything a run would load, binds nothing, and shows all problems
-    Check(ConfigArgs),
+    Check(CheckArgs),
     /// Runs the tests of scripts offline, against the routes of a configuration
     Test(TestArgs),
     /// Adds, revokes and lists API keys in the store, for all gateways that run with it
@@ -53,6 +54,14 @@ struct ConfigArgs {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = "config/gateway.toml")]
     config: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[arg(long, value_enum, default_value = "text")]
+    format: CheckFormat,
 }
 
 #[derive(Args, Debug)]
@@ -102,7 +111,9 @@ pub fn main() -> ExitCode {
 
 fn execute(cli: Cli) -> ExitCode {
     let outcome = match cli.command.unwrap_or(CliCommand::Run(cli.run)) {
-        CliCommand::Check(ConfigArgs { config }) => return check::check(&config),
+        CliCommand::Check(CheckArgs { config: ConfigArgs { config }, format }) => {
+            return check::check(&config, format);
+        }
         CliCommand::Run(RunArgs { config: ConfigArgs { config }, shards }) => {
             control::run(RunOptions { source: ConfigSource::File(config), shards: shards.map(usize::from) })
         }

@@ -127,7 +127,7 @@ pub fn parse(text: &str, file: &str, outside: &dyn Outside) -> Result<Loaded, Pr
 /// Always returns a plan; whether it means anything is for the caller to see from `problems`.
 fn read(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> Plan {
     let (server, listen) = server::server(root, problems);
-    let admin = server::admin(root, &listen, problems);
+    let admin = server::admin(root, &listen, outside, problems);
     let log = server::log(root, outside, problems);
     let store = store::store(root, outside, problems);
     let (jwts, jwt_names) = jwt::jwts(root, outside, problems);
@@ -135,8 +135,9 @@ fn read(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> P
     let consumers = consumer::consumers(root, outside, problems);
     let (upstreams, mut names) = upstream::upstreams(root, problems);
     let routes = route::routes(root, &mut names, &jwt_names, problems);
-    // A script can send its requests to any of them.
-    if routes.iter().all(|route| route.scripts.is_empty()) {
+    // A script can send its requests to any of them, and so may a route whose `upstream` is misspelt.
+    let misspelt = root.sections("route").iter().any(|section| section.misspells("route", "upstream"));
+    if !misspelt && routes.iter().all(|route| route.scripts.is_empty()) {
         names.report_unused(problems);
     }
     consumer::report_unknown_limits(root, &routes, problems);

@@ -72,6 +72,26 @@ impl Problem {
         self.hint.as_deref()
     }
 
+    /// The file it is in: the configuration, or a script.
+    pub fn file(&self) -> &str {
+        &self.source.file
+    }
+
+    /// Line and column, both from 1, the column in characters; `None` for the file as a whole.
+    pub fn position(&self) -> Option<(usize, usize)> {
+        self.span.as_ref().map(|span| self.source.line_and_column(span.start))
+    }
+
+    /// All on one line.
+    fn line(&self) -> String {
+        let place = match self.position() {
+            Some((line, column)) => format!("{}:{line}:{column}", self.source.file),
+            None => self.source.file.to_string(),
+        };
+        let hint = self.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        format!("{place}: {}{hint}", self.message)
+    }
+
     pub(super) fn with_hint(&mut self, hint: impl Into<String>) -> &mut Problem {
         self.hint = Some(hint.into());
         self
@@ -184,6 +204,18 @@ impl Problems {
         self.all.len()
     }
 
+    /// How many keep the configuration from being run, and how many are only shown, in words: `2 problems, 1 warning`.
+    pub fn counts(&self) -> String {
+        let count = |number: usize, noun: &str| match number {
+            0 => None,
+            1 => Some(format!("1 {noun}")),
+            _ => Some(format!("{number} {noun}s")),
+        };
+        let errors = self.all.iter().filter(|problem| problem.is_error()).count();
+        let counts = [count(errors, "problem"), count(self.all.len() - errors, "warning")];
+        counts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -197,21 +229,19 @@ impl Problems {
         &self.source.file
     }
 
-    /// Line and column, both from 1, the column in characters; `None` for the file as a whole.
-    pub fn position(&self, problem: &Problem) -> Option<(usize, usize)> {
-        problem.span.as_ref().map(|span| problem.source.line_and_column(span.start))
-    }
-
     /// For a log: `file:line:column: message (hint)`, one line each.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.all.iter().map(|problem| {
-            let place = match self.position(problem) {
-                Some((line, column)) => format!("{}:{line}:{column}", problem.source.file),
-                None => problem.source.file.to_string(),
-            };
-            let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            format!("{place}: {}{hint}", problem.message)
-        })
+        self.all.iter().map(Problem::line)
+    }
+
+    /// The lines of those that keep the configuration from being run.
+    pub fn error_lines(&self) -> impl Iterator<Item = String> {
+        self.all.iter().filter(|problem| problem.is_error()).map(Problem::line)
+    }
+
+    /// The lines of those that are only shown.
+    pub fn warning_lines(&self) -> impl Iterator<Item = String> {
+        self.all.iter().filter(|problem| problem.is_warning()).map(Problem::line)
     }
 
     /// For people: each with its line, a caret and a hint; with colours only for a terminal.
@@ -317,6 +347,19 @@ mod tests {
         assert_eq!(problems.source.line_and_column(12), (4, 1));
         assert_eq!(problems.source.line_and_column(99), (4, 1), "beyond the end");
         assert_eq!(problems.source.line(2), "bé = 1");
+    }
+
+    #[test]
+    fn problems_and_warnings_are_counted_apart() {
+        let mut problems = Problems::new("f", "a");
+        problems.warning(0..1, "w");
+        assert_eq!(problems.counts(), "1 warning");
+        problems.error(0..1, "e");
+        assert_eq!(problems.counts(), "1 problem, 1 warning");
+        problems.error(0..1, "f");
+        assert_eq!(problems.counts(), "2 problems, 1 warning");
+        assert_eq!(problems.error_lines().collect::<Vec<_>>(), ["f:1:1: e", "f:1:1: f"]);
+        assert_eq!(problems.warning_lines().collect::<Vec<_>>(), ["f:1:1: w"]);
     }
 
     #[test]

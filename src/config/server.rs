@@ -4,15 +4,19 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::Outside;
 use super::address;
-use super::problems::{Problems, TextSpan, quoted};
+use super::problems::{Problems, TextSpan, ValueError, quoted};
+use super::secret;
 use super::section::{At, Section};
-use crate::plan::{AccessFormat, Driver, LogLevel, LogSettings, LogTarget, Server, ServerLimits};
+use crate::plan::{
+    AccessFormat, AdminSettings, Driver, LogLevel, LogSettings, LogTarget, Secret, Server, ServerLimits,
+};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -97,18 +101,49 @@ fn limits(section: &Section<'_>, problems: &mut Problems) -> ServerLimits {
 pub(super) fn admin(
     root: &Section<'_>,
     listen: &[At<SocketAddr>],
+    outside: &dyn Outside,
     problems: &mut Problems,
-) -> Option<SocketAddr> {
+) -> Option<AdminSettings> {
     let section = root.section("admin");
     if !section.is_present() {
         return None;
     }
+    let hosts = section.parsed_list("hosts", problems, admin_host);
+    let token = section.text("token").and_then(|at| admin_token(at, outside, problems));
     let address = match section.text("listen") {
         Some((text, span)) => problems.accept(span, address::listen(text))?,
         None => SocketAddr::from(([127, 0, 0, 1], 9901)),
     };
     report_overlap(address, &section.span_of("listen"), listen, problems);
-    Some(address)
+    if !section.has("token") && !address.ip().to_canonical().is_loopback() {
+        let what = format!("anyone who reaches {address} may read and reload this gateway");
+        problems
+            .warning(section.span_of("listen"), what)
+            .with_hint("set `token`, or listen on a loopback address: \"127.0.0.1:9901\"");
+    }
+    Some(AdminSettings { listen: address, hosts, token })
+}
+
+/// A name without a port, as `Host` has it.
+fn admin_host(text: &str) -> Result<Arc<str>, ValueError> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if text.is_empty() || !text.chars().all(is_name) {
+        let message = format!("{} is not the name of a host", quoted(text));
+        return Err(ValueError::new(message, "write names without a port: \"gateway.internal\""));
+    }
+    Ok(text.trim_end_matches('.').to_ascii_lowercase().into())
+}
+
+/// It is sent in a header field, as one word.
+fn admin_token(at: At<&str>, outside: &dyn Outside, problems: &mut Problems) -> Option<Secret> {
+    let span = at.1.clone();
+    let token = secret::secret(at, outside, problems)?;
+    if !token.0.iter().all(u8::is_ascii_graphic) {
+        problems
+            .error(span, "a token is visible ASCII characters without blanks")
+            .with_hint("make one with `openssl rand -hex 32`");
+    }
+    Some(token)
 }
 
 /// `[log]`. The directory of a log file must be there.

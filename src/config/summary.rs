@@ -16,7 +16,7 @@ pub fn summary(plan: &Plan) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: String| _ = writeln!(out, "{name:<10} {value}");
     line("listen", comma(&plan.server.listen));
-    line("admin", plan.admin.map_or("none".to_string(), |address| address.to_string()));
+    line("admin", plan.admin.as_ref().map_or("none".to_string(), admin));
     line("shards", shards(&plan.server));
     line("log", log(&plan.log));
     line("store", store(plan.store.as_ref()));
@@ -32,6 +32,11 @@ pub fn summary(plan: &Plan) -> String {
     _ = writeln!(out, "{:<10} {}", "routes", plan.routes.len());
     cut(&mut out, &plan.routes, SHOWN_ROUTES, |route| route_line(route, plan));
     out
+}
+
+fn admin(admin: &AdminSettings) -> String {
+    let token = if admin.token.is_some() { ", with a token" } else { "" };
+    format!("{}{token}", admin.listen)
 }
 
 fn comma<T: ToString>(items: &[T]) -> String {

@@ -94,9 +94,10 @@ impl Control {
     /// one place where control waits for shards, since nothing else is left to do.
     fn count_cut(&self) -> String {
         let (sender, snapshots) = crossbeam_channel::unbounded();
-        self.supervisor.broadcast(|_| Command::Scrape(sender.clone()));
+        let now = Instant::now();
+        self.supervisor.scrape(&sender, now);
         drop(sender);
-        let until = Instant::now() + COUNT_TIMEOUT;
+        let until = now + COUNT_TIMEOUT;
         let snapshots = std::iter::from_fn(|| snapshots.recv_deadline(until).ok());
         match snapshots.map(|snapshot| snapshot.connections()).sum::<u64>() {
             1 => "1 connection is cut".to_owned(),

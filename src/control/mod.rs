@@ -43,9 +43,10 @@ use crossbeam_channel::{Receiver, RecvError, Sender, at, never, select};
 
 use crate::log::{diagnostics, writer};
 use crate::plan::{LogTarget, Plan};
+use crate::shard::SwapOutcome;
 use crate::store;
-use admin::AdminCall;
 use admin::decide::AdminRequest;
+use admin::{AdminCall, SharedRules};
 use current::CurrentGeneration;
 use drain::Drain;
 use jwks::UnknownKeys;
@@ -105,6 +106,8 @@ pub struct Control {
     store: StoreHandles,
     /// The admin listener's address, with its real port.
     admin: Option<SocketAddr>,
+    /// Whom the admin listener answers, by the configuration in force.
+    admin_rules: SharedRules,
     /// The loop ends after this turn.
     exit: bool,
 }
@@ -169,7 +172,7 @@ impl Control {
         select! {
             recv(self.events) -> event => self.handle(event.expect("control holds a sender itself")),
             // These channels exist only while a reload, drain or scrape is under way; without one they give nothing.
-            recv(self.reload.done()) -> shard => self.swapped(shard),
+            recv(self.reload.done()) -> outcome => self.swapped(outcome),
             recv(self.drain.as_ref().map_or(&never(), Drain::done)) -> shard => self.drained(shard),
             recv(self.scrape.snapshots()) -> snapshot => self.scraped(snapshot),
             recv(self.unknown_keys.reports()) -> jwt => self.unknown_key(jwt),
@@ -199,7 +202,7 @@ impl Control {
         match request {
             AdminRequest::Ready => {
                 // The admin thread may have given up waiting.
-                let _ = responder.send(status::ready(&self.supervisor));
+                let _ = responder.send(status::ready(&self.supervisor, Instant::now()));
             }
             AdminRequest::Metrics | AdminRequest::Status => self.request_scrape(request, responder),
             AdminRequest::Reload => self.request_reload(ReloadRequester::Admin(responder)),
@@ -236,7 +239,7 @@ impl Control {
     fn shard_ended(&mut self, shard: usize, incarnation: u64, panic: Option<String>) {
         self.supervisor.ended(shard, incarnation, panic, Instant::now());
         // It confirms no swap any more, and needs none: its restart begins with the newest generation.
-        self.swapped(Ok(shard));
+        self.swapped(Ok(SwapOutcome { shard, result: Ok(()) }));
         if self.drain.is_some() {
             self.drained(Ok(shard));
         }

@@ -93,7 +93,7 @@ pub fn needs_restart(running: &Plan, wanted: &Plan) -> Vec<String> {
     compare("[server] shards", shards(old), shards(new));
     compare("[server] pin_cores", old.pin_cores.to_string(), new.pin_cores.to_string());
     compare("[server] driver", format!("{:?}", old.driver), format!("{:?}", new.driver));
-    let admin = |plan: &Plan| plan.admin.map_or("off".to_owned(), |address| address.to_string());
+    let admin = |plan: &Plan| plan.admin.as_ref().map_or("off".to_owned(), |admin| admin.listen.to_string());
     compare("[admin] listen", admin(running), admin(wanted));
     if running.store != wanted.store {
         // Without the values, since a URL may hold a password.
@@ -103,13 +103,21 @@ pub fn needs_restart(running: &Plan, wanted: &Plan) -> Vec<String> {
 }
 
 impl ReloadRefusal {
-    /// All problems, one line each, for the log and the response.
+    /// All that was in its way, one line each, for the log and the response.
     pub fn problems(&self) -> Vec<String> {
         match self {
-            ReloadRefusal::Config(problems) => problems.lines().collect(),
+            ReloadRefusal::Config(problems) => problems.error_lines().collect(),
             ReloadRefusal::NeedsRestart(keys) => keys.clone(),
             ReloadRefusal::Machine(failure) => vec![format!("{} ({})", failure.cause, failure.hint)],
             ReloadRefusal::Draining | ReloadRefusal::Panicked => vec![self.reason().to_owned()],
+        }
+    }
+
+    /// What was found besides and was not in its way, one line each.
+    pub fn warnings(&self) -> Vec<String> {
+        match self {
+            ReloadRefusal::Config(problems) => problems.warning_lines().collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -134,7 +142,8 @@ impl ReloadRefusal {
             ReloadRefusal::Panicked => (500, "internal"),
         };
         let error = format!("Nothing was reloaded: {}", self.reason());
-        AdminResponse::problem_with(status, reason, &error, json!({ "problems": self.problems() }))
+        let members = json!({ "problems": self.problems(), "warnings": self.warnings() });
+        AdminResponse::problem_with(status, reason, &error, members)
     }
 }
 
@@ -212,6 +221,8 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
         assert_eq!(response.status, 422);
         let lines = body["problems"].as_array().expect("a list");
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert_eq!(body["warnings"].as_array().map(Vec::len), Some(1), "there is no route: {body}");
         let placed =
             |line: &serde_json::Value| line.as_str().is_some_and(|line| line.starts_with("test.toml:2:10: "));
         assert!(lines.iter().any(placed), "{lines:?}");

@@ -2,28 +2,32 @@
 //!
 //! A reload that is refused changes nothing. So all that can fail (reading, checking, binding, cloning sockets, opening
 //! the log) is done before the next generation becomes the current one; after that, shards only confirm the swap.
+//! One that does not confirm, or cannot follow, is named in the response and in the log. The generation is in force all
+//! the same: taking it back would need the same shard. A shard that is late swaps when it gets to it, since its command
+//! waits for it; one that cannot follow serves by its old generation until the next reload or its restart.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, never};
+use crossbeam_channel::{Receiver, RecvError, never};
 use serde_json::json;
 
+use crate::control::admin::decide::AdminRules;
 use crate::control::admin::response::AdminResponse;
 use crate::control::failure::StartFailure;
 use crate::control::listen::Listeners;
 use crate::control::prepare::{Prepared, ReloadRefusal};
-use crate::control::{Control, ControlEvent, ShardAck, start};
+use crate::control::{Control, ControlEvent, start};
 use crate::net::doorbell::Post;
 use crate::plan::LogSettings;
-use crate::shard::Command;
+use crate::shard::{Command, SwapOutcome};
 
-/// How long the shards may take to swap. One that is slower is named in the response; it swaps when it gets to it.
-const SWAP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the shards may take to swap.
+const SWAP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where a reload was requested, and so where its result goes; it is logged in any case.
 pub enum ReloadRequester {
@@ -40,8 +44,9 @@ pub struct Reload {
     /// Those for the next reload.
     waiting: Vec<ReloadRequester>,
     stage: ReloadStage,
-    /// Since the process began.
+    /// Reloads since the process began that every shard has followed.
     pub succeeded: u64,
+    /// The others: refused, or not followed by every shard.
     pub failed: u64,
 }
 
@@ -57,18 +62,20 @@ enum ReloadStage {
 /// A generation that is in force and that shards swap to.
 struct Swap {
     requesters: Vec<ReloadRequester>,
-    done: Receiver<usize>,
+    done: Receiver<SwapOutcome>,
     /// The shards that have not confirmed.
     pending: HashSet<usize>,
+    /// The shards that cannot follow, with the cause.
+    refused: BTreeMap<usize, String>,
     deadline: Instant,
     /// Listeners that the new generation does not have; closed here once the shards have closed their clones.
     removed: Listeners,
 }
 
 impl Reload {
-    /// Gets the ids of shards that have swapped.
-    pub fn done(&self) -> &Receiver<usize> {
-        static NEVER: LazyLock<Receiver<usize>> = LazyLock::new(never);
+    /// Where shards tell that they have swapped.
+    pub fn done(&self) -> &Receiver<SwapOutcome> {
+        static NEVER: LazyLock<Receiver<SwapOutcome>> = LazyLock::new(never);
         match &self.stage {
             ReloadStage::Swapping(swap) => &swap.done,
             ReloadStage::Idle | ReloadStage::Preparing(_) => &NEVER,
@@ -120,8 +127,9 @@ impl Control {
         match prepared.and_then(|prepared| self.swap(prepared)) {
             Ok((done, pending, removed)) => {
                 let deadline = Instant::now() + SWAP_TIMEOUT;
+                let refused = BTreeMap::new();
                 self.reload.stage =
-                    ReloadStage::Swapping(Swap { requesters, done, pending, deadline, removed });
+                    ReloadStage::Swapping(Swap { requesters, done, pending, refused, deadline, removed });
                 self.check_swap();
             }
             Err(refusal) => {
@@ -140,7 +148,7 @@ impl Control {
     fn swap(
         &mut self,
         prepared: Prepared,
-    ) -> Result<(Receiver<usize>, HashSet<usize>, Listeners), ReloadRefusal> {
+    ) -> Result<(Receiver<SwapOutcome>, HashSet<usize>, Listeners), ReloadRefusal> {
         if self.drain.is_some() {
             return Err(ReloadRefusal::Draining);
         }
@@ -155,6 +163,7 @@ impl Control {
         prepared.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let removed = self.current.advance(prepared, change);
         self.follow_health();
+        self.admin_rules.set(AdminRules::of(self.current.plan.admin.as_ref()));
         self.schedule_refresh();
         // Shards that are down get this generation when they are restarted.
         let (done, acks) = crossbeam_channel::unbounded();
@@ -180,10 +189,16 @@ impl Control {
     }
 
     /// A shard has swapped, or its thread has ended. An error: all have confirmed or are gone.
-    pub(super) fn swapped(&mut self, shard: ShardAck) {
+    pub(super) fn swapped(&mut self, outcome: Result<SwapOutcome, RecvError>) {
         if let ReloadStage::Swapping(swap) = &mut self.reload.stage {
-            match shard {
-                Ok(shard) => _ = swap.pending.remove(&shard),
+            match outcome {
+                Ok(SwapOutcome { shard, result }) => {
+                    swap.pending.remove(&shard);
+                    match result {
+                        Ok(()) => {}
+                        Err(cause) => _ = swap.refused.insert(shard, cause),
+                    }
+                }
                 Err(_) => swap.pending.clear(),
             }
             self.check_swap();
@@ -207,28 +222,65 @@ impl Control {
     /// Closes the removed listeners, responds, and begins the next reload if one was requested meanwhile.
     fn end_swap(&mut self) {
         let ReloadStage::Swapping(swap) = std::mem::take(&mut self.reload.stage) else { return };
-        self.reload.succeeded += 1;
-        let generation = self.current.number;
-        let mut late: Vec<_> = swap.pending.into_iter().collect();
-        late.sort_unstable();
         drop(swap.removed);
-        let response = if late.is_empty() {
-            let listening = start::list(self.addresses());
-            tracing::info!(generation, "reloaded {}; listening on {listening}", self.options.source.name());
-            AdminResponse::json(200, &json!({ "generation": generation }))
-        } else {
-            tracing::error!(generation, "reloaded, but these shards have not swapped yet: {late:?}");
-            let members = json!({ "generation": generation, "shards": late });
-            AdminResponse::problem_with(
-                503,
-                "shard_late",
-                "Reloaded, but not every shard has answered",
-                members,
-            )
+        let generation = self.current.number;
+        let failures = failures(swap.pending, swap.refused);
+        let response = match failures.first() {
+            None => {
+                self.reload.succeeded += 1;
+                let listening = start::list(self.addresses());
+                let source = self.options.source.name();
+                tracing::info!(generation, "reloaded {source}; listening on {listening}");
+                AdminResponse::json(200, &json!({ "generation": generation }))
+            }
+            Some(first) => {
+                self.reload.failed += 1;
+                for SwapFailure { shard, problem, .. } in &failures {
+                    tracing::error!(generation, shard, "reloaded, but {problem}");
+                }
+                partial(generation, first, &failures)
+            }
         };
         respond(swap.requesters, &response);
         self.begin_reload();
     }
+}
+
+/// A shard that has not followed a reload.
+struct SwapFailure {
+    shard: usize,
+    /// It may still follow.
+    late: bool,
+    /// In words, as part of a sentence.
+    problem: String,
+}
+
+/// The shards that have not confirmed, and those that cannot follow.
+fn failures(pending: HashSet<usize>, refused: BTreeMap<usize, String>) -> Vec<SwapFailure> {
+    let late = pending.into_iter().map(|shard| {
+        let problem = format!(
+            "shard {shard} did not answer within {SWAP_TIMEOUT:?}: it serves by the earlier configuration until it does"
+        );
+        SwapFailure { shard, late: true, problem }
+    });
+    let refused = refused.into_iter().map(|(shard, cause)| {
+        let problem = format!("shard {shard} did not follow: {cause}");
+        SwapFailure { shard, late: false, problem }
+    });
+    let mut all: Vec<_> = late.chain(refused).collect();
+    // The gravest first: it gives the response its status.
+    all.sort_by_key(|failure| (failure.late, failure.shard));
+    all
+}
+
+/// The response to a reload that is in force, but not on every shard. `first`: the gravest of the failures.
+fn partial(generation: u64, first: &SwapFailure, all: &[SwapFailure]) -> AdminResponse {
+    let (status, reason) = if first.late { (503, "shard_late") } else { (500, "shard_refused") };
+    let error = format!("Reloaded, but {}", first.problem);
+    let shards: Vec<_> = all.iter().map(|failure| failure.shard).collect();
+    let problems: Vec<_> = all.iter().map(|failure| &failure.problem).collect();
+    let members = json!({ "generation": generation, "shards": shards, "problems": problems });
+    AdminResponse::problem_with(status, reason, &error, members)
 }
 
 /// Cloning a socket has failed.
@@ -243,6 +295,7 @@ fn no_descriptors(error: io::Error) -> ReloadRefusal {
 fn refuse(requesters: Vec<ReloadRequester>, refusal: &ReloadRefusal) {
     tracing::error!("nothing was reloaded: {}", refusal.reason());
     refusal.problems().iter().for_each(|problem| tracing::error!("{problem}"));
+    refusal.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     respond(requesters, &refusal.response());
 }
 
@@ -252,6 +305,28 @@ fn respond(requesters: Vec<ReloadRequester>, response: &AdminResponse) {
         if let ReloadRequester::Admin(responder) = requester {
             // The admin thread may have given up waiting.
             let _ = responder.send(response.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_that_did_not_follow_are_named_each_with_its_cause() {
+        let refused = BTreeMap::from([(3, "script x".to_owned())]);
+        for (pending, refused, status, reason, shards) in [
+            (vec![2, 1], BTreeMap::new(), 503, "shard_late", json!([1, 2])),
+            (vec![1], refused, 500, "shard_refused", json!([3, 1])),
+        ] {
+            let failures = failures(pending.into_iter().collect(), refused);
+            let response = partial(7, &failures[0], &failures);
+            let body: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
+            assert_eq!((response.status, &body["reason"]), (status, &json!(reason)));
+            assert_eq!((&body["generation"], &body["shards"]), (&json!(7), &shards));
+            assert!(body["problems"].to_string().contains("shard 1 did not answer within 5s"), "{body}");
+            assert!(body["error"].to_string().contains(&format!("shard {}", failures[0].shard)), "{body}");
         }
     }
 }

@@ -11,7 +11,6 @@ use crate::control::admin::response::AdminResponse;
 use crate::control::{Control, status};
 use crate::metrics::MetricsSnapshot;
 use crate::net::doorbell::Post;
-use crate::shard::Command;
 
 /// How long a shard may take to send its counters.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -67,9 +66,10 @@ impl Control {
             return;
         }
         let (sender, receiver) = crossbeam_channel::unbounded();
-        let expected = self.supervisor.broadcast(|_| Command::Scrape(sender.clone())).len();
+        let now = Instant::now();
+        let expected = self.supervisor.scrape(&sender, now);
         let requesters = std::mem::take(&mut self.scrape.waiting);
-        let deadline = Instant::now() + SHARD_TIMEOUT;
+        let deadline = now + SHARD_TIMEOUT;
         self.scrape.round =
             Some(ScrapeRound { requesters, receiver, received: Vec::new(), expected, deadline });
         self.check_scrape();

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::control::admin::SharedRules;
+use crate::control::admin::decide::AdminRules;
 use crate::control::current::CurrentGeneration;
 use crate::control::failure::{CommandFailure, StartFailure};
 use crate::control::jwks::UnknownKeys;
@@ -23,8 +25,7 @@ use crate::control::scrape::ScrapeState;
 use crate::control::supervisor::{ShardContext, Supervisor};
 use crate::control::{Control, ControlEvent, LogHandles, StoreHandles, admin, placement, signals};
 use crate::log::{diagnostics, writer};
-use crate::plan::{Driver, LogSettings, LogTarget, Plan, StoreSettings};
-use crate::shard::DriverKind;
+use crate::plan::{AdminSettings, LogSettings, LogTarget, Plan, StoreSettings};
 use crate::store::{Address, Link, RemoteConfig, StoreConfig, StoreState};
 
 /// How long a log that nobody reads may hold up the end of a start that failed.
@@ -48,7 +49,16 @@ impl Control {
             // What is in the log about it stands before the two lines that `cli` prints.
             log.writer.flush(FLUSH_TIMEOUT);
         })?;
-        let StartedParts { events, event_sender, current, supervisor, admin, store, unknown_keys } = parts;
+        let StartedParts {
+            events,
+            event_sender,
+            current,
+            supervisor,
+            admin,
+            admin_rules,
+            store,
+            unknown_keys,
+        } = parts;
         let mut control = Control {
             options,
             started_at: SystemTime::now(),
@@ -64,6 +74,7 @@ impl Control {
             log,
             store,
             admin,
+            admin_rules,
             exit: false,
         };
         control.schedule_refresh();
@@ -75,7 +86,7 @@ impl Control {
     /// Prints one line for each listener. A standard output that nobody reads is no reason to fail.
     fn print_addresses(&self) {
         let (shards, driver) = (self.supervisor.len(), self.supervisor.driver());
-        let driver = driver.map_or_else(String::new, |driver| format!(", {driver}"));
+        let driver = driver.map_or_else(String::new, |driver| format!(", {}", driver.kind));
         let plural = if shards == 1 { "" } else { "s" };
         let mut lines = String::new();
         for address in self.addresses() {
@@ -86,12 +97,8 @@ impl Control {
         }
         let mut stdout = std::io::stdout().lock();
         let _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
-        if self.current.plan.server.driver == Driver::Auto
-            && self.supervisor.driver() == Some(&DriverKind::Epoll)
-        {
-            tracing::warn!(
-                "io_uring is refused here (by the kernel or a seccomp profile); epoll is used instead"
-            );
+        if let Some(refusal) = self.supervisor.driver().and_then(|driver| driver.refusal.as_ref()) {
+            tracing::warn!("epoll is used, since io_uring is refused here: {refusal}");
         }
     }
 }
@@ -103,6 +110,7 @@ struct StartedParts {
     current: CurrentGeneration,
     supervisor: Supervisor,
     admin: Option<SocketAddr>,
+    admin_rules: SharedRules,
     store: StoreHandles,
     unknown_keys: UnknownKeys,
 }
@@ -118,8 +126,9 @@ impl StartedParts {
         let mut listeners = Listeners::default();
         let change = listeners.plan_change(&plan.server.listen, cores.len())?;
         listeners.apply(change);
-        let admin_socket =
-            plan.admin.map(|address| listen::bind_exclusive("change [admin] listen", address)).transpose()?;
+        let bind_admin =
+            |admin: &AdminSettings| listen::bind_exclusive("change [admin] listen", admin.listen);
+        let admin_socket = plan.admin.as_ref().map(bind_admin).transpose()?;
         let current = CurrentGeneration::first(prepared, listeners);
         let config = store_config(plan.store.as_ref())?;
         // Before the shards, which join it.
@@ -138,11 +147,21 @@ impl StartedParts {
         };
         let supervisor = Supervisor::start(context, &cores, &current)?;
         // The socket queues connections since it was bound; they are answered once all shards serve.
+        let admin_rules = SharedRules::new(AdminRules::of(plan.admin.as_ref()));
         let admin = admin_socket.as_ref().and_then(|socket| socket.local_addr().ok());
         if let Some(socket) = admin_socket {
-            admin::start(socket, event_sender.clone())?;
+            admin::start(socket, event_sender.clone(), admin_rules.clone())?;
         }
-        Ok(StartedParts { events, event_sender, current, supervisor, admin, store, unknown_keys })
+        Ok(StartedParts {
+            events,
+            event_sender,
+            current,
+            supervisor,
+            admin,
+            admin_rules,
+            store,
+            unknown_keys,
+        })
     }
 }
 

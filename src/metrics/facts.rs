@@ -13,6 +13,8 @@ pub struct ProcessFacts {
     pub reloads_succeeded: u64,
     pub reloads_failed: u64,
     pub shard_restarts: u64,
+    /// Shards that serve, and how many seconds ago the event loop of each last turned.
+    pub shard_tick_ages: Vec<(usize, f64)>,
     /// `LogSink::access_lost`; added to what the shards dropped.
     pub access_log_lost: u64,
     /// `LogSink::diagnostics_lost`.

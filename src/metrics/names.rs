@@ -99,6 +99,8 @@ families! {
     JWKS_FAILURES: Gauge "ringway_jwks_failures" "Fetches of a set that failed since one went well, by jwt.";
 
     // Of the process.
+    SHARD_TICK_AGE: Gauge "ringway_shard_tick_age_seconds"
+        "Time since the event loop of a shard last turned. It turns every 20 ms; from 1 s on the gateway is not ready.";
     SHARD_RESTARTS: Counter "ringway_shard_restarts_total" "Shards that died and were started again.";
     ACCESS_LOG_DROPPED: Counter "ringway_access_log_dropped_total"
         "Access-log lines lost: the writer did not keep up, or its target took no more.";

@@ -216,6 +216,10 @@ fn key_sets(page: &mut TextPage, sets: &[KeySetFacts]) {
 
 /// The process as a whole.
 fn facts(page: &mut TextPage, shards: usize, process: &ProcessFacts) {
+    page.family(&names::SHARD_TICK_AGE);
+    for (shard, age) in &process.shard_tick_ages {
+        page.sample(names::SHARD_TICK_AGE.name, "", &[("shard", &shard.to_string())], age);
+    }
     page.single(&names::SHARD_RESTARTS, Some(process.shard_restarts));
     page.single(&names::DIAGNOSTICS_DROPPED, Some(process.diagnostics_lost));
     page.family(&names::RELOADS);

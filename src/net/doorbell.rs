@@ -1,4 +1,4 @@
-//! Messages to a shard from other threads: a bounded channel, a flag, and a socket pair that wakes the event loop.
+//! Messages to a shard from other threads: a channel, a flag, and a socket pair that wakes the event loop.
 //!
 //! monoio's wakers must not cross threads without its `sync` feature, so the sender writes one byte
 //! and the shard's own read completes. The flag keeps it to one byte however many messages wait.
@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded, unbounded};
 use monoio::io::AsyncReadRent;
 use monoio::net::UnixStream;
 
@@ -65,10 +65,22 @@ pub struct Mailbox<T> {
 /// # Errors
 /// When the process has no descriptors left.
 pub fn mailbox<T: Send>(capacity: usize) -> io::Result<(Post<T>, Mailbox<T>)> {
+    over(bounded(capacity))
+}
+
+/// A channel that is never full: for messages that are rare and must not be lost, however far the receiver is behind.
+///
+/// # Errors
+/// When the process has no descriptors left.
+pub fn unbounded_mailbox<T: Send>() -> io::Result<(Post<T>, Mailbox<T>)> {
+    over(unbounded())
+}
+
+/// The two ends of a channel with a bell between them.
+fn over<T>((sender, receiver): (Sender<T>, Receiver<T>)) -> io::Result<(Post<T>, Mailbox<T>)> {
     let (ours, theirs) = StdUnixStream::pair()?;
     ours.set_nonblocking(true)?;
     theirs.set_nonblocking(true)?;
-    let (sender, receiver) = bounded(capacity);
     let rung = Arc::new(AtomicBool::new(false));
     let post = Post { messages: sender, rung: rung.clone(), bell: Arc::new(ours) };
     Ok((post, Mailbox { messages: receiver, rung, bell: theirs }))
@@ -131,6 +143,14 @@ mod tests {
     #[test]
     fn every_message_wakes_the_loop_and_arrives_in_order() {
         assert_eq!(collect(10_000), (0..10_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_unbounded_mailbox_takes_any_number_of_messages_while_nobody_listens() {
+        let (post, inbox) = unbounded_mailbox().expect("descriptors are there");
+        assert!((0..100_000).all(|message| post.send(message) == Ok(())));
+        drop(inbox);
+        assert_eq!(post.send(0), Err(Undelivered::Closed));
     }
 
     #[test]

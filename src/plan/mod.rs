@@ -9,7 +9,6 @@ mod scripts;
 mod server;
 mod upstream;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use identity::*;
@@ -25,8 +24,8 @@ pub use upstream::*;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub server: Server,
-    /// The admin listener's address; `None`: no admin listener.
-    pub admin: Option<SocketAddr>,
+    /// `None`: no admin listener.
+    pub admin: Option<AdminSettings>,
     pub log: LogSettings,
     pub scripts: ScriptSettings,
     /// `None`: the embedded store.

@@ -113,3 +113,13 @@ pub struct StoreSettings {
     /// In front of every key; visible ASCII, not empty.
     pub key_prefix: Arc<str>,
 }
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdminSettings {
+    pub listen: SocketAddr,
+    /// More names that the `Host` of a request may have, in lower case.
+    pub hosts: Vec<Arc<str>>,
+    /// What a request must show; `None`: the address alone protects the listener. Visible ASCII.
+    pub token: Option<Secret>,
+}

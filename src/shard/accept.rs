@@ -69,6 +69,11 @@ impl Acceptors {
         self.running.borrow_mut().drain(..).for_each(|(_, mut canceller)| stop(&mut canceller));
     }
 
+    /// Whether the tasks of all listeners that were stopped have ended.
+    pub fn have_stopped(&self) -> bool {
+        self.tasks.get() <= self.running.borrow().len()
+    }
+
     /// Whether every accept task has ended.
     /// Only then is it certain that no connection can still come in.
     pub fn is_empty(&self) -> bool {

@@ -1,18 +1,18 @@
 //! One core's event loop with everything it owns. Plain `Rc` and `Cell` data: nothing here is shared
-//! with another thread; messages come in through the mailbox.
+//! with another thread; messages come in through two mailboxes, one from control and one from the store link.
 //!
 //! A request's way: [`accept`] → [`h1`] (its connection: a whole head, framing) → [`serve`] (route, steps, action) →
 //! an answer of the gateway's own, or [`proxy`] (attempts, both directions at once) → [`request_log`] (counters, one
 //! access-log line). What a protocol gives to a request is in [`protocol`], what a request has on its way in [`turn`].
 //!
 //! One thread, one event loop, one core: so a request takes no lock and touches no atomic that another core writes to.
-//! What crosses threads is either immutable (`Arc<Plan>`) or a message on a bounded channel that a shard never blocks
-//! on.
+//! What crosses threads is either immutable (`Arc<Plan>`) or a message on a channel that a shard never blocks on.
 
 mod accept;
 mod clock;
 mod generation;
 mod h1;
+mod heartbeat;
 mod held;
 mod limits;
 mod protocol;
@@ -47,7 +47,8 @@ use crate::route::RouteTable;
 use crate::store::{Link, ShardCounters, StoreReply};
 
 pub use crate::upstream::{Addresses, UnhealthyEndpoints};
-pub use run::{DriverKind, run};
+pub use heartbeat::Heartbeat;
+pub use run::{ChosenDriver, run};
 
 use clock::Clock;
 use generation::{GenerationContext, LiveGeneration};
@@ -78,25 +79,32 @@ pub struct Generation {
     pub listeners: Vec<Listener>,
 }
 
-/// A message from control, or from the store link, to a shard. Handled in the order of arrival, between two tasks of the
-/// event loop; none is answered but by the channels it carries.
+/// A message from control to a shard. Handled in the order of arrival, between two tasks of the event loop; none is
+/// answered but by the channels it carries. None is lost, however far the shard is behind, so they must stay rare; what
+/// the store link says comes through a mailbox of its own, which can be full.
 pub enum Command {
-    /// A reload: serve new requests by this generation from now on; those in flight keep theirs. `done` gets the shard's
-    /// id once that is so.
-    Swap { generation: Box<Generation>, done: Sender<usize> },
+    /// A reload: serve new requests by this generation from now on; those in flight keep theirs. `done` is told once that
+    /// is so and the listeners that the generation does not have are closed, or why it is not to be.
+    Swap { generation: Box<Generation>, done: Sender<SwapOutcome> },
     /// DNS: the addresses of all names, after some have changed.
     Addresses(Arc<Addresses>),
     /// Health checks: the endpoints that are unhealthy now, all of them.
     Unhealthy(Arc<UnhealthyEndpoints>),
     /// A JWK set was fetched and has other keys: all providers of the generation sent last, in the plan's order.
     Providers(Arc<[Arc<Provider>]>),
-    /// The store link's response to requests of this shard, or a change of shared state.
-    Store(StoreReply),
     /// A scrape: send a copy of all counters.
     Scrape(Sender<MetricsSnapshot>),
     /// Stop accepting, finish the requests in flight, then return from [`run`]; `done` gets the shard's id once no
     /// connection is left.
     Drain { done: Sender<usize> },
+}
+
+/// How a shard has followed a reload.
+#[derive(Debug)]
+pub struct SwapOutcome {
+    pub shard: usize,
+    /// The error says what keeps it from serving by the new generation, or from accepting on one of its listeners.
+    pub result: Result<(), String>,
 }
 
 /// What a shard thread is started with.
@@ -109,13 +117,17 @@ pub struct ShardSpawn {
     /// As configured; `auto` is resolved by what the kernel allows.
     pub driver: plan::Driver,
     pub mailbox: Mailbox<Command>,
+    /// What the store link answers, and changes of shared state.
+    pub replies: Mailbox<StoreReply>,
+    /// Shows control that the event loop turns.
+    pub heartbeat: Arc<Heartbeat>,
     pub sink: LogSink,
     /// The bounded channel to the store link's thread.
     pub link: Link,
     /// Says that a token's key is not in the set of a provider, named by its index. Never blocks.
     pub unknown_key: Box<dyn Fn(usize) + Send>,
     /// Gets the driver that won once the shard accepts, or why it cannot.
-    pub started: Sender<Result<DriverKind, String>>,
+    pub started: Sender<Result<ChosenDriver, String>>,
 }
 
 /// The shard itself.
@@ -124,6 +136,7 @@ pub struct ShardSpawn {
 struct Shard {
     id: usize,
     clock: Rc<Clock>,
+    heartbeat: Arc<Heartbeat>,
     /// One flat table for all sockets, looked through by the tick: no timer per operation.
     deadlines: Rc<Deadlines>,
     /// Free buffers for reads and writes, in two sizes.

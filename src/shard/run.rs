@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
@@ -18,7 +19,7 @@ use super::clock::Clock;
 use super::generation::{GenerationContext, LiveGeneration};
 use super::limits::ShardLimits;
 use super::script_host::ShardScriptHost;
-use super::{Command, Generation, Shard, ShardSpawn, tick};
+use super::{Command, Generation, Shard, ShardSpawn, SwapOutcome, tick};
 use crate::auth::api_keys::DynamicKeys;
 use crate::auth::cache::TokenCache;
 use crate::base::id::RequestIds;
@@ -59,6 +60,14 @@ impl fmt::Display for DriverKind {
     }
 }
 
+/// The driver that a shard has got.
+#[derive(Clone, Debug)]
+pub struct ChosenDriver {
+    pub kind: DriverKind,
+    /// Why io_uring is refused, where `auto` has taken epoll in its place.
+    pub refusal: Option<String>,
+}
+
 /// The two runtimes differ in type; requests run on either through the same `monoio` calls.
 enum EventLoop {
     Uring(Runtime<TimeDriver<IoUringDriver>>),
@@ -70,12 +79,17 @@ impl EventLoop {
     ///
     /// # Errors
     /// A named driver that the system refuses: there is no silent replacement for what was set explicitly.
-    fn build(driver: Driver) -> io::Result<(EventLoop, DriverKind)> {
-        match driver {
-            Driver::Epoll => Self::epoll(),
-            Driver::IoUring => Self::uring(),
-            Driver::Auto => Self::uring().or_else(|_| Self::epoll()),
-        }
+    fn build(driver: Driver) -> io::Result<(EventLoop, ChosenDriver)> {
+        let (built, refusal) = match driver {
+            Driver::Epoll => (Self::epoll()?, None),
+            Driver::IoUring => (Self::uring()?, None),
+            Driver::Auto => match Self::uring() {
+                Ok(built) => (built, None),
+                Err(error) => (Self::epoll()?, Some(error.to_string())),
+            },
+        };
+        let (event_loop, kind) = built;
+        Ok((event_loop, ChosenDriver { kind, refusal }))
     }
 
     /// Tries the deferred set-up, then the plain one.
@@ -85,7 +99,7 @@ impl EventLoop {
     fn uring() -> io::Result<(EventLoop, DriverKind)> {
         // A kernel may let a ring be made and still lack operations that are needed: this asks for those.
         if !monoio::utils::detect_uring() {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring is refused by this system"));
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why_refused()));
         }
         let builder = || RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES);
         let mut deferred = io_uring::IoUring::builder();
@@ -99,6 +113,8 @@ impl EventLoop {
         }
     }
 
+    /// # Errors
+    /// Descriptors or memory are used up.
     fn epoll() -> io::Result<(EventLoop, DriverKind)> {
         let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
         Ok((EventLoop::Epoll(runtime), DriverKind::Epoll))
@@ -112,6 +128,32 @@ impl EventLoop {
     }
 }
 
+/// Why the library finds no io_uring that it can use, in words for the log.
+fn why_refused() -> String {
+    const SWITCH: &str = "MONOIO_FORCE_LEGACY_DRIVER";
+    if std::env::var_os(SWITCH).is_some_and(|value| !value.is_empty()) {
+        return format!("the environment variable {SWITCH} is set");
+    }
+    match io_uring::IoUring::new(2) {
+        Ok(_) => "this kernel's io_uring lacks operations that are needed".to_owned(),
+        Err(error) => cause_of(&error),
+    }
+}
+
+/// What a refused `io_uring_setup` means.
+fn cause_of(error: &io::Error) -> String {
+    let cause = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "it is forbidden by kernel.io_uring_disabled or a seccomp profile, as Docker's default one"
+        }
+        Some(libc::ENOSYS) => "the kernel has none, or a seccomp profile hides it",
+        Some(libc::ENOMEM) => "too little memory may be locked (`ulimit -l`)",
+        Some(libc::EMFILE | libc::ENFILE) => "too few files may be open (`ulimit -n`)",
+        _ => return error.to_string(),
+    };
+    format!("{cause}: {error}")
+}
+
 /// The thread's body: returns once drained. Reports through `spawn.started` whether it serves.
 ///
 /// # Panics
@@ -121,7 +163,7 @@ pub fn run(spawn: ShardSpawn, first: Generation) {
     if let Some(core) = spawn.core {
         core_affinity::set_for_current(core);
     }
-    let (mut event_loop, kind) = match EventLoop::build(spawn.driver) {
+    let (mut event_loop, driver) = match EventLoop::build(spawn.driver) {
         Ok(built) => built,
         Err(error) => {
             let _ = spawn.started.send(Err(error.to_string()));
@@ -129,7 +171,7 @@ pub fn run(spawn: ShardSpawn, first: Generation) {
         }
     };
     let (deadlines, acceptors) = (Rc::new(Deadlines::default()), Rc::new(Acceptors::default()));
-    let serving = serve(spawn, first, kind, deadlines.clone(), acceptors.clone());
+    let serving = serve(spawn, first, driver, deadlines.clone(), acceptors.clone());
     let served = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(serving)));
     if served.is_err() {
         let _ = catch_unwind(AssertUnwindSafe(|| event_loop.block_on(clear_away(&deadlines, &acceptors))));
@@ -162,7 +204,7 @@ async fn clear_away(deadlines: &Deadlines, acceptors: &Acceptors) {
 async fn serve(
     mut spawn: ShardSpawn,
     mut first: Generation,
-    kind: DriverKind,
+    driver: ChosenDriver,
     deadlines: Rc<Deadlines>,
     acceptors: Rc<Acceptors>,
 ) {
@@ -180,7 +222,7 @@ async fn serve(
         return;
     }
     let drained = Rc::new(RefCell::new(Vec::new()));
-    let _ = spawn.started.send(Ok(kind));
+    let _ = spawn.started.send(Ok(driver));
     let handle = {
         let (shard, acceptors, drained) = (shard.clone(), acceptors.clone(), drained.clone());
         move |command| {
@@ -191,24 +233,47 @@ async fn serve(
                     drained.borrow_mut().push(done);
                 }
                 Command::Swap { generation, done } => {
-                    shard.swap(*generation, &acceptors);
-                    let _ = done.send(shard.id);
+                    let result = shard.swap(*generation, &acceptors);
+                    let outcome = SwapOutcome { shard: shard.id, result };
+                    monoio::spawn(report_swap(outcome, acceptors.clone(), done));
                 }
                 Command::Addresses(addresses) => shard.live().set_addresses(&addresses),
                 Command::Unhealthy(unhealthy) => shard.live().set_unhealthy(unhealthy),
                 Command::Providers(providers) => shard.live().renew_providers(providers),
-                Command::Store(reply) => shard.hear(reply),
                 Command::Scrape(answer) => drop(answer.send(shard.scrape())),
             }
             true
         }
     };
     monoio::spawn(spawn.mailbox.listen(handle));
+    let hear = {
+        let shard = shard.clone();
+        move |reply| {
+            shard.hear(reply);
+            true
+        }
+    };
+    monoio::spawn(spawn.replies.listen(hear));
     tick::until_drained(&shard, || acceptors.is_empty()).await;
     shard.log.borrow_mut().flush();
     for done in drained.take() {
         let _ = done.send(shard.id);
     }
+}
+
+/// Tells control of a swap once the removed listeners are closed: until then their addresses cannot be bound anew.
+async fn report_swap(outcome: SwapOutcome, acceptors: Rc<Acceptors>, done: Sender<SwapOutcome>) {
+    const STEP: Duration = Duration::from_millis(1);
+    const STEPS: usize = 1000;
+    for _ in 0..STEPS {
+        if acceptors.have_stopped() {
+            break;
+        }
+        // Also lets the event loop hand over what the ended tasks have left to it: closing their sockets.
+        monoio::time::sleep(STEP).await;
+    }
+    // Control may have given up waiting.
+    let _ = done.send(outcome);
 }
 
 impl Shard {
@@ -251,6 +316,7 @@ impl Shard {
         let shard = Shard {
             id: spawn.id,
             clock: script_host.clock.clone(),
+            heartbeat: spawn.heartbeat.clone(),
             deadlines,
             buffers: Buffers::default(),
             pipes: Pipes::default(),
@@ -276,27 +342,23 @@ impl Shard {
     }
 
     /// Serves by another generation from here on; what is in flight ends on the old one.
-    /// Everything that could fail for ordinary reasons was tried by control beforehand; what still fails is logged,
-    /// and the shard goes on by the old generation.
-    fn swap(self: &Rc<Self>, mut generation: Generation, acceptors: &Acceptors) {
+    /// Everything that could fail for ordinary reasons was tried by control beforehand.
+    ///
+    /// # Errors
+    /// What failed all the same. If it was a script, the shard goes on by the old generation.
+    fn swap(self: &Rc<Self>, mut generation: Generation, acceptors: &Acceptors) -> Result<(), String> {
         let listeners = std::mem::take(&mut generation.listeners);
-        self.log.borrow_mut().set_format(generation.plan.log.access);
         let old = self.live();
-        let live = match LiveGeneration::build(generation, Some(&old), &self.context) {
-            Ok(live) => live,
-            // It was compiled when the configuration was checked, by the same engine.
-            Err(fault) => {
-                return tracing::error!(shard = self.id, "the reload is not followed: script {fault}");
-            }
-        };
+        // The scripts were compiled when the configuration was checked, by the same engine.
+        let live = LiveGeneration::build(generation, Some(&old), &self.context)
+            .map_err(|fault| format!("it keeps the old configuration: script {fault}"))?;
+        self.log.borrow_mut().set_format(live.plan.log.access);
         // In this order: counters and idle connections of what is gone are dropped, then new requests see the new
         // rules, and last come the new listeners, whose first connection must find them in force.
         live.retain_metrics(&self.metrics);
         Upstream::retire(&old.upstreams, &live.upstreams);
         self.live.replace(Rc::new(live));
-        if let Err(error) = acceptors.change(self, listeners) {
-            tracing::error!(shard = self.id, %error, "a new listener cannot accept");
-        }
+        acceptors.change(self, listeners).map_err(|error| format!("a new listener cannot accept: {error}"))
     }
 
     /// Takes what the store has said.
@@ -338,4 +400,23 @@ fn dynamic_keys(keys: &KeyList) -> DynamicKeys {
         dynamic.revoke(*hash);
     }
     dynamic
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_ring_is_explained_and_the_error_of_the_system_is_kept() {
+        for (code, words) in [
+            (libc::EPERM, "seccomp"),
+            (libc::ENOSYS, "the kernel has none"),
+            (libc::ENOMEM, "ulimit -l"),
+            (libc::EINVAL, "Invalid argument"),
+        ] {
+            let error = io::Error::from_raw_os_error(code);
+            let cause = cause_of(&error);
+            assert!(cause.contains(words) && cause.ends_with(&error.to_string()), "{cause}");
+        }
+    }
 }

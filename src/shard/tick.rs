@@ -1,10 +1,10 @@
-//! What a shard does by the clock: deadlines, clients that left, pools, the log, the end of a drain.
+//! What a shard does by the clock: its heartbeat, deadlines, clients that left, pools, the log, the end of a drain.
 //!
 //! One timer for the shard, every [`TICK_MS`] (20 ms), in place of one per connection. So all timeouts here are late
 //! by up to a tick; intervals below are counted in ticks.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Shard;
 use crate::net::deadline::TICK_MS;
@@ -35,6 +35,7 @@ pub async fn until_drained(shard: &Rc<Shard>, no_listener: impl Fn() -> bool) {
     for ticks in 1_u64.. {
         monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
         assert!(!shard.doomed.get(), "a test requested a panic in this shard");
+        shard.heartbeat.beat(Instant::now());
         // Deadlines come first: they bound what everything else waits for.
         expire(shard, &mut fired);
         // A line of the access log waits for a tick at most, however few there are.

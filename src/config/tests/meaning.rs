@@ -1,6 +1,5 @@
 //! Defaults, and what each key becomes.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +46,8 @@ fn an_empty_file_has_exactly_the_defaults_of_the_contract() {
         routes: vec![],
     };
     assert_eq!(found, want);
-    assert_eq!(plan("[admin]").admin, Some("127.0.0.1:9901".parse::<SocketAddr>().unwrap()));
+    let admin = AdminSettings { listen: "127.0.0.1:9901".parse().unwrap(), hosts: vec![], token: None };
+    assert_eq!(plan("[admin]").admin, Some(admin));
 }
 
 #[test]
@@ -122,6 +122,8 @@ fn every_value_of_server_admin_and_log_is_taken() {
         limits = { header_bytes = "1KiB", header_count = 1000, body_bytes = "0", header_timeout = "1ms", body_timeout = "2s", keepalive_timeout = "3m", max_connections = 1 }
         [admin]
         listen = "127.0.0.1:4"
+        hosts = ["Gateway.Internal"]
+        token = "env:SECRET"
         [log]
         access = "off"
         target = "/var/log/ringway.log"
@@ -149,7 +151,12 @@ fn every_value_of_server_admin_and_log_is_taken() {
         max_connections: 1,
     };
     assert_eq!(found.server.limits, limits);
-    assert_eq!(found.admin, Some("127.0.0.1:4".parse().unwrap()));
+    let admin = AdminSettings {
+        listen: "127.0.0.1:4".parse().unwrap(),
+        hosts: vec!["gateway.internal".into()],
+        token: Some(Secret((*b"0123456789abcdef0123456789abcdef").into())),
+    };
+    assert_eq!(found.admin, Some(admin));
     let target = LogTarget::File("/var/log/ringway.log".into());
     assert_eq!(found.log, LogSettings { access: AccessFormat::Off, target, level: LogLevel::Trace });
 }

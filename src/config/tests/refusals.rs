@@ -172,6 +172,12 @@ fn server_values_out_of_range_are_refused() {
             ("server.limits.max_connections = 99999999999999999999", "1:33", "out of range"),
             ("server.limits.body_bytes = \"1TB\"", "1:28", "not a size"),
             ("admin.listen = \"9901\"", "1:16", "write \"0.0.0.0:9901\""),
+            ("admin.hosts = [\"gateway:9901\"]", "1:16", "without a port"),
+            ("admin.token = \"env:NONE\"", "1:15", "no environment variable"),
+            ("admin.token = \"env:BINARY\"", "1:15", "visible ASCII"),
+            ("admin.listen = \"0.0.0.0:1\"", "1:16", "anyone who reaches 0.0.0.0:1 may read and reload"),
+            ("admin.listen = \"[::]:1\"", "1:16", "set `token`"),
+            ("admin.listen = \"10.0.0.1:1\"", "1:16", "set `token`"),
             ("log.access = \"text\"", "1:14", "\"json\", \"common\", \"off\""),
             ("log.level = \"warning\"", "1:13", "did you mean \"warn\"?"),
             ("log.target = \"\"", "1:14", "not a file"),
@@ -188,12 +194,12 @@ fn a_port_given_twice_is_an_error_and_port_0_never_is() {
         FILE,
         &[
             ("server.listen = [\":80\", \"127.0.0.1:80\"]", "1:25", "port 80 is given twice"),
-            ("server.listen = \":80\"\nadmin.listen = \"0.0.0.0:80\"", "2:16", "port 80 is given twice"),
+            ("server.listen = \":80\"\nadmin.listen = \"127.0.0.1:80\"", "2:16", "port 80 is given twice"),
             ("[admin]\nlisten = \"127.0.0.1:8080\"", "2:10", "port 8080 is given twice"),
         ],
     );
     assert_eq!(
-        problems("route=[]\nserver.listen = [\":0\", \":0\"]\nadmin.listen = \":0\""),
+        problems("route=[]\nserver.listen = [\":0\", \":0\"]\nadmin = { listen = \":0\", token = \"t\" }"),
         Vec::<String>::new()
     );
     assert_eq!(problems("route=[]\nserver.listen = [\"0.0.0.0:80\", \"[::]:80\"]"), Vec::<String>::new());
@@ -361,6 +367,9 @@ fn unused_upstreams_and_a_file_without_routes_are_warnings_only() {
     let warnings = read(text).expect("a warning keeps nothing from running").warnings;
     assert!(!warnings.has_errors() && warnings.iter().all(|problem| problem.is_warning()));
     assert!(warnings.render(false).starts_with("warning: "));
+    // Which one a misspelt key was to name is not known.
+    let misspelt = text.replace("respond = {}", "upstrem = \"idle\"");
+    each_has_one_problem("@", &[(&misspelt, "5:1", "did you mean `upstream`?")]);
     // A script may send requests there.
     let text = format!("{text}\nscripts = [\"tag.rhai\"]");
     assert!(read(&text).expect("good").warnings.is_empty());

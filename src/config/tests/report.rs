@@ -64,7 +64,7 @@ fn secrets_are_never_shown() {
         format!("consumer = [{{ api_keys = [\"{HUSH}\"] }}]"),
         format!("consumer = [{{ name = \"a\", basic = [\"me:{HUSH}\"] }}]"),
         format!("consumer = [{{ name = \"a\", aws_keys = [{{ id = \"a\", secret = \"{HUSH}\" }}] }}]"),
-        format!("[admin]\ntoken = \"{HUSH}\""),
+        format!("[admin]\ntoken = \"{HUSH} with a blank\""),
         format!("consumer = [{{ name = \"a\", api_keys = [\"{HUSH} with a blank\"] }}]"),
         format!("consumer = [{{ name = \"a\", api_keys = [\n\"{HUSH}\",\n\"{HUSH}\" ] }}]"),
         "consumer = [{ name = \"a\", api_keys = [\"env:HUSH\", \"file:hush.txt\"] }]".to_owned(),
@@ -204,7 +204,7 @@ mod properties {
                 prop_assert!(found.has_errors());
                 let lines = text.lines().count().max(1) + 1;
                 for problem in found.iter() {
-                    let (line, _) = found.position(problem).expect("a place");
+                    let (line, _) = problem.position().expect("a place");
                     prop_assert!(line <= lines);
                 }
                 found.render(true);

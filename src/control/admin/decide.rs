@@ -1,15 +1,22 @@
 //! Which admin requests are allowed, and what each one asks for. A pure function of the head: no socket, no state.
 //!
-//! The listener has no password and is protected by its address alone, so a browser on the same machine must not become
+//! Where no token is set the listener is protected by its address alone, so a browser on the same machine must not become
 //! a way around that. Two rules keep web pages out:
 //!
-//! - `Host` must be an IP address, `localhost` (or a name below it), or a name without a dot, as containers have.
-//!   A page whose own domain resolves to this address (DNS rebinding) sends that domain, and is refused.
+//! - `Host` must be an IP address, `localhost` (or a name below it), a name without a dot, as containers have, or one of
+//!   `[admin] hosts`. A page whose own domain resolves to this address (DNS rebinding) sends that domain, and is refused.
 //! - A request that changes something and carries an `Origin` must come from this listener's own origin.
+//!
+//! With a token, all but the two probes need it (RFC 6750).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use aws_lc_rs::constant_time;
+
+use crate::base::hash;
 use crate::control::admin::response::AdminResponse;
+use crate::plan::AdminSettings;
 
 /// A request that the control thread answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +51,51 @@ pub struct Head<'a> {
     /// Whether an absent `Host` is the client's fault (RFC 9112, 3.2: from HTTP/1.1 on).
     pub needs_host: bool,
     pub origin: Option<&'a [u8]>,
+    /// The value of `Authorization`; `None` where it is missing or there is more than one.
+    pub authorization: Option<&'a [u8]>,
 }
 
-/// Decides by path, then method, after the two rules above.
-pub fn decide(head: &Head) -> AdminDecision {
-    if let Some(refusal) = refuse(head) {
+/// What `[admin]` says of requests.
+#[derive(Debug, Default)]
+pub struct AdminRules {
+    /// More names that `Host` may have, in lower case.
+    hosts: Vec<Arc<str>>,
+    /// The SHA-256 of the token, by which tokens of any length are compared in the same time.
+    token: Option<[u8; hash::SHA256_BYTES]>,
+}
+
+impl AdminRules {
+    pub fn of(settings: Option<&AdminSettings>) -> AdminRules {
+        let Some(settings) = settings else { return AdminRules::default() };
+        let token = settings.token.as_ref().map(|token| hash::sha256(&[&token.0]));
+        AdminRules { hosts: settings.hosts.clone(), token }
+    }
+
+    /// Whether a request may see or do more than the probes: by its token, if one is set.
+    fn admit(&self, authorization: Option<&[u8]>) -> bool {
+        let Some(wanted) = &self.token else { return true };
+        let shown = authorization.and_then(bearer).map(|token| hash::sha256(&[token]));
+        shown.is_some_and(|shown| constant_time::verify_slices_are_equal(wanted, &shown).is_ok())
+    }
+}
+
+/// The token of an `Authorization` field of the scheme Bearer.
+fn bearer(field: &[u8]) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"bearer ";
+    let (scheme, token) = field.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then(|| token.trim_ascii())
+}
+
+/// Decides by path, then method, after the rules above.
+pub fn decide(head: &Head, rules: &AdminRules) -> AdminDecision {
+    if let Some(refusal) = refuse(head, rules) {
         return AdminDecision::Respond(refusal);
+    }
+    if !matches!(head.path, "/healthz" | "/readyz") && !rules.admit(head.authorization) {
+        let problem =
+            AdminResponse::problem(401, "token_missing", "the token of [admin] is needed as a Bearer token");
+        let field = Some(("WWW-Authenticate", "Bearer"));
+        return AdminDecision::Respond(AdminResponse { field, ..problem });
     }
     let get = matches!(head.method, "GET" | "HEAD");
     match head.path {
@@ -76,20 +122,20 @@ pub fn decide(head: &Head) -> AdminDecision {
 
 fn method_not_allowed(allow: &'static str) -> AdminDecision {
     let problem = AdminResponse::problem(405, "method_not_allowed", "this path does not take that method");
-    AdminDecision::Respond(AdminResponse { allow: Some(allow), ..problem })
+    AdminDecision::Respond(AdminResponse { field: Some(("Allow", allow)), ..problem })
 }
 
 /// Why a request is refused by the rules on `Host` and `Origin`, if it is.
-fn refuse(head: &Head) -> Option<AdminResponse> {
+fn refuse(head: &Head, rules: &AdminRules) -> Option<AdminResponse> {
     match head.host {
         None if head.needs_host => {
             return Some(AdminResponse::problem(400, "bad_request", "exactly one Host is needed"));
         }
-        Some(host) if !is_own_name(host) => {
+        Some(host) if !is_own_name(host, &rules.hosts) => {
             return Some(AdminResponse::problem(
                 403,
                 "host_denied",
-                "Host must be an IP address, localhost, or a name without a dot",
+                "Host must be an IP address, localhost, a name without a dot, or one of [admin] hosts",
             ));
         }
         _ => {}
@@ -105,8 +151,8 @@ fn refuse(head: &Head) -> Option<AdminResponse> {
     })
 }
 
-/// Whether `Host`, with or without a port, is a name that nobody can register as a domain.
-fn is_own_name(host: &[u8]) -> bool {
+/// Whether `Host`, with or without a port, is a name that nobody can register as a domain, or one of `more`.
+fn is_own_name(host: &[u8], more: &[Arc<str>]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else { return false };
     if let Some(rest) = host.strip_prefix('[') {
         return rest
@@ -119,7 +165,8 @@ fn is_own_name(host: &[u8]) -> bool {
         && (name.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv4())
             || name == "localhost"
             || name.ends_with(".localhost")
-            || is_label(&name))
+            || is_label(&name)
+            || more.iter().any(|more| **more == *name))
 }
 
 /// `""` or `":8080"`.
@@ -142,7 +189,13 @@ mod tests {
     use super::*;
 
     fn head<'a>(method: &'a str, path: &'a str) -> Head<'a> {
-        Head { method, path, host: Some(b"127.0.0.1:9901"), needs_host: true, origin: None }
+        let host = Some(&b"127.0.0.1:9901"[..]);
+        Head { method, path, host, needs_host: true, origin: None, authorization: None }
+    }
+
+    /// Without a token.
+    fn decide(head: &Head) -> AdminDecision {
+        super::decide(head, &AdminRules::default())
     }
 
     fn status(head: &Head) -> u16 {
@@ -184,7 +237,7 @@ mod tests {
             let AdminDecision::Respond(response) = decide(&head(method, path)) else {
                 panic!("{method} {path}")
             };
-            assert_eq!((response.status, response.allow), (405, Some(allow)), "{method} {path}");
+            assert_eq!((response.status, response.field), (405, Some(("Allow", allow))), "{method} {path}");
         }
     }
 
@@ -200,7 +253,7 @@ mod tests {
         for host in
             ["127.0.0.1", "127.0.0.1:9901", "[::1]:9901", "[::1]", "localhost:1", "LOCALHOST", "ringway:9901"]
         {
-            assert!(is_own_name(host.as_bytes()), "{host}");
+            assert!(is_own_name(host.as_bytes(), &[]), "{host}");
         }
         for host in [
             "evil.example",
@@ -216,10 +269,53 @@ mod tests {
             "user@localhost",
             "localhost:80:80",
         ] {
-            assert!(!is_own_name(host.as_bytes()), "{host}");
+            assert!(!is_own_name(host.as_bytes(), &["gateway.internal".into()]), "{host}");
         }
-        assert!(!is_own_name(&[0xff]));
+        assert!(!is_own_name(&[0xff], &[]));
+        for host in ["gateway.internal", "Gateway.Internal.:9901"] {
+            assert!(is_own_name(host.as_bytes(), &["gateway.internal".into()]), "{host}");
+        }
         assert_eq!(status(&Head { host: Some(b"evil.example"), ..head("GET", "/status") }), 403);
+    }
+
+    #[test]
+    fn with_a_token_all_but_the_probes_need_it() {
+        let token = Some(crate::plan::Secret((*b"hush").into()));
+        let listen = "127.0.0.1:9901".parse().expect("a literal");
+        let rules = AdminRules::of(Some(&AdminSettings { listen, hosts: vec![], token }));
+        let status = |path: &'static str, method: &'static str, authorization: Option<&'static str>| {
+            let authorization = authorization.map(str::as_bytes);
+            match super::decide(&Head { authorization, ..head(method, path) }, &rules) {
+                AdminDecision::Respond(response) => response.status,
+                AdminDecision::Forward(_) => 200,
+            }
+        };
+        for path in ["/healthz", "/readyz"] {
+            assert_eq!(status(path, "GET", None), 200, "{path}");
+        }
+        for (path, method) in
+            [("/metrics", "GET"), ("/status", "GET"), ("/reload", "POST"), ("/cache", "DELETE"), ("/", "GET")]
+        {
+            for wrong in [
+                None,
+                Some(""),
+                Some("Bearer"),
+                Some("Bearer "),
+                Some("Bearer hus"),
+                Some("Bearer hush hush"),
+                Some("Basic hush"),
+                Some("hush"),
+            ] {
+                assert_eq!(status(path, method, wrong), 401, "{path} {wrong:?}");
+            }
+            for right in ["Bearer hush", "bearer  hush"] {
+                assert_ne!(status(path, method, Some(right)), 401, "{path} {right}");
+            }
+        }
+        let super::AdminDecision::Respond(refusal) = super::decide(&head("GET", "/status"), &rules) else {
+            panic!("it is answered")
+        };
+        assert_eq!(refusal.field, Some(("WWW-Authenticate", "Bearer")));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use crate::control::ControlEvent;
 use crate::control::failure::StartFailure;
 use crate::net::doorbell::{self, Post};
 use connection::AdminConnection;
-use decide::{AdminDecision, AdminRequest};
+use decide::{AdminDecision, AdminRequest, AdminRules};
 use response::AdminResponse;
 
 /// Connections at a time; one more is closed.
@@ -43,15 +44,38 @@ pub struct AdminCall {
     pub responder: Post<AdminResponse>,
 }
 
+/// The rules by which the listener's thread decides; control replaces them at a reload.
+#[derive(Clone)]
+pub struct SharedRules(Arc<Mutex<Arc<AdminRules>>>);
+
+impl SharedRules {
+    pub fn new(rules: AdminRules) -> SharedRules {
+        SharedRules(Arc::new(Mutex::new(Arc::new(rules))))
+    }
+
+    /// From the next request on.
+    pub fn set(&self, rules: AdminRules) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    fn get(&self) -> Arc<AdminRules> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// Serves `listener` on a thread of its own for the life of the process.
 ///
 /// # Errors
 /// The thread cannot be created.
-pub fn start(listener: TcpListener, events: Sender<ControlEvent>) -> Result<(), StartFailure> {
+pub fn start(
+    listener: TcpListener,
+    events: Sender<ControlEvent>,
+    rules: SharedRules,
+) -> Result<(), StartFailure> {
     listener.set_nonblocking(true).map_err(|error| StartFailure::thread("admin", &error))?;
     let body = move || {
         // A panic is a defect in one response; the listener must be there for the next request.
-        while catch_unwind(AssertUnwindSafe(|| serve(&listener, &events))).is_err() {
+        while catch_unwind(AssertUnwindSafe(|| serve(&listener, &events, &rules))).is_err() {
             tracing::error!("the admin listener has panicked and starts again");
         }
     };
@@ -63,24 +87,29 @@ pub fn start(listener: TcpListener, events: Sender<ControlEvent>) -> Result<(), 
 }
 
 /// Runs the event loop; it returns only if the loop cannot go on.
-fn serve(listener: &TcpListener, events: &Sender<ControlEvent>) {
+fn serve(listener: &TcpListener, events: &Sender<ControlEvent>, rules: &SharedRules) {
     let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build();
-    let served = runtime.and_then(|mut runtime| runtime.block_on(accept(listener.try_clone()?, events)));
+    let served =
+        runtime.and_then(|mut runtime| runtime.block_on(accept(listener.try_clone()?, events, rules)));
     if let Err(error) = served {
         tracing::error!("the admin listener is gone: {error}");
     }
 }
 
 /// Accepts connections for ever; each is a task of this event loop.
-async fn accept(listener: TcpListener, events: &Sender<ControlEvent>) -> std::io::Result<()> {
+async fn accept(
+    listener: TcpListener,
+    events: &Sender<ControlEvent>,
+    rules: &SharedRules,
+) -> std::io::Result<()> {
     let listener = monoio::net::TcpListener::from_std(listener)?;
     let open = Rc::new(Cell::new(0_usize));
     loop {
         match listener.accept().await {
             Ok((stream, _)) if open.get() < MAX_CONNECTIONS => {
-                let (guard, events) = (CountedConnection::new(&open), events.clone());
+                let (guard, events, rules) = (CountedConnection::new(&open), events.clone(), rules.clone());
                 monoio::spawn(async move {
-                    serve_connection(stream, &events).await;
+                    serve_connection(stream, &events, &rules).await;
                     drop(guard);
                 });
             }
@@ -108,7 +137,7 @@ impl Drop for CountedConnection {
 }
 
 /// Serves the requests of one connection, one after the other.
-async fn serve_connection(stream: TcpStream, events: &Sender<ControlEvent>) {
+async fn serve_connection(stream: TcpStream, events: &Sender<ControlEvent>, rules: &SharedRules) {
     let mut connection = AdminConnection::new(stream);
     let mut idle = FIRST_TIMEOUT;
     loop {
@@ -116,7 +145,7 @@ async fn serve_connection(stream: TcpStream, events: &Sender<ControlEvent>) {
             Ok(Some(head)) => {
                 // Even where the body is refused the request is answered, and then the connection is closed.
                 let keep_open = connection.discard_body(&head).await && is_kept_alive(&head);
-                (response_to(&head, events).await, head.method != "HEAD", keep_open)
+                (response_to(&head, events, &rules.get()).await, head.method != "HEAD", keep_open)
             }
             Ok(None) => return,
             Err(refusal) => (refusal, true, false),
@@ -132,16 +161,20 @@ async fn serve_connection(stream: TcpStream, events: &Sender<ControlEvent>) {
 }
 
 /// Decides on the request, and gets the response from control if it needs to.
-async fn response_to(head: &RequestHead, events: &Sender<ControlEvent>) -> AdminResponse {
-    let mut hosts = head.headers.get_all("host").iter();
-    let host = hosts.next().filter(|_| hosts.next().is_none());
-    let decision = decide::decide(&decide::Head {
+async fn response_to(head: &RequestHead, events: &Sender<ControlEvent>, rules: &AdminRules) -> AdminResponse {
+    let only = |name: &str| {
+        let mut values = head.headers.get_all(name).iter();
+        values.next().filter(|_| values.next().is_none()).map(|value| value.as_bytes())
+    };
+    let head = decide::Head {
         method: head.method.as_str(),
         path: head.uri.path(),
-        host: host.map(|host| host.as_bytes()),
+        host: only("host"),
         needs_host: head.version >= Version::HTTP_11,
         origin: head.headers.get("origin").map(|origin| origin.as_bytes()),
-    });
+        authorization: only("authorization"),
+    };
+    let decision = decide::decide(&head, rules);
     match decision {
         AdminDecision::Respond(response) => response,
         AdminDecision::Forward(request) => call_control(request, events).await,

@@ -9,8 +9,8 @@ pub struct AdminResponse {
     pub status: u16,
     pub content_type: &'static str,
     pub body: Vec<u8>,
-    /// The `Allow` field of a 405.
-    pub allow: Option<&'static str>,
+    /// What its status asks for besides: the `Allow` of a 405, the `WWW-Authenticate` of a 401.
+    pub field: Option<(&'static str, &'static str)>,
 }
 
 impl AdminResponse {
@@ -47,20 +47,20 @@ impl AdminResponse {
     }
 
     fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> AdminResponse {
-        AdminResponse { status, content_type, body, allow: None }
+        AdminResponse { status, content_type, body, field: None }
     }
 
     /// The bytes of the response. `with_body` is false for HEAD, whose response has only the body's length.
     pub fn to_bytes(&self, with_body: bool, keep_open: bool) -> Vec<u8> {
-        let AdminResponse { status, content_type, body, allow } = self;
+        let AdminResponse { status, content_type, body, field } = self;
         let mut head = format!(
             "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
              Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
             title(*status),
             body.len()
         );
-        if let Some(allow) = allow {
-            head += &format!("Allow: {allow}\r\n");
+        if let Some((name, value)) = field {
+            head += &format!("{name}: {value}\r\n");
         }
         head += if keep_open { "\r\n" } else { "Connection: close\r\n\r\n" };
         let mut bytes = head.into_bytes();
@@ -95,6 +95,7 @@ fn title(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",

@@ -6,6 +6,7 @@ mod upstreams;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -18,18 +19,23 @@ use store::{JwtStatus, StoreStatus};
 use upstreams::UpstreamStatus;
 
 /// `/readyz`: whether requests may be sent to this gateway.
-pub fn ready(supervisor: &Supervisor) -> AdminResponse {
-    if supervisor.all_serve() {
+pub fn ready(supervisor: &Supervisor, now: Instant) -> AdminResponse {
+    if supervisor.all_serve(now) {
         return AdminResponse::text(200, "ready\n");
     }
-    let states: Vec<_> =
-        supervisor.facts().iter().map(|shard| format!("shard {} {}", shard.id, shard.state)).collect();
+    let state = |shard: &ShardFacts| match shard.tick_age.filter(|_| shard.state == "stalled") {
+        Some(age) => format!("shard {} has not answered for {:.1}s", shard.id, age.as_secs_f64()),
+        None => format!("shard {} {}", shard.id, shard.state),
+    };
+    let states: Vec<_> = supervisor.facts(now).iter().map(state).collect();
     AdminResponse::problem(503, "not_ready", &states.join(", "))
 }
 
 /// `/metrics`: the shards' counters and what control knows of the process, for Prometheus.
 pub fn metrics(control: &Control, snapshots: &[MetricsSnapshot]) -> AdminResponse {
     let store = control.store.link.snapshot();
+    let shards = control.supervisor.facts(Instant::now());
+    let tick_age = |shard: &ShardFacts| Some((shard.id, shard.tick_age?.as_secs_f64()));
     let facts = ProcessFacts {
         version: env!("CARGO_PKG_VERSION").into(),
         driver: driver(control),
@@ -37,6 +43,7 @@ pub fn metrics(control: &Control, snapshots: &[MetricsSnapshot]) -> AdminRespons
         reloads_succeeded: control.reload.succeeded,
         reloads_failed: control.reload.failed,
         shard_restarts: control.supervisor.restarts(),
+        shard_tick_ages: shards.iter().filter_map(tick_age).collect(),
         access_log_lost: control.log.sink.access_lost(),
         diagnostics_lost: control.log.sink.diagnostics_lost(),
         counters: store.counters.to_vec(),
@@ -76,6 +83,8 @@ struct ShardStatus {
     core: Option<usize>,
     driver: Option<String>,
     state: &'static str,
+    /// Milliseconds since its event loop last turned.
+    tick_age_ms: Option<u64>,
     /// Whether it sent its numbers in time; if not, they are missing everywhere.
     answered: bool,
     connections: Option<u64>,
@@ -119,7 +128,7 @@ pub fn status(control: &Control, snapshots: &[MetricsSnapshot]) -> AdminResponse
 
 /// The I/O driver of the shards.
 fn driver(control: &Control) -> String {
-    control.supervisor.driver().map_or_else(String::new, ToString::to_string)
+    control.supervisor.driver().map_or_else(String::new, |driver| driver.kind.to_string())
 }
 
 /// Every shard, with its own numbers if it sent them.
@@ -131,12 +140,13 @@ fn shards(control: &Control, snapshots: &[MetricsSnapshot]) -> Vec<ShardStatus> 
             core: facts.core,
             driver: facts.driver,
             state: facts.state,
+            tick_age_ms: facts.tick_age.map(|age| age.as_millis() as u64),
             answered: snapshot.is_some(),
             connections: snapshot.map(MetricsSnapshot::connections),
             restarts: facts.restarts,
         }
     };
-    control.supervisor.facts().into_iter().map(status).collect()
+    control.supervisor.facts(Instant::now()).into_iter().map(status).collect()
 }
 
 /// Adds up the counts of several shards by key.

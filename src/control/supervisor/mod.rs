@@ -6,6 +6,8 @@
 //! - **Watch.** A shard's thread runs under `catch_unwind`, since a panic in any task unwinds the whole event loop.
 //!   However it ends, its last act is to send [`ControlEvent::ShardEnded`] with its incarnation (0, then one more with
 //!   each restart), so that a late event of an earlier thread is not taken for one of the current thread.
+//! - **Stall.** Each thread stamps a [`Heartbeat`](crate::shard::Heartbeat) while its event loop turns. One that is
+//!   too old makes the gateway not ready; nothing can be done about such a thread but wait, or end the process.
 //! - **Restart.** A shard that ends outside a drain is down until its backoff is over ([`backoff`]). Then
 //!   [`Supervisor::tick`] spawns it again, on the same core and with the generation that is current by then. The
 //!   control thread does not wait for it: `tick` polls whether it serves. The other shards go on serving meanwhile;
@@ -17,6 +19,7 @@ mod slot;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,18 +30,21 @@ use crate::control::ControlEvent;
 use crate::control::current::CurrentGeneration;
 use crate::control::failure::StartFailure;
 use crate::log::writer::LogSink;
+use crate::metrics::MetricsSnapshot;
 use crate::net::doorbell;
 use crate::plan::Driver;
-use crate::shard::{self, Command, DriverKind, ShardSpawn};
+use crate::shard::{self, ChosenDriver, Command, Heartbeat, ShardSpawn};
 use crate::store::Link;
 use backoff::RestartBackoff;
 use slot::{ShardSlot, ShardState};
 
-/// Commands that may wait in a shard's mailbox. A healthy shard takes each within milliseconds; a burst of requests
-/// that all need the store's response must fit.
-const MAILBOX_CAPACITY: usize = 8 * 1024;
+/// Replies of the store link that may wait for a shard. A healthy shard takes each within milliseconds; a burst of
+/// requests that all need the store's response must fit.
+const REPLY_CAPACITY: usize = 8 * 1024;
 /// How often a restarted shard is polled whether it serves yet.
 const POLL_EVERY: Duration = Duration::from_millis(5);
+/// How often a shard that serves is looked at whether its event loop turns.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
 
 /// What every shard is spawned with.
 pub struct ShardContext {
@@ -64,6 +70,8 @@ pub struct ShardFacts {
     pub core: Option<usize>,
     pub driver: Option<String>,
     pub state: &'static str,
+    /// How long ago its event loop last turned; `None`: it does not serve.
+    pub tick_age: Option<Duration>,
     pub restarts: u64,
 }
 
@@ -96,13 +104,14 @@ impl Supervisor {
     }
 
     /// What the shards run on: the first one's driver, since all are set up alike.
-    pub fn driver(&self) -> Option<&DriverKind> {
+    pub fn driver(&self) -> Option<&ChosenDriver> {
         self.slots.first().and_then(|slot| slot.driver.as_ref())
     }
 
     /// Whether every shard takes requests.
-    pub fn all_serve(&self) -> bool {
-        !self.draining && self.slots.iter().all(|slot| matches!(slot.state, ShardState::Serving))
+    pub fn all_serve(&self, now: Instant) -> bool {
+        let serves = |slot: &ShardSlot| matches!(slot.state, ShardState::Serving) && !slot.is_stalled(now);
+        !self.draining && self.slots.iter().all(serves)
     }
 
     /// Whether every shard has drained and ended.
@@ -116,12 +125,13 @@ impl Supervisor {
     }
 
     /// Every shard as it is now, by rising id.
-    pub fn facts(&self) -> Vec<ShardFacts> {
+    pub fn facts(&self, now: Instant) -> Vec<ShardFacts> {
         let facts = |(id, slot): (usize, &ShardSlot)| ShardFacts {
             id,
             core: slot.core.map(|core| core.id),
-            driver: slot.driver.as_ref().map(ToString::to_string),
-            state: slot.state_name(self.draining),
+            driver: slot.driver.as_ref().map(|driver| driver.kind.to_string()),
+            state: slot.state_name(self.draining, now),
+            tick_age: slot.tick_age(now),
             restarts: slot.incarnation,
         };
         self.slots.iter().enumerate().map(facts).collect()
@@ -130,17 +140,16 @@ impl Supervisor {
     /// Sends a command to every shard that is alive; `command` makes the one for each shard id. Returns the ids of the
     /// shards that got it: only from those may a response be awaited.
     pub fn broadcast(&self, mut command: impl FnMut(usize) -> Command) -> Vec<usize> {
-        let mut reached = Vec::with_capacity(self.slots.len());
-        for (id, slot) in self.slots.iter().enumerate() {
-            if !slot.is_alive() {
-                continue;
-            }
-            match slot.mailbox.send(command(id)) {
-                Ok(()) => reached.push(id),
-                Err(_) => tracing::warn!(shard = id, "the shard takes no commands"),
-            }
-        }
-        reached
+        let alive = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_alive());
+        // Refused only by a thread that has just ended.
+        alive.filter(|(id, slot)| slot.mailbox.send(command(*id)).is_ok()).map(|(id, _)| id).collect()
+    }
+
+    /// Asks every shard for its counters; returns how many will send them. Those that are stalled are not asked: nobody
+    /// takes the question out of their mailboxes.
+    pub fn scrape(&self, answer: &Sender<MetricsSnapshot>, now: Instant) -> usize {
+        let asked = self.slots.iter().filter(|slot| slot.is_alive() && !slot.is_stalled(now));
+        asked.filter(|slot| slot.mailbox.send(Command::Scrape(answer.clone())).is_ok()).count()
     }
 
     /// From now on a shard that ends is not restarted.
@@ -169,12 +178,14 @@ impl Supervisor {
         }
     }
 
-    /// Does what is due: notes restarted shards that serve by now, and restarts those whose pause is over.
+    /// Does what is due: notes restarted shards that serve by now, and those whose event loops do not turn, and restarts
+    /// those whose pause is over.
     pub fn tick(&mut self, now: Instant, current: &CurrentGeneration) {
         let shards = self.slots.len();
         for id in 0..shards {
             let slot = &mut self.slots[id];
             slot.poll_start(id, now);
+            slot.watch(id, now);
             let ShardState::Down(until) = slot.state else { continue };
             if until > now {
                 continue;
@@ -195,7 +206,8 @@ impl Supervisor {
         let due = |slot: &ShardSlot| match slot.state {
             ShardState::Starting(_) => Some(now + POLL_EVERY),
             ShardState::Down(until) => Some(until),
-            ShardState::Serving | ShardState::Stopped => None,
+            ShardState::Serving => Some(now + WATCH_EVERY),
+            ShardState::Stopped => None,
         };
         self.slots.iter().filter_map(due).min()
     }
@@ -209,18 +221,32 @@ impl Supervisor {
         incarnation: u64,
         current: &CurrentGeneration,
     ) -> std::io::Result<ShardSlot> {
-        let (sender, mailbox) = doorbell::mailbox(MAILBOX_CAPACITY)?;
+        // Each of the commands is needed, and none comes often.
+        let (sender, mailbox) = doorbell::unbounded_mailbox()?;
+        let (store_replies, replies) = doorbell::mailbox(REPLY_CAPACITY)?;
         let (started, starting) = crossbeam_channel::bounded(1);
         let ShardContext { driver, sink, events, link, unknown_key } = &self.context;
         let (sink, link) = (sink.clone(), link.clone());
         let unknown_key = unknown_key.clone();
         // A full channel drops the report: as many as it holds wait already, and any of them causes the fetch.
         let unknown_key = Box::new(move |jwt| _ = unknown_key.try_send(jwt));
-        let store_replies = sender.clone();
         // In place of the shard's earlier thread, if it had one.
-        link.join_shard(id, Box::new(move |reply| store_replies.send(Command::Store(reply)).is_ok()));
-        let spawn =
-            ShardSpawn { id, shards, core, driver: *driver, mailbox, sink, link, unknown_key, started };
+        link.join_shard(id, Box::new(move |reply| store_replies.send(reply).is_ok()));
+        let spawned_at = Instant::now();
+        let heartbeat = Arc::new(Heartbeat::new(spawned_at));
+        let spawn = ShardSpawn {
+            id,
+            shards,
+            core,
+            driver: *driver,
+            mailbox,
+            replies,
+            heartbeat: heartbeat.clone(),
+            sink,
+            link,
+            unknown_key,
+            started,
+        };
         let first = current.generation_for(id)?;
         let events = events.clone();
         let body = move || {
@@ -233,9 +259,11 @@ impl Supervisor {
             mailbox: sender,
             incarnation,
             state: ShardState::Starting(starting),
+            heartbeat,
+            stalled: false,
             driver: None,
             backoff: RestartBackoff::default(),
-            spawned_at: Instant::now(),
+            spawned_at,
         })
     }
 }

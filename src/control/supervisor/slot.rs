@@ -1,5 +1,6 @@
 //! One shard's place in the supervisor: its core, its current thread's mailbox, and the state that thread is in.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
@@ -9,10 +10,12 @@ use super::backoff::RestartBackoff;
 use crate::control::failure::StartFailure;
 use crate::net::doorbell::Post;
 use crate::plan::Driver;
-use crate::shard::{Command, DriverKind};
+use crate::shard::{ChosenDriver, Command, Heartbeat};
 
 /// How long a shard may take until it serves, at the start of the process.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// A shard whose event loop has not turned for so long is stalled. A healthy one turns every 20 ms.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// A shard keeps its slot, its core and its backoff over restarts; all else belongs to its current thread.
 pub(super) struct ShardSlot {
@@ -23,15 +26,19 @@ pub(super) struct ShardSlot {
     /// thread from those of an earlier one.
     pub incarnation: u64,
     pub state: ShardState,
+    /// When the thread's event loop last turned.
+    pub heartbeat: Arc<Heartbeat>,
+    /// It was stalled when it was last looked at, and the log says so.
+    pub stalled: bool,
     /// What the last thread that started runs on.
-    pub driver: Option<DriverKind>,
+    pub driver: Option<ChosenDriver>,
     pub backoff: RestartBackoff,
     pub spawned_at: Instant,
 }
 
 pub(super) enum ShardState {
     /// The channel gets the driver once the shard accepts connections, or why it cannot.
-    Starting(Receiver<Result<DriverKind, String>>),
+    Starting(Receiver<Result<ChosenDriver, String>>),
     Serving,
     /// The thread has ended; it is restarted at that time.
     Down(Instant),
@@ -100,9 +107,32 @@ impl ShardSlot {
         matches!(self.state, ShardState::Starting(_) | ShardState::Serving)
     }
 
+    /// How long ago the event loop last turned; `None` where none is to turn.
+    pub fn tick_age(&self, now: Instant) -> Option<Duration> {
+        matches!(self.state, ShardState::Serving).then(|| self.heartbeat.age(now))
+    }
+
+    /// Whether its event loop should turn and does not.
+    pub fn is_stalled(&self, now: Instant) -> bool {
+        self.tick_age(now).is_some_and(|age| age >= STALLED_AFTER)
+    }
+
+    /// Logs when the event loop has stopped turning, and when it turns again.
+    pub fn watch(&mut self, id: usize, now: Instant) {
+        let stalled = self.is_stalled(now);
+        if stalled && !self.stalled {
+            let age = self.heartbeat.age(now);
+            tracing::error!(shard = id, "the shard has not answered for {:.1}s", age.as_secs_f64());
+        } else if self.stalled && !stalled && matches!(self.state, ShardState::Serving) {
+            tracing::info!(shard = id, "the shard answers again");
+        }
+        self.stalled = stalled;
+    }
+
     /// The state's name in `/status` and `/readyz`.
-    pub fn state_name(&self, draining: bool) -> &'static str {
+    pub fn state_name(&self, draining: bool, now: Instant) -> &'static str {
         match self.state {
+            _ if self.is_stalled(now) => "stalled",
             ShardState::Starting(_) => "starting",
             ShardState::Serving if draining => "draining",
             ShardState::Serving => "serving",

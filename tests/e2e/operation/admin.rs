@@ -182,3 +182,44 @@ fn without_an_admin_table_there_is_no_admin_listener() {
     assert_eq!(gateway.get("/hello").text(), "plain");
     assert!(gateway.stdout.all().iter().all(|line| !line.contains("admin on")));
 }
+
+#[test]
+fn a_token_is_needed_for_all_but_the_probes_and_a_reload_changes_it() {
+    let toml = |token: &str| {
+        format!(
+            "[admin]\nlisten = \"127.0.0.1:0\"\nhosts = [\"gateway.internal\"]\ntoken = {token:?}\n{HELLO}"
+        )
+    };
+    let gateway = Gateway::builder().env("ADMIN_TOKEN", "first").start(&toml("env:ADMIN_TOKEN"));
+    let request = |method: &str, path: &str, token: &str| {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: gateway.internal\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        ask(&gateway, &request)
+    };
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(gateway.admin("GET", path).status(), 200, "{path}");
+    }
+    let refused = gateway.admin("GET", "/status");
+    assert_eq!((refused.status(), refused.field("www-authenticate")), (401, Some("Bearer")));
+    assert_eq!(request("POST", "/reload", "other").status(), 401);
+    assert_eq!(request("GET", "/metrics", "first").status(), 200);
+    gateway.write_config(&toml("second"));
+    assert_eq!(request("POST", "/reload", "first").json()["generation"], 2);
+    assert_eq!(request("GET", "/status", "first").status(), 401);
+    assert_eq!(request("GET", "/status", "second").status(), 200);
+}
+
+#[test]
+fn a_listener_that_others_can_reach_without_a_token_is_warned_of_at_the_start_and_at_a_reload() {
+    const WARNING: &str = "may read and reload this gateway";
+    let public = format!("[admin]\nlisten = \"0.0.0.0:0\"\n{HELLO}");
+    let gateway = Gateway::start(&public);
+    gateway.wait_for_message(WARNING);
+    let warnings = || gateway.stderr.all().iter().filter(|line| line.contains(WARNING)).count();
+    let request = "POST /reload HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], gateway.admin_address().port()));
+    assert_eq!(Client::connect(address).exchange(request).status(), 200);
+    gateway.wait_for_message("reloaded");
+    assert_eq!(warnings(), 2);
+}

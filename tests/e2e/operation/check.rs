@@ -10,6 +10,17 @@ fn check(file: &Path) -> Output {
     command.args(["check", "--config"]).arg(file).output().expect("the binary starts")
 }
 
+/// Exit code, and what `--format json` prints.
+fn check_json(text: &str) -> (Option<i32>, serde_json::Value) {
+    let file = NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), text).expect("it can be written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+    let output = command.args(["check", "--format", "json", "--config"]).arg(file.path()).output();
+    let (code, out, err) = parts(output.expect("the binary starts"));
+    assert_eq!(err, "");
+    (code, serde_json::from_str(&out).expect("one JSON value"))
+}
+
 /// Exit code, stdout, stderr.
 fn check_text(text: &str) -> (Option<i32>, String, String) {
     let file = NamedTempFile::new().expect("a temporary file");
@@ -63,6 +74,29 @@ fn warnings_are_shown_and_fail_nothing() {
     assert_eq!(code, Some(0));
     assert!(out.contains("idle"), "the summary is there:\n{out}");
     assert!(err.starts_with("warning: upstream `idle` is never used"), "{err}");
+    assert!(err.lines().last().expect("a line").starts_with("1 warning in /"), "{err}");
+}
+
+#[test]
+fn problems_and_warnings_are_counted_apart() {
+    let text = "[upstream.idle]\ntargets = \"http://a\"\n[[route]]\npath = \"/\"\nrespond = { status = 9 }\n";
+    let (code, _, err) = check_text(text);
+    assert_eq!(code, Some(1));
+    assert!(err.lines().last().expect("a line").starts_with("1 problem, 1 warning in /"), "{err}");
+}
+
+#[test]
+fn for_programs_problems_and_warnings_are_lists_in_json() {
+    let idle = "[upstream.idle]\ntargets = \"http://a\"\n[[route]]\npath = \"/\"\n";
+    let (code, report) = check_json(&format!("{idle}respond = {{}}\n"));
+    assert_eq!((code, &report["fine"], &report["problems"]), (Some(0), &true.into(), &serde_json::json!([])));
+    let warning = &report["warnings"][0];
+    assert_eq!((&warning["line"], &warning["column"]), (&1.into(), &11.into()), "{report}");
+    assert_eq!(warning["message"], "upstream `idle` is never used");
+    let (code, report) = check_json(&format!("{idle}respond = {{ status = 9 }}\n"));
+    assert_eq!((code, &report["fine"]), (Some(1), &false.into()));
+    assert_eq!((&report["problems"][0]["line"], &report["warnings"][0]["line"]), (&5.into(), &1.into()));
+    assert!(report["problems"][0]["file"] == report["file"] && report["problems"][0]["hint"].is_string());
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod names;
 #[cfg(debug_assertions)]
 mod panics;
 mod reload;
+mod stall;
 mod start;
 
 /// One route that needs no origin.

@@ -191,3 +191,13 @@ fn help_and_version_exit_0() {
         assert!(help.stdout.contains(word), "{word} in\n{}", help.stdout);
     }
 }
+
+#[test]
+fn auto_without_io_uring_says_why_and_serves_by_epoll() {
+    let gateway = Gateway::builder().env("MONOIO_FORCE_LEGACY_DRIVER", "1").start(HELLO);
+    gateway.wait_for_message(
+        "io_uring is refused here: the environment variable MONOIO_FORCE_LEGACY_DRIVER is set",
+    );
+    assert!(gateway.stdout.all().iter().any(|line| line.contains("(1 shard, epoll)")));
+    assert_eq!(gateway.get("/hello").status(), 200);
+}
