@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
+use super::deadline::Direction;
 use super::socket::RawSocket;
 
 /// From so many bytes of a body on, splicing is cheaper than copying through a buffer.
@@ -85,7 +86,7 @@ impl Pipe {
         from: RawSocket<'_>,
         to: RawSocket<'_>,
         bytes: u64,
-        from_timeout: impl Fn() -> Duration,
+        from_timeout: Duration,
         to_timeout: Duration,
     ) -> Carried {
         // A splice honours the socket's own mode, whatever flags it is given.
@@ -94,7 +95,7 @@ impl Pipe {
         let mut left = bytes;
         while left > 0 || self.held_bytes.get() > 0 {
             if left > 0 {
-                match self.fill(from, left, from_timeout()).await {
+                match self.fill(from, left, from_timeout).await {
                     Ok(filled) => left -= filled as u64,
                     Err(error) => {
                         carried.result = Err(Stopped::From(error));
@@ -115,18 +116,18 @@ impl Pipe {
     /// Waits until something is there and moves what fits into the pipe.
     async fn fill(&self, from: RawSocket<'_>, left: u64, timeout: Duration) -> io::Result<usize> {
         // As with `Socket::read_within`: the time is up, though there may be something to move.
-        if timeout.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
+        from.slot().check_time()?;
         let room = self.capacity_bytes.min(usize::try_from(left).unwrap_or(usize::MAX));
         // By way of the event loop each time, so that one fast transfer does not keep the others waiting.
-        from.set_low_water(room.min(GATHER_BYTES));
-        let _ = monoio::time::timeout(GATHER_TIME, from.readable()).await;
-        from.set_low_water(1);
+        {
+            let _low_water = from.low_water(room.min(GATHER_BYTES));
+            let _ = monoio::time::timeout(GATHER_TIME, from.readable()).await;
+        }
         loop {
             match splice(from, None, &self.write, None, room, FLAGS) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(bytes) => {
+                    from.slot().disarm_after(Direction::Read, bytes);
                     self.held_bytes.set(bytes);
                     return Ok(bytes);
                 }
@@ -146,6 +147,7 @@ impl Pipe {
             match splice(&self.read, None, to, None, self.held_bytes.get(), flags) {
                 Ok(0) => return (drained, Err(io::ErrorKind::WriteZero.into())),
                 Ok(bytes) => {
+                    to.slot().disarm_after(Direction::Write, bytes);
                     drained += bytes;
                     self.held_bytes.set(self.held_bytes.get() - bytes);
                 }
