@@ -164,3 +164,45 @@ impl Pipe {
 }
 
 const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+    use crate::net::deadline::{Deadlines, SocketSide};
+    use crate::net::socket::Socket;
+
+    /// A socket of the gateway's, and its peer.
+    fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let peer = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        let (accepted, _) = listener.accept().expect("there is a connection");
+        accepted.set_nonblocking(true).expect("an open socket");
+        let stream = monoio::net::TcpStream::from_std(accepted).expect("an open socket");
+        (Socket::tcp(stream, SocketSide::Client, &Rc::new(Deadlines::default())), peer)
+    }
+
+    #[test]
+    fn a_transfer_that_is_dropped_while_it_waits_for_much_leaves_a_socket_that_hears_little() {
+        let builder = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer();
+        builder.build().expect("epoll works").block_on(async {
+            let ((from, mut sender), (to, _taker)) = (pair(), pair());
+            let pipe = Pipe::new().expect("a pipe");
+            {
+                let (raw_from, raw_to) = (from.raw().expect("TCP"), to.raw().expect("TCP"));
+                let minute = Duration::from_secs(60);
+                let mut carrying = pin!(pipe.carry(raw_from, raw_to, 1_000_000, minute, minute));
+                let begun = poll_fn(|cx| Poll::Ready(carrying.as_mut().poll(cx).is_ready())).await;
+                assert!(!begun, "nothing is there yet");
+            }
+            sender.write_all(b"x").expect("connected");
+            let heard = monoio::time::timeout(Duration::from_secs(5), from.readable()).await;
+            assert!(heard.is_ok_and(|readable| readable.is_ok()), "one byte is something to read");
+        });
+    }
+}
