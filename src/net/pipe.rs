@@ -121,7 +121,12 @@ impl Pipe {
         // By way of the event loop each time, so that one fast transfer does not keep the others waiting.
         {
             let _low_water = from.low_water(room.min(GATHER_BYTES));
-            let _ = monoio::time::timeout(GATHER_TIME, from.readable()).await;
+            let _ = monoio::time::timeout(GATHER_TIME, from.readable_within(timeout)).await;
+        }
+        // Should the wait have been dropped. It counts all the same.
+        from.slot().disarm(Direction::Read);
+        if let Some(expiry) = from.slot().expiry(Direction::Read) {
+            return Err(expiry.into());
         }
         loop {
             match splice(from, None, &self.write, None, room, FLAGS) {

@@ -22,6 +22,7 @@ use crate::exchange::Transaction;
 use crate::http::path;
 use crate::http::write;
 use crate::net::buffers::SMALL_BYTES;
+use crate::net::deadline::TICK_MS;
 use crate::net::expiry::Expiry;
 use crate::pipeline::request_head::UpstreamRequestHead;
 use crate::pipeline::steps::RouteContext;
@@ -138,6 +139,8 @@ async fn attempts(
             can_replay: source.can_replay(),
             is_idempotent: turn.buffers.transaction.request.method().is_idempotent(),
             is_unanswered: !sink.head_sent(),
+            // What the coarse clock still leaves when the time is up is no time for another.
+            is_in_time: shard.deadlines.left_until(exchange.until_ms) > Duration::from_millis(TICK_MS),
             endpoints_tried: tried.len(),
         };
         let other = match next_attempt(&error, failed) {

@@ -17,6 +17,8 @@ pub struct FailedAttempt {
     pub is_idempotent: bool,
     /// Nothing has been sent to the client that another attempt could contradict.
     pub is_unanswered: bool,
+    /// Some of the route's `timeout` is left.
+    pub is_in_time: bool,
     /// How many other endpoints have failed this request before.
     pub endpoints_tried: usize,
 }
@@ -39,7 +41,7 @@ const MAX_CONNECT_RETRIES: usize = 1;
 ///
 /// Attempts over a connection that was new are never repeated: there the failure is the endpoint's own.
 pub fn next_attempt(error: &Error, failed: FailedAttempt) -> NextAttempt {
-    if !failed.is_unanswered {
+    if !(failed.is_unanswered && failed.is_in_time) {
         return NextAttempt::None;
     }
     let is_safe = match error.retry {
@@ -69,6 +71,7 @@ mod tests {
         can_replay: true,
         is_idempotent: true,
         is_unanswered: true,
+        is_in_time: true,
         endpoints_tried: 0,
     };
 
@@ -95,6 +98,8 @@ mod tests {
             ),
             (Retry::Safe, FailedAttempt { can_replay: false, ..refused }, OtherEndpoint),
             (Retry::Safe, FailedAttempt { is_unanswered: false, ..DEAD_POOLED }, None),
+            (Retry::Safe, FailedAttempt { is_in_time: false, ..DEAD_POOLED }, None),
+            (Retry::Safe, FailedAttempt { is_in_time: false, ..refused }, None),
             (Retry::Safe, refused, OtherEndpoint),
             (Retry::Safe, FailedAttempt { is_idempotent: false, ..refused }, OtherEndpoint),
             (Retry::Safe, FailedAttempt { endpoints_tried: 1, ..refused }, None),

@@ -58,6 +58,18 @@ fn upload(gateway: &Gateway, path: &str, piece_bytes: usize, time: Duration) -> 
     client.response()
 }
 
+/// Sends a byte of a long body, which is spliced, more often than the gateway looks; then what the gateway says.
+fn drip(gateway: &Gateway, path: &str) -> Message {
+    let mut client = client(gateway);
+    client.send(format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n"));
+    let begun = Instant::now();
+    let mut writer = client.wire().writer();
+    while begun.elapsed() < WINDOW + WINDOW / 5 && writer.write_all(b"x").is_ok() {
+        let_time_pass(Duration::from_millis(2));
+    }
+    client.response()
+}
+
 /// Reads at this pace until the gateway ends it, or for so long; says for how long it could.
 fn download(gateway: &Gateway, piece_bytes: usize, time: Duration) -> Duration {
     let mut client = client(gateway);
@@ -89,6 +101,7 @@ fn clients_slower_than_the_rate_are_let_go_and_no_others() {
                         assert!(begun.elapsed() >= WINDOW, "not before its time");
                         assert_eq!(gateway.log_of("/slow")["reason"], "request_timeout");
                     });
+                    scope.spawn(move || assert_eq!(drip(gateway, "/drip").status(), 408, "{driver}"));
                     scope.spawn(move || {
                         let lasted = download(gateway, 100, MOST);
                         // What the kernel had room for may have passed for taken in the first window.
