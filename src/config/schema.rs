@@ -115,7 +115,7 @@ const SCHEMA: &[KeySpec] = &[
     key("server.limits.body_bytes", Size),
     key("server.limits.header_timeout", Duration),
     key("server.limits.body_timeout", Duration),
-    later("server.limits.min_rate"),
+    key("server.limits.min_rate", Size),
     key("server.limits.keepalive_timeout", Duration),
     key("server.limits.max_connections", Integer),
     later("server.limits.h2_streams"),

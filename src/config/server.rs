@@ -75,7 +75,7 @@ fn shards(section: &Section<'_>, problems: &mut Problems) -> Option<usize> {
     }
 }
 
-/// `body_bytes = 0` means no limit.
+/// `body_bytes = 0` means no limit, `min_rate = 0` any rate.
 fn limits(section: &Section<'_>, problems: &mut Problems) -> ServerLimits {
     let seconds = Duration::from_secs;
     // The ranges fit `usize` on every machine this builds for.
@@ -92,6 +92,7 @@ fn limits(section: &Section<'_>, problems: &mut Problems) -> ServerLimits {
         body_bytes,
         header_timeout: section.duration("header_timeout", problems).unwrap_or(seconds(10)),
         body_timeout: section.duration("body_timeout", problems).unwrap_or(seconds(30)),
+        min_rate: section.size("min_rate", 0..=MIB, problems).unwrap_or(0),
         keepalive_timeout: section.duration("keepalive_timeout", problems).unwrap_or(seconds(75)),
         max_connections: count(section.integer("max_connections", 1..=MAX_CONNECTIONS, problems), 10_000),
     }

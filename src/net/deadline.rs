@@ -4,17 +4,28 @@
 //! passes, the tick shuts the socket down in that direction: the operation in flight ends by itself,
 //! its buffer comes back, and the waiting code finds the slot marked as fired. So no read or write is
 //! ever dropped half-way because of a timeout.
+//!
+//! What can pass: the time of the operation itself, the time of the whole exchange that a socket is used for, and the time
+//! in which its peer has to keep its minimum rate.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::future::poll_fn;
+use std::io;
 use std::os::fd::RawFd;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
+
+use super::expiry::Expiry;
+use super::pace::Pace;
 
 /// Time between two looks through the table.
 pub const TICK_MS: u64 = 20;
 
-const NEVER: u64 = u64::MAX;
+/// No deadline.
+pub const NEVER: u64 = u64::MAX;
 const NONE: u32 = u32::MAX;
 
 /// Which side of the gateway a socket is on. A client whose read deadline passed can still be answered.
@@ -43,10 +54,12 @@ pub struct Fired {
 struct Entry {
     fd: RawFd,
     side: SocketSide,
-    fired: [bool; 2],
-    /// The write timeout, and the bytes that the peer had not taken when the deadline last passed.
-    write_timeout_ms: u64,
-    unsent_bytes: u64,
+    /// Read, write.
+    watches: [Watch; 2],
+    /// When the exchange that the socket is used for must be over.
+    until_ms: u64,
+    /// In bytes a second, what the peer must send and take; 0: any.
+    min_rate: u64,
     /// A client between two requests.
     idle: bool,
     /// We ended reading from it, so an end of its input says nothing about it.
@@ -56,6 +69,89 @@ struct Entry {
     /// The upstream's slot on whose response head this client waits, and since when.
     waits_on: u32,
     waits_since_ms: u64,
+}
+
+/// One direction of a socket.
+struct Watch {
+    /// When the operation in flight has stalled, and how long it may.
+    stalled_at_ms: u64,
+    timeout_ms: u64,
+    /// What the peer had not taken when the write was last found to stall.
+    unsent_bytes: u64,
+    /// When to look at the pace of the peer.
+    look_at_ms: u64,
+    pace: Pace,
+    fired: Option<Expiry>,
+}
+
+impl Default for Watch {
+    fn default() -> Watch {
+        Watch {
+            stalled_at_ms: NEVER,
+            timeout_ms: 0,
+            unsent_bytes: NEVER,
+            look_at_ms: NEVER,
+            pace: Pace::default(),
+            fired: None,
+        }
+    }
+}
+
+impl Entry {
+    fn new(fd: RawFd, side: SocketSide) -> Entry {
+        Entry {
+            fd,
+            side,
+            watches: Default::default(),
+            until_ms: NEVER,
+            min_rate: 0,
+            idle: false,
+            deaf: false,
+            left: false,
+            waits_on: NONE,
+            waits_since_ms: 0,
+        }
+    }
+
+    /// When something passes for the operation that is in flight in this direction.
+    fn at_ms(&self, direction: Direction) -> u64 {
+        let watch = &self.watches[direction as usize];
+        watch.stalled_at_ms.min(watch.look_at_ms).min(self.until_ms)
+    }
+
+    fn arm(&mut self, direction: Direction, now_ms: u64, timeout_ms: u64) {
+        let watch = &mut self.watches[direction as usize];
+        watch.stalled_at_ms = now_ms + timeout_ms + TICK_MS;
+        watch.timeout_ms = timeout_ms;
+        watch.unsent_bytes = NEVER;
+        watch.look_at_ms = watch.pace.begin_wait(now_ms, self.min_rate);
+    }
+
+    /// Looks at an operation in flight for which something has passed: when to look next, or why it ends.
+    fn look(
+        &mut self,
+        direction: Direction,
+        now_ms: u64,
+        unsent: &impl Fn(RawFd) -> u64,
+    ) -> Result<u64, Expiry> {
+        if self.until_ms <= now_ms {
+            return Err(Expiry::Overdue);
+        }
+        let unsent_bytes = if direction == Direction::Write { unsent(self.fd) } else { 0 };
+        let watch = &mut self.watches[direction as usize];
+        if watch.look_at_ms <= now_ms {
+            let next_ms = watch.pace.look(now_ms, unsent_bytes, self.min_rate);
+            watch.look_at_ms = next_ms.ok_or(Expiry::TooSlow)?;
+        }
+        if watch.stalled_at_ms <= now_ms {
+            if direction == Direction::Read || unsent_bytes >= watch.unsent_bytes {
+                return Err(Expiry::Stalled);
+            }
+            watch.unsent_bytes = unsent_bytes;
+            watch.stalled_at_ms = now_ms + watch.timeout_ms;
+        }
+        Ok(self.at_ms(direction))
+    }
 }
 
 #[derive(Default)]
@@ -79,20 +175,32 @@ impl Deadlines {
         self.now_ms.get()
     }
 
+    /// When this much time from now has passed, never early: the clock may be a tick behind. `None`: never.
+    pub fn after(&self, timeout: Option<Duration>) -> u64 {
+        timeout.map_or(NEVER, |timeout| self.now_ms() + milliseconds(timeout) + TICK_MS)
+    }
+
+    /// What is left until then.
+    pub fn left_until(&self, until_ms: u64) -> Duration {
+        Duration::from_millis(until_ms.saturating_sub(self.now_ms()))
+    }
+
+    /// The result of something that is no operation of a socket, and that can be dropped; `None`: not before that time.
+    pub async fn within<T>(&self, until_ms: u64, doing: impl Future<Output = T>) -> Option<T> {
+        let mut doing = pin!(doing);
+        // Nearly always at once, and then there is no timer.
+        if until_ms == NEVER {
+            return Some(doing.await);
+        }
+        match poll_fn(|cx| Poll::Ready(doing.as_mut().poll(cx))).await {
+            Poll::Ready(done) => Some(done),
+            Poll::Pending => monoio::time::timeout(self.left_until(until_ms), doing).await.ok(),
+        }
+    }
+
     /// A slot for a socket that was just opened.
     pub fn slot(self: &Rc<Self>, fd: RawFd, side: SocketSide) -> Slot {
-        let entry = Entry {
-            fd,
-            side,
-            fired: [false; 2],
-            write_timeout_ms: 0,
-            unsent_bytes: 0,
-            idle: false,
-            deaf: false,
-            left: false,
-            waits_on: NONE,
-            waits_since_ms: 0,
-        };
+        let entry = Entry::new(fd, side);
         let mut table = self.table.borrow_mut();
         let index = match table.free.pop() {
             Some(index) => {
@@ -123,17 +231,14 @@ impl Deadlines {
                 if *at_ms > now_ms {
                     continue;
                 }
-                if direction == Direction::Write {
-                    let unsent_bytes = unsent(entry.fd);
-                    if unsent_bytes < entry.unsent_bytes {
-                        entry.unsent_bytes = unsent_bytes;
-                        *at_ms = now_ms + entry.write_timeout_ms;
-                        continue;
+                match entry.look(direction, now_ms, &unsent) {
+                    Ok(next_ms) => *at_ms = next_ms,
+                    Err(expiry) => {
+                        *at_ms = NEVER;
+                        entry.watches[direction as usize].fired = Some(expiry);
+                        fired.push(Fired { slot: slot as u32, fd: entry.fd, side: entry.side, direction });
                     }
                 }
-                *at_ms = NEVER;
-                entry.fired[direction as usize] = true;
-                fired.push(Fired { slot: slot as u32, fd: entry.fd, side: entry.side, direction });
             }
         }
     }
@@ -183,31 +288,60 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Arms a deadline `timeout` from now, never early: the clock may be a tick behind.
+    /// Arms the deadline of an operation `timeout` from now, never early: the clock may be a tick behind.
     pub fn arm(&self, direction: Direction, timeout: Duration) {
-        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(NEVER / 2).max(1);
-        self.arm_at(direction, self.deadlines.now_ms() + timeout_ms + TICK_MS);
-        if direction == Direction::Write {
-            self.entry(|entry| {
-                entry.write_timeout_ms = timeout_ms;
-                entry.unsent_bytes = NEVER;
-            });
-        }
-    }
-
-    /// Arms a deadline at a time of the coarse clock.
-    pub fn arm_at(&self, direction: Direction, at_ms: u64) {
-        self.deadlines.table.borrow_mut().at_ms[self.index as usize][direction as usize] = at_ms;
+        let now_ms = self.deadlines.now_ms();
+        let table = &mut *self.deadlines.table.borrow_mut();
+        let entry = &mut table.entries[self.index as usize];
+        entry.arm(direction, now_ms, milliseconds(timeout));
+        table.at_ms[self.index as usize][direction as usize] = entry.at_ms(direction);
     }
 
     /// Takes a deadline back.
     pub fn disarm(&self, direction: Direction) {
-        self.arm_at(direction, NEVER);
+        self.disarm_after(direction, 0);
+    }
+
+    /// Takes a deadline back after an operation that has moved so many bytes.
+    pub fn disarm_after(&self, direction: Direction, bytes: usize) {
+        let now_ms = self.deadlines.now_ms();
+        let table = &mut *self.deadlines.table.borrow_mut();
+        table.at_ms[self.index as usize][direction as usize] = NEVER;
+        table.entries[self.index as usize].watches[direction as usize].pace.end_wait(now_ms, bytes);
+    }
+
+    /// From here on the socket is used for an exchange that must be over at this time of the coarse clock, and in which
+    /// its peer must keep this rate, in bytes a second (0: any).
+    pub fn begin_exchange(&self, until_ms: u64, min_rate: u64) {
+        self.entry(|entry| (entry.until_ms, entry.min_rate) = (until_ms, min_rate));
+    }
+
+    /// The exchange is over, or what follows is to be sent whatever the time: neither bound holds any more.
+    pub fn end_exchange(&self) {
+        self.begin_exchange(NEVER, 0);
+    }
+
+    /// # Errors
+    /// [`Expiry::Overdue`] once the time of the exchange is up. To be asked before each operation that may not have to
+    /// wait: a deadline only ends those that do.
+    pub fn check_time(&self) -> io::Result<()> {
+        let now_ms = self.deadlines.now_ms();
+        if self.entry(|entry| entry.until_ms <= now_ms) { Err(Expiry::Overdue.into()) } else { Ok(()) }
+    }
+
+    /// Marks the deadline of this direction as passed; it is for the caller to end the operation in flight.
+    pub fn expire(&self, direction: Direction, expiry: Expiry) {
+        self.entry(|entry| entry.watches[direction as usize].fired = Some(expiry));
     }
 
     /// Whether a deadline of this direction has passed since the socket was opened.
     pub fn fired(&self, direction: Direction) -> bool {
-        self.entry(|entry| entry.fired[direction as usize])
+        self.expiry(direction).is_some()
+    }
+
+    /// Which deadline of this direction has passed since the socket was opened.
+    pub fn expiry(&self, direction: Direction) -> Option<Expiry> {
+        self.entry(|entry| entry.watches[direction as usize].fired)
     }
 
     /// Marks a client as between two requests, or not.
@@ -244,101 +378,10 @@ impl Drop for Slot {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ticked(deadlines: &Deadlines, now_ms: u64, unsent: u64) -> Vec<Fired> {
-        let mut fired = Vec::new();
-        deadlines.tick(now_ms, |_| unsent, &mut fired);
-        fired
-    }
-
-    #[test]
-    fn a_deadline_fires_once_and_never_early() {
-        let deadlines = Rc::new(Deadlines::default());
-        let slot = deadlines.slot(7, SocketSide::Client);
-        slot.arm(Direction::Read, Duration::from_millis(100));
-        assert_eq!(ticked(&deadlines, 100, 0), []);
-        assert!(!slot.fired(Direction::Read));
-        let fired = Fired { slot: 0, fd: 7, side: SocketSide::Client, direction: Direction::Read };
-        assert_eq!(ticked(&deadlines, 100 + TICK_MS, 0), [fired]);
-        assert!(slot.fired(Direction::Read) && !slot.fired(Direction::Write));
-        assert_eq!(ticked(&deadlines, 10_000, 0), []);
-    }
-
-    #[test]
-    fn a_disarmed_or_dropped_slot_does_not_fire_and_its_place_is_used_again() {
-        let deadlines = Rc::new(Deadlines::default());
-        let (first, second) =
-            (deadlines.slot(1, SocketSide::Client), deadlines.slot(2, SocketSide::Upstream));
-        first.arm(Direction::Read, Duration::from_millis(1));
-        first.disarm(Direction::Read);
-        second.arm(Direction::Write, Duration::from_millis(1));
-        drop(second);
-        assert_eq!(ticked(&deadlines, 1_000, 0), []);
-        let third = deadlines.slot(3, SocketSide::Client);
-        assert_eq!(third.index, 1);
-        assert!(!third.fired(Direction::Write));
-    }
-
-    #[test]
-    fn a_slow_reader_is_spared_as_long_as_it_takes_bytes() {
-        let deadlines = Rc::new(Deadlines::default());
-        let slot = deadlines.slot(1, SocketSide::Client);
-        slot.arm(Direction::Write, Duration::from_millis(100));
-        assert_eq!(ticked(&deadlines, 200, 5_000), []);
-        assert_eq!(ticked(&deadlines, 301, 4_000), []);
-        assert_eq!(ticked(&deadlines, 402, 4_000).len(), 1);
-    }
-
-    #[test]
-    fn a_client_that_left_names_the_upstream_it_waited_on() {
-        let deadlines = Rc::new(Deadlines::default());
-        let (client, upstream) =
-            (deadlines.slot(1, SocketSide::Client), deadlines.slot(2, SocketSide::Upstream));
-        client.wait_on(&upstream);
-        let mut waiting = Vec::new();
-        deadlines.waiting_since(0, &mut waiting);
-        assert_eq!(waiting, [(0, 1)]);
-        assert_eq!(deadlines.mark_left(0), Some(2));
-        assert!(client.stop_waiting());
-    }
-
-    #[test]
-    fn a_client_that_got_its_head_is_no_longer_looked_at() {
-        let deadlines = Rc::new(Deadlines::default());
-        let (client, upstream) =
-            (deadlines.slot(1, SocketSide::Client), deadlines.slot(2, SocketSide::Upstream));
-        client.wait_on(&upstream);
-        assert!(!client.stop_waiting());
-        let mut waiting = Vec::new();
-        deadlines.waiting_since(u64::MAX, &mut waiting);
-        assert!(waiting.is_empty());
-    }
-
-    #[test]
-    fn idle_clients_are_known() {
-        let deadlines = Rc::new(Deadlines::default());
-        let slot = deadlines.slot(9, SocketSide::Client);
-        assert!(deadlines.silence_idle_clients().is_empty());
-        slot.set_idle(true);
-        assert_eq!(deadlines.silence_idle_clients(), [9]);
-        drop(slot);
-        assert!(deadlines.silence_idle_clients().is_empty());
-    }
-
-    #[test]
-    fn a_client_whose_reading_we_ended_is_not_taken_for_one_that_left() {
-        let deadlines = Rc::new(Deadlines::default());
-        let (client, upstream) =
-            (deadlines.slot(1, SocketSide::Client), deadlines.slot(2, SocketSide::Upstream));
-        client.set_idle(true);
-        assert_eq!(deadlines.silence_idle_clients(), [1]);
-        client.set_idle(false);
-        client.wait_on(&upstream);
-        let mut waiting = Vec::new();
-        deadlines.waiting_since(u64::MAX, &mut waiting);
-        assert!(waiting.is_empty());
-    }
+/// At least one.
+fn milliseconds(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_millis()).unwrap_or(NEVER / 2).max(1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 pub mod buffers;
 pub mod deadline;
 pub mod doorbell;
+pub mod expiry;
+mod pace;
 pub mod pipe;
 pub mod socket;
 

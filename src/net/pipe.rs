@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
+use super::deadline::Direction;
 use super::socket::RawSocket;
 
 /// From so many bytes of a body on, splicing is cheaper than copying through a buffer.
@@ -85,7 +86,7 @@ impl Pipe {
         from: RawSocket<'_>,
         to: RawSocket<'_>,
         bytes: u64,
-        from_timeout: impl Fn() -> Duration,
+        from_timeout: Duration,
         to_timeout: Duration,
     ) -> Carried {
         // A splice honours the socket's own mode, whatever flags it is given.
@@ -94,7 +95,7 @@ impl Pipe {
         let mut left = bytes;
         while left > 0 || self.held_bytes.get() > 0 {
             if left > 0 {
-                match self.fill(from, left, from_timeout()).await {
+                match self.fill(from, left, from_timeout).await {
                     Ok(filled) => left -= filled as u64,
                     Err(error) => {
                         carried.result = Err(Stopped::From(error));
@@ -115,18 +116,23 @@ impl Pipe {
     /// Waits until something is there and moves what fits into the pipe.
     async fn fill(&self, from: RawSocket<'_>, left: u64, timeout: Duration) -> io::Result<usize> {
         // As with `Socket::read_within`: the time is up, though there may be something to move.
-        if timeout.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
+        from.slot().check_time()?;
         let room = self.capacity_bytes.min(usize::try_from(left).unwrap_or(usize::MAX));
         // By way of the event loop each time, so that one fast transfer does not keep the others waiting.
-        from.set_low_water(room.min(GATHER_BYTES));
-        let _ = monoio::time::timeout(GATHER_TIME, from.readable()).await;
-        from.set_low_water(1);
+        {
+            let _low_water = from.low_water(room.min(GATHER_BYTES));
+            let _ = monoio::time::timeout(GATHER_TIME, from.readable_within(timeout)).await;
+        }
+        // Should the wait have been dropped. It counts all the same.
+        from.slot().disarm(Direction::Read);
+        if let Some(expiry) = from.slot().expiry(Direction::Read) {
+            return Err(expiry.into());
+        }
         loop {
             match splice(from, None, &self.write, None, room, FLAGS) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(bytes) => {
+                    from.slot().disarm_after(Direction::Read, bytes);
                     self.held_bytes.set(bytes);
                     return Ok(bytes);
                 }
@@ -146,6 +152,7 @@ impl Pipe {
             match splice(&self.read, None, to, None, self.held_bytes.get(), flags) {
                 Ok(0) => return (drained, Err(io::ErrorKind::WriteZero.into())),
                 Ok(bytes) => {
+                    to.slot().disarm_after(Direction::Write, bytes);
                     drained += bytes;
                     self.held_bytes.set(self.held_bytes.get() - bytes);
                 }
@@ -162,3 +169,45 @@ impl Pipe {
 }
 
 const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+    use crate::net::deadline::{Deadlines, SocketSide};
+    use crate::net::socket::Socket;
+
+    /// A socket of the gateway's, and its peer.
+    fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let peer = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        let (accepted, _) = listener.accept().expect("there is a connection");
+        accepted.set_nonblocking(true).expect("an open socket");
+        let stream = monoio::net::TcpStream::from_std(accepted).expect("an open socket");
+        (Socket::tcp(stream, SocketSide::Client, &Rc::new(Deadlines::default())), peer)
+    }
+
+    #[test]
+    fn a_transfer_that_is_dropped_while_it_waits_for_much_leaves_a_socket_that_hears_little() {
+        let builder = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer();
+        builder.build().expect("epoll works").block_on(async {
+            let ((from, mut sender), (to, _taker)) = (pair(), pair());
+            let pipe = Pipe::new().expect("a pipe");
+            {
+                let (raw_from, raw_to) = (from.raw().expect("TCP"), to.raw().expect("TCP"));
+                let minute = Duration::from_secs(60);
+                let mut carrying = pin!(pipe.carry(raw_from, raw_to, 1_000_000, minute, minute));
+                let begun = poll_fn(|cx| Poll::Ready(carrying.as_mut().poll(cx).is_ready())).await;
+                assert!(!begun, "nothing is there yet");
+            }
+            sender.write_all(b"x").expect("connected");
+            let heard = monoio::time::timeout(Duration::from_secs(5), from.readable()).await;
+            assert!(heard.is_ok_and(|readable| readable.is_ok()), "one byte is something to read");
+        });
+    }
+}

@@ -17,6 +17,7 @@ use monoio::net::{TcpStream, UnixStream};
 use socket2::SockRef;
 
 use super::deadline::{Deadlines, Direction, Slot, SocketSide};
+use super::expiry::Expiry;
 
 enum Stream {
     Tcp(TcpStream),
@@ -79,6 +80,16 @@ impl Drop for NonBlocking<'_> {
         if guards.get() == 0 {
             self.0.set_nonblocking(monoio::utils::is_legacy());
         }
+    }
+}
+
+/// A socket that waits for much to come. With the guard the first byte counts again, also for whoever uses the socket
+/// after a wait that was dropped.
+pub struct LowWater<'a>(&'a Socket);
+
+impl Drop for LowWater<'_> {
+    fn drop(&mut self) {
+        self.0.set_low_water(1);
     }
 }
 
@@ -155,15 +166,16 @@ impl Socket {
         result
     }
 
-    /// Like [`readable`](Self::readable), ended by `timeout`: then `ErrorKind::TimedOut`.
+    /// Like [`readable`](Self::readable), ended by a deadline: then `ErrorKind::TimedOut`, with an [`Expiry`].
     pub async fn readable_within(&self, timeout: Duration) -> io::Result<()> {
         self.0.slot.arm(Direction::Read, timeout);
         let result = self.readable().await;
         self.0.slot.disarm(Direction::Read);
-        if self.0.slot.fired(Direction::Read) { Err(io::ErrorKind::TimedOut.into()) } else { result }
+        self.0.slot.expiry(Direction::Read).map_or(result, |expiry| Err(expiry.into()))
     }
 
-    /// Waits until the peer takes more; nothing for `timeout` (to twice it) is `ErrorKind::TimedOut`.
+    /// Waits until the peer takes more; nothing for `timeout` (to twice it) is `ErrorKind::TimedOut`, as is any other
+    /// [`Expiry`].
     pub async fn writable_within(&self, timeout: Duration) -> io::Result<()> {
         self.0.slot.arm(Direction::Write, timeout);
         let result = match self.stream() {
@@ -171,7 +183,7 @@ impl Socket {
             Stream::Unix(stream) => self.fairly(stream.writable(false)).await,
         };
         self.0.slot.disarm(Direction::Write);
-        if self.0.slot.fired(Direction::Write) { Err(io::ErrorKind::TimedOut.into()) } else { result }
+        self.0.slot.expiry(Direction::Write).map_or(result, |expiry| Err(expiry.into()))
     }
 
     /// Reads once, behind what `buffer` holds and within its capacity (which must not be used up).
@@ -190,25 +202,28 @@ impl Socket {
     /// The deadline is disarmed afterwards.
     pub async fn read_until_deadline(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         let (result, buffer) = self.read(buffer).await;
-        self.0.slot.disarm(Direction::Read);
+        self.0.slot.disarm_after(Direction::Read, *result.as_ref().unwrap_or(&0));
         // Even when bytes came after all: a shut-down socket may go on giving what it had queued.
-        let result =
-            if self.0.slot.fired(Direction::Read) { Err(io::ErrorKind::TimedOut.into()) } else { result };
+        let result = self.0.slot.expiry(Direction::Read).map_or(result, |expiry| Err(expiry.into()));
         (result, buffer)
     }
 
-    /// Like [`read`](Self::read), ended by `timeout`: then `ErrorKind::TimedOut`. A timeout of zero has passed
-    /// already: a deadline would never end the reads of a peer that always has something to give.
+    /// Like [`read`](Self::read), ended by a deadline: then `ErrorKind::TimedOut`, with an [`Expiry`]. A timeout of zero
+    /// has passed already, as an exchange may have: a deadline would never end the reads of a peer that always has
+    /// something to give.
     pub async fn read_within(&self, buffer: Vec<u8>, timeout: Duration) -> (io::Result<usize>, Vec<u8>) {
         if timeout.is_zero() {
-            return (Err(io::ErrorKind::TimedOut.into()), buffer);
+            return (Err(Expiry::Stalled.into()), buffer);
+        }
+        if let Err(error) = self.0.slot.check_time() {
+            return (Err(error), buffer);
         }
         self.0.slot.arm(Direction::Read, timeout);
         self.read_until_deadline(buffer).await
     }
 
     /// Writes `buffer[..to]`; a peer that takes nothing for `timeout` (to twice it) ends it with
-    /// `ErrorKind::TimedOut`.
+    /// `ErrorKind::TimedOut`, as does any other [`Expiry`].
     pub async fn write(&self, mut buffer: Vec<u8>, to: usize, timeout: Duration) -> Written {
         let mut sent_bytes = 0;
         while sent_bytes < to {
@@ -218,7 +233,7 @@ impl Socket {
                 Stream::Tcp(stream) => self.fairly(stream.write(part)).await,
                 Stream::Unix(stream) => self.fairly(stream.write(part)).await,
             };
-            self.0.slot.disarm(Direction::Write);
+            self.0.slot.disarm_after(Direction::Write, *result.as_ref().unwrap_or(&0));
             buffer = part.into_inner();
             let error = match result {
                 Ok(0) => io::ErrorKind::WriteZero.into(),
@@ -226,8 +241,7 @@ impl Socket {
                     sent_bytes += sent;
                     continue;
                 }
-                Err(_) if self.0.slot.fired(Direction::Write) => io::ErrorKind::TimedOut.into(),
-                Err(error) => error,
+                Err(error) => self.0.slot.expiry(Direction::Write).map_or(error, Into::into),
             };
             return Written { result: Err(error), sent_bytes, buffer };
         }
@@ -238,6 +252,12 @@ impl Socket {
     pub async fn write_all(&self, buffer: Vec<u8>, timeout: Duration) -> Written {
         let to = buffer.len();
         self.write(buffer, to, timeout).await
+    }
+
+    /// Ends the read in flight as if its deadline had passed. A client can still be answered.
+    pub fn end_reading(&self, expiry: Expiry) {
+        self.0.slot.expire(Direction::Read, expiry);
+        shut_down(self.0.fd, libc::SHUT_RD);
     }
 
     /// No more bytes from us; what was written still goes out.
@@ -273,8 +293,14 @@ impl Socket {
         let _ = rustix::io::ioctl_fionbio(self, on);
     }
 
-    /// The socket counts as readable from so many bytes on (or at its end). Not every kind of socket heeds it.
-    pub fn set_low_water(&self, bytes: usize) {
+    /// Has the socket count as readable from so many bytes on (or at its end), until the guard is dropped. Not every kind
+    /// of socket heeds it.
+    pub fn low_water(&self, bytes: usize) -> LowWater<'_> {
+        self.set_low_water(bytes);
+        LowWater(self)
+    }
+
+    fn set_low_water(&self, bytes: usize) {
         let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
         // SAFETY: the option takes one int, and this is one; a failure leaves the mark where it was.
         unsafe {

@@ -49,6 +49,8 @@ pub struct ServerLimits {
     pub header_timeout: Duration,
     /// Between two reads of a request body, and between two writes that the client takes.
     pub body_timeout: Duration,
+    /// Bytes a second that a client must send of its body and take of its response, while it is waited for; 0: any.
+    pub min_rate: u64,
     /// Idle, between two requests.
     pub keepalive_timeout: Duration,
     /// Client connections per shard.

@@ -22,7 +22,7 @@ pub struct UpstreamPlan {
     pub response_timeout: Duration,
     /// Between two reads of a response body, and between two bytes of a tunnel.
     pub idle_timeout: Duration,
-    /// Idle connections kept per shard and target.
+    /// Idle connections kept per shard, over all endpoints.
     pub keepalive: usize,
     /// How long one is kept.
     pub keepalive_idle: Duration,

@@ -52,6 +52,7 @@ pub use run::{ChosenDriver, run};
 
 use clock::Clock;
 use generation::{GenerationContext, LiveGeneration};
+use held::HeldBodies;
 use limits::ShardLimits;
 use turn::RequestBuffers;
 
@@ -165,8 +166,8 @@ struct Shard {
     open: Cell<usize>,
     /// Connections beyond `max_connections` that are being refused.
     refusing: Cell<usize>,
-    /// Bytes of bodies that are held for scripts.
-    held_bytes: Rc<Cell<usize>>,
+    /// The bodies that are held for scripts.
+    held_bodies: Rc<HeldBodies>,
     /// Set once and never cleared: connections answer with `Connection: close` from then on.
     draining: Cell<bool>,
     /// A test has requested a fault of this shard.

@@ -46,6 +46,14 @@ impl BodySource<'_> {
         }
     }
 
+    /// The client's connection, while the body is still to come over it.
+    pub fn client(&self) -> Option<&Socket> {
+        match self {
+            BodySource::Http1(body) => (!body.is_done()).then_some(body.socket),
+            BodySource::Whole(_) => None,
+        }
+    }
+
     /// Appends what is here of the body behind a request head, as far as `out` stays within `max_bytes`: most requests
     /// are one write.
     ///
@@ -171,6 +179,21 @@ impl<'a> ResponseSink<'a> {
     pub async fn send_continue(&mut self) -> Result<(), Error> {
         match self {
             ResponseSink::Http1(response) => response.send_continue().await,
+        }
+    }
+
+    /// The exchange with this client must be over at this time of the coarse clock, and the client must send and take its
+    /// bodies at this rate, in bytes a second (0: any).
+    pub fn begin_exchange(&self, until_ms: u64, min_rate: u64) {
+        match self {
+            ResponseSink::Http1(response) => response.socket.slot().begin_exchange(until_ms, min_rate),
+        }
+    }
+
+    /// Neither holds any more: the exchange is over, or failed, and what the client is told of that is short.
+    pub fn end_exchange(&self) {
+        match self {
+            ResponseSink::Http1(response) => response.socket.slot().end_exchange(),
         }
     }
 

@@ -334,7 +334,7 @@ impl Shard {
             request_buffers: RefCell::default(),
             open: Cell::new(0),
             refusing: Cell::new(0),
-            held_bytes: Rc::default(),
+            held_bodies: Rc::default(),
             draining: Cell::new(false),
             doomed: Cell::new(false),
         };

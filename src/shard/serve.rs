@@ -33,7 +33,9 @@ pub enum Served {
 /// Never fails: every error ends in one of [`Served`]. Errors are boxed away, because each connection's task has room
 /// for the largest state it may be in.
 pub async fn serve(turn: &mut Turn, source: &mut BodySource<'_>, sink: &mut ResponseSink<'_>) -> Served {
-    match run(turn, source, sink).await {
+    let result = run(turn, source, sink).await;
+    sink.end_exchange();
+    match result {
         Ok(served) => served,
         Err(error) => Box::pin(refuse(turn, source, sink, error)).await,
     }
@@ -57,6 +59,8 @@ async fn run(
     let index = find_route(&live.table, &live.plan.routes, transaction)?;
     turn.log.route = Some(index);
     let route = live.route_context(index);
+    turn.until_ms = turn.shard.deadlines.after(route.plan.timeout);
+    sink.begin_exchange(turn.until_ms, live.plan.server.limits.min_rate);
     let mut host = ShardStepHost {
         shard: &turn.shard,
         live: &live,
@@ -64,6 +68,7 @@ async fn run(
         source,
         sink,
         log: &turn.log,
+        until_ms: turn.until_ms,
         held: None,
     };
     match steps::request(&route, transaction, limit_report, &mut host).await? {

@@ -9,7 +9,7 @@ use super::limits::RouteLimits;
 use super::protocol::{BodySource, ResponseSink, WholeBody};
 use super::request_log::RequestLog;
 use crate::auth::decide::{Authenticator, Identity};
-use crate::base::error::Error;
+use crate::base::error::{Error, Reason};
 use crate::exchange::Transaction;
 use crate::limit::LimitReport;
 use crate::pipeline::identity;
@@ -26,6 +26,8 @@ pub struct ShardStepHost<'t, 's, 'r> {
     pub source: &'t mut BodySource<'s>,
     pub sink: &'t mut ResponseSink<'r>,
     pub log: &'t RequestLog,
+    /// When the exchange must be over, by the shard's coarse clock.
+    pub until_ms: u64,
     /// Counts the body that was read.
     pub held: Option<HeldBytes>,
 }
@@ -38,7 +40,13 @@ impl StepHost for ShardStepHost<'_, '_, '_> {
         report: &mut LimitReport,
     ) -> Result<(), Error> {
         match self.limits {
-            Some(limits) => limits.check(&self.shard.limits, phase, transaction, report).await,
+            Some(limits) => {
+                let checked = limits.check(&self.shard.limits, phase, transaction, report);
+                self.shard.deadlines.within(self.until_ms, checked).await.unwrap_or_else(|| {
+                    let detail = "the store was waited for when the route's timeout passed";
+                    Err(Error::gateway(Reason::StoreUnavailable, detail))
+                })
+            }
             None => Ok(()),
         }
     }
@@ -65,18 +73,23 @@ impl StepHost for ShardStepHost<'_, '_, '_> {
     }
 
     /// `None`: the body is read and dropped, because the script has replied without it. Counted from the first byte,
-    /// so that many slow uploads cannot hold more than the shard's share.
+    /// so that many slow uploads cannot hold more than the shard's share, and give way to faster ones.
     async fn read_body(&mut self, max_bytes: Option<usize>) -> Result<Vec<u8>, Error> {
-        let mut held = HeldBytes::new(&self.shard.held_bytes, max_bytes.unwrap_or_default());
+        let deadlines = &self.shard.deadlines;
+        let mut held = HeldBytes::new(&self.shard.held_bodies, max_bytes.unwrap_or_default());
+        if let (Some(client), true) = (self.source.client(), max_bytes.is_some()) {
+            held = held.coming_from(client, deadlines.now_ms());
+        }
         let mut body = Vec::new();
         let keep = |run: &[u8]| {
             if max_bytes.is_some() {
-                held.add(run.len())?;
+                held.add(run.len(), deadlines.now_ms())?;
                 body.extend_from_slice(run);
             }
             Ok(())
         };
         self.source.read_payload(self.sink, self.log, keep).await?;
+        held.has_come();
         self.held = Some(held);
         Ok(body)
     }

@@ -12,6 +12,7 @@ use super::generation::LiveGeneration;
 use super::request_log::RequestLog;
 use crate::exchange::Transaction;
 use crate::limit::LimitReport;
+use crate::net::deadline::NEVER;
 use crate::pipeline::request_head::UpstreamRequestHead;
 
 /// One request and its response.
@@ -22,6 +23,8 @@ pub struct Turn {
     /// From the shard's stock; only [`Turn::finish`] and [`Turn::release`] return them.
     pub buffers: Box<RequestBuffers>,
     pub log: RequestLog,
+    /// When the exchange must be over, by the shard's coarse clock: the route's `timeout`, from the end of the head on.
+    pub until_ms: u64,
 }
 
 impl Turn {
@@ -32,6 +35,7 @@ impl Turn {
             live: shard.live(),
             buffers: shard.request_buffers.borrow_mut().pop().unwrap_or_default(),
             log: RequestLog::new(peer),
+            until_ms: NEVER,
         }
     }
 

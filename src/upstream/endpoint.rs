@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connect;
-use super::pool::Pool;
+use super::pool::{IdleLimit, Pool};
 use crate::balance::{Breaker, hash_key};
 use crate::base::error::Error;
 use crate::metrics::TargetMetrics;
@@ -68,17 +68,17 @@ pub struct UpstreamConnection {
 
 impl Endpoint {
     pub(super) fn new(
-        upstream: &plan::UpstreamPlan,
         target: &plan::TargetPlan,
         address: EndpointAddress,
         metrics: Rc<TargetMetrics>,
+        limit: &Rc<IdleLimit>,
     ) -> Endpoint {
         Endpoint {
             url: target.url.clone(),
             authority: target.authority.clone(),
             address,
             metrics,
-            pool: Pool::new(upstream),
+            pool: Pool::new(limit),
             active: Cell::new(0),
             breaker: RefCell::default(),
             healthy: Cell::new(true),
@@ -107,7 +107,8 @@ impl Endpoint {
         Ok(UpstreamConnection { socket, reused: false })
     }
 
-    /// Keeps a connection whose exchange ended cleanly, unless the pool is full or the endpoint withdrawn.
+    /// Keeps a connection whose exchange ended cleanly, unless the endpoint is withdrawn. Where the upstream has more than
+    /// it keeps, the coldest goes.
     pub fn release(&self, socket: Socket, now_ms: u64) {
         self.pool.put(socket, now_ms);
     }
@@ -152,11 +153,6 @@ impl Endpoint {
     /// Idle connections kept.
     pub fn idle(&self) -> usize {
         self.pool.len()
-    }
-
-    /// Takes the `keepalive` settings of a newer plan.
-    pub(super) fn configure(&self, upstream: &plan::UpstreamPlan) {
-        self.pool.configure(upstream);
     }
 
     /// Closes all idle connections and keeps none from here on.

@@ -27,6 +27,8 @@ use crate::plan::{self, AllOpen, NoneHealthy};
 pub use endpoint::{Endpoint, EndpointAddress, EndpointId, UpstreamConnection};
 pub use in_flight::InFlight;
 
+use pool::IdleLimit;
+
 /// What names resolve to, by host and port. Made on the control side, the same for all shards.
 pub type Addresses = HashMap<(Arc<str>, u16), Arc<[SocketAddr]>>;
 
@@ -38,6 +40,8 @@ pub struct Upstream {
     pub plan: Arc<plan::UpstreamPlan>,
     /// The counters of each target, by the plan's indices: also of one without an address.
     targets: Vec<Rc<TargetMetrics>>,
+    /// Shared with the upstreams of this name that come before and after it: what bounds their idle connections.
+    idle: Rc<IdleLimit>,
     endpoints: RefCell<EndpointSet>,
     /// Where this shard begins.
     seed: u64,
@@ -106,10 +110,9 @@ impl Upstream {
         let before_set = before.map(|before| before.endpoints.borrow());
         let old = before_set.as_ref().map_or(&[][..], |set| &set.endpoints);
         let wanted = wanted(plan, addresses);
-        let endpoints = reconcile(plan, &targets, &wanted, old);
-        for endpoint in &endpoints {
-            endpoint.configure(plan);
-        }
+        let idle = before.map(|before| before.idle.clone()).unwrap_or_default();
+        idle.configure(plan);
+        let endpoints = reconcile(plan, &targets, &wanted, old, &idle);
         let same_choice = |before: &&Upstream| {
             let unchanged = before.plan.targets == plan.targets && before.plan.balance == plan.balance;
             unchanged && same_endpoints(old, &endpoints)
@@ -119,14 +122,14 @@ impl Upstream {
             _ => balancer(plan, &wanted, seed),
         };
         let endpoints = RefCell::new(EndpointSet { endpoints, balancer });
-        Upstream { plan: plan.clone(), targets, endpoints, seed }
+        Upstream { plan: plan.clone(), targets, idle, endpoints, seed }
     }
 
     /// Takes what names resolve to now: endpoints whose address stays are kept, the others withdrawn at once.
     pub fn set_addresses(&self, addresses: &Addresses) {
         let wanted = wanted(&self.plan, addresses);
         let mut set = self.endpoints.borrow_mut();
-        let endpoints = reconcile(&self.plan, &self.targets, &wanted, &set.endpoints);
+        let endpoints = reconcile(&self.plan, &self.targets, &wanted, &set.endpoints, &self.idle);
         // A balancer built anew would begin its rotation anew.
         if same_endpoints(&set.endpoints, &endpoints) {
             return;
@@ -301,6 +304,7 @@ fn reconcile(
     targets: &[Rc<TargetMetrics>],
     wanted: &[Wanted],
     old: &[Rc<Endpoint>],
+    idle: &Rc<IdleLimit>,
 ) -> Vec<Rc<Endpoint>> {
     let mut kept: HashMap<(&str, &EndpointAddress), Vec<&Rc<Endpoint>>> = HashMap::new();
     for endpoint in old.iter().rev() {
@@ -311,7 +315,7 @@ fn reconcile(
         let (metrics, target) = (&targets[*target], &plan.targets[*target]);
         endpoints.push(match kept.get_mut(&(&*target.url, address)).and_then(Vec::pop) {
             Some(kept) => kept.clone(),
-            None => Rc::new(Endpoint::new(plan, target, address.clone(), metrics.clone())),
+            None => Rc::new(Endpoint::new(target, address.clone(), metrics.clone(), idle)),
         });
     }
     endpoints

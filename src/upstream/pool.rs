@@ -1,6 +1,7 @@
-//! Idle connections to one endpoint, the warmest on top.
+//! Idle connections to one endpoint, the warmest on top, within what the endpoint's upstream may keep.
 
 use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
 
 use crate::net::Socket;
 use crate::plan;
@@ -10,66 +11,101 @@ struct Idle {
     since_ms: u64,
 }
 
-/// A stack of idle connections, bounded in number and age.
-pub struct Pool {
-    idle: RefCell<Vec<Idle>>,
-    /// Connections kept at the most.
-    capacity: Cell<usize>,
+type Stack = RefCell<Vec<Idle>>;
+
+/// What one upstream keeps on this shard, over all its endpoints: `keepalive` and `keepalive_idle`.
+#[derive(Default)]
+pub struct IdleLimit {
+    /// Connections kept at the most, and those that are kept.
+    most: Cell<usize>,
+    kept: Cell<usize>,
     /// For how long one is kept.
     idle_ms: Cell<u64>,
+    stacks: RefCell<Vec<Weak<Stack>>>,
+}
+
+impl IdleLimit {
+    /// Takes an upstream's settings; of too many connections the coldest are dropped.
+    pub fn configure(&self, plan: &plan::UpstreamPlan) {
+        self.most.set(plan.keepalive);
+        self.idle_ms.set(u64::try_from(plan.keepalive_idle.as_millis()).unwrap_or(u64::MAX));
+        self.trim();
+    }
+
+    fn is_young(&self, idle: &Idle, now_ms: u64) -> bool {
+        now_ms.saturating_sub(idle.since_ms) < self.idle_ms.get()
+    }
+
+    fn forget(&self, connections: usize) {
+        self.kept.set(self.kept.get() - connections);
+    }
+
+    /// Drops the coldest connections of whichever endpoint while there are too many.
+    fn trim(&self) {
+        let mut stacks = self.stacks.borrow_mut();
+        while self.kept.get() > self.most.get() {
+            stacks.retain(|stack| stack.strong_count() > 0);
+            let coldest = stacks.iter().filter_map(Weak::upgrade).filter_map(|stack| {
+                let since_ms = stack.borrow().first()?.since_ms;
+                Some((since_ms, stack))
+            });
+            let Some((_, stack)) = coldest.min_by_key(|(since_ms, _)| *since_ms) else { return };
+            stack.borrow_mut().remove(0);
+            self.forget(1);
+        }
+    }
+}
+
+/// A stack of idle connections.
+pub struct Pool {
+    idle: Rc<Stack>,
+    limit: Rc<IdleLimit>,
     closed: Cell<bool>,
 }
 
 impl Pool {
-    /// A pool with an upstream's `keepalive` settings.
-    pub fn new(plan: &plan::UpstreamPlan) -> Pool {
-        Pool {
-            idle: RefCell::default(),
-            capacity: Cell::new(plan.keepalive),
-            idle_ms: Cell::new(idle_ms(plan)),
-            closed: Cell::new(false),
-        }
-    }
-
-    /// Takes other settings; of too many connections the coldest are dropped.
-    pub fn configure(&self, plan: &plan::UpstreamPlan) {
-        self.capacity.set(plan.keepalive);
-        self.idle_ms.set(idle_ms(plan));
-        let mut idle = self.idle.borrow_mut();
-        let excess = idle.len().saturating_sub(plan.keepalive);
-        idle.drain(..excess);
+    /// A pool of an upstream with this limit.
+    pub fn new(limit: &Rc<IdleLimit>) -> Pool {
+        let idle = Rc::new(Stack::default());
+        limit.stacks.borrow_mut().push(Rc::downgrade(&idle));
+        Pool { idle, limit: limit.clone(), closed: Cell::new(false) }
     }
 
     /// The connection used last, if it is young enough and its peer has stayed silent: one that was
     /// closed meanwhile, or that sent something nobody asked for, is dropped.
     pub fn take(&self, now_ms: u64) -> Option<Socket> {
         loop {
-            let Idle { socket, since_ms } = self.idle.borrow_mut().pop()?;
-            if now_ms.saturating_sub(since_ms) < self.idle_ms.get() && socket.is_quiet() {
-                return Some(socket);
+            let idle = self.idle.borrow_mut().pop()?;
+            self.limit.forget(1);
+            if self.limit.is_young(&idle, now_ms) && idle.socket.is_quiet() {
+                return Some(idle.socket);
             }
         }
     }
 
-    /// Keeps a connection whose exchange ended cleanly. A full or closed pool drops it.
+    /// Keeps a connection whose exchange ended cleanly; where the upstream has too many, the coldest goes. A closed pool
+    /// drops it.
     pub fn put(&self, socket: Socket, now_ms: u64) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.capacity.get() && !self.closed.get() {
-            idle.push(Idle { socket, since_ms: now_ms });
+        if self.closed.get() {
+            return;
         }
+        self.idle.borrow_mut().push(Idle { socket, since_ms: now_ms });
+        self.limit.kept.set(self.limit.kept.get() + 1);
+        self.limit.trim();
     }
 
     /// Drops what is too old or no longer quiet, so that closed connections do not linger.
     pub fn sweep(&self, now_ms: u64) {
-        let idle_ms = self.idle_ms.get();
-        let good = |idle: &Idle| now_ms.saturating_sub(idle.since_ms) < idle_ms && idle.socket.is_quiet();
-        self.idle.borrow_mut().retain(good);
+        let mut idle = self.idle.borrow_mut();
+        let before = idle.len();
+        idle.retain(|idle| self.limit.is_young(idle, now_ms) && idle.socket.is_quiet());
+        self.limit.forget(before - idle.len());
     }
 
     /// Drops all connections, and every one that is still to be put here.
     pub fn close(&self) {
         self.closed.set(true);
-        self.idle.take();
+        self.limit.forget(self.idle.take().len());
     }
 
     /// How many connections are idle.
@@ -78,6 +114,8 @@ impl Pool {
     }
 }
 
-fn idle_ms(plan: &plan::UpstreamPlan) -> u64 {
-    u64::try_from(plan.keepalive_idle.as_millis()).unwrap_or(u64::MAX)
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.limit.forget(self.len());
+    }
 }

@@ -350,6 +350,37 @@ fn other_keepalive_settings_hold_for_the_connections_that_are_there() {
 }
 
 #[test]
+fn an_upstream_keeps_so_many_connections_over_all_its_endpoints_and_drops_the_coldest() {
+    on_event_loop(async {
+        let (listener, first_target) = origin();
+        let (_second, second_target) = origin();
+        let plan = UpstreamPlan { keepalive: 3, ..plan(vec![first_target, second_target]) };
+        let upstream = first(plan, &Addresses::new());
+        let [one, other] = [0, 1].map(|index| upstream.endpoints()[index].clone());
+        let deadlines = Rc::default();
+        for (endpoint, now_ms, expected) in [
+            (&one, 1, (1, 0)),
+            (&other, 2, (1, 1)),
+            (&one, 3, (2, 1)),
+            (&other, 4, (1, 2)),
+            (&other, 5, (1, 2)),
+        ] {
+            // Not one from the pool.
+            let connection = connect(endpoint, &deadlines).await;
+            endpoint.release(connection.socket, now_ms);
+            assert_eq!((one.idle(), other.idle()), expected, "at {now_ms}");
+        }
+        assert!(next_is_closed(&listener));
+        // One in use does not count.
+        let taken = other.pooled(6).expect("still good");
+        one.release(connect(&one, &deadlines).await.socket, 6);
+        assert_eq!((one.idle(), other.idle()), (2, 1));
+        other.release(taken.socket, 7);
+        assert_eq!((one.idle(), other.idle()), (1, 2));
+    });
+}
+
+#[test]
 fn the_idle_gauge_of_a_target_is_the_sum_over_its_endpoints() {
     on_event_loop(async {
         let (listener, _) = origin();

@@ -23,6 +23,7 @@ fn an_empty_file_has_exactly_the_defaults_of_the_contract() {
                 body_bytes: 64 * 1024 * 1024,
                 header_timeout: seconds(10),
                 body_timeout: seconds(30),
+                min_rate: 0,
                 keepalive_timeout: seconds(75),
                 max_connections: 10_000,
             },
@@ -119,7 +120,7 @@ fn every_value_of_server_admin_and_log_is_taken() {
         driver = "epoll"
         trusted_proxies = ["10.0.0.0/8", "192.0.2.1", "fd00::/8"]
         drain_timeout = "1m"
-        limits = { header_bytes = "1KiB", header_count = 1000, body_bytes = "0", header_timeout = "1ms", body_timeout = "2s", keepalive_timeout = "3m", max_connections = 1 }
+        limits = { header_bytes = "1KiB", header_count = 1000, body_bytes = "0", header_timeout = "1ms", body_timeout = "2s", min_rate = "1KiB", keepalive_timeout = "3m", max_connections = 1 }
         [admin]
         listen = "127.0.0.1:4"
         hosts = ["Gateway.Internal"]
@@ -147,6 +148,7 @@ fn every_value_of_server_admin_and_log_is_taken() {
         body_bytes: u64::MAX,
         header_timeout: Duration::from_millis(1),
         body_timeout: Duration::from_secs(2),
+        min_rate: 1024,
         keepalive_timeout: Duration::from_secs(180),
         max_connections: 1,
     };

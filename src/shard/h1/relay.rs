@@ -100,7 +100,7 @@ impl Relay<'_> {
         let (Some(from), Some(to)) = (incoming.upstream.raw(), self.client.raw()) else { return Ok(false) };
         let pipes = &self.shard.pipes;
         let Some(pipe) = pipes.take_for(bytes) else { return Ok(false) };
-        let carrying = pipe.carry(from, to, bytes, || incoming.timeout(), self.client_timeout);
+        let carrying = pipe.carry(from, to, bytes, incoming.timeout(), self.client_timeout);
         let carried = Box::pin(carrying).await;
         log.bytes_out += carried.bytes;
         incoming.body.pass(carried.bytes);

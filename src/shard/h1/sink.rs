@@ -10,6 +10,7 @@ use crate::http::fields::FieldName;
 use crate::http::head::{Method, ResponseHead, Version};
 use crate::http::write;
 use crate::net::Socket;
+use crate::net::expiry::Expiry;
 use crate::pipeline::{response_head, script};
 use crate::shard::Shard;
 use crate::shard::proxy::response_body::Incoming;
@@ -148,10 +149,11 @@ impl WireResponse<'_> {
 
 /// A client that could not be written to.
 pub fn client_left(error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::TimedOut => {
-            Error::client(Reason::ClientClosed, "the client took nothing for too long")
-        }
-        _ => Error::client(Reason::ClientClosed, "the client left during the response"),
-    }
+    let detail = match Expiry::of(&error) {
+        Some(Expiry::Stalled) => "the client took nothing for too long",
+        Some(Expiry::TooSlow) => "the client took the response slower than min_rate",
+        Some(Expiry::Overdue) => "the client had not taken the response when the route's timeout passed",
+        None => return Error::client(Reason::ClientClosed, "the client left during the response"),
+    };
+    Error::client(Reason::RequestTimeout, detail)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::error::{Error, Reason};
 use crate::http::body::{BodyError, BodyReader};
 use crate::net::Socket;
+use crate::net::expiry::Expiry;
 use crate::shard::Shard;
 use crate::shard::protocol::ResponseSink;
 use crate::shard::request_log::RequestLog;
@@ -109,10 +110,13 @@ impl WireBody<'_> {
 
 /// A client that does not send the rest of its body.
 pub fn client_stopped(error: &io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::TimedOut => Error::client(Reason::RequestTimeout, "the request body stalled"),
-        _ => Error::client(Reason::ClientClosed, "the client left during its body"),
-    }
+    let detail = match Expiry::of(error) {
+        Some(Expiry::Stalled) => "the request body stalled",
+        Some(Expiry::TooSlow) => "the request body came too slowly",
+        Some(Expiry::Overdue) => "the request body was not here when the route's timeout passed",
+        None => return Error::client(Reason::ClientClosed, "the client left during its body"),
+    };
+    Error::client(Reason::RequestTimeout, detail)
 }
 
 /// A request body that cannot go on, as the client's error.

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -21,6 +22,8 @@ use crate::exchange::Transaction;
 use crate::http::path;
 use crate::http::write;
 use crate::net::buffers::SMALL_BYTES;
+use crate::net::deadline::TICK_MS;
+use crate::net::expiry::Expiry;
 use crate::pipeline::request_head::UpstreamRequestHead;
 use crate::pipeline::steps::RouteContext;
 use crate::plan::{Balance, HashOn, Proxy};
@@ -39,20 +42,20 @@ pub struct Exchange<'a> {
     pub shard: &'a Shard,
     pub route: &'a RouteContext<'a>,
     pub upstream: &'a Upstream,
-    /// When the route's `timeout` ends all of it.
-    /// `None`: the route has no `timeout`, and only the timeouts of single steps hold.
-    pub until: Option<Instant>,
+    /// When the route's `timeout` ends all of it, by the shard's coarse clock. The sockets know it too, so it bounds every
+    /// read and write.
+    pub until_ms: u64,
 }
 
 impl Exchange<'_> {
-    /// A timeout of a single step, cut to what is left of the whole exchange.
-    pub fn within(&self, timeout: Duration) -> Duration {
-        self.until.map_or(timeout, |until| timeout.min(until.saturating_duration_since(Instant::now())))
+    /// How long a connect may take.
+    fn connect_timeout(&self) -> Duration {
+        self.upstream.plan.connect_timeout.min(self.shard.deadlines.left_until(self.until_ms))
     }
 
     /// How long the upstream may neither take nor send a byte.
     pub fn idle_timeout(&self) -> Duration {
-        self.within(self.upstream.plan.idle_timeout)
+        self.upstream.plan.idle_timeout
     }
 }
 
@@ -86,13 +89,7 @@ pub async fn forward(
     turn.log.upstream = Some(upstream.clone());
     let key = hash_key(upstream, transaction);
     turn.buffers.upstream_head.prepare(transaction, route.plan, proxy);
-    let exchange = Exchange {
-        shard: &shard,
-        route,
-        upstream,
-        // Not from the head's first byte: a slow client would make the upstream look late.
-        until: route.plan.timeout.map(|timeout| Instant::now() + timeout),
-    };
+    let exchange = Exchange { shard: &shard, route, upstream, until_ms: turn.until_ms };
     let mut first = FirstWrite { bytes: shard.buffers.small(), body_at: None };
     let served = attempts(turn, &exchange, proxy, key, source, sink, &mut first).await;
     shard.buffers.give_back(first.bytes);
@@ -119,10 +116,7 @@ async fn attempts(
         let in_flight = exchange.upstream.begin_exchange(&endpoint, shard.deadlines.now_ms());
         let connection = match pooled {
             Some(pooled) => Ok(pooled),
-            None => {
-                let timeout = exchange.within(exchange.upstream.plan.connect_timeout);
-                Box::pin(endpoint.connect(timeout, &shard.deadlines)).await
-            }
+            None => Box::pin(endpoint.connect(exchange.connect_timeout(), &shard.deadlines)).await,
         };
         let (connected, reused) = (connection.is_ok(), matches!(&connection, Ok(leased) if leased.reused));
         let result = match connection {
@@ -145,9 +139,11 @@ async fn attempts(
         let failed = FailedAttempt {
             connected,
             reused,
-            can_replay: !connected || source.can_replay(),
+            can_replay: source.can_replay(),
             is_idempotent: turn.buffers.transaction.request.method().is_idempotent(),
             is_unanswered: !sink.head_sent(),
+            // What the coarse clock still leaves when the time is up is no time for another.
+            is_in_time: shard.deadlines.left_until(exchange.until_ms) > Duration::from_millis(TICK_MS),
             endpoints_tried: tried.len(),
         };
         let next = next_attempt(&error, failed);
@@ -220,11 +216,13 @@ async fn attempt(
     let upstream = &connection.socket;
     let began = Instant::now();
     turn.log.upstream_time = None;
+    upstream.slot().begin_exchange(exchange.until_ms, 0);
     let written = upstream.write_all(std::mem::take(first), exchange.idle_timeout()).await;
     *first = written.buffer;
-    if written.result.is_err() && written.sent_bytes == 0 {
-        let detail = "the upstream took no byte of the request";
-        return Err(Error::upstream(Reason::UpstreamReset, Retry::Safe, detail));
+    if let Err(error) = &written.result
+        && written.sent_bytes == 0
+    {
+        return Err(nothing_taken(error));
     }
     let upload = Cell::new(match (source.is_done(), &written.result) {
         (true, _) => Upload::Complete,
@@ -254,11 +252,14 @@ async fn attempt(
         Ok(ResponseEnd::Complete { reusable }) => {
             // Only a connection on which both messages ended exactly may carry another request.
             if reusable && upload.get() == Upload::Complete && written.result.is_ok() {
+                upstream.slot().end_exchange();
                 in_flight.endpoint().release(upstream.clone(), exchange.shard.deadlines.now_ms());
             }
             Ok(Served::Complete)
         }
         Ok(ResponseEnd::Upgraded { first }) => {
+            // A tunnel has no end that was agreed on.
+            upstream.slot().end_exchange();
             let idle_timeout = exchange.upstream.plan.idle_timeout;
             Ok(Served::Upgraded(Upgraded { upstream: upstream.clone(), first, idle_timeout }))
         }
@@ -268,6 +269,15 @@ async fn attempt(
             Err(error)
         }
     }
+}
+
+/// An upstream whose kernel took no byte of the request: it may be sent again, whatever its method and body.
+fn nothing_taken(error: &io::Error) -> Error {
+    let reason = match Expiry::of(error) {
+        Some(_) => Reason::UpstreamTimeout,
+        None => Reason::UpstreamReset,
+    };
+    Error::upstream(reason, Retry::Safe, "the upstream took no byte of the request")
 }
 
 /// Runs the upload beside the response. The response decides when it is over; an upload that the client spoils ends

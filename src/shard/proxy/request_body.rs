@@ -66,7 +66,7 @@ async fn splice(
     let (Some(from), Some(to)) = (body.socket.raw(), upstream.raw()) else { return Ok(()) };
     let pipes = &exchange.shard.pipes;
     let Some(pipe) = pipes.take_for(bytes) else { return Ok(()) };
-    let carrying = pipe.carry(from, to, bytes, || body.timeout, exchange.idle_timeout());
+    let carrying = pipe.carry(from, to, bytes, body.timeout, exchange.idle_timeout());
     let carried = Box::pin(carrying).await;
     bytes_in.set(bytes_in.get() + usize::try_from(carried.bytes).unwrap_or(usize::MAX));
     body.body.pass(carried.bytes);

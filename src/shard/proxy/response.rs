@@ -4,7 +4,7 @@
 //! A head is parsed into the turn's transaction, so the steps and scripts of the way out see it there.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::attempt::{Exchange, Upload};
 use super::response_body::Incoming;
@@ -56,8 +56,7 @@ impl Responder<'_> {
     /// that is here already has ended this wait, and its body has waits of its own.
     pub fn await_head(&self) {
         if !self.answered.get() {
-            let timeout = self.exchange.within(self.exchange.upstream.plan.response_timeout);
-            self.upstream.slot().arm(Direction::Read, timeout);
+            self.upstream.slot().arm(Direction::Read, self.exchange.upstream.plan.response_timeout);
         }
     }
 
@@ -66,9 +65,6 @@ impl Responder<'_> {
     /// # Errors
     /// The upstream's faults, and a client that left.
     pub async fn run(&self, turn: &mut Turn, sink: &mut ResponseSink<'_>) -> Result<ResponseEnd, Error> {
-        if self.upload.get() == Upload::Sending && self.exchange.until.is_some() {
-            self.upstream.slot().arm(Direction::Read, self.exchange.within(Duration::MAX));
-        }
         let mut buffer = self.exchange.shard.buffers.small();
         loop {
             let mut arrived = self.read_head(buffer, sink).await?;
@@ -171,7 +167,7 @@ impl Responder<'_> {
         incoming: &mut Incoming<'_>,
     ) -> Result<bool, Error> {
         let shard = self.exchange.shard;
-        let mut held = HeldBytes::new(&shard.held_bytes, turn.live.plan.scripts.max_body);
+        let mut held = HeldBytes::new(&shard.held_bodies, turn.live.plan.scripts.max_body);
         let mut payload = Vec::new();
         let RequestBuffers { transaction, limit_report, .. } = &mut *turn.buffers;
         let ended_exactly = if transaction.edits.response_body.changed {

@@ -10,6 +10,7 @@ use crate::base::error::{Error, Reason, Retry};
 use crate::http::body::{BodyError, BodyReader};
 use crate::http::framing::Body;
 use crate::net::Socket;
+use crate::net::expiry::Expiry;
 use crate::shard::held::HeldBytes;
 use crate::shard::protocol::ResponseSink;
 
@@ -74,7 +75,7 @@ impl Incoming<'_> {
             let taken =
                 self.body.take_payload(&self.arrived[self.from..], |run| payload.extend_from_slice(run));
             let taken = taken.map_err(refused_body)?;
-            held.add_of_response(payload.len() - before)?;
+            held.add_of_response(payload.len() - before, self.exchange.shard.deadlines.now_ms())?;
             if self.body.is_done() {
                 let ended_exactly = self.from + taken == self.arrived.len();
                 self.exchange.shard.buffers.give_back(std::mem::take(&mut self.arrived));
@@ -93,11 +94,13 @@ impl Incoming<'_> {
 /// An upstream that stopped within the body.
 /// Never retried: the client may have a part of the response already.
 pub fn upstream_stopped(error: &io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::TimedOut => {
-            Error::upstream(Reason::UpstreamTimeout, Retry::Never, "the response body stalled")
+    match Expiry::of(error) {
+        Some(Expiry::Overdue) => {
+            let detail = "the response body was not here when the route's timeout passed";
+            Error::upstream(Reason::UpstreamTimeout, Retry::Never, detail)
         }
-        _ => Error::upstream(Reason::UpstreamReset, Retry::Never, format!("within the body: {error}")),
+        Some(_) => Error::upstream(Reason::UpstreamTimeout, Retry::Never, "the response body stalled"),
+        None => Error::upstream(Reason::UpstreamReset, Retry::Never, format!("within the body: {error}")),
     }
 }
 

@@ -11,12 +11,14 @@ pub struct FailedAttempt {
     pub connected: bool,
     /// It had served before, so the upstream may just have closed it.
     pub reused: bool,
-    /// The whole request is at hand for another attempt.
+    /// The whole request is at hand for another attempt, although some of it was sent.
     pub can_replay: bool,
     /// The method is idempotent (RFC 9110, 9.2.2).
     pub is_idempotent: bool,
     /// Nothing has been sent to the client that another attempt could contradict.
     pub is_unanswered: bool,
+    /// Some of the route's `timeout` is left.
+    pub is_in_time: bool,
     /// How many other endpoints have failed this request before.
     pub endpoints_tried: usize,
 }
@@ -39,12 +41,13 @@ const MAX_CONNECT_RETRIES: usize = 1;
 ///
 /// Attempts over a connection that was new are never repeated: there the failure is the endpoint's own.
 pub fn next_attempt(error: &Error, failed: FailedAttempt) -> NextAttempt {
-    if !(failed.can_replay && failed.is_unanswered) {
+    if !(failed.is_unanswered && failed.is_in_time) {
         return NextAttempt::None;
     }
     let is_safe = match error.retry {
+        // Nothing of it was sent: it is all here, however much is still to come of its body.
         Retry::Safe => true,
-        Retry::IfIdempotent => failed.is_idempotent,
+        Retry::IfIdempotent => failed.is_idempotent && failed.can_replay,
         Retry::Never => false,
     };
     match failed {
@@ -68,6 +71,7 @@ mod tests {
         can_replay: true,
         is_idempotent: true,
         is_unanswered: true,
+        is_in_time: true,
         endpoints_tried: 0,
     };
 
@@ -86,8 +90,16 @@ mod tests {
             (Retry::Safe, FailedAttempt { is_idempotent: false, ..DEAD_POOLED }, SameEndpoint),
             (Retry::Never, DEAD_POOLED, None),
             (Retry::Safe, FailedAttempt { reused: false, ..DEAD_POOLED }, None),
-            (Retry::Safe, FailedAttempt { can_replay: false, ..DEAD_POOLED }, None),
+            (Retry::IfIdempotent, FailedAttempt { can_replay: false, ..DEAD_POOLED }, None),
+            (
+                Retry::Safe,
+                FailedAttempt { can_replay: false, is_idempotent: false, ..DEAD_POOLED },
+                SameEndpoint,
+            ),
+            (Retry::Safe, FailedAttempt { can_replay: false, ..refused }, OtherEndpoint),
             (Retry::Safe, FailedAttempt { is_unanswered: false, ..DEAD_POOLED }, None),
+            (Retry::Safe, FailedAttempt { is_in_time: false, ..DEAD_POOLED }, None),
+            (Retry::Safe, FailedAttempt { is_in_time: false, ..refused }, None),
             (Retry::Safe, refused, OtherEndpoint),
             (Retry::Safe, FailedAttempt { is_idempotent: false, ..refused }, OtherEndpoint),
             (Retry::Safe, FailedAttempt { endpoints_tried: 1, ..refused }, None),
