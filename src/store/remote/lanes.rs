@@ -107,14 +107,18 @@ impl ExchangeLanes {
         }
     }
 
-    /// Begins an exchange, if it may begin now.
+    /// Begins an exchange, if it may begin now. Lanes take turns: a connection that is idle for minutes may be closed by
+    /// the server, or forgotten by a firewall on the way.
     ///
     /// # Errors
     /// No lane is free: the exchange, as it was.
     pub fn begin(&mut self, exchange: StoreExchange, now: Instant) -> Result<(), StoreExchange> {
-        let Some(lane) = self.lanes.iter_mut().find(|lane| !lane.busy) else { return Err(exchange) };
-        lane.work.try_send(exchange).map_err(crossbeam_channel::TrySendError::into_inner)?;
+        let Some(index) = self.lanes.iter().position(|lane| !lane.busy) else { return Err(exchange) };
+        let mut lane = self.lanes.remove(index);
+        let sent = lane.work.try_send(exchange);
         lane.busy = true;
+        self.lanes.push(lane);
+        sent.map_err(crossbeam_channel::TrySendError::into_inner)?;
         self.under_way += 1;
         self.last_begun = Some(now);
         Ok(())
@@ -194,5 +198,69 @@ fn serve(
         if over || sent.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(800);
+
+    fn lanes(count: u64) -> (ExchangeLanes, Vec<Receiver<StoreExchange>>) {
+        let mut lanes = ExchangeLanes::new(TIMEOUT);
+        let lane = |id| {
+            let (work, exchanges) = bounded(1);
+            (ExchangeLane { id, work, busy: false, node_lost: None }, exchanges)
+        };
+        let (all, exchanges) = (0..count).map(lane).unzip();
+        lanes.replace(all);
+        (lanes, exchanges)
+    }
+
+    fn exchange() -> StoreExchange {
+        StoreExchange { requests: Vec::new(), timed: Vec::new(), queue_full: false }
+    }
+
+    fn end(lanes: &mut ExchangeLanes, lane: u64) -> bool {
+        let (outcome, took) = (Ok(Vec::new()), Duration::ZERO);
+        let exchange = exchange();
+        lanes.ended(&FinishedExchange { lane, exchange, outcome, took, stale: false, node_lost: None })
+    }
+
+    #[test]
+    fn lanes_take_turns_so_that_none_is_idle_for_long() {
+        let (mut lanes, exchanges) = lanes(3);
+        for turn in 0..9 {
+            assert!(lanes.begin(exchange(), Instant::now()).is_ok());
+            let used = (0..3).find(|&lane| exchanges[lane].try_recv().is_ok()).expect("one has it");
+            assert_eq!(used, turn % 3);
+            assert!(end(&mut lanes, used as u64));
+        }
+    }
+
+    #[test]
+    fn a_fast_store_gets_one_exchange_at_a_time_and_a_slow_one_another_after_an_eighth_of_its_timeout() {
+        let (mut lanes, exchanges) = lanes(2);
+        let now = Instant::now();
+        assert_eq!(lanes.next_begin(now), Some(now));
+        assert!(lanes.begin(exchange(), now).is_ok());
+        let later = now + TIMEOUT / 8;
+        assert_eq!(lanes.next_begin(now), Some(later));
+        assert!(exchanges[0].try_recv().is_ok() && end(&mut lanes, 0));
+        assert_eq!(lanes.next_begin(now), Some(now));
+        assert!(lanes.begin(exchange(), now).is_ok() && lanes.begin(exchange(), later).is_ok());
+        assert_eq!((lanes.next_begin(later), lanes.under_way()), (None, 2));
+        assert!(lanes.begin(exchange(), later).is_err());
+    }
+
+    #[test]
+    fn what_ends_on_a_lane_that_was_given_up_frees_no_other() {
+        let (mut lanes, _exchanges) = lanes(1);
+        let now = Instant::now();
+        assert!(lanes.begin(exchange(), now).is_ok());
+        lanes.replace(Vec::new());
+        assert!(!end(&mut lanes, 0));
+        assert_eq!(lanes.under_way(), 0);
     }
 }
