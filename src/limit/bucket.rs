@@ -93,6 +93,16 @@ impl Bucket {
         Bucket { tokens: params.burst, fraction: 0, updated_ms: now_ms }
     }
 
+    /// As it was at `at_ms`, with so many tokens.
+    pub(super) fn holding(tokens: u64, at_ms: u64) -> Bucket {
+        Bucket { tokens, fraction: 0, updated_ms: at_ms }
+    }
+
+    /// When it was last advanced.
+    pub(super) fn updated_ms(&self) -> u64 {
+        self.updated_ms
+    }
+
     /// Adds the tokens gained since the last call. `leased` tokens were out on leases meanwhile: together with them the
     /// bucket stays within the burst. A new window is full, whatever of the last one was leased.
     ///

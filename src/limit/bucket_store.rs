@@ -7,6 +7,8 @@
 //! There is one bucket store per limit and rule (a consumer's own rate is a rule of its own). The embedded store holds
 //! them; Redis holds one hash per key, and the store's Lua scripts do the same as this code to it.
 
+use std::cmp::Ordering;
+
 use super::bucket::{Bucket, BucketParams, Verdict};
 use super::key::{Key, KeyTable, key_table};
 use super::messages::{LEASE_LIFE_MS, LeaseGrant, LeaseRequest, Leaseholder};
@@ -97,6 +99,27 @@ impl BucketStore {
         let entry = self.entries.get_or_insert_mut(key, || BucketEntry::new(&params, now_ms));
         entry.advance(&params, now_ms);
         entry.bucket.take(&params, now_ms)
+    }
+
+    /// Has a key's share go on from what the store said at `at_ms`: that `available` tokens were left of a whole bucket of
+    /// `burst`. Of these, it gets its part, rounded down: all shares together begin with no more than the bucket had. Without
+    /// effect if the share was used since.
+    pub fn follow(&mut self, burst: u64, key: &Key, available: u64, at_ms: u64) {
+        if !self.has_room_for(key, at_ms) {
+            return;
+        }
+        let params = self.params;
+        let part = u128::from(available) * u128::from(params.burst) / u128::from(burst.max(1));
+        let part = u64::try_from(part).map_or(params.burst, |part| part.min(params.burst));
+        let share = Bucket::holding(part, at_ms);
+        let entry =
+            self.entries.get_or_insert_mut(*key, || BucketEntry { bucket: share, leases: Vec::new() });
+        match entry.bucket.updated_ms().cmp(&at_ms) {
+            Ordering::Less => entry.bucket = share,
+            // In the same millisecond either may have been first.
+            Ordering::Equal => entry.bucket.tokens = entry.bucket.tokens.min(part),
+            Ordering::Greater => {}
+        }
     }
 
     /// Forgets full buckets, some at a time, least recently used first.

@@ -22,6 +22,9 @@ const MIN_PAUSE_MS: u64 = 20;
 /// The same, at most, while other shards hold tokens that they may return.
 const MAX_PAUSE_WHILE_LEASED_MS: u64 = 500;
 
+/// The same, at most, in any case: a store that was emptied or restored meanwhile is then noticed.
+const MAX_PAUSE_MS: u64 = 5_000;
+
 /// The parameters of all leases of one limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LeaseParams {
@@ -56,6 +59,11 @@ pub(super) struct Lease {
     reset_ms: u64,
     usage: UsageRate,
     pub(super) used_ms: u64,
+    /// When the store last answered.
+    answered_ms: Option<u64>,
+    /// Client requests that were admitted without the store. They are paid with the next tokens that it grants, before
+    /// any other request.
+    owed: u64,
 }
 
 /// A lease request that has not been answered.
@@ -95,7 +103,7 @@ impl LeaseParams {
             wait_ms if grant.leased_to_others > 0 => {
                 wait_ms.min(MAX_PAUSE_WHILE_LEASED_MS).max(self.min_pause_ms)
             }
-            wait_ms => wait_ms.max(self.min_pause_ms),
+            wait_ms => wait_ms.min(MAX_PAUSE_MS).max(self.min_pause_ms),
         }
     }
 }
@@ -115,6 +123,8 @@ impl Lease {
             reset_ms: now_ms,
             usage: UsageRate::new(now_ms),
             used_ms: now_ms,
+            answered_ms: None,
+            owed: 0,
         }
     }
 
@@ -143,7 +153,31 @@ impl Lease {
             return (Some(self.denied(now_ms)), None);
         }
         self.waiting = 1;
-        (None, Some(LeaseDemand { needed: 1, prefetch: self.target(params), ..LeaseDemand::default() }))
+        let (needed, prefetch) = (1 + self.owed, self.target(params));
+        (None, Some(LeaseDemand { needed, prefetch, ..LeaseDemand::default() }))
+    }
+
+    /// Takes one token for a client request that does not wait for the store; `None`: the lease has none left.
+    pub(super) fn take_held(&mut self, params: &LeaseParams, now_ms: u64) -> Option<Verdict> {
+        self.used_ms = now_ms;
+        self.expire(now_ms);
+        self.tokens = self.tokens.checked_sub(1)?;
+        if let Some(pending) = &mut self.pending {
+            pending.spent += 1;
+        }
+        Some(self.allowed(&params.bucket, now_ms))
+    }
+
+    /// A client request was admitted without a token of the store. It is owed, up to a burst: the bucket has not gained
+    /// more than that meanwhile.
+    pub(super) fn owe(&mut self, params: &LeaseParams, now_ms: u64) {
+        self.used_ms = now_ms;
+        self.owed = (self.owed + 1).min(params.bucket.burst);
+    }
+
+    /// The tokens that were left in the bucket when the store last answered, and when that was.
+    pub(super) fn last_answer(&self) -> Option<(u64, u64)> {
+        self.answered_ms.map(|answered_ms| (self.available, answered_ms))
     }
 
     /// Takes the answer to the pending lease request. Returns what must be requested at once: tokens for client
@@ -164,10 +198,14 @@ impl Lease {
         self.reset_ms = now_ms.saturating_add(grant.reset_ms);
         self.token_ms = now_ms.saturating_add(grant.retry_after_ms);
         self.request_ms = now_ms.saturating_add(params.pause_ms(grant));
+        self.answered_ms = Some(now_ms);
         self.expire(now_ms);
+        let paid = self.owed.min(self.tokens);
+        self.tokens -= paid;
+        self.owed -= paid;
 
         let waiting = std::mem::take(&mut self.waiting);
-        let missing = waiting.saturating_sub(self.tokens);
+        let missing = (waiting + self.owed).saturating_sub(self.tokens);
         (missing > 0 && !self.is_known_empty(now_ms)).then(|| LeaseDemand {
             kept: self.tokens,
             needed: missing,
@@ -208,6 +246,13 @@ impl Lease {
         std::mem::take(&mut self.recorded).then_some(demand)
     }
 
+    /// Requests what is owed; `None` if nothing is.
+    pub(super) fn payment(&mut self, now_ms: u64) -> Option<LeaseDemand> {
+        self.expire(now_ms);
+        let demand = LeaseDemand { kept: self.tokens, needed: self.owed, ..LeaseDemand::default() };
+        (self.owed > 0).then_some(demand)
+    }
+
     /// Whether the bucket is known to be empty.
     pub(super) fn is_known_empty(&self, now_ms: u64) -> bool {
         now_ms < self.request_ms
@@ -231,9 +276,10 @@ impl Lease {
             return None;
         }
         let target = self.target(params);
-        if self.tokens <= self.reserve(params) && self.tokens < target {
-            let prefetch = target - self.tokens;
-            return Some(LeaseDemand { kept: self.tokens, prefetch, ..LeaseDemand::default() });
+        let (kept, needed) = (self.tokens, self.owed);
+        if needed > 0 || (kept <= self.reserve(params) && kept < target) {
+            let prefetch = target.saturating_sub(kept);
+            return Some(LeaseDemand { kept, needed, prefetch, returned: 0 });
         }
         (self.tokens > 0 && now_ms >= self.renew_ms).then(|| LeaseDemand {
             kept: self.tokens.min(target),

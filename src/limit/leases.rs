@@ -9,9 +9,11 @@
 //! - Each lease request ends in [`Leases::granted`] or [`Leases::failed`] (it could not be sent, or was not answered in
 //!   time). After `granted` the caller wakes all that wait under that number, and they call `try_take` again; after
 //!   `failed` they do as `on_store_failure` says.
+//! - A request that is decided without the store calls [`Leases::take_alone`].
 //! - [`Leases::tick`] some ten times a second.
 
 use super::bucket::{BucketParams, Verdict};
+use super::bucket_store::BucketStore;
 use super::key::{Key, KeyTable, key_table};
 use super::lease::{Lease, LeaseDemand, LeaseParams};
 use super::messages::{LeaseGrant, LeaseRequest, Leaseholder};
@@ -95,6 +97,32 @@ impl Leases {
         self.finish_take(&key, taken, now_ms)
     }
 
+    /// Takes one token for a request that the store does not answer: one that is held already or else, of `share`, this
+    /// shard's part of what the bucket had when the store last answered. The latter is owed, and paid out of the next
+    /// grant.
+    pub fn take_alone(&mut self, share: &mut BucketStore, key: &Key, now_ms: u64) -> Verdict {
+        let lease = self.leases.get_mut(key);
+        if let Some(lease) = lease {
+            if let Some(verdict) = lease.take_held(&self.params, now_ms) {
+                return verdict;
+            }
+            if let Some((available, at_ms)) = lease.last_answer() {
+                share.follow(self.params.bucket.burst, key, available, at_ms);
+            }
+        }
+        let verdict = share.take(key, now_ms);
+        if verdict.allowed {
+            self.owe(key, now_ms);
+        }
+        verdict
+    }
+
+    fn owe(&mut self, key: &Key, now_ms: u64) {
+        let known = self.leases.contains(key) || self.has_room(now_ms);
+        let key = if known { *key } else { Key::OVERFLOW };
+        self.leases.get_or_insert_mut(key, || Lease::new(now_ms)).owe(&self.params, now_ms);
+    }
+
     /// Takes the answer to a lease request. One that is no longer awaited is ignored.
     pub fn granted(&mut self, grant: &LeaseGrant, now_ms: u64) {
         let Some(lease) = self.leases.peek_mut(&grant.key) else { return };
@@ -130,6 +158,10 @@ impl Leases {
             } else if lease.is_known_empty(now_ms) {
                 // Stays, so that requests are refused without a message to the store.
                 self.give_back(&key, now_ms);
+                self.leases.promote(&key);
+            } else if let Some(payment) = self.leases.peek_mut(&key).and_then(|lease| lease.payment(now_ms)) {
+                // To be forgotten when it is paid.
+                self.request(&key, payment, now_ms);
                 self.leases.promote(&key);
             } else {
                 self.forget(&key, now_ms);

@@ -21,6 +21,9 @@
 //!   come back after [`IDLE_MS`]; those of a dead one count as spent after [`LEASE_LIFE_MS`], and are gained again.
 //! - A key in steady use on all shards is admitted at least 95 % of what one exact bucket would admit, as long as an
 //!   answer of the store takes much less time than the bucket takes to fill.
+//! - Without the store, a shard admits what it holds, and then its part of what the bucket had when the store last
+//!   answered and of what comes in. The latter is owed, one burst at most, and paid before anything else: over any number
+//!   of losses, a gateway admits one burst more than the rule.
 //! - Keys beyond a table's bound share [`Key::OVERFLOW`].
 
 mod bucket;

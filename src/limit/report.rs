@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::bucket::Verdict;
 use super::headers;
@@ -15,6 +16,8 @@ use crate::plan::Dialect;
 #[derive(Default)]
 pub struct LimitReport {
     entries: Vec<ReportEntry>,
+    /// How long the request has waited for the store, over all its limits.
+    pub waited: Duration,
     /// Room for one field's value.
     value: RefCell<String>,
 }
@@ -32,6 +35,7 @@ impl LimitReport {
     /// Forgets the request before, keeps the room.
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.waited = Duration::ZERO;
     }
 
     /// Adds one limit's verdict. A limit without a dialect (`headers = "none"`) is not reported.

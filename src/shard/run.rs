@@ -255,6 +255,7 @@ async fn serve(
     };
     monoio::spawn(spawn.replies.listen(hear));
     tick::until_drained(&shard, || acceptors.is_empty()).await;
+    tick::send_last_counters(&shard).await;
     shard.log.borrow_mut().flush();
     for done in drained.take() {
         let _ = done.send(shard.id);

@@ -20,6 +20,8 @@ const TIDY_TICKS: u64 = 5;
 /// How often idle upstream connections are looked at.
 /// One second, which is fine enough for `keepalive_idle`.
 const SWEEP_TICKS: u64 = 50;
+/// How often the last counters of a shard are tried to be sent: for a second.
+const LAST_COUNTERS_TICKS: u64 = 50;
 /// While draining, an idle client may send one more request within this time (answered with
 /// `Connection: close`), so that none meets a connection just closed.
 /// Half a second is more than a round trip to any client.
@@ -71,6 +73,19 @@ fn send_counters(shard: &Shard) {
     let deltas = shard.counters.take_deltas();
     if !deltas.is_empty() && shard.link.send(StoreRequest::Counters { shard: shard.id, deltas }).is_err() {
         shard.counters.put_back();
+    }
+}
+
+/// Sends what scripts have added since the last tick of a drain, which nothing would send any more. Waits some ticks at
+/// most for room in the link's channel.
+pub async fn send_last_counters(shard: &Shard) {
+    for _ in 0..LAST_COUNTERS_TICKS {
+        let deltas = shard.counters.take_last();
+        if deltas.is_empty() || shard.link.send(StoreRequest::Counters { shard: shard.id, deltas }).is_ok() {
+            return;
+        }
+        shard.counters.put_back();
+        monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
     }
 }
 

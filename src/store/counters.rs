@@ -93,6 +93,13 @@ impl ShardCounters {
         deltas
     }
 
+    /// The deltas that are left at the shard's end, whether or not the last ones are acknowledged. If they cannot be sent,
+    /// call [`ShardCounters::put_back`].
+    pub fn take_last(&self) -> Vec<(Arc<str>, i64)> {
+        self.in_flight.take();
+        self.take_deltas()
+    }
+
     /// The deltas taken last could not be sent: they go with the next.
     pub fn put_back(&self) {
         let mut counts = self.counts.borrow_mut();
@@ -173,6 +180,22 @@ mod tests {
         let mut deltas = counters.take_deltas();
         deltas.sort();
         assert_eq!(deltas, [("a".into(), 7), ("b".into(), 1)]);
+    }
+
+    #[test]
+    fn the_last_deltas_do_not_wait_for_those_before() {
+        let counters = ShardCounters::new();
+        counters.add("a", 2);
+        counters.take_deltas();
+        counters.add("a", 5);
+        counters.add("b", 1);
+        assert!(counters.take_deltas().is_empty());
+        let mut last = counters.take_last();
+        last.sort();
+        assert_eq!(last, [("a".into(), 5), ("b".into(), 1)]);
+        counters.put_back();
+        assert_eq!(counters.take_last().len(), 2, "they could not be sent");
+        assert!(counters.take_last().is_empty());
     }
 
     #[test]

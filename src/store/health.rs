@@ -8,6 +8,8 @@ use super::snapshot::StoreState;
 const MIN_BACKOFF: Duration = Duration::from_millis(25);
 /// The longest wait.
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
+/// A store that has refused nothing for so long is taken for cured.
+const CURED_AFTER: Duration = Duration::from_secs(10);
 
 /// Begins as down, with the first attempt due at once.
 #[derive(Debug)]
@@ -18,6 +20,10 @@ pub struct StoreHealth {
     next_try: Instant,
     /// In a row; a connection that never carried an exchange counts too.
     failures: u32,
+    /// Answers that are errors about the store as a whole, such as a missing permission, and when the last one came. They
+    /// count as a row although exchanges succeed in between, which may be of another kind.
+    refusals: u32,
+    refused: Instant,
     /// The state of the jitter's generator.
     random: u64,
 }
@@ -30,6 +36,8 @@ impl StoreHealth {
             slow: timeout / 2,
             next_try: now,
             failures: 0,
+            refusals: 0,
+            refused: now,
             random: seed,
         }
     }
@@ -61,6 +69,17 @@ impl StoreHealth {
         self.next_try = now + self.backoff();
         self.failures = self.failures.saturating_add(1);
         was_up
+    }
+
+    /// The same for an exchange that was answered, by an error about the store as a whole.
+    pub fn refused(&mut self, now: Instant) -> bool {
+        if now - self.refused > CURED_AFTER {
+            self.refusals = 0;
+        }
+        self.refused = now;
+        self.failures = self.failures.max(self.refusals);
+        self.refusals = self.refusals.saturating_add(1);
+        self.failed(now)
     }
 
     /// An exchange has succeeded. `queue_full`: meanwhile more requests came than may wait.
@@ -132,6 +151,22 @@ mod tests {
         health.exchanged(Duration::ZERO, false);
         health.failed(now);
         assert!(health.next_try() - now <= Duration::from_millis(25));
+    }
+
+    #[test]
+    fn refusals_are_a_row_although_other_exchanges_succeed_in_between() {
+        let now = Instant::now();
+        let mut health = StoreHealth::new(now, TIMEOUT, 1);
+        for _ in 0..10 {
+            health.connected();
+            health.exchanged(Duration::ZERO, false);
+            health.refused(now);
+        }
+        assert!(health.next_try() - now >= Duration::from_secs(1));
+        health.exchanged(Duration::ZERO, false);
+        let later = now + 2 * CURED_AFTER;
+        health.refused(later);
+        assert!(health.next_try() - later <= Duration::from_millis(25));
     }
 
     #[test]

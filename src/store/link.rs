@@ -91,7 +91,7 @@ impl LinkStop {
     pub fn stop(self) {
         let _ = self.commands.send(LinkCommand::Stop);
         if self.thread.join().is_err() {
-            tracing::error!("the store link had panicked");
+            tracing::error!("the store link has panicked");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The store link's thread: answers the requests that have gathered, and announces to the shards what has changed.
 
+use std::hash::{BuildHasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,8 +28,14 @@ pub enum LinkCommand {
     Stop,
 }
 
+/// After a panic that comes so soon after the last, the thread waits so long before it goes on.
+const PANIC_PAUSE: Duration = Duration::from_secs(1);
+
 /// What the thread owns.
 pub struct LinkThread {
+    config: StoreConfig,
+    /// Identifies this process to a remote store.
+    process: u64,
     requests: Receiver<StoreRequest>,
     commands: Receiver<LinkCommand>,
     published: Arc<Mutex<StoreSnapshot>>,
@@ -35,6 +43,8 @@ pub struct LinkThread {
     shards: Vec<JoinedShard>,
     totals: CounterTotals,
     announced: AnnouncedState,
+    /// Its last panic, and when that was.
+    panicked: Option<(Arc<str>, Instant)>,
     stopping: bool,
 }
 
@@ -70,17 +80,26 @@ struct Announcement {
     keys: Option<Arc<KeyList>>,
 }
 
+impl StoreBackend {
+    fn new(config: &StoreConfig, process: u64) -> StoreBackend {
+        let now = Instant::now();
+        match config {
+            StoreConfig::Embedded => StoreBackend::Embedded(EmbeddedStore::new(now)),
+            StoreConfig::Remote(config) => {
+                StoreBackend::Remote(Box::new(RemoteStore::new(config.clone(), process, now)))
+            }
+        }
+    }
+}
+
 impl LinkThread {
     pub fn new(
         config: StoreConfig,
         requests: Receiver<StoreRequest>,
         commands: Receiver<LinkCommand>,
     ) -> LinkThread {
-        let now = Instant::now();
-        let backend = match config {
-            StoreConfig::Embedded => StoreBackend::Embedded(EmbeddedStore::new(now)),
-            StoreConfig::Remote(config) => StoreBackend::Remote(Box::new(RemoteStore::new(config, now))),
-        };
+        let process = RandomState::new().hash_one("process");
+        let backend = StoreBackend::new(&config, process);
         let (name, state) = match &backend {
             StoreBackend::Embedded(_) => ("embedded", StoreState::Up),
             StoreBackend::Remote(remote) => ("redis", remote.state()),
@@ -97,6 +116,8 @@ impl LinkThread {
             keys: (0, 0),
         };
         LinkThread {
+            config,
+            process,
             requests,
             commands,
             published: Arc::new(Mutex::new(published)),
@@ -104,6 +125,7 @@ impl LinkThread {
             shards: Vec::new(),
             totals: CounterTotals::default(),
             announced: AnnouncedState::default(),
+            panicked: None,
             stopping: false,
         }
     }
@@ -113,14 +135,54 @@ impl LinkThread {
         self.published.clone()
     }
 
+    /// Serves until it is stopped. A panic costs the requests in hand, which fail by their timeout, and what an embedded
+    /// store held; then it goes on.
     pub fn run(mut self) {
+        while let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.serve())) {
+            let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            self.begin_anew(&text);
+            if self.stopping {
+                return;
+            }
+        }
+    }
+
+    /// Drops what a panic may have left half done. Shards and counters stay.
+    fn begin_anew(&mut self, panic: &str) {
+        tracing::error!("the store link has panicked, and begins anew: {panic}");
+        let now = Instant::now();
+        let again_soon = self.panicked.as_ref().is_some_and(|(_, last)| now - *last < PANIC_PAUSE);
+        let error: Arc<str> = format!("the store link has panicked: {panic}").into();
+        self.panicked = Some((error.clone(), now));
+        {
+            let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+            published.state = StoreState::Down { since: now };
+            published.last_error = Some(error);
+        }
+        if again_soon && !self.stopping {
+            // No request is to wait meanwhile.
+            for shard in &self.shards {
+                let _ = catch_unwind(AssertUnwindSafe(|| (shard.sink)(StoreReply::Reachable(false))));
+            }
+            std::thread::sleep(PANIC_PAUSE);
+        }
+        self.backend = StoreBackend::new(&self.config, self.process);
+        self.announced = AnnouncedState::default();
+        self.shards.iter_mut().for_each(|shard| shard.behind = true);
+    }
+
+    fn serve(&mut self) {
         let mut batch = Vec::new();
-        while !self.stopping || !self.requests.is_empty() {
+        while !self.stopping || !self.requests.is_empty() || self.is_busy() {
             self.wait();
             self.run_commands();
-            let queue_full = self.requests.len() >= MAX_WAITING;
-            self.gather(&mut batch);
-            self.handle(&mut batch, queue_full);
+            self.settle();
+            if self.takes_requests() && !(self.stopping && self.requests.is_empty()) {
+                let queue_full = self.requests.len() >= MAX_WAITING;
+                self.gather(&mut batch);
+                self.handle(&mut batch, queue_full);
+            }
             self.announce();
         }
         if let StoreBackend::Remote(remote) = &mut self.backend {
@@ -131,25 +193,59 @@ impl LinkThread {
 
     /// Blocks until there is something to do.
     fn wait(&self) {
-        if self.stopping {
+        let now = Instant::now();
+        let takes_requests = self.takes_requests();
+        if self.stopping && takes_requests && !(self.requests.is_empty() && self.is_busy()) {
             return;
         }
-        let (due, attempt) = match &self.backend {
+        let (due, remote) = match &self.backend {
             StoreBackend::Embedded(embedded) => (embedded.next_tick(), None),
-            StoreBackend::Remote(remote) => (remote.next_due(&self.totals), remote.attempt()),
+            StoreBackend::Remote(remote) => (remote.next_due(&self.totals, now), Some(remote)),
         };
-        let mut timeout = due.map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
+        let mut timeout = due.map_or(IDLE, |due| due.saturating_duration_since(now));
         if self.shards.iter().any(|shard| shard.behind) {
             timeout = timeout.min(RETRY);
         }
         let mut select = Select::new();
-        select.recv(&self.requests);
-        select.recv(&self.commands);
-        if let Some(attempt) = attempt {
-            select.recv(attempt);
+        if takes_requests && !self.stopping {
+            select.recv(&self.requests);
+        }
+        if !self.stopping {
+            select.recv(&self.commands);
+        }
+        if let Some(remote) = remote {
+            select.recv(remote.finished());
+            if let Some(attempt) = remote.attempt() {
+                select.recv(attempt);
+            }
         }
         // Which one is ready does not matter: all are read after this.
         let _ = select.ready_timeout(timeout);
+    }
+
+    /// Whether requests are to be taken out of the queue now.
+    fn takes_requests(&self) -> bool {
+        match &self.backend {
+            StoreBackend::Embedded(_) => true,
+            StoreBackend::Remote(remote) => remote.takes_requests(Instant::now()),
+        }
+    }
+
+    /// Whether there are exchanges under way.
+    fn is_busy(&self) -> bool {
+        matches!(&self.backend, StoreBackend::Remote(remote) if remote.is_busy())
+    }
+
+    /// Does what is due by the clock, and takes the exchanges that have ended.
+    fn settle(&mut self) {
+        let LinkThread { backend, shards, totals, .. } = self;
+        match backend {
+            StoreBackend::Embedded(embedded) => embedded.tick(Instant::now()),
+            StoreBackend::Remote(remote) => {
+                remote.take_finished(totals, &mut |shard, answer| reply(shards, shard, answer));
+                remote.tick(Instant::now());
+            }
+        }
     }
 
     /// Carries out all commands, before any request is taken: a shard's first request may have come after it joined.
@@ -183,7 +279,7 @@ impl LinkThread {
         }
     }
 
-    /// Answers the batch, and does what else is due. `queue_full`: more requests came than may wait.
+    /// Answers the batch, or begins an exchange with it. `queue_full`: more requests came than may wait.
     fn handle(&mut self, batch: &mut Vec<StoreRequest>, queue_full: bool) {
         let LinkThread { backend, shards, totals, .. } = self;
         batch.retain_mut(|request| match request {
@@ -197,25 +293,17 @@ impl LinkThread {
             }
             _ => true,
         });
-        let mut reply = |shard: usize, reply: StoreReply| {
-            if let Some(joined) = shards.iter().find(|joined| joined.shard == shard) {
-                // A shard whose mailbox is full is so far behind that the requests have timed out there.
-                (joined.sink)(reply);
-            }
-        };
         let now = Instant::now();
         match backend {
             StoreBackend::Embedded(embedded) => {
-                embedded.tick(now);
                 batch
                     .drain(..)
                     .filter_map(|request| embedded.answer(request, now))
-                    .for_each(|(shard, answer)| reply(shard, answer));
+                    .for_each(|(shard, answer)| reply(shards, shard, answer));
                 totals.confirm_locally();
             }
             StoreBackend::Remote(remote) => {
-                remote.tick(now);
-                remote.serve(batch, totals, queue_full, &mut reply);
+                remote.begin(batch, totals, queue_full, &mut |shard, answer| reply(shards, shard, answer));
             }
         }
     }
@@ -247,11 +335,14 @@ impl LinkThread {
     }
 
     fn publish(&self, announcement: &Announcement) {
+        let panicked = || self.panicked.as_ref().map(|(error, _)| error.clone());
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         if let StoreBackend::Remote(remote) = &self.backend {
             published.state = remote.state();
-            published.last_error = remote.last_error();
             published.traffic = remote.traffic();
+            published.last_error = remote.last_error().or_else(panicked);
+        } else {
+            published.state = StoreState::Up;
         }
         if !announcement.sums.is_empty() {
             published.counters = self.totals.all();
@@ -260,6 +351,13 @@ impl LinkThread {
             published.keys = (keys.added.len(), keys.revoked.len());
         }
         published.counters_full = announcement.counters_full;
+    }
+}
+
+/// A shard whose mailbox is full is so far behind that the requests have timed out there.
+fn reply(shards: &[JoinedShard], shard: usize, reply: StoreReply) {
+    if let Some(joined) = shards.iter().find(|joined| joined.shard == shard) {
+        (joined.sink)(reply);
     }
 }
 

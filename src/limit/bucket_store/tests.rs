@@ -176,3 +176,20 @@ fn where_tokens_are_fewer_than_shards_the_first_shards_have_them_and_their_rate(
     assert_eq!(admitted_by_shares(&rule, 16, 10_000), 22);
     assert!(!BucketStore::local_share(&rule, 16, 2, 10).take(&key(0), 0).allowed);
 }
+
+#[test]
+fn the_shares_of_all_shards_go_on_from_what_the_store_said_last() {
+    let rule = Rule::token_bucket(60, Period::Minute, 60);
+    let mut shares: Vec<_> = (0..4).map(|index| BucketStore::local_share(&rule, 4, index, 10)).collect();
+    let mut admitted = |available, at_ms, now_ms| {
+        let take_all = |share: &mut BucketStore| {
+            share.follow(60, &key(0), available, at_ms);
+            (0..100).filter(|_| share.take(&key(0), now_ms).allowed).count()
+        };
+        shares.iter_mut().map(take_all).sum::<usize>()
+    };
+    assert_eq!(admitted(22, 1_000, 1_000), 20, "five each, of a quarter of 22");
+    assert_eq!(admitted(22, 1_000, 1_001), 0, "the same word again is no new one");
+    assert_eq!(admitted(0, 2_000, 10_000), 8, "what the rule gives since then");
+    assert_eq!(admitted(60, 500, 10_000), 0, "an older word");
+}

@@ -76,7 +76,7 @@ fn a_bucket_known_to_be_empty_refuses_without_a_message_until_it_has_a_token() {
     for _ in 0..6 {
         request(&mut leases, &mut store, &key(0), 0);
     }
-    for now_ms in [0, 6_000, 11_999] {
+    for now_ms in [0, 2_000, 4_999] {
         // Idle or not.
         leases.tick(now_ms);
         exchange(&mut leases, &mut store, now_ms);
@@ -84,6 +84,76 @@ fn a_bucket_known_to_be_empty_refuses_without_a_message_until_it_has_a_token() {
         assert_eq!((verdict.allowed, verdict.retry_after_ms), (false, 12_000 - now_ms));
     }
     assert!(request(&mut leases, &mut store, &key(0), 12_000));
+}
+
+#[test]
+fn a_bucket_that_is_empty_for_hours_is_asked_again_after_some_seconds() {
+    let rule = Rule::token_bucket(10, Period::Day, 10);
+    let mut leases = leases(&rule, 10);
+    let mut store = BucketStore::new(&rule, 10);
+    let admitted = (0..50).filter(|_| request(&mut leases, &mut store, &key(0), 0)).count();
+    assert_eq!(admitted, 10);
+    let Ok(verdict) = leases.try_take(&key(0), 4_999) else { panic!("it waits") };
+    assert_eq!((verdict.allowed, verdict.retry_after_ms), (false, 24 * 360_000 - 4_999));
+    // The store was restored from a backup, in which the bucket is full.
+    let mut store = BucketStore::new(&rule, 10);
+    assert!(request(&mut leases, &mut store, &key(0), 5_000));
+}
+
+/// How many of so many requests are admitted without the store.
+fn alone(leases: &mut Leases, share: &mut BucketStore, key: &Key, requests: u64, now_ms: u64) -> usize {
+    (0..requests).filter(|_| leases.take_alone(share, key, now_ms).allowed).count()
+}
+
+#[test]
+fn what_was_admitted_without_the_store_is_paid_out_of_the_next_grants() {
+    let rule = minutely(60);
+    let mut leases = leases(&rule, 10);
+    let mut share = BucketStore::local_share(&rule, 1, 0, 10);
+    let mut store = BucketStore::new(&rule, 10);
+    assert_eq!(alone(&mut leases, &mut share, &key(0), 20, 0), 20);
+    let admitted = (0..100).filter(|_| request(&mut leases, &mut store, &key(0), 0)).count();
+    assert_eq!(admitted, 40);
+    // The share goes on from the bucket, which is empty: it has what came in since.
+    assert_eq!(alone(&mut leases, &mut share, &key(0), 100, 25_000), 25);
+    let admitted = (0..100).filter(|_| request(&mut leases, &mut store, &key(0), 30_000)).count();
+    assert_eq!(admitted, 5);
+}
+
+#[test]
+fn no_more_than_a_burst_is_owed_and_an_idle_key_pays_before_it_is_forgotten() {
+    let rule = minutely(60);
+    let mut leases = leases(&rule, 10);
+    let mut share = BucketStore::local_share(&rule, 1, 0, 10);
+    let mut store = BucketStore::new(&rule, 10);
+    for now_ms in [0, 60_000, 120_000] {
+        assert_eq!(alone(&mut leases, &mut share, &key(0), 100, now_ms), 60);
+    }
+    assert_eq!(alone(&mut leases, &mut share, &key(1), 10, 120_000), 10);
+    let now_ms = 120_000 + IDLE_MS;
+    leases.tick(now_ms);
+    assert_eq!(exchange(&mut leases, &mut store, now_ms), 2);
+    leases.tick(now_ms);
+    assert_eq!((exchange(&mut leases, &mut store, now_ms), leases.len()), (2, 1), "an empty bucket stays");
+    let mut left =
+        |number| (0..100).filter(|_| request(&mut leases, &mut store, &key(number), now_ms)).count();
+    assert_eq!((left(0), left(1)), (0, 50));
+}
+
+#[test]
+fn tokens_that_are_held_are_spent_before_anything_is_owed() {
+    let rule = Rule::token_bucket(1_000, Period::Hour, 1_000);
+    let mut leases = leases(&rule, 10);
+    let mut share = BucketStore::local_share(&rule, 2, 0, 10);
+    let mut store = BucketStore::new(&rule, 10);
+    for now_ms in 0..100 {
+        assert!(request(&mut leases, &mut store, &key(0), now_ms));
+    }
+    let held = leases.unspent(&key(0), 99).unwrap();
+    assert!(held > 0);
+    alone(&mut leases, &mut share, &key(0), held, 99);
+    assert!(share.is_empty());
+    assert_eq!(leases.unspent(&key(0), 99), Some(0));
 }
 
 #[test]

@@ -7,8 +7,8 @@ mod run;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::Rule;
-use crate::plan::Period;
-use run::{Scenario, SimRandom, Simulation};
+use crate::plan::{Period, RateAlgorithm};
+use run::{Scenario, SimRandom, Simulation, WithoutStore};
 
 /// Runs each seed, and says which one failed.
 fn for_seeds(count: u64, run: impl Fn(u64)) {
@@ -53,8 +53,12 @@ fn troubled(random: &mut SimRandom) -> Scenario {
         max_store_keys: random.of(&[1, 2, 100]),
         max_shard_keys: random.of(&[1, 2, 100, 100]),
         gap_us,
+        min_delay_us: 0,
         delay_us: random.of(&[0, 500, 5_000, 50_000, 500_000]),
         timeout_us: random.of(&[10_000, 100_000, 1_000_000]),
+        frozen_us: 0,
+        period_us: 1_000_000,
+        alone: None,
         lost: random.of(&[0, 20, 300]),
         doubled: random.of(&[0, 20, 300]),
         late: random.of(&[0, 20, 200]),
@@ -97,8 +101,12 @@ fn steady(random: &mut SimRandom) -> Scenario {
         max_store_keys: 100,
         max_shard_keys: 100,
         gap_us: at_rate_us * 1_000 / (500 + random.below(3_500)),
+        min_delay_us: 0,
         delay_us: random.of(&[200, 2_000, 10_000]),
         timeout_us: 100_000,
+        frozen_us: 0,
+        period_us: 1_000_000,
+        alone: None,
         lost: 0,
         doubled: 0,
         late: 0,
@@ -121,4 +129,55 @@ fn a_key_that_is_used_on_all_shards_gets_nearly_all_that_one_bucket_would_give()
         let (admitted, ideal) = (simulation.admitted, simulation.ideal);
         assert!(admitted * 100 >= ideal * 95, "{admitted} of {ideal}: {scenario:?}");
     });
+}
+
+/// The rule with a larger burst, in hundredths of its own.
+fn with_burst(rule: &Rule, percent: u64) -> Rule {
+    match rule.algorithm() {
+        RateAlgorithm::TokenBucket => {
+            Rule::token_bucket(rule.tokens(), rule.period(), rule.burst() * percent / 100)
+        }
+        RateAlgorithm::FixedWindow => Rule::fixed_window(rule.tokens() * percent / 100, rule.period()),
+    }
+}
+
+/// Requests on all shards of one gateway, for more than the rule, that are decided without the store when it does not
+/// answer in time: a timeout after the request was sent, which is up to an eighth of it after it came.
+fn impatient(random: &mut SimRandom, percent: u64) -> Scenario {
+    let scenario = Scenario { nodes: 1, ..steady(random) };
+    let at_rate_us = scenario.rule.period().ms() * 1_000 * scenario.shards as u64 / scenario.rule.tokens();
+    Scenario {
+        gap_us: at_rate_us * 1_000 / (1_000 + random.below(3_000)),
+        skew: 0,
+        alone: Some(WithoutStore { patience_us: 112_500, bound: with_burst(&scenario.rule, percent) }),
+        ..scenario
+    }
+}
+
+#[test]
+fn a_store_that_is_nearly_too_slow_adds_almost_nothing_to_the_rule() {
+    for_seeds(60, |seed| {
+        let random = &mut SimRandom(seed);
+        let way_us = random.of(&[20_000, 30_000, 40_000, 49_000]);
+        let scenario = Scenario { min_delay_us: way_us - 5_000, delay_us: way_us, ..impatient(random, 110) };
+        let mut simulation = Simulation::new(scenario.clone(), seed);
+        simulation.run();
+        let (admitted, ideal) = (simulation.admitted, simulation.ideal);
+        assert!(admitted * 100 >= ideal * 60, "{admitted} of {ideal}: {scenario:?}");
+    });
+}
+
+#[test]
+fn a_store_that_is_lost_again_and_again_adds_one_burst_and_not_one_each_time() {
+    let alone = std::cell::Cell::new(0);
+    for_seeds(60, |seed| {
+        let random = &mut SimRandom(seed);
+        let scenario = Scenario { frozen_us: 300_000, period_us: 1_200_000, ..impatient(random, 200) };
+        let mut simulation = Simulation::new(scenario.clone(), seed);
+        simulation.run();
+        let (admitted, ideal) = (simulation.admitted, simulation.ideal);
+        assert!(admitted * 100 >= ideal * 60, "{admitted} of {ideal}: {scenario:?}");
+        alone.set(alone.get() + simulation.admitted_alone);
+    });
+    assert!(alone.get() > 1_000, "nothing was lost");
 }

@@ -17,10 +17,16 @@ pub(super) struct Scenario {
     pub(super) max_shard_keys: usize,
     /// Between two requests of one shard, on average.
     pub(super) gap_us: u64,
-    /// A message's way, at most.
+    /// A message's way, at least and at most.
+    pub(super) min_delay_us: u64,
     pub(super) delay_us: u64,
     /// When a shard gives up a lease request.
     pub(super) timeout_us: u64,
+    /// Of each `period_us`, how long the store stands still at the end.
+    pub(super) frozen_us: u64,
+    pub(super) period_us: u64,
+    /// How requests are decided to which the store gives no answer; `None`: they are refused.
+    pub(super) alone: Option<WithoutStore>,
     /// Of a thousand messages.
     pub(super) lost: u64,
     pub(super) doubled: u64,
@@ -36,14 +42,52 @@ pub(super) struct Scenario {
     pub(super) max_steps: usize,
 }
 
+/// Requests that are decided without the store.
+#[derive(Clone, Debug)]
+pub(super) struct WithoutStore {
+    /// How long a request waits for the store at most.
+    pub(super) patience_us: u64,
+    /// What all that is admitted keeps to, with the store or without.
+    pub(super) bound: Rule,
+}
+
 #[derive(Clone, Debug)]
 enum SimEvent {
-    Request { shard: usize },
-    Tick { shard: usize },
+    Request {
+        shard: usize,
+    },
+    Tick {
+        shard: usize,
+    },
     StoreTick,
-    AtStore { shard: usize, life: u64, request: LeaseRequest },
-    AtShard { shard: usize, life: u64, grant: LeaseGrant },
-    TimedOut { shard: usize, life: u64, key: Key, seq: u64 },
+    AtStore {
+        shard: usize,
+        life: u64,
+        request: LeaseRequest,
+    },
+    AtShard {
+        shard: usize,
+        life: u64,
+        grant: LeaseGrant,
+    },
+    TimedOut {
+        shard: usize,
+        life: u64,
+        key: Key,
+        seq: u64,
+    },
+    /// Requests of this shard have waited for as long as they may.
+    Impatient {
+        shard: usize,
+    },
+}
+
+/// A request that waits for the answer to a lease request.
+#[derive(Clone, Copy)]
+struct SimWaiter {
+    key: Key,
+    seq: u64,
+    until_us: u64,
 }
 
 struct SimShard {
@@ -51,7 +95,10 @@ struct SimShard {
     holder: Leaseholder,
     /// Counts its restarts; what was sent to an earlier life does not arrive.
     life: u64,
-    waiting: Vec<(Key, u64)>,
+    waiting: Vec<SimWaiter>,
+    share: BucketStore,
+    /// Until then it takes the store for lost.
+    lost_until_us: u64,
     halted_until_us: u64,
     /// Its clock: `offset + speed / 1000 * time`.
     offset_ms: u64,
@@ -69,6 +116,9 @@ pub(super) struct Simulation {
     shards: Vec<SimShard>,
     oracles: HashMap<Key, Oracle>,
     pub(super) admitted: u64,
+    /// Of these, without the store.
+    pub(super) admitted_alone: u64,
+    bounds: HashMap<Key, Oracle>,
     /// What one exact bucket per key would have admitted of the same requests.
     pub(super) ideal: u64,
     ideals: HashMap<Key, Oracle>,
@@ -88,11 +138,13 @@ impl Simulation {
             ideal: 0,
             ideals: HashMap::new(),
             admitted: 0,
+            admitted_alone: 0,
+            bounds: HashMap::new(),
             random,
             scenario,
         };
         for index in 0..simulation.scenario.nodes * simulation.scenario.shards {
-            let shard = simulation.new_shard(0);
+            let shard = simulation.new_shard(index, 0);
             simulation.shards.push(shard);
             let first = simulation.random.below(simulation.scenario.gap_us + 1);
             simulation.after(first, SimEvent::Request { shard: index });
@@ -102,7 +154,9 @@ impl Simulation {
         simulation
     }
 
-    fn new_shard(&mut self, life: u64) -> SimShard {
+    fn new_shard(&mut self, index: usize, life: u64) -> SimShard {
+        let (rule, shards) = (&self.scenario.rule, self.scenario.shards);
+        let share = BucketStore::local_share(rule, shards as u64, (index % shards) as u64, 100);
         let holder = Leaseholder(self.random.next());
         let skew = self.scenario.skew;
         SimShard {
@@ -110,6 +164,8 @@ impl Simulation {
             holder,
             life,
             waiting: Vec::new(),
+            share,
+            lost_until_us: 0,
             halted_until_us: 0,
             offset_ms: self.random.below(1_000_000),
             speed: 1_000 - skew + self.random.below(2 * skew + 1),
@@ -171,6 +227,10 @@ impl Simulation {
                 self.after(1_000_000, SimEvent::StoreTick);
                 None
             }
+            SimEvent::AtStore { .. } if self.thaws_in_us() > 0 => {
+                self.after(self.thaws_in_us(), event);
+                None
+            }
             SimEvent::AtStore { shard, life, request } => {
                 let grant = self.store.lease(&request, self.store_ms());
                 self.deliver(SimEvent::AtShard { shard, life, grant });
@@ -188,9 +248,23 @@ impl Simulation {
             SimEvent::TimedOut { shard, life, key, seq } => {
                 if self.shards[shard].life == life {
                     self.shards[shard].leases.failed(&key, seq);
-                    self.shards[shard].waiting.retain(|(_, waits_for)| *waits_for != seq);
+                    let thaws_in_us = self.thaws_in_us();
+                    if thaws_in_us > 0 {
+                        self.shards[shard].lost_until_us =
+                            self.now_us + thaws_in_us + self.random.below(50_000);
+                    }
+                    for waiter in self.take_waiting(shard, |waiter| waiter.seq == seq) {
+                        self.decide_alone(shard, waiter.key);
+                    }
                 }
                 Some(key)
+            }
+            SimEvent::Impatient { shard } => {
+                let now_us = self.now_us;
+                for waiter in self.take_waiting(shard, |waiter| waiter.until_us <= now_us) {
+                    self.decide_alone(shard, waiter.key);
+                }
+                None
             }
         }
     }
@@ -203,7 +277,8 @@ impl Simulation {
         let (rule, now_ms) = (self.scenario.rule, self.store_ms());
         let ideal = self.ideals.entry(key).or_insert_with(|| Oracle::new(&rule, now_ms));
         self.ideal += u64::from(ideal.admit(now_ms));
-        self.decide(shard, key);
+        let patience_us = self.scenario.alone.as_ref().map_or(u64::MAX / 2, |alone| alone.patience_us);
+        self.decide(shard, key, self.now_us + patience_us);
         let mut gap_us = self.random.below(2 * self.scenario.gap_us + 1);
         if self.random.chance(self.scenario.pauses) {
             gap_us += self.random.below(20_000_000);
@@ -224,19 +299,60 @@ impl Simulation {
         let dead = if self.random.chance(500) { node..node + self.scenario.shards } else { shard..shard + 1 };
         for index in dead {
             let life = self.shards[index].life + 1;
-            self.shards[index] = self.new_shard(life);
+            self.shards[index] = self.new_shard(index, life);
         }
     }
 
-    fn decide(&mut self, shard: usize, key: Key) {
+    fn decide(&mut self, shard: usize, key: Key, until_us: u64) {
+        if self.shards[shard].lost_until_us > self.now_us {
+            return self.decide_alone(shard, key);
+        }
         let now_ms = self.shard_ms(shard);
         let taken = self.shards[shard].leases.try_take(&key, now_ms);
         self.send(shard);
         match taken {
             Ok(verdict) if verdict.allowed => self.admit(shard, key, now_ms),
             Ok(_) => {}
-            Err(AwaitGrant { seq }) => self.shards[shard].waiting.push((key, seq)),
+            Err(AwaitGrant { seq }) => {
+                self.shards[shard].waiting.push(SimWaiter { key, seq, until_us });
+                if self.scenario.alone.is_some() {
+                    self.after(until_us.saturating_sub(self.now_us), SimEvent::Impatient { shard });
+                }
+            }
         }
+    }
+
+    fn decide_alone(&mut self, shard: usize, key: Key) {
+        if self.scenario.alone.is_none() {
+            return;
+        }
+        let now_ms = self.shard_ms(shard);
+        let SimShard { leases, share, .. } = &mut self.shards[shard];
+        let held = leases.unspent(&key, now_ms).unwrap_or(0);
+        if !leases.take_alone(share, &key, now_ms).allowed {
+            return;
+        }
+        if held > 0 {
+            self.admit(shard, key, now_ms);
+        } else {
+            self.admitted += 1;
+            self.admitted_alone += 1;
+            self.keep_to_bound(key);
+        }
+    }
+
+    fn keep_to_bound(&mut self, key: Key) {
+        let now_ms = self.store_ms();
+        if let Some(WithoutStore { bound, .. }) = &self.scenario.alone {
+            let oracle = self.bounds.entry(key).or_insert_with(|| Oracle::new(bound, now_ms));
+            assert!(oracle.admit(now_ms), "more was admitted than {bound:?}");
+        }
+    }
+
+    /// How long the store stands still yet.
+    fn thaws_in_us(&self) -> u64 {
+        let left_us = self.scenario.period_us - self.now_us % self.scenario.period_us;
+        if left_us <= self.scenario.frozen_us { left_us } else { 0 }
     }
 
     fn admit(&mut self, shard: usize, key: Key, now_ms: u64) {
@@ -248,16 +364,17 @@ impl Simulation {
         let rule = self.scenario.rule;
         let oracle = self.oracles.entry(bucket).or_insert_with(|| Oracle::new(&rule, now_ms));
         assert!(oracle.admit(now_ms), "more was admitted than {rule:?} allows");
+        self.keep_to_bound(key);
     }
 
     fn wake(&mut self, shard: usize, seq: u64) {
-        let waiting = std::mem::take(&mut self.shards[shard].waiting);
-        let (woken, others): (Vec<_>, Vec<_>) =
-            waiting.into_iter().partition(|(_, waits_for)| *waits_for == seq);
-        self.shards[shard].waiting = others;
-        for (key, _) in woken {
-            self.decide(shard, key);
+        for waiter in self.take_waiting(shard, |waiter| waiter.seq == seq) {
+            self.decide(shard, waiter.key, waiter.until_us);
         }
+    }
+
+    fn take_waiting(&mut self, shard: usize, taken: impl Fn(&SimWaiter) -> bool) -> Vec<SimWaiter> {
+        self.shards[shard].waiting.extract_if(.., |waiter| taken(waiter)).collect()
     }
 
     fn send(&mut self, shard: usize) {
@@ -284,7 +401,8 @@ impl Simulation {
 
     fn delay_us(&mut self) -> u64 {
         let late = self.random.chance(self.scenario.late);
-        self.random.below(1 + if late { 10_000_000 } else { self.scenario.delay_us })
+        let (least, most) = (self.scenario.min_delay_us, self.scenario.delay_us);
+        least + self.random.below(1 + if late { 10_000_000 } else { most - least })
     }
 
     /// No token is in two places: those in the bucket and those leased are the burst at most, and no shard holds more

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ShardLimits;
 use super::answer::{AnswerWaiter, PendingAnswer};
@@ -57,13 +58,14 @@ impl Meter {
         leased + self.local_share.borrow().as_ref().map_or(0, BucketStore::len)
     }
 
-    /// Takes one token for one request, after a wait for the store where that is necessary. `None`: the store gave no
-    /// answer.
+    /// Takes one token for one request, after a wait for the store where that is necessary; `waited` is what the request
+    /// has waited so far. `None`: the store gave no answer.
     pub async fn take(
         self: &Rc<Meter>,
         key: &Key,
         limits: &ShardLimits,
         metrics: &LimitMetrics,
+        waited: &mut Duration,
     ) -> Option<Verdict> {
         match self.id.mode {
             LimitMode::Local => Some(self.take_local(key, limits)),
@@ -73,24 +75,43 @@ impl Meter {
                     let grant = grant?;
                     metrics.waited();
                     // Boxed: few requests wait, and all would carry the space for it.
-                    Box::pin(limits.in_time(self.take_after(grant, key, limits))).await
+                    Box::pin(limits.in_time(waited, self.take_after(grant, key, limits))).await
                 }
             },
             LimitMode::Strict => {
                 let verdict = self.request_verdict(key, limits)?;
                 metrics.waited();
-                Box::pin(limits.in_time(AnswerWaiter::new(verdict))).await
+                let verdict = Box::pin(limits.in_time(waited, AnswerWaiter::new(verdict))).await?;
+                self.follow(key, verdict.remaining, limits);
+                Some(verdict)
             }
         }
+    }
+
+    /// Takes one token for a request that the store does not answer.
+    pub fn take_alone(&self, key: &Key, limits: &ShardLimits) -> Verdict {
+        let Some(leases) = &self.leases else { return self.take_local(key, limits) };
+        let mut share = self.local_share.borrow_mut();
+        let share = share.get_or_insert_with(|| self.new_share(limits));
+        leases.borrow_mut().take_alone(share, key, limits.now_ms())
     }
 
     /// Takes one token of this shard's own share.
     pub fn take_local(&self, key: &Key, limits: &ShardLimits) -> Verdict {
         let mut share = self.local_share.borrow_mut();
-        let (shards, index) = (limits.shards as u64, limits.shard as u64);
-        let share =
-            share.get_or_insert_with(|| BucketStore::local_share(&self.id.rule, shards, index, MAX_KEYS));
-        share.take(key, limits.now_ms())
+        share.get_or_insert_with(|| self.new_share(limits)).take(key, limits.now_ms())
+    }
+
+    /// The store has said that so many tokens are left in the key's bucket: this shard's own share goes on from its part
+    /// of them.
+    fn follow(&self, key: &Key, available: u64, limits: &ShardLimits) {
+        let mut share = self.local_share.borrow_mut();
+        let share = share.get_or_insert_with(|| self.new_share(limits));
+        share.follow(self.id.rule.burst(), key, available, limits.now_ms());
+    }
+
+    fn new_share(&self, limits: &ShardLimits) -> BucketStore {
+        BucketStore::local_share(&self.id.rule, limits.shards as u64, limits.shard as u64, MAX_KEYS)
     }
 
     /// Takes one token of a lease.
@@ -160,7 +181,8 @@ impl Meter {
     /// Returns tokens of idle keys, and forgets full buckets.
     pub fn tick(self: &Rc<Meter>, limits: &ShardLimits) {
         let now_ms = limits.now_ms();
-        if let Some(leases) = &self.leases {
+        // While the store is lost, what is owed to it must not be forgotten.
+        if let Some(leases) = self.leases.as_ref().filter(|_| limits.store_answers()) {
             let mut leases = leases.borrow_mut();
             leases.tick(now_ms);
             self.send_lease_requests(&mut leases, now_ms, limits);

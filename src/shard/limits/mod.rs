@@ -2,8 +2,8 @@
 //!
 //! A request passes [`RouteLimits::check`] in each phase. Each limit has a [`Meter`] for each of its rules: its own and
 //! those of consumers. Meters stay over reloads that leave their rule as it is. Most requests are decided at once, from
-//! a lease; others wait until the store's answer comes through the mailbox ([`ShardLimits::take_reply`]), for the
-//! store's timeout at most.
+//! a lease; others wait until the store's answer comes through the mailbox ([`ShardLimits::take_reply`]): for all its
+//! limits together, no longer than one answer may take.
 
 mod answer;
 mod meter;
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use route::RouteLimits;
 
 use super::clock::Clock;
-use crate::store::{Link, StoreReply, StoreRequest};
+use crate::store::{Link, StoreReply, StoreRequest, longest_wait};
 use meter::{Meter, MeterId};
 use pending::{PendingRequest, PendingRequests};
 
@@ -31,8 +31,8 @@ pub struct ShardLimits {
     shards: usize,
     link: Link,
     clock: Rc<Clock>,
-    /// How long a request waits for the store at most.
-    timeout: Duration,
+    /// How long a request waits for the store at most: until it is sent, and then for the store's timeout.
+    longest_wait: Duration,
     /// As the link has last announced. While false, requests fall back at once instead of after the timeout.
     store_answers: Cell<bool>,
     /// A meter that nothing else holds is dropped by [`ShardLimits::release_unused`].
@@ -47,7 +47,7 @@ impl ShardLimits {
             shards,
             link,
             clock,
-            timeout,
+            longest_wait: longest_wait(timeout),
             // Until the link announces otherwise; requests sent before get a reply all the same.
             store_answers: Cell::new(true),
             meters: RefCell::default(),
@@ -82,7 +82,7 @@ impl ShardLimits {
 
     /// Gives up requests that the store has not answered in time. To be called at each tick.
     pub fn expire(&self) {
-        let timeout_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
+        let timeout_ms = u64::try_from(self.longest_wait.as_millis()).unwrap_or(u64::MAX);
         let until_ms = self.now_ms().saturating_sub(timeout_ms);
         let next = || self.pending.borrow_mut().expire(until_ms);
         std::iter::from_fn(next).for_each(PendingRequest::fail);
@@ -134,8 +134,13 @@ impl ShardLimits {
         self.pending.borrow_mut().take(ticket)
     }
 
-    /// The store's answer, within the timeout. `None`: there is none.
-    async fn in_time<T>(&self, answer: impl Future<Output = Option<T>>) -> Option<T> {
-        monoio::time::timeout(self.timeout, answer).await.unwrap_or(None)
+    /// The store's answer, in what is left of the time that a request may wait; `waited` is what it has waited before,
+    /// and then what it has waited in all. `None`: there is none.
+    async fn in_time<T>(&self, waited: &mut Duration, answer: impl Future<Output = Option<T>>) -> Option<T> {
+        let began = self.clock.elapsed();
+        let left = self.longest_wait.saturating_sub(*waited);
+        let answer = monoio::time::timeout(left, answer).await.unwrap_or(None);
+        *waited += self.clock.elapsed().saturating_sub(began);
+        answer
     }
 }

@@ -104,11 +104,11 @@ impl RouteLimit {
     ) -> Result<(), Error> {
         let meter = self.meter(self.policy.rate(transaction), limits);
         let key = self.policy.key(transaction);
-        let (result, followed) = match meter.take(&key, limits, &self.metrics).await {
+        let (result, followed) = match meter.take(&key, limits, &self.metrics, &mut report.waited).await {
             Some(verdict) => self.policy.apply(meter.id.rule, verdict, report),
             None => {
-                let take_local = || meter.take_local(&key, limits);
-                self.policy.apply_without_store(meter.id.rule, take_local, report)
+                let take_alone = || meter.take_alone(&key, limits);
+                self.policy.apply_without_store(meter.id.rule, take_alone, report)
             }
         };
         self.metrics.count(result);

@@ -7,20 +7,63 @@ use ::redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Value, cm
 
 use super::address::Address;
 use super::node::{NodeFailure, RedisNode};
-use super::op::{Keyspace, Op, OpAnswer};
+use super::op::{self, Keyspace, Op, OpAnswer, OpFailure};
 use super::scripts::ScriptForm;
 use super::slots::{NodeAddress, SlotMap, slot};
+use crate::limit::{Key, Rule};
+use crate::plan::Period;
 
 /// How often the operations of one exchange are sent again: for an unknown script, or a key that has moved.
 const MAX_ROUNDS: usize = 4;
 
+/// For the other nodes, after the timeout has passed with one: their replies are here, or they are lost too.
+const AFTER_A_LOSS: Duration = Duration::from_millis(5);
+
 pub struct RedisConnection {
     /// At least one.
-    nodes: Vec<RedisNode>,
+    nodes: Vec<ConnectedNode>,
     /// For a cluster.
     slots: Option<SlotMap>,
-    /// The cluster has reported that a slot moved: a new connection is due, though this one still works.
+    /// The cluster has reported that a slot moved, or a node of it is lost: a new connection is due, though this one
+    /// still works.
     pub stale: bool,
+}
+
+/// A server, or a master of a cluster.
+enum ConnectedNode {
+    Live(RedisNode),
+    /// Operations on its slots fail at once.
+    Lost {
+        name: String,
+        failure: NodeFailure,
+    },
+}
+
+impl ConnectedNode {
+    fn name(&self) -> &str {
+        match self {
+            ConnectedNode::Live(node) => &node.name,
+            ConnectedNode::Lost { name, .. } => name,
+        }
+    }
+
+    /// Does something with the node, which is lost if that fails.
+    fn attempt<T>(
+        &mut self,
+        act: impl FnOnce(&mut RedisNode) -> Result<T, NodeFailure>,
+    ) -> Result<T, NodeFailure> {
+        match self {
+            ConnectedNode::Live(node) => match act(node) {
+                Ok(done) => Ok(done),
+                Err(failure) => {
+                    let name = std::mem::take(&mut node.name);
+                    *self = ConnectedNode::Lost { name, failure: failure.clone() };
+                    Err(failure)
+                }
+            },
+            ConnectedNode::Lost { failure, .. } => Err(failure.clone()),
+        }
+    }
 }
 
 /// An operation and where to send it.
@@ -63,21 +106,43 @@ impl RedisConnection {
             }
             found?
         } else {
-            let nodes = vec![RedisNode::connect(&address.nodes[0], ca.as_deref(), timeout)?];
-            RedisConnection { nodes, slots: None, stale: false }
+            let node = RedisNode::connect(&address.nodes[0], ca.as_deref(), timeout)?;
+            RedisConnection { nodes: vec![ConnectedNode::Live(node)], slots: None, stale: false }
         };
         for node in &mut connection.nodes {
             // If this is not permitted, scripts are sent by text when they are first used.
-            run(node, keyspace.scripts.load(), Instant::now() + timeout)?;
+            let _ = node.attempt(|node| run(node, keyspace.scripts.load(), Instant::now() + timeout));
         }
-        match connection.exchange(keyspace, &[Op::Probe], Instant::now() + timeout)?.pop() {
-            Some(Ok(_)) => Ok(connection),
-            Some(Err(error)) => Err(NodeFailure::from(&error)),
-            None => unreachable!("there is an answer for each command"),
-        }
+        connection.probe(keyspace, timeout)?;
+        Ok(connection)
     }
 
-    /// Connects to all masters of the cluster that the seed belongs to.
+    /// Carries out what limits and counters need, on keys of its own: what the user may not do, or the server refuses, is
+    /// found now and not by each exchange. The commands of scripts are tried by themselves, since the error of a script
+    /// does not say which one is missing.
+    fn probe(&mut self, keyspace: &Keyspace, timeout: Duration) -> Result<(), NodeFailure> {
+        for node in &mut self.nodes {
+            let probes = op::probes(keyspace).into_iter();
+            let answers = node.attempt(|node| run(node, probes, Instant::now() + timeout));
+            let refused = answers.iter().flatten().find_map(|answer| match answer {
+                // Other errors do not matter: of a cluster, a node may not have these keys.
+                Value::ServerError(error) if error.code() == "NOPERM" => Some(NodeFailure::from(error)),
+                _ => None,
+            });
+            refused.map_or(Ok(()), Err)?;
+        }
+        // The bucket is full again in a millisecond, and leaves nothing behind.
+        let (rule, key) = (Rule::token_bucket(1_000, Period::Second, 1), Key::new(b""));
+        let probes = [Op::Probe, Op::Take { limit: "", rule: &rule, key: &key }];
+        let answers = self.exchange(keyspace, &probes, Instant::now() + timeout)?;
+        let refused = answers.iter().find_map(|answer| match answer {
+            Err(failure @ OpFailure::Refused(_)) => Some(NodeFailure::from(failure)),
+            _ => None,
+        });
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Connects to all masters of the cluster that the seed belongs to: to one at least.
     fn cluster(seed: &ConnectionInfo, timeout: Duration) -> Result<RedisConnection, NodeFailure> {
         let mut first = RedisNode::connect(seed, None, timeout)?;
         let mut slots_command = cmd("CLUSTER");
@@ -95,14 +160,35 @@ impl RedisConnection {
                 .map_err(|error| NodeFailure(error.to_string()))?;
             RedisNode::connect(&info.set_redis_settings(seed.redis_settings().clone()), None, timeout)
         };
-        let nodes = masters.iter().map(connect).collect::<Result<_, _>>()?;
-        Ok(RedisConnection { nodes, slots: Some(slots), stale: false })
+        let nodes = masters.iter().map(|master| match connect(master) {
+            Ok(node) => ConnectedNode::Live(node),
+            Err(failure) => ConnectedNode::Lost { name: format!("{}:{}", master.0, master.1), failure },
+        });
+        let connection = RedisConnection { nodes: nodes.collect(), slots: Some(slots), stale: false };
+        match connection.lost() {
+            Some(failure) if connection.is_lost() => Err(failure.clone()),
+            lost => Ok(RedisConnection { stale: lost.is_some(), ..connection }),
+        }
+    }
+
+    /// Why a node is lost, if one is.
+    pub fn lost(&self) -> Option<&NodeFailure> {
+        self.nodes.iter().find_map(|node| match node {
+            ConnectedNode::Lost { failure, .. } => Some(failure),
+            ConnectedNode::Live(_) => None,
+        })
+    }
+
+    /// Whether all nodes are.
+    fn is_lost(&self) -> bool {
+        self.nodes.iter().all(|node| matches!(node, ConnectedNode::Lost { .. }))
     }
 
     /// Carries out all operations, and returns one answer for each, in their order.
     ///
     /// # Errors
-    /// A node did not answer in time, or closed its connection. It is unknown then what was carried out.
+    /// No node answers any more: none in time, or they have closed their connections. It is unknown then what was
+    /// carried out. While others answer, only the operations on a lost node's slots fail.
     pub fn exchange(
         &mut self,
         keyspace: &Keyspace,
@@ -117,7 +203,7 @@ impl RedisConnection {
         };
         let mut batch: Vec<RoutedOp> = keys.iter().enumerate().map(first).collect();
         for round in 1.. {
-            let values = self.round(keyspace, ops, &keys, &batch, deadline)?;
+            let values = self.round(keyspace, ops, &keys, &batch, deadline);
             let mut again = Vec::new();
             for (routed, value) in batch.into_iter().zip(values) {
                 let retry = if round < MAX_ROUNDS { self.retry(&routed, &value) } else { None };
@@ -130,6 +216,12 @@ impl RedisConnection {
             if batch.is_empty() {
                 break;
             }
+        }
+        if let Some(failure) = self.lost() {
+            if self.is_lost() {
+                return Err(failure.clone());
+            }
+            self.stale = true;
         }
         Ok(answers
             .into_iter()
@@ -144,8 +236,8 @@ impl RedisConnection {
         ops: &[Op],
         keys: &[Vec<u8>],
         batch: &[RoutedOp],
-        deadline: Instant,
-    ) -> Result<Vec<Value>, NodeFailure> {
+        mut deadline: Instant,
+    ) -> Vec<Result<Value, NodeFailure>> {
         let mut packed = vec![Vec::new(); self.nodes.len()];
         for routed in batch {
             let out = &mut packed[routed.node];
@@ -156,23 +248,29 @@ impl RedisConnection {
         }
         for (node, commands) in self.nodes.iter_mut().zip(&packed) {
             if !commands.is_empty() {
-                node.send(commands, deadline)?;
+                // If it fails, so do the replies below.
+                let _ = node.attempt(|node| node.send(commands, deadline));
             }
         }
         let mut values = Vec::with_capacity(batch.len());
         for routed in batch {
-            let node = &mut self.nodes[routed.node];
-            if routed.asking {
-                node.receive(deadline)?;
+            let value = self.nodes[routed.node].attempt(|node| {
+                if routed.asking {
+                    node.receive(deadline)?;
+                }
+                node.receive(deadline)
+            });
+            if value.is_err() && self.slots.is_some() {
+                deadline = deadline.max(Instant::now() + AFTER_A_LOSS);
             }
-            values.push(node.receive(deadline)?);
+            values.push(value);
         }
-        Ok(values)
+        values
     }
 
     /// How to send an operation again, if the reply calls for it.
-    fn retry(&mut self, routed: &RoutedOp, value: &Value) -> Option<RoutedOp> {
-        let Value::ServerError(error) = value else { return None };
+    fn retry(&mut self, routed: &RoutedOp, value: &Result<Value, NodeFailure>) -> Option<RoutedOp> {
+        let Ok(Value::ServerError(error)) = value else { return None };
         let asking = match error.code() {
             "NOSCRIPT" if routed.form == ScriptForm::Hash => {
                 return Some(RoutedOp { form: ScriptForm::Text, ..*routed });
@@ -184,7 +282,7 @@ impl RedisConnection {
         self.stale = true;
         // "3999 127.0.0.1:6381"
         let (_, name) = error.details()?.split_once(' ')?;
-        let node = self.nodes.iter().position(|node| node.name == name)?;
+        let node = self.nodes.iter().position(|node| node.name() == name)?;
         Some(RoutedOp { node, asking, ..*routed })
     }
 }
@@ -208,9 +306,10 @@ fn seed_host(seed: &ConnectionInfo) -> &str {
     }
 }
 
-fn answer(value: Value) -> OpAnswer {
+fn answer(value: Result<Value, NodeFailure>) -> OpAnswer {
     match value {
-        Value::ServerError(error) => Err(error),
-        value => Ok(value),
+        Ok(Value::ServerError(error)) => Err(OpFailure::Refused(error)),
+        Ok(value) => Ok(value),
+        Err(failure) => Err(OpFailure::NodeLost(failure)),
     }
 }

@@ -1,19 +1,19 @@
 //! The store in Redis, as the link's thread sees it: exchanges while it answers, attempts to connect while it does not.
 //!
-//! An exchange blocks the thread for at most the timeout. Connecting may take longer (names are resolved, a frozen
-//! server still accepts), so that each attempt has a thread of its own, and requests fail at once meanwhile.
+//! Nothing here blocks: exchanges are carried out by the threads of their lanes. Connecting may take long (names are
+//! resolved, a frozen server still accepts), so that each attempt has a thread of its own, and requests fail at once
+//! meanwhile.
 
 mod address;
 mod connection;
 mod keyring;
+mod lanes;
 mod node;
 mod op;
 mod requests;
 mod scripts;
 mod slots;
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,12 +25,13 @@ use super::keys::KeyList;
 use super::message::{StoreReply, StoreRequest};
 use super::snapshot::{StoreState, StoreTraffic};
 use super::totals::CounterTotals;
-use connection::RedisConnection;
-use op::{Keyspace, Op, OpAnswer};
-use requests::{TimedOp, op_of, reply_failed, reply_to};
+use lanes::{ExchangeLane, ExchangeLanes, FinishedExchange, StoreExchange};
+use op::{Keyspace, OpAnswer};
+use requests::{TimedOp, reply_failed, reply_to};
 
 pub use address::Address;
 pub use keyring::KeyRing;
+pub use lanes::longest_wait;
 pub use node::NodeFailure;
 
 /// How often counters are sent, if there is something to send.
@@ -41,6 +42,8 @@ const READ_COUNTERS_EVERY: Duration = Duration::from_millis(100);
 const CHECK_KEYS_EVERY: Duration = Duration::from_millis(400);
 /// How often a cluster's slots are read again while it reports that they move.
 const REFRESH_SLOTS_EVERY: Duration = Duration::from_secs(1);
+/// For an exchange at the end. Each ends by its own timeout; this is for a thread that is gone.
+const FINISH_WITHIN: Duration = Duration::from_secs(60);
 
 /// `[store]` with a URL.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,17 +55,28 @@ pub struct RemoteConfig {
     pub key_prefix: String,
 }
 
-type ConnectAttempt = Receiver<Result<RedisConnection, NodeFailure>>;
+type ConnectAttempt = Receiver<Result<Vec<ExchangeLane>, NodeFailure>>;
 
 pub struct RemoteStore {
     config: Arc<RemoteConfig>,
     keyspace: Arc<Keyspace>,
     health: StoreHealth,
-    connection: Option<RedisConnection>,
+    /// None while the store is lost.
+    lanes: ExchangeLanes,
+    /// The number of the next new lane.
+    next_lane: u64,
+    /// The cluster has reported that slots moved, or a node is lost: new connections are due, though the present ones
+    /// still work.
+    stale: bool,
+    /// A node of the cluster is lost.
+    node_lost: bool,
     attempt: Option<ConnectAttempt>,
     counters_due: Instant,
     counters_read_due: Instant,
     keys_due: Instant,
+    /// An operation on counters, or on API keys, is under way: two at a time could end in another order.
+    counters_under_way: bool,
+    keys_under_way: bool,
     refresh_due: Instant,
     /// The API keys have changed since they were read.
     keys_changed: bool,
@@ -73,18 +87,23 @@ pub struct RemoteStore {
 }
 
 impl RemoteStore {
-    pub fn new(config: RemoteConfig, now: Instant) -> RemoteStore {
-        let random = RandomState::new();
-        let keyspace = Keyspace::new(config.key_prefix.clone(), random.hash_one("process"));
+    /// `process` is drawn at random at each start of the gateway.
+    pub fn new(config: RemoteConfig, process: u64, now: Instant) -> RemoteStore {
+        let keyspace = Keyspace::new(config.key_prefix.clone(), process);
         RemoteStore {
-            health: StoreHealth::new(now, config.timeout, random.hash_one("jitter")),
+            health: StoreHealth::new(now, config.timeout, process),
+            lanes: ExchangeLanes::new(config.timeout),
+            next_lane: 0,
+            stale: false,
+            node_lost: false,
             config: Arc::new(config),
             keyspace: Arc::new(keyspace),
-            connection: None,
             attempt: None,
             counters_due: now,
             counters_read_due: now,
             keys_due: now,
+            counters_under_way: false,
+            keys_under_way: false,
             refresh_due: now,
             keys_changed: false,
             keys: None,
@@ -94,7 +113,7 @@ impl RemoteStore {
     }
 
     pub fn is_reachable(&self) -> bool {
-        self.connection.is_some()
+        !self.lanes.is_empty()
     }
 
     /// The API keys; `None` until they have been read once. They stay while the store is lost.
@@ -119,38 +138,58 @@ impl RemoteStore {
         self.attempt.as_ref()
     }
 
-    /// When [`RemoteStore::tick`] or [`RemoteStore::serve`] have something to do without a request.
-    pub fn next_due(&self, totals: &CounterTotals) -> Option<Instant> {
+    /// Exchanges that end, to be taken by [`RemoteStore::take_finished`].
+    pub fn finished(&self) -> &Receiver<FinishedExchange> {
+        self.lanes.finished()
+    }
+
+    /// Whether there are exchanges under way.
+    pub fn is_busy(&self) -> bool {
+        self.lanes.under_way() > 0
+    }
+
+    /// Whether requests are to be taken now: they go into an exchange, or fail at once.
+    pub fn takes_requests(&self, now: Instant) -> bool {
+        !self.is_reachable() || self.lanes.next_begin(now).is_some_and(|begin| begin <= now)
+    }
+
+    /// When there is something to do without a request, or requests can be taken that could not before.
+    pub fn next_due(&self, totals: &CounterTotals, now: Instant) -> Option<Instant> {
         if !self.is_reachable() {
             return self.attempt.is_none().then(|| self.health.next_try());
         }
-        let counters = totals.has_unsent().then_some(self.counters_due);
-        let reading = may_read(totals).then_some(self.counters_read_due);
-        [counters, reading].into_iter().flatten().chain([self.keys_due]).min()
+        let begin = self.lanes.next_begin(now)?;
+        if begin > now {
+            return Some(begin);
+        }
+        let sending = (totals.has_unsent() && !self.counters_under_way).then_some(self.counters_due);
+        let reading = (may_read(totals) && !self.counters_under_way).then_some(self.counters_read_due);
+        let keys = (!self.keys_under_way).then_some(self.keys_due);
+        [sending, reading, keys].into_iter().flatten().min()
     }
 
-    /// Takes a new connection, and begins an attempt to connect that is due.
+    /// Takes new connections, and begins an attempt to connect that is due.
     pub fn tick(&mut self, now: Instant) {
         if let Some(outcome) = self.connecting_result() {
             self.attempt = None;
             self.refresh_due = now + REFRESH_SLOTS_EVERY;
             match outcome {
-                Ok(connection) => self.adopt(connection, now),
-                // The present connection is stale, but works.
+                Ok(lanes) => self.adopt(lanes, now),
+                // The present connections are stale, but work.
                 Err(failure) if self.is_reachable() => self.record_error(&failure),
                 Err(failure) => self.lose(&failure, now),
             }
         }
-        let due = match &self.connection {
-            Some(connection) => connection.stale && now >= self.refresh_due,
-            None => now >= self.health.next_try(),
+        let due = match self.is_reachable() {
+            true => self.stale && now >= self.refresh_due,
+            false => now >= self.health.next_try(),
         };
         if due && self.attempt.is_none() {
             self.begin_connecting(now);
         }
     }
 
-    fn connecting_result(&self) -> Option<Result<RedisConnection, NodeFailure>> {
+    fn connecting_result(&self) -> Option<Result<Vec<ExchangeLane>, NodeFailure>> {
         match self.attempt.as_ref()?.try_recv() {
             Ok(outcome) => Some(outcome),
             Err(TryRecvError::Empty) => None,
@@ -161,9 +200,10 @@ impl RemoteStore {
     fn begin_connecting(&mut self, now: Instant) {
         let (outcome, attempt) = bounded(1);
         let (config, keyspace) = (self.config.clone(), self.keyspace.clone());
+        let (ids, finished) = (lanes::next_ids(&mut self.next_lane), self.lanes.sender());
         let work = move || {
             // The link may have ended, and dropped the receiver.
-            let _ = outcome.send(RedisConnection::open(&config.address, &keyspace, config.timeout));
+            let _ = outcome.send(lanes::open(&config, &keyspace, ids, &finished));
         };
         match std::thread::Builder::new().name("store-connect".into()).spawn(work) {
             Ok(_) => self.attempt = Some(attempt),
@@ -171,22 +211,45 @@ impl RemoteStore {
         }
     }
 
-    fn adopt(&mut self, connection: RedisConnection, now: Instant) {
+    fn adopt(&mut self, lanes: Vec<ExchangeLane>, now: Instant) {
         if !self.is_reachable() {
             self.health.connected();
             tracing::info!("the store answers");
         }
-        self.connection = Some(connection);
+        let lost = lanes.iter().find_map(|lane| lane.node_lost.clone());
+        self.lanes.replace(lanes);
+        self.stale = lost.is_some();
+        self.note_lost_node(lost.as_ref());
         (self.counters_due, self.counters_read_due, self.keys_due) = (now, now, now);
     }
 
-    /// Drops the connection, if there is one: the next replies on it would be those to operations that were given up.
+    /// An attempt to connect has failed.
     fn lose(&mut self, failure: &NodeFailure, now: Instant) {
-        self.connection = None;
+        let is_news = self.health.failed(now);
+        self.drop_connections(failure, is_news);
+    }
+
+    /// Drops the connections, if there are any. Exchanges that are under way end in time: what the store still answers
+    /// counts.
+    fn drop_connections(&mut self, failure: &NodeFailure, is_news: bool) {
+        self.lanes.replace(Vec::new());
         self.traffic.failures += 1;
         self.record_error(failure);
-        if self.health.failed(now) || self.traffic.failures == 1 {
+        if is_news || self.traffic.failures == 1 {
             tracing::warn!("the store does not answer: {failure}");
+        }
+    }
+
+    /// Of a cluster, one node may be lost while others answer.
+    fn note_lost_node(&mut self, lost: Option<&NodeFailure>) {
+        let was_lost = std::mem::replace(&mut self.node_lost, lost.is_some());
+        match lost {
+            Some(failure) if !was_lost => {
+                tracing::warn!("a node of the store does not answer, and its keys are lost: {failure}");
+                self.record_error(failure);
+            }
+            None if was_lost => tracing::info!("all nodes of the store answer"),
+            _ => {}
         }
     }
 
@@ -194,9 +257,9 @@ impl RemoteStore {
         self.last_error = Some(failure.0.as_str().into());
     }
 
-    /// Answers all requests, and does what else is due, with one exchange. `queue_full`: more requests came than may
-    /// wait.
-    pub fn serve(
+    /// Begins an exchange with all requests and what else is due, or replies that there is no answer. To be called only
+    /// while the store takes requests. `queue_full`: more requests came than may wait.
+    pub fn begin(
         &mut self,
         requests: &mut Vec<StoreRequest>,
         totals: &mut CounterTotals,
@@ -208,15 +271,77 @@ impl RemoteStore {
         if requests.is_empty() && timed.is_empty() {
             return;
         }
-        let ops: Vec<Op> = requests.iter().filter_map(op_of).chain(timed.iter().map(TimedOp::op)).collect();
-        let outcome = self.exchange(&ops, now, queue_full);
-        let Some((answers, outage)) = outcome else {
-            self.traffic.unanswered += requests.len() as u64;
-            requests.drain(..).for_each(|request| reply_failed(&request, reply));
-            return;
+        let exchange = StoreExchange { requests: std::mem::take(requests), timed, queue_full };
+        if let Err(exchange) = self.lanes.begin(exchange, now) {
+            self.fail(exchange, reply);
+            if self.is_reachable() {
+                self.lose(&NodeFailure("the thread of a connection is gone".into()), now);
+            }
+        }
+    }
+
+    /// Takes the exchanges that have ended, and answers their requests.
+    pub fn take_finished(&mut self, totals: &mut CounterTotals, reply: &mut dyn FnMut(usize, StoreReply)) {
+        while let Ok(finished) = self.lanes.finished().try_recv() {
+            self.take(finished, totals, reply);
+        }
+    }
+
+    fn take(
+        &mut self,
+        finished: FinishedExchange,
+        totals: &mut CounterTotals,
+        reply: &mut dyn FnMut(usize, StoreReply),
+    ) {
+        let now = Instant::now();
+        let is_current = self.lanes.ended(&finished);
+        self.stale |= is_current && finished.stale;
+        if let Some(lost) = finished.node_lost.as_ref().filter(|_| is_current && finished.outcome.is_ok()) {
+            self.note_lost_node(Some(lost));
+        }
+        let exchange = finished.exchange;
+        let answered = finished.outcome.is_ok();
+        let outage = match finished.outcome {
+            Ok(answers) => {
+                let (count, queue_full) = (answers.len() as u64, exchange.queue_full);
+                let outage = self.answer(exchange, answers, totals, reply);
+                if outage.is_none() && is_current {
+                    self.health.exchanged(finished.took, queue_full);
+                }
+                if outage.is_none() {
+                    self.traffic.record(count, finished.took);
+                }
+                outage
+            }
+            Err(failure) => {
+                self.fail(exchange, reply);
+                Some(failure)
+            }
         };
-        let mut answers = answers.into_iter();
-        for request in requests.drain(..) {
+        // Of several that were under way, the first that fails ends the connections of all.
+        if let Some(failure) = outage.filter(|_| is_current) {
+            // The same refusal again and again is in the log once.
+            let is_news = self.last_error.as_deref() != Some(failure.0.as_str());
+            let is_news =
+                if answered { self.health.refused(now) && is_news } else { self.health.failed(now) };
+            self.drop_connections(&failure, is_news);
+        }
+    }
+
+    /// Answers the requests of an exchange, and applies its other answers. Returns an error that is about the store as
+    /// a whole.
+    fn answer(
+        &mut self,
+        exchange: StoreExchange,
+        answers: Vec<OpAnswer>,
+        totals: &mut CounterTotals,
+        reply: &mut dyn FnMut(usize, StoreReply),
+    ) -> Option<NodeFailure> {
+        let now = Instant::now();
+        let mut outage = None;
+        let check = |answer| self.check_answer(answer, &mut outage);
+        let mut answers = answers.into_iter().map(check).collect::<Vec<_>>().into_iter();
+        for request in exchange.requests {
             match answers.next().flatten().and_then(|answer| reply_to(&request, &answer)) {
                 Some((shard, answer)) => reply(shard, answer),
                 None => {
@@ -225,14 +350,20 @@ impl RemoteStore {
                 }
             }
         }
-        for (op, answer) in timed.into_iter().zip(answers) {
+        for (op, answer) in exchange.timed.into_iter().zip(answers) {
+            self.end_timed(&op);
             if let Some(answer) = answer {
                 self.apply(op, &answer, totals, now);
             }
         }
-        if let Some(failure) = outage {
-            self.lose(&failure, Instant::now());
-        }
+        outage
+    }
+
+    /// Replies that there is no answer to any request of an exchange.
+    fn fail(&mut self, exchange: StoreExchange, reply: &mut dyn FnMut(usize, StoreReply)) {
+        self.traffic.unanswered += exchange.requests.len() as u64;
+        exchange.requests.iter().for_each(|request| reply_failed(request, reply));
+        exchange.timed.iter().for_each(|op| self.end_timed(op));
     }
 
     /// The operations that are due by the clock.
@@ -241,46 +372,32 @@ impl RemoteStore {
         if !self.is_reachable() {
             return timed;
         }
-        // Not both: values read before the batch was added could be taken for values from after it.
-        if now >= self.counters_read_due && may_read(totals) {
-            self.counters_read_due = now + READ_COUNTERS_EVERY;
-            timed.push(TimedOp::ReadCounters(totals.names()));
-        } else if now >= self.counters_due
-            && let Some(batch) = totals.next_batch()
-        {
-            self.counters_due = now + SEND_COUNTERS_EVERY;
-            timed.push(TimedOp::AddCounters(batch));
+        // One at a time: values read before a batch was added could be taken for values from after it.
+        if !self.counters_under_way {
+            if now >= self.counters_read_due && may_read(totals) {
+                self.counters_read_due = now + READ_COUNTERS_EVERY;
+                timed.push(TimedOp::ReadCounters(totals.names()));
+            } else if now >= self.counters_due
+                && let Some(batch) = totals.next_batch()
+            {
+                self.counters_due = now + SEND_COUNTERS_EVERY;
+                timed.push(TimedOp::AddCounters(batch));
+            }
+            self.counters_under_way = !timed.is_empty();
         }
-        if now >= self.keys_due {
+        if now >= self.keys_due && !self.keys_under_way {
             self.keys_due = now + CHECK_KEYS_EVERY;
+            self.keys_under_way = true;
             timed.push(if self.keys_changed { TimedOp::ListKeys } else { TimedOp::KeysVersion });
         }
         timed
     }
 
-    /// The answer to each operation, `None` where it is an error; and an error that is about the store as a whole.
-    /// `None` for all: the store is not connected, or was lost during the exchange.
-    fn exchange(
-        &mut self,
-        ops: &[Op],
-        began: Instant,
-        queue_full: bool,
-    ) -> Option<(Vec<Option<Value>>, Option<NodeFailure>)> {
-        let connection = self.connection.as_mut()?;
-        let answers = match connection.exchange(&self.keyspace, ops, began + self.config.timeout) {
-            Ok(answers) => answers,
-            Err(failure) => {
-                self.lose(&failure, Instant::now());
-                return None;
-            }
-        };
-        let mut outage = None;
-        let answers = answers.into_iter().map(|answer| self.check_answer(answer, &mut outage)).collect();
-        if outage.is_none() {
-            self.health.exchanged(began.elapsed(), queue_full);
-            self.traffic.record(ops.len() as u64, began.elapsed());
+    fn end_timed(&mut self, op: &TimedOp) {
+        match op {
+            TimedOp::AddCounters(_) | TimedOp::ReadCounters(_) => self.counters_under_way = false,
+            TimedOp::KeysVersion | TimedOp::ListKeys => self.keys_under_way = false,
         }
-        Some((answers, outage))
     }
 
     fn check_answer(&mut self, answer: OpAnswer, outage: &mut Option<NodeFailure>) -> Option<Value> {
@@ -323,13 +440,17 @@ impl RemoteStore {
         }
     }
 
-    /// Sends the counters that are left, before the thread ends.
+    /// Sends the counters that are left, before the thread ends. Blocks, for a few timeouts at most.
     pub fn finish(&mut self, totals: &mut CounterTotals) {
-        self.counters_read_due = Instant::now() + READ_COUNTERS_EVERY;
+        self.counters_read_due = Instant::now() + FINISH_WITHIN;
         // Twice: a batch that was sent before without an answer, and what was added since.
         for _ in 0..2 {
             self.counters_due = Instant::now();
-            self.serve(&mut Vec::new(), totals, false, &mut |_, _| {});
+            self.begin(&mut Vec::new(), totals, false, &mut |_, _| {});
+            while self.is_busy() {
+                let Ok(finished) = self.lanes.finished().recv_timeout(FINISH_WITHIN) else { break };
+                self.take(finished, totals, &mut |_, _| {});
+            }
         }
         if totals.has_unsent() {
             tracing::warn!("the store does not answer: what scripts have counted meanwhile is lost");

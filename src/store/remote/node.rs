@@ -21,10 +21,13 @@ impl fmt::Display for NodeFailure {
 
 impl std::error::Error for NodeFailure {}
 
-/// With the server's own text: `READONLY You can't write against a read only replica.`
+/// With the server's own text: `READONLY You can't write against a read only replica.` That of `NOPERM` names the
+/// command.
 impl From<&ServerError> for NodeFailure {
     fn from(error: &ServerError) -> NodeFailure {
-        NodeFailure(format!("{} {}", error.code(), error.details().unwrap_or_default()))
+        let (code, details) = (error.code(), error.details().unwrap_or_default());
+        let hint = if code == "NOPERM" { " (`ACL SETUSER` permits a user's commands)" } else { "" };
+        NodeFailure(format!("{code} {details}{hint}"))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ::redis::{Cmd, ServerError, Value, cmd};
 
+use super::node::NodeFailure;
 use super::scripts::{LuaScript, ScriptForm, Scripts, lease_args, take_args};
 use crate::limit::{Key, LeaseRequest, Rule};
 use crate::plan::RateAlgorithm;
@@ -42,7 +43,25 @@ pub enum Op<'a> {
 }
 
 /// The answer to one operation.
-pub type OpAnswer = Result<Value, ServerError>;
+pub type OpAnswer = Result<Value, OpFailure>;
+
+/// Why an operation has no answer.
+#[derive(Clone, Debug)]
+pub enum OpFailure {
+    /// The server's error.
+    Refused(ServerError),
+    /// The node of a cluster that holds its key is lost, while others answer.
+    NodeLost(NodeFailure),
+}
+
+impl From<&OpFailure> for NodeFailure {
+    fn from(failure: &OpFailure) -> NodeFailure {
+        match failure {
+            OpFailure::Refused(error) => NodeFailure::from(error),
+            OpFailure::NodeLost(failure) => failure.clone(),
+        }
+    }
+}
 
 /// The names of Ringway's keys in Redis, and its scripts.
 pub struct Keyspace {
@@ -158,8 +177,34 @@ fn with_version(script: &LuaScript, keyspace: &Keyspace, key: &[u8], form: Scrip
     script.command(form, &[key, keyspace.api_keys_version().as_bytes()], args)
 }
 
+/// The commands that scripts run, each by itself, on a key that expires.
+pub fn probes(keyspace: &Keyspace) -> Vec<Cmd> {
+    let key = format!("{{{}:probe}}:hash", keyspace.prefix);
+    let words: [&[&str]; 8] = [
+        &["TIME"],
+        &["HSET", &key, "a", "1"],
+        &["PEXPIRE", &key, "60000"],
+        &["HINCRBY", &key, "a", "1"],
+        &["HMGET", &key, "a"],
+        &["HGETALL", &key],
+        &["HDEL", &key, "b"],
+        &["GET", &format!("{{{}:probe}}", keyspace.prefix)],
+    ];
+    let command = |words: &&[&str]| {
+        let mut command = cmd(words[0]);
+        command.arg(&words[1..]);
+        command
+    };
+    words.iter().map(command).collect()
+}
+
 /// Whether an error is about the store as a whole: other operations would get it too, and a new connection may help.
-pub fn is_outage(error: &ServerError) -> bool {
+pub fn is_outage(failure: &OpFailure) -> bool {
+    let OpFailure::Refused(error) = failure else { return false };
+    // Up to Redis 7.0, a script's NOPERM.
+    if error.details().is_some_and(|details| details.starts_with("The user executing the script can't run")) {
+        return true;
+    }
     // "-ERR max number of clients reached" and the like come while connecting, where every error counts.
     matches!(
         error.code(),

@@ -48,7 +48,7 @@ impl Scripts {
 
     /// Commands that load the scripts used while gateways serve, so that they can be named by hash at once.
     pub fn load(&self) -> impl Iterator<Item = Cmd> {
-        [&self.lease, &self.take, &self.add_counters].into_iter().map(|script| {
+        [&self.lease, &self.take, &self.add_counters, &self.list_keys].into_iter().map(|script| {
             let mut load = cmd("SCRIPT");
             load.arg("LOAD").arg(script.text);
             load

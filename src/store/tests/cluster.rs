@@ -7,7 +7,7 @@ use super::server::{RedisServer, TIMEOUT, config, free_port};
 use super::shard::{TEST_TIMEOUT, TestShard};
 use crate::limit::{Key, Rule};
 use crate::plan::Period;
-use crate::store::{Link, LinkStop, StoreReply};
+use crate::store::{Link, LinkStop, StoreReply, StoreState};
 
 struct ClusterNode {
     server: RedisServer,
@@ -73,8 +73,8 @@ fn a_cluster_of_one_works_as_a_server_does() {
     stop.stop();
 }
 
-#[test]
-fn operations_follow_keys_that_move() {
+/// Two masters, with half of the slots each.
+fn two_masters() -> (ClusterNode, ClusterNode) {
     let (one, two) = (node(), node());
     one.server.run("CLUSTER ADDSLOTSRANGE 0 8191");
     two.server.run("CLUSTER ADDSLOTSRANGE 8192 16383");
@@ -86,6 +86,62 @@ fn operations_follow_keys_that_move() {
     one.server.run(&format!("CLUSTER MEET 127.0.0.1 {} {}", two.port, bus(&two)));
     await_ok(&one);
     await_ok(&two);
+    (one, two)
+}
+
+/// Of 200 keys, those that are answered.
+fn answered(shard: &TestShard) -> Vec<u64> {
+    let rule = Rule::token_bucket(1000, Period::Hour, 1000);
+    let keys = 0..200_u64;
+    let ask = |ticket: u64| shard.send_strict(ticket, &rule, Key::new(ticket.to_string().as_bytes()));
+    keys.clone().for_each(ask);
+    keys.filter(|&ticket| matches!(shard.answer(ticket), StoreReply::Strict { .. })).collect()
+}
+
+#[test]
+fn a_master_that_is_gone_or_frozen_takes_its_own_slots_down_until_it_is_back() {
+    let (one, mut two) = two_masters();
+    for node in [&one, &two] {
+        node.server.run("CONFIG SET cluster-require-full-coverage no");
+        node.server.run("CONFIG SET cluster-node-timeout 600000");
+    }
+    let timeout = Duration::from_millis(500);
+    let (link, stop) =
+        Link::start(config(&format!("redis-cluster://127.0.0.1:{}", one.port), timeout)).unwrap();
+    let shard = TestShard::join(&link, 1);
+    shard.await_reachable(true);
+    assert_eq!(answered(&shard).len(), 200);
+    for frozen in [true, false] {
+        if frozen {
+            two.server.freeze();
+        } else {
+            two.server.kill();
+        }
+        // The first ones may find out, at the cost of their timeout.
+        answered(&shard);
+        let of_one = answered(&shard);
+        assert!((50..150).contains(&of_one.len()), "{}", of_one.len());
+        let snapshot = link.snapshot();
+        assert!(!matches!(snapshot.state, StoreState::Down { .. }), "{:?}", snapshot.last_error);
+        let named = snapshot.last_error.is_some_and(|error| error.contains(&two.port.to_string()));
+        assert!(named, "it says which node");
+        if frozen {
+            two.server.thaw();
+        } else {
+            two.server.restart();
+        }
+        let deadline = Instant::now() + TEST_TIMEOUT;
+        while answered(&shard).len() < 200 {
+            assert!(Instant::now() < deadline, "it is not found again");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    stop.stop();
+}
+
+#[test]
+fn operations_follow_keys_that_move() {
+    let (one, two) = two_masters();
     let (link, stop, shard) = gateway(&format!("redis-cluster://127.0.0.1:{}", one.port));
     use_many_keys(&shard);
     // The second master gives half of its empty slots to the first: MOVED for each key in them. The other half is on

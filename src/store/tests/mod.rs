@@ -2,6 +2,7 @@
 
 mod cluster;
 mod embedded;
+mod faults;
 mod redis;
 mod server;
 mod shard;

@@ -5,6 +5,7 @@ mod at_the_origin;
 mod bounds;
 mod counted;
 mod lost_store;
+mod slow_store;
 
 use crate::support::{Gateway, Message};
 

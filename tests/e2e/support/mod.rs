@@ -11,6 +11,7 @@
 //! ```
 
 mod client;
+mod delay;
 mod gateway;
 mod kernel;
 mod lines;
@@ -22,6 +23,7 @@ mod redis;
 mod wire;
 
 pub use client::Client;
+pub use delay::Delay;
 pub use gateway::{Builder, DRIVERS, Gateway, on_both_drivers};
 pub use lines::Lines;
 pub use machine::{HeavyLoad, let_time_pass, raise_open_files};

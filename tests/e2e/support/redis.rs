@@ -63,7 +63,7 @@ impl Redis {
         answer
     }
 
-    fn socket(&self) -> PathBuf {
+    pub fn socket(&self) -> PathBuf {
         self.dir.path().join("redis.sock")
     }
 
