@@ -21,10 +21,12 @@
 //!   come back after [`IDLE_MS`]; those of a dead one count as spent after [`LEASE_LIFE_MS`], and are gained again.
 //! - A key in steady use on all shards is admitted at least 95 % of what one exact bucket would admit, as long as an
 //!   answer of the store takes much less time than the bucket takes to fill.
-//! - Keys beyond a table's bound share [`Key::OVERFLOW`].
+//! - Tables are bounded. A shard forgets a key's lease, and the store a key's bucket, when others need the room; the key
+//!   never gains by it. It may lose some tokens where very many were forgotten.
 
 mod bucket;
 mod bucket_store;
+mod evicted;
 mod headers;
 mod key;
 mod lease;
@@ -35,7 +37,7 @@ mod rule;
 
 pub use bucket::Verdict;
 pub use bucket_store::{BucketStore, PREFETCH_SHARE};
-pub use key::{Key, MAX_KEY_BYTES};
+pub use key::Key;
 pub use lease::LEASE_SHARE;
 pub use leases::{AwaitGrant, IDLE_MS, Leases};
 pub use messages::{LEASE_LIFE_MS, LeaseGrant, LeaseRequest, Leaseholder};

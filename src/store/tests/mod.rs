@@ -3,6 +3,7 @@
 mod cluster;
 mod embedded;
 mod redis;
+mod redis_buckets;
 mod server;
 mod shard;
 mod tls;
