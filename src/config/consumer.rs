@@ -11,7 +11,7 @@ use super::section::{At, Section};
 use super::{Outside, edits, units};
 use crate::auth::parse::api_key;
 use crate::base::suggest::closest;
-use crate::plan::{ApiKeyHash, ApiKeySettings, Consumer, CredentialPlace, Rate, RoutePlan};
+use crate::plan::{ApiKeyHash, ApiKeySettings, Consumer, ConsumerLimit, CredentialPlace, RoutePlan};
 
 /// In bytes.
 const MAX_NAME: usize = 128;
@@ -52,27 +52,30 @@ pub(super) fn consumers(
     consumers
 }
 
-/// What replaces the rates of limits, by their names.
-type ConsumerLimits = Vec<(Arc<str>, Rate)>;
-
 /// A group with nothing but members needs no section.
-fn groups<'a>(root: &Section<'a>, problems: &mut Problems) -> HashMap<&'a str, ConsumerLimits> {
+fn groups<'a>(root: &Section<'a>, problems: &mut Problems) -> HashMap<&'a str, Vec<ConsumerLimit>> {
     let groups = root.section("group").entries().into_iter();
-    groups.filter_map(|(name, _, value)| Some((name, limits(&Section::of(value)?, problems)))).collect()
+    let limits_of = |(name, _, value)| Some((name, limits(&Section::of(value)?, Some(name), problems)));
+    groups.filter_map(limits_of).collect()
 }
 
-/// `limits = { NAME = "rate" }`.
-fn limits(section: &Section<'_>, problems: &mut Problems) -> ConsumerLimits {
+/// `limits = { NAME = "rate" }`, of a group or of a consumer.
+fn limits(section: &Section<'_>, group: Option<&str>, problems: &mut Problems) -> Vec<ConsumerLimit> {
     let mut limits = Vec::new();
     for ((name, _), (rate, span)) in section.text_map("limits") {
-        limits.extend(problems.accept(span, units::rate(rate)).map(|rate| (name.into(), rate)));
+        let rate = problems.accept(span, units::rate(rate));
+        limits.extend(rate.map(|rate| ConsumerLimit {
+            limit: name.into(),
+            rate,
+            group: group.map(Arc::from),
+        }));
     }
     limits
 }
 
 /// One reader for all, as names and keys must be unique over all consumers.
 struct ConsumerReader<'r> {
-    groups: &'r HashMap<&'r str, ConsumerLimits>,
+    groups: &'r HashMap<&'r str, Vec<ConsumerLimit>>,
     /// Each name and each key, with its place.
     names: HashMap<String, TextSpan>,
     keys: HashMap<ApiKeyHash, TextSpan>,
@@ -88,10 +91,10 @@ impl ConsumerReader<'_> {
         let (groups, permissions) = (words("groups"), words("permissions"));
         let keys = section.texts("api_keys").into_iter();
         let api_keys = keys.filter_map(|at| self.api_key(at)).collect();
-        let mut all = limits(section, self.problems);
-        for (limit, rate) in groups.iter().filter_map(|group| self.groups.get(&**group)).flatten() {
-            if !all.iter().any(|(name, _)| name == limit) {
-                all.push((limit.clone(), *rate));
+        let mut all = limits(section, None, self.problems);
+        for replaced in groups.iter().filter_map(|group| self.groups.get(&**group)).flatten() {
+            if !all.iter().any(|own: &ConsumerLimit| own.limit == replaced.limit) {
+                all.push(replaced.clone());
             }
         }
         Some(Arc::new(Consumer { name: name?, groups, permissions, api_keys, limits: all }))

@@ -1,6 +1,6 @@
 //! `[[route.rate_limit]]`: how many requests in which time.
 //!
-//! A limit's name is its identity in the store: with the same name and rule it goes on counting over reloads.
+//! A limit's name is its identity in the store: with the same name it goes on counting over reloads, whatever its rate.
 
 use std::collections::HashMap;
 

@@ -1,30 +1,37 @@
 //! How many tokens are left of a rule: the exact arithmetic of token buckets and fixed windows.
 //!
-//! A token bucket gains `tokens` in each `per_ms` milliseconds, so in one millisecond it gains a fraction with the
-//! divisor `per_ms`. A [`Bucket`] keeps whole tokens and the numerator of that fraction. Nothing is rounded, so nothing
-//! drifts, however often it is refilled.
+//! A token is divided into parts, so that a token bucket gains a whole number of them in each millisecond. A [`Bucket`]
+//! keeps whole tokens and the parts of the next one. Nothing is rounded, so nothing drifts, however often it is refilled.
 
+use super::messages::LEASE_LIFE_MS;
 use super::rule::Rule;
-use crate::plan::RateAlgorithm;
+use crate::plan::{Period, RateAlgorithm};
+
+/// The parts of a token: all periods divide a day, so that every rule has them in common.
+const PARTS: u64 = Period::Day.ms();
 
 /// A rule, or one shard's share of it, in the form that buckets compute with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BucketParams {
     pub(super) algorithm: RateAlgorithm,
-    /// Tokens gained in each `per_ms`; at least 1.
-    pub(super) tokens: u64,
-    /// A window's length. For a token bucket up to a day times the number of shards.
-    pub(super) per_ms: u64,
+    /// The parts of a token: [`PARTS`], or a multiple of them in a share.
+    parts: u64,
+    /// Parts that a token bucket gains in each millisecond; at least 1.
+    gain: u64,
+    /// A window's length.
+    window_ms: u64,
     /// The tokens of a full bucket or a new window. 0 only in a share of a rule that has fewer tokens than shards.
     pub(super) burst: u64,
 }
 
 impl BucketParams {
     pub(super) fn of(rule: &Rule) -> BucketParams {
+        let period_ms = rule.period().ms();
         BucketParams {
             algorithm: rule.algorithm(),
-            tokens: rule.tokens(),
-            per_ms: rule.period().ms(),
+            parts: PARTS,
+            gain: rule.tokens() * (PARTS / period_ms),
+            window_ms: period_ms,
             burst: rule.burst(),
         }
     }
@@ -33,18 +40,13 @@ impl BucketParams {
     ///
     /// Tokens of a burst are whole: each shard gets the quotient, and the first ones get one of the remainder each.
     /// Where there are fewer tokens than shards, the last shards get none and refuse everything. A token bucket's rate
-    /// is divided evenly among the shards that have a burst, by a longer time per token.
+    /// is divided evenly among the shards that have a burst, by more parts per token.
     pub(super) fn share(rule: &Rule, shards: u64, index: u64) -> BucketParams {
         let whole = BucketParams::of(rule);
         let shards = shards.max(1);
         let burst = whole.burst / shards + u64::from(index < whole.burst % shards);
-        match whole.algorithm {
-            RateAlgorithm::TokenBucket => {
-                let per_ms = whole.per_ms.saturating_mul(shards.min(whole.burst));
-                BucketParams { per_ms, burst, ..whole }
-            }
-            RateAlgorithm::FixedWindow => BucketParams { burst, ..whole },
-        }
+        let parts = PARTS.saturating_mul(shards.min(whole.burst));
+        BucketParams { parts, burst, ..whole }
     }
 
     /// Milliseconds in which a token bucket gains this many tokens, rounded up.
@@ -52,15 +54,33 @@ impl BucketParams {
         self.ms_for_rest(count, 0)
     }
 
-    /// The same if the fraction of the first token is there already, in `per_ms`ths.
+    /// The same if some parts of the first token are there already.
     fn ms_for_rest(&self, count: u64, fraction: u64) -> u64 {
-        let missing = (u128::from(count) * u128::from(self.per_ms)).saturating_sub(u128::from(fraction));
-        u64::try_from(missing.div_ceil(u128::from(self.tokens))).unwrap_or(u64::MAX)
+        let missing = (u128::from(count) * u128::from(self.parts)).saturating_sub(u128::from(fraction));
+        u64::try_from(missing.div_ceil(u128::from(self.gain))).unwrap_or(u64::MAX)
     }
 
     /// Milliseconds until the window ends that `now_ms` falls into.
     fn window_ends_in(&self, now_ms: u64) -> u64 {
-        self.per_ms - now_ms % self.per_ms
+        self.window_ms - now_ms % self.window_ms
+    }
+
+    /// The time after which nothing of what has been spent counts any more, in milliseconds.
+    pub(super) fn memory_ms(&self) -> u64 {
+        match self.algorithm {
+            RateAlgorithm::TokenBucket => self.ms_for(self.burst),
+            RateAlgorithm::FixedWindow => self.window_ms,
+        }
+    }
+
+    /// Bounds no rule's bucket can be above: what gains as slowly as the slower of the two, in the longer window,
+    /// without an end.
+    pub(super) fn slower(&self, other: &BucketParams) -> BucketParams {
+        let is_slower =
+            u128::from(other.gain) * u128::from(self.parts) < u128::from(self.gain) * u128::from(other.parts);
+        let (parts, gain) = if is_slower { (other.parts, other.gain) } else { (self.parts, self.gain) };
+        let window_ms = self.window_ms.max(other.window_ms);
+        BucketParams { parts, gain, window_ms, burst: u64::MAX, ..*self }
     }
 }
 
@@ -82,9 +102,9 @@ pub struct Verdict {
 pub(super) struct Bucket {
     /// Whole tokens.
     pub(super) tokens: u64,
-    /// The fraction of the next token, in `per_ms`ths; always 0 in a window.
+    /// The parts of the next token; always 0 in a window.
     fraction: u64,
-    /// The time of the last [`Bucket::advance`].
+    /// The time of the last [`Bucket::advance`]. Where it is to come, the bucket gains nothing until then.
     updated_ms: u64,
 }
 
@@ -93,14 +113,40 @@ impl Bucket {
         Bucket { tokens: params.burst, fraction: 0, updated_ms: now_ms }
     }
 
-    /// As it was at `at_ms`, with so many tokens.
-    pub(super) fn holding(tokens: u64, at_ms: u64) -> Bucket {
-        Bucket { tokens, fraction: 0, updated_ms: at_ms }
-    }
-
     /// When it was last advanced.
     pub(super) fn updated_ms(&self) -> u64 {
         self.updated_ms
+    }
+
+    /// So many tokens since then.
+    pub(super) fn since(tokens: u64, updated_ms: u64) -> Bucket {
+        Bucket { tokens, fraction: 0, updated_ms }
+    }
+
+    /// The time since which a bucket of these whole tokens, and no fraction, would be the same by now; later by less
+    /// than a millisecond.
+    pub(super) fn since_ms(&self, params: &BucketParams) -> u64 {
+        self.updated_ms - (self.fraction / params.gain).min(self.updated_ms)
+    }
+
+    /// When a bucket that was advanced at any time will be full if nothing more is taken; a window that is full is so
+    /// already.
+    pub(super) fn full_at_ms(&self, params: &BucketParams) -> u64 {
+        match params.algorithm {
+            _ if self.tokens >= params.burst => self.updated_ms,
+            RateAlgorithm::TokenBucket => {
+                let missing = params.ms_for_rest(params.burst - self.tokens, self.fraction);
+                self.updated_ms.saturating_add(missing)
+            }
+            RateAlgorithm::FixedWindow => self.updated_ms + params.window_ends_in(self.updated_ms),
+        }
+    }
+
+    /// The rule has changed, with `leased` tokens out on leases: what is left is left, up to the new burst.
+    pub(super) fn change_rule(&mut self, from: &BucketParams, to: &BucketParams, leased: u64) {
+        let fraction = u128::from(self.fraction) * u128::from(to.parts) / u128::from(from.parts);
+        self.fraction = u64::try_from(fraction).unwrap_or(u64::MAX);
+        self.cap(to.burst.saturating_sub(leased));
     }
 
     /// Adds the tokens gained since the last call. `leased` tokens were out on leases meanwhile: together with them the
@@ -110,7 +156,7 @@ impl Bucket {
     pub(super) fn advance(&mut self, params: &BucketParams, leased: u64, now_ms: u64) {
         match params.algorithm {
             RateAlgorithm::TokenBucket => self.refill(params, params.burst.saturating_sub(leased), now_ms),
-            RateAlgorithm::FixedWindow if now_ms / params.per_ms > self.updated_ms / params.per_ms => {
+            RateAlgorithm::FixedWindow if now_ms / params.window_ms > self.updated_ms / params.window_ms => {
                 *self = Bucket::full(params, now_ms);
             }
             RateAlgorithm::FixedWindow => {}
@@ -119,20 +165,31 @@ impl Bucket {
 
     /// Fills up to `capacity`.
     ///
-    /// The store's `bucket.lua` does the same in floating point, where integers are exact up to 2^53. It splits the
-    /// product so that no term is larger than the square of the period, which for a day is just below that.
+    /// The store's `bucket.lua` does the same in floating point, where integers are exact up to 2^53.
     fn refill(&mut self, params: &BucketParams, capacity: u64, now_ms: u64) {
         let elapsed_ms = now_ms.saturating_sub(self.updated_ms);
-        self.updated_ms = now_ms;
-        let gained = u128::from(elapsed_ms) * u128::from(params.tokens) + u128::from(self.fraction);
-        let per_ms = u128::from(params.per_ms);
-        self.fraction = u64::try_from(gained % per_ms).expect("a remainder is less than its divisor, a u64");
-        let whole = u64::try_from(gained / per_ms).unwrap_or(u64::MAX);
+        // A bucket waits for no lease that lives longer than leases do: then the clock went back.
+        if self.wait_ms(now_ms) == 0 || self.wait_ms(now_ms) > LEASE_LIFE_MS {
+            self.updated_ms = now_ms;
+        }
+        let gained = u128::from(elapsed_ms) * u128::from(params.gain) + u128::from(self.fraction);
+        let parts = u128::from(params.parts);
+        self.fraction = u64::try_from(gained % parts).expect("a remainder is less than its divisor, a u64");
+        let whole = u64::try_from(gained / parts).unwrap_or(u64::MAX);
         self.tokens = self.tokens.saturating_add(whole);
+        self.cap(capacity);
+    }
+
+    pub(super) fn cap(&mut self, capacity: u64) {
         if self.tokens >= capacity {
             self.tokens = capacity;
             self.fraction = 0;
         }
+    }
+
+    /// Milliseconds until the bucket begins to gain.
+    fn wait_ms(&self, now_ms: u64) -> u64 {
+        self.updated_ms.saturating_sub(now_ms)
     }
 
     /// Takes one token for a request, if there is one. The bucket has been advanced to `now_ms`.
@@ -151,7 +208,7 @@ impl Bucket {
     pub(super) fn retry_after_ms(&self, params: &BucketParams, now_ms: u64) -> u64 {
         match params.algorithm {
             _ if self.tokens > 0 => 0,
-            RateAlgorithm::TokenBucket => params.ms_for_rest(1, self.fraction),
+            RateAlgorithm::TokenBucket => self.wait_ms(now_ms) + params.ms_for_rest(1, self.fraction),
             RateAlgorithm::FixedWindow => params.window_ends_in(now_ms),
         }
     }
@@ -159,8 +216,9 @@ impl Bucket {
     /// Milliseconds until the bucket is full if nothing is taken, or until the window ends.
     pub(super) fn reset_ms(&self, params: &BucketParams, now_ms: u64) -> u64 {
         match params.algorithm {
+            RateAlgorithm::TokenBucket if self.tokens >= params.burst => 0,
             RateAlgorithm::TokenBucket => {
-                params.ms_for_rest(params.burst.saturating_sub(self.tokens), self.fraction)
+                self.wait_ms(now_ms) + params.ms_for_rest(params.burst - self.tokens, self.fraction)
             }
             RateAlgorithm::FixedWindow => params.window_ends_in(now_ms),
         }
@@ -235,7 +293,46 @@ mod tests {
         assert_eq!(drain(&mut bucket, &rate, 7_000), 2);
     }
 
+    #[test]
+    fn a_changed_rule_leaves_what_is_left_up_to_the_new_burst() {
+        let hourly = |tokens| BucketParams::of(&Rule::token_bucket(tokens, Period::Hour, tokens));
+        let (small, large) = (hourly(10), hourly(20));
+        let mut bucket = Bucket::full(&small, 0);
+        bucket.tokens = 0;
+        bucket.advance(&small, 0, 180_000);
+        assert_eq!(bucket.tokens, 0, "it has half a token");
+        bucket.change_rule(&small, &large, 0);
+        bucket.advance(&large, 0, 269_999);
+        assert_eq!(bucket.tokens, 0);
+        bucket.advance(&large, 0, 270_000);
+        assert_eq!(bucket.tokens, 1, "the other half came at the new rate");
+        bucket.tokens = 15;
+        bucket.change_rule(&large, &small, 7);
+        assert_eq!(bucket.tokens, 3);
+    }
+
     proptest! {
+        #[test]
+        fn two_rules_of_one_bucket_admit_no_more_than_the_greater(
+            rules in [rules(), rules()], steps in prop::collection::vec((any::<bool>(), 0..10_000_u64), 1..40),
+        ) {
+            prop_assume!(rules[0].algorithm() == RateAlgorithm::TokenBucket);
+            prop_assume!(rules[1].algorithm() == RateAlgorithm::TokenBucket);
+            let all = rules.map(|rule| BucketParams::of(&rule));
+            let (burst, gain) = (all[0].burst.max(all[1].burst), all[0].gain.max(all[1].gain));
+            let mut bucket = Bucket::full(&all[0], 0);
+            let (mut at, mut now_ms, mut taken) = (0, 0, 0);
+            for (other, step) in steps {
+                now_ms += step;
+                bucket.advance(&all[at], 0, now_ms);
+                bucket.change_rule(&all[at], &all[usize::from(other)], 0);
+                at = usize::from(other);
+                taken += u128::from(std::mem::take(&mut bucket.tokens));
+            }
+            let due = u128::from(burst) + u128::from(now_ms) * u128::from(gain) / u128::from(PARTS);
+            prop_assert!(taken <= due, "{} of {}", taken, due);
+        }
+
         #[test]
         fn a_bucket_refilled_often_gains_what_it_gains_at_once(
             rule in rules(), steps in prop::collection::vec(0..100_000_000_u64, 1..20), start in 0..1_u64 << 42,
@@ -248,7 +345,7 @@ mod tests {
                 now_ms += step;
                 given += u128::from(drain(&mut bucket, &params, now_ms));
             }
-            let due = u128::from(now_ms - start) * u128::from(params.tokens) / u128::from(params.per_ms);
+            let due = u128::from(now_ms - start) * u128::from(rule.tokens()) / u128::from(rule.period().ms());
             prop_assert_eq!(given, due);
         }
 
@@ -278,9 +375,9 @@ mod tests {
             prop_assert!(most.unwrap() - least.unwrap() <= 1);
             if rule.algorithm() == RateAlgorithm::TokenBucket {
                 let filling: Vec<BucketParams> = shares().filter(|share| share.burst > 0).collect();
-                let per_ms = filling[0].per_ms;
-                prop_assert!(filling.iter().all(|share| share.per_ms == per_ms && share.tokens == rule.tokens()));
-                prop_assert_eq!(per_ms, rule.period().ms() * filling.len() as u64);
+                let whole = BucketParams::of(&rule);
+                let parts = PARTS * filling.len() as u64;
+                prop_assert!(filling.iter().all(|share| share.parts == parts && share.gain == whole.gain));
             }
         }
     }

@@ -24,11 +24,11 @@ use super::rule::Rule;
 /// milliseconds.
 pub const IDLE_MS: u64 = 250;
 
-/// How long new keys share the overflow key after the store had no room for one.
-const STORE_FULL_MS: u64 = 1_000;
-
 /// Idle keys that one tick looks at.
 const MAX_IDLE_PER_TICK: usize = 256;
+
+/// Keys that are looked at to make room for one: the table shrinks again after it was over its bound.
+const MAX_FORGOTTEN_PER_KEY: usize = 4;
 
 /// There is no verdict on a request yet: it waits for the answer to the lease request of this `seq`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +38,9 @@ pub struct AwaitGrant {
 
 /// All leases of one shard on one limit.
 ///
-/// It keeps at most `max_keys` keys, and [`Key::OVERFLOW`]. When a new one comes and there is no room, the least
-/// recently used one is forgotten if it is idle. If it is not, new keys share the overflow key: one key may then get,
-/// beside its own bucket before and after, its part of the shared one.
+/// It keeps at most `max_keys` keys. When a new one comes and there is no room, the least recently used one is forgotten
+/// and returns its tokens; it loses nothing but a message, since its bucket is in the store. Only a key whose requests
+/// wait for an answer stays: there are never more of these than requests that wait.
 #[derive(Debug)]
 pub struct Leases {
     params: LeaseParams,
@@ -49,9 +49,7 @@ pub struct Leases {
     seq: u64,
     max_keys: usize,
     leases: KeyTable<Lease>,
-    /// Until then the store has no room for new keys.
-    store_full_until_ms: u64,
-    /// Lease requests to be sent. The caller empties it after each call, which adds one at most; a tick adds some.
+    /// Lease requests to be sent. The caller empties it after each call, which adds a few.
     pub outbox: Vec<LeaseRequest>,
 }
 
@@ -64,7 +62,6 @@ impl Leases {
             seq: 0,
             max_keys,
             leases: key_table(),
-            store_full_until_ms: 0,
             outbox: Vec::new(),
         }
     }
@@ -91,10 +88,10 @@ impl Leases {
             let taken = lease.take(&self.params, now_ms);
             return self.finish_take(key, taken, now_ms);
         }
-        let key = if self.has_room(now_ms) { *key } else { Key::OVERFLOW };
-        let lease = self.leases.get_or_insert_mut(key, || Lease::new(now_ms));
+        self.make_room(now_ms);
+        let lease = self.leases.get_or_insert_mut(*key, || Lease::new(now_ms));
         let taken = lease.take(&self.params, now_ms);
-        self.finish_take(&key, taken, now_ms)
+        self.finish_take(key, taken, now_ms)
     }
 
     /// Takes one token for a request that the store does not answer: one that is held already or else, of `share`, this
@@ -107,7 +104,7 @@ impl Leases {
                 return verdict;
             }
             if let Some((available, at_ms)) = lease.last_answer() {
-                share.follow(self.params.bucket.burst, key, available, at_ms);
+                share.continue_from(self.params.bucket.burst, key, available, at_ms);
             }
         }
         let verdict = share.take(key, now_ms);
@@ -118,9 +115,10 @@ impl Leases {
     }
 
     fn owe(&mut self, key: &Key, now_ms: u64) {
-        let known = self.leases.contains(key) || self.has_room(now_ms);
-        let key = if known { *key } else { Key::OVERFLOW };
-        self.leases.get_or_insert_mut(key, || Lease::new(now_ms)).owe(&self.params, now_ms);
+        if !self.leases.contains(key) {
+            self.make_room(now_ms);
+        }
+        self.leases.get_or_insert_mut(*key, || Lease::new(now_ms)).owe(&self.params, now_ms);
     }
 
     /// Takes the answer to a lease request. One that is no longer awaited is ignored.
@@ -128,10 +126,7 @@ impl Leases {
         let Some(lease) = self.leases.peek_mut(&grant.key) else { return };
         let Some(sent_ms) = lease.sent_at(grant.seq) else { return };
         self.params.answered_in(now_ms.saturating_sub(sent_ms));
-        if grant.table_full {
-            self.leases.pop(&grant.key);
-            self.store_full_until_ms = now_ms + STORE_FULL_MS;
-        } else if let Some(demand) = lease.granted(&self.params, grant, now_ms) {
+        if let Some(demand) = lease.granted(&self.params, grant, now_ms) {
             self.request(&grant.key, demand, now_ms);
         }
     }
@@ -175,20 +170,19 @@ impl Leases {
         self.leases.peek(key).map(|lease| lease.unspent(now_ms))
     }
 
-    /// Whether there is room for a new key, or can be made.
-    fn has_room(&mut self, now_ms: u64) -> bool {
-        if now_ms < self.store_full_until_ms {
-            return false;
+    /// Forgets the least recently used keys where there is no room for a new one.
+    fn make_room(&mut self, now_ms: u64) {
+        for _ in 0..MAX_FORGOTTEN_PER_KEY {
+            if self.leases.len() < self.max_keys {
+                return;
+            }
+            let Some((&key, lease)) = self.leases.peek_lru() else { return };
+            if lease.pending_seq().is_some() {
+                self.leases.promote(&key);
+            } else {
+                self.forget(&key, now_ms);
+            }
         }
-        if self.leases.len() < self.max_keys {
-            return true;
-        }
-        let Some((&key, lease)) = self.leases.peek_lru() else { return false };
-        let can_leave = is_idle(lease, now_ms) && lease.pending_seq().is_none();
-        if can_leave {
-            self.forget(&key, now_ms);
-        }
-        can_leave
     }
 
     fn forget(&mut self, key: &Key, now_ms: u64) {

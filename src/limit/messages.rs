@@ -54,24 +54,4 @@ pub struct LeaseGrant {
     pub retry_after_ms: u64,
     /// Milliseconds until the bucket is full if nothing more is spent; for a window, until it ends.
     pub reset_ms: u64,
-    /// The store's table is full and the key not in it: the holder is to request [`Key::OVERFLOW`] instead. All other
-    /// numbers are 0.
-    pub table_full: bool,
-}
-
-impl LeaseGrant {
-    /// Nothing, for want of room for the key.
-    pub(super) fn table_full(request: &LeaseRequest) -> LeaseGrant {
-        LeaseGrant {
-            key: request.key,
-            seq: request.seq,
-            granted: 0,
-            available: 0,
-            leased_to_others: 0,
-            expires_in_ms: 0,
-            retry_after_ms: 0,
-            reset_ms: 0,
-            table_full: true,
-        }
-    }
 }

@@ -24,10 +24,12 @@
 //! - Without the store, a shard admits what it holds, and then its part of what the bucket had when the store last
 //!   answered and of what comes in. The latter is owed, one burst at most, and paid before anything else: over any number
 //!   of losses, a gateway admits one burst more than the rule.
-//! - Keys beyond a table's bound share [`Key::OVERFLOW`].
+//! - Tables are bounded. A shard forgets a key's lease, and the store a key's bucket, when others need the room; the key
+//!   never gains by it. It may lose some tokens where very many were forgotten.
 
 mod bucket;
 mod bucket_store;
+mod evicted;
 mod headers;
 mod key;
 mod lease;
@@ -38,7 +40,7 @@ mod rule;
 
 pub use bucket::Verdict;
 pub use bucket_store::{BucketStore, PREFETCH_SHARE};
-pub use key::{Key, MAX_KEY_BYTES};
+pub use key::Key;
 pub use lease::LEASE_SHARE;
 pub use leases::{AwaitGrant, IDLE_MS, Leases};
 pub use messages::{LEASE_LIFE_MS, LeaseGrant, LeaseRequest, Leaseholder};

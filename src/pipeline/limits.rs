@@ -1,8 +1,7 @@
 //! Rate limits as a step of a request's way: the key it is counted by, the rule that holds for it, and what a verdict
 //! means for it. Where buckets are kept is the caller's matter: a shard's leases and store, or a test's own buckets.
 
-use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,9 +9,9 @@ use serde_json::Value;
 
 use crate::base::error::{Error, Reason};
 use crate::exchange::Transaction;
-use crate::limit::{Key, LimitReport, MAX_KEY_BYTES, Rule, Verdict};
+use crate::limit::{Key, LimitReport, Rule, Verdict};
 use crate::metrics::LimitResult;
-use crate::plan::{Consumer, LimitBy, OnStoreFailure, Rate, RateLimit};
+use crate::plan::{Consumer, ConsumerLimit, LimitBy, OnStoreFailure, Rate, RateLimit};
 
 /// The two points of a request's way at which limits count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +27,34 @@ pub struct LimitPolicy {
     pub plan: RateLimit,
     /// The plan's name, for reports: cloned for each request, so without an atomic count that shards would share.
     name: Rc<str>,
-    /// What consumers have instead of the limit's rate; `None`: no consumer has another.
-    rates: Option<Rc<RatesOfLimit>>,
+    /// The limit's own rate, and then those that consumers have instead.
+    pub rates: Vec<LimitRate>,
+    /// `None`: no consumer has another rate.
+    of_consumers: Option<Rc<RatesOfLimit>>,
+}
+
+/// A rate of a limit, and where requests at this rate are counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LimitRate {
+    pub rate: Rate,
+    /// Says whose rate it is, and nothing of the rate: when it changes, what was counted stays.
+    pub name_in_store: Arc<str>,
 }
 
 impl LimitPolicy {
-    pub fn new(plan: &RateLimit, rates: &ConsumerRates) -> LimitPolicy {
-        LimitPolicy { plan: plan.clone(), name: (&*plan.name).into(), rates: rates.of_limit(&plan.name) }
+    pub fn new(route: &str, plan: &RateLimit, rates: &ConsumerRates) -> LimitPolicy {
+        let own = LimitRate { rate: plan.rate, name_in_store: name_in_store(None, route, &plan.name) };
+        let of_consumers = rates.of_limit(&plan.name);
+        let others = of_consumers.iter().flat_map(|rates| &rates.rates).map(|(owner, rate)| {
+            let name_in_store = match plan.by {
+                // The key has the consumer's name.
+                LimitBy::Consumer => own.name_in_store.clone(),
+                _ => name_in_store(Some(owner), route, &plan.name),
+            };
+            LimitRate { rate: *rate, name_in_store }
+        });
+        let rates = std::iter::once(own.clone()).chain(others).collect();
+        LimitPolicy { plan: plan.clone(), name: (&*plan.name).into(), rates, of_consumers }
     }
 
     pub fn phase(&self) -> LimitPhase {
@@ -46,15 +66,10 @@ impl LimitPolicy {
         key(&self.plan.by, transaction)
     }
 
-    /// The rate that holds for a request: its consumer's own, or the limit's.
-    pub fn rate(&self, transaction: &Transaction) -> Rate {
-        let rates = self.rates.as_ref().zip(transaction.consumer.as_deref());
-        rates.and_then(|(rates, consumer)| rates.of_consumer(&consumer.name)).unwrap_or(self.plan.rate)
-    }
-
-    /// The rates of consumers, each once.
-    pub fn consumer_rates(&self) -> HashSet<Rate> {
-        self.rates.as_ref().map(|rates| rates.rates()).unwrap_or_default()
+    /// Which of [`LimitPolicy::rates`] holds for a request: its consumer's, or the limit's own.
+    pub fn rate_index(&self, transaction: &Transaction) -> usize {
+        let rates = self.of_consumers.as_ref().zip(transaction.consumer.as_deref());
+        rates.and_then(|(rates, consumer)| rates.of_consumer(&consumer.name)).map_or(0, |index| index + 1)
     }
 
     /// Reports a verdict and follows it: a request without a token is refused, unless the limit is a `dry_run`. The
@@ -96,61 +111,44 @@ impl LimitPolicy {
     }
 }
 
-/// The name of a limit's buckets in the store. The route's length comes first, so that no two pairs of route and limit
-/// make the same name, whatever they contain.
-pub fn name_in_store(route: &str, limit: &str) -> Arc<str> {
-    format!("{}:{route}:{limit}", route.len()).into()
+/// The name of a limit's buckets in the store. Lengths come first, so that no two limits make the same name, whatever
+/// they contain.
+fn name_in_store(owner: Option<&RateOwner>, route: &str, limit: &str) -> Arc<str> {
+    let limit = format!("{}:{route}:{limit}", route.len());
+    match owner {
+        None => limit.into(),
+        Some(RateOwner::Group(name)) => format!("group:{}:{name}:{limit}", name.len()).into(),
+        Some(RateOwner::Consumer(name)) => format!("consumer:{}:{name}:{limit}", name.len()).into(),
+    }
 }
 
 /// The key that a request is counted by: the value that `by` names or, where the request has none, the client's
-/// address. Each kind has its own tag, so no consumer shares a bucket with an address or a header of the same bytes.
+/// address.
 fn key(by: &LimitBy, transaction: &Transaction) -> Key {
     let named = match by {
-        LimitBy::Consumer => {
-            transaction.consumer.as_deref().map(|consumer| tagged(b'c', consumer.name.as_bytes()))
-        }
+        LimitBy::Consumer => transaction.consumer.as_deref().map(|consumer| Key::of_consumer(&consumer.name)),
         LimitBy::Ip => None,
-        LimitBy::Route => Some(Key::new(b"r")),
+        LimitBy::Route => Some(Key::ROUTE),
         LimitBy::Header(name) => {
             let value = transaction.request.fields.find(name.as_bytes());
-            value.filter(|value| !value.is_empty()).map(|value| tagged(b'h', value))
+            value.filter(|value| !value.is_empty()).map(Key::of_header)
         }
         LimitBy::Claim(name) => {
             transaction.claims.as_deref().and_then(|claims| claims.map.get(&**name)).and_then(key_of_claim)
         }
     };
-    named.unwrap_or_else(|| key_of_address(transaction.meta.client.ip))
+    named.unwrap_or_else(|| Key::of_address(transaction.meta.client.ip))
 }
 
 /// A list, an object, null or an empty string identifies nobody: `None`.
 fn key_of_claim(claim: &Value) -> Option<Key> {
     match claim {
         Value::String(text) if text.is_empty() => None,
-        Value::String(text) => Some(tagged(b'j', text.as_bytes())),
-        Value::Number(number) => Some(tagged(b'j', number.to_string().as_bytes())),
-        Value::Bool(true) => Some(tagged(b'j', b"true")),
-        Value::Bool(false) => Some(tagged(b'j', b"false")),
+        Value::String(text) => Some(Key::of_claim(text.as_bytes())),
+        Value::Number(number) => Some(Key::of_claim(number.to_string().as_bytes())),
+        Value::Bool(true) => Some(Key::of_claim(b"true")),
+        Value::Bool(false) => Some(Key::of_claim(b"false")),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-/// An IPv4 address; of IPv6 the first 64 bits, since a client is usually assigned all addresses that share them.
-fn key_of_address(address: IpAddr) -> Key {
-    match address.to_canonical() {
-        IpAddr::V4(address) => tagged(b'4', &address.octets()),
-        IpAddr::V6(address) => tagged(b'6', &address.octets()[..8]),
-    }
-}
-
-/// The key of a value of this kind. Allocates only where the value is so long that the key becomes a digest.
-fn tagged(tag: u8, value: &[u8]) -> Key {
-    let mut raw = [tag; MAX_KEY_BYTES];
-    match raw[1..].get_mut(..value.len()) {
-        Some(room) => {
-            room.copy_from_slice(value);
-            Key::new(&raw[..=value.len()])
-        }
-        None => Key::new(&[&[tag], value].concat()),
     }
 }
 
@@ -158,16 +156,30 @@ fn tagged(tag: u8, value: &[u8]) -> Key {
 #[derive(Debug, Default)]
 pub struct ConsumerRates(HashMap<Arc<str>, Rc<RatesOfLimit>>);
 
-/// The rates that consumers have instead of one limit's, by the consumers' names.
+/// The rates that consumers have instead of one limit's.
 #[derive(Debug, Default)]
-struct RatesOfLimit(HashMap<Arc<str>, Rate>);
+struct RatesOfLimit {
+    rates: Vec<(RateOwner, Rate)>,
+    indexes: HashMap<RateOwner, usize>,
+    /// By the consumers' names.
+    of_consumers: HashMap<Arc<str>, usize>,
+}
+
+/// Whose rate it is. Requests of all members of a group are counted together where the limit counts them by the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum RateOwner {
+    Group(Arc<str>),
+    Consumer(Arc<str>),
+}
 
 impl ConsumerRates {
     pub fn of(consumers: &[Arc<Consumer>]) -> ConsumerRates {
         let mut rates = HashMap::<Arc<str>, RatesOfLimit>::new();
         for consumer in consumers {
-            for (limit, rate) in &consumer.limits {
-                rates.entry(limit.clone()).or_default().0.insert(consumer.name.clone(), *rate);
+            for ConsumerLimit { limit, rate, group } in &consumer.limits {
+                let own = || RateOwner::Consumer(consumer.name.clone());
+                let owner = group.clone().map_or_else(own, RateOwner::Group);
+                rates.entry(limit.clone()).or_default().add(&consumer.name, owner, *rate);
             }
         }
         ConsumerRates(rates.into_iter().map(|(limit, rates)| (limit, Rc::new(rates))).collect())
@@ -180,12 +192,16 @@ impl ConsumerRates {
 }
 
 impl RatesOfLimit {
-    fn of_consumer(&self, consumer: &str) -> Option<Rate> {
-        self.0.get(consumer).copied()
+    fn add(&mut self, consumer: &Arc<str>, owner: RateOwner, rate: Rate) {
+        let index = *self.indexes.entry(owner.clone()).or_insert(self.rates.len());
+        if index == self.rates.len() {
+            self.rates.push((owner, rate));
+        }
+        self.of_consumers.insert(consumer.clone(), index);
     }
 
-    fn rates(&self) -> HashSet<Rate> {
-        self.0.values().copied().collect()
+    fn of_consumer(&self, consumer: &str) -> Option<usize> {
+        self.of_consumers.get(consumer).copied()
     }
 }
 
@@ -290,9 +306,41 @@ mod tests {
     }
 
     #[test]
-    fn limits_of_two_routes_have_two_names() {
-        assert_ne!(name_in_store("a", "b:c"), name_in_store("a:b", "c"));
-        assert_ne!(name_in_store("a", "x"), name_in_store("b", "x"));
+    fn limits_of_two_routes_and_of_two_owners_have_two_names() {
+        let name = |route, limit| name_in_store(None, route, limit);
+        assert_ne!(name("a", "b:c"), name("a:b", "c"));
+        assert_ne!(name("a", "x"), name("b", "x"));
+        let owners = [RateOwner::Group("a".into()), RateOwner::Consumer("a".into())];
+        let of = owners.map(|owner| name_in_store(Some(&owner), "a", "x"));
+        assert_ne!(of[0], of[1]);
+        assert!(of.iter().all(|of| *of != name("a", "x")));
+    }
+
+    #[test]
+    fn rates_are_counted_by_their_owner_and_not_by_their_numbers() {
+        let consumer = |name: &str, tokens, group: Option<&str>| {
+            let rate = Rate { tokens, period: Period::Minute };
+            let limits = vec![ConsumerLimit { limit: "api".into(), rate, group: group.map(Arc::from) }];
+            let (groups, permissions, api_keys) = (vec![], vec![], vec![]);
+            Arc::new(Consumer { name: name.into(), groups, permissions, api_keys, limits })
+        };
+        let names = |by: LimitBy, tokens| {
+            let all = [("a", None), ("b", Some("gold")), ("c", Some("gold"))]
+                .map(|(name, group)| consumer(name, tokens, group));
+            let plan = RateLimit { by, ..limit(false, OnStoreFailure::Deny).plan };
+            let policy = LimitPolicy::new("r", &plan, &ConsumerRates::of(&all));
+            let of = |consumer: &Arc<Consumer>| {
+                let transaction = Transaction { consumer: Some(consumer.clone()), ..from("192.0.2.1") };
+                let rate = &policy.rates[policy.rate_index(&transaction)];
+                assert_eq!(rate.rate.tokens, tokens);
+                rate.name_in_store.clone()
+            };
+            [policy.rates[0].name_in_store.clone(), of(&all[0]), of(&all[1]), of(&all[2])]
+        };
+        let [own, a, b, c] = names(LimitBy::Route, 7);
+        assert!(own != a && own != b && a != b && b == c);
+        assert_eq!(names(LimitBy::Route, 8), [own.clone(), a, b, c]);
+        assert!(names(LimitBy::Consumer, 7).iter().all(|name| *name == own));
     }
 
     #[test]
@@ -315,7 +363,7 @@ mod tests {
             dry_run,
             before_auth: false,
         };
-        LimitPolicy::new(&plan, &ConsumerRates::default())
+        LimitPolicy::new("r", &plan, &ConsumerRates::default())
     }
 
     fn without_token() -> Verdict {

@@ -98,14 +98,23 @@ pub struct Consumer {
     pub groups: Vec<Arc<str>>,
     pub permissions: Vec<Arc<str>>,
     pub api_keys: Vec<ApiKeyHash>,
-    /// What replaces the rates of limits, by their names: the consumer's own, then its groups', each name once.
-    pub limits: Vec<(Arc<str>, Rate)>,
+    /// What replaces the rates of limits: the consumer's own, then its groups', each limit's name once.
+    pub limits: Vec<ConsumerLimit>,
+}
+
+/// What replaces the rate of all limits of a name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConsumerLimit {
+    pub limit: Arc<str>,
+    pub rate: Rate,
+    /// The group whose rate it is; `None`: the consumer's own.
+    pub group: Option<Arc<str>>,
 }
 
 impl Consumer {
     /// What replaces the rate of a limit.
     pub fn rate_of(&self, limit: &str) -> Option<Rate> {
-        self.limits.iter().find(|(name, _)| **name == *limit).map(|(_, rate)| *rate)
+        self.limits.iter().find(|of| *of.limit == *limit).map(|of| of.rate)
     }
 }
 

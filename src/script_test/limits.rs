@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::base::error::Error;
 use crate::exchange::Transaction;
 use crate::limit::{BucketStore, LimitReport, Rule};
-use crate::pipeline::limits::{ConsumerRates, LimitPhase, LimitPolicy, name_in_store};
+use crate::pipeline::limits::{ConsumerRates, LimitPhase, LimitPolicy};
 use crate::plan::RoutePlan;
 
 /// Keys of one rule that a test keeps at a time.
@@ -17,8 +17,8 @@ const MAX_KEYS: usize = 65_536;
 /// `local`) admits exactly what the rule says.
 #[derive(Default)]
 pub struct OfflineLimits {
-    /// By the limit's name in the store, which contains the route, and the rule: a consumer's own rate counts apart.
-    buckets: RefCell<HashMap<(Arc<str>, Rule), BucketStore>>,
+    /// By their name in the store.
+    buckets: RefCell<HashMap<Arc<str>, BucketStore>>,
 }
 
 impl OfflineLimits {
@@ -43,11 +43,13 @@ impl OfflineLimits {
         now_ms: u64,
     ) -> Result<(), Error> {
         let mut buckets = self.buckets.borrow_mut();
-        let policies = route.rate_limits.iter().map(|plan| LimitPolicy::new(plan, rates));
+        let policies = route.rate_limits.iter().map(|plan| LimitPolicy::new(&route.name, plan, rates));
         for policy in policies.filter(|policy| policy.phase() == phase) {
-            let rule = Rule::of(&policy.plan, policy.rate(transaction));
-            let id = (name_in_store(&route.name, &policy.plan.name), rule);
-            let bucket = buckets.entry(id).or_insert_with(|| BucketStore::new(&rule, MAX_KEYS));
+            let rate = &policy.rates[policy.rate_index(transaction)];
+            let rule = Rule::of(&policy.plan, rate.rate);
+            let bucket = buckets.entry(rate.name_in_store.clone());
+            let bucket = bucket.or_insert_with(|| BucketStore::new(&rule, MAX_KEYS));
+            bucket.follow(&rule);
             let verdict = bucket.take(&policy.key(transaction), now_ms);
             policy.apply(rule, verdict, report).1?;
         }
@@ -60,8 +62,8 @@ mod tests {
     use super::*;
     use crate::base::error::Reason;
     use crate::plan::{
-        Action, Consumer, HeaderEdits, IpRules, LimitBy, LimitMode, OnStoreFailure, Period, Rate,
-        RateAlgorithm, RateLimit, Require, Respond,
+        Action, Consumer, ConsumerLimit, HeaderEdits, IpRules, LimitBy, LimitMode, OnStoreFailure, Period,
+        Rate, RateAlgorithm, RateLimit, Require, Respond,
     };
 
     fn limit(name: &str, tokens: u64) -> RateLimit {
@@ -104,7 +106,7 @@ mod tests {
         }
     }
 
-    fn consumer(name: &str, limits: Vec<(Arc<str>, Rate)>) -> Arc<Consumer> {
+    fn consumer(name: &str, limits: Vec<ConsumerLimit>) -> Arc<Consumer> {
         Arc::new(Consumer {
             name: name.into(),
             groups: vec![],
@@ -160,7 +162,8 @@ mod tests {
 
     #[test]
     fn routes_and_consumers_rates_count_apart() {
-        let fast = consumer("fast", vec![("api".into(), Rate { tokens: 3, period: Period::Minute })]);
+        let rate = Rate { tokens: 3, period: Period::Minute };
+        let fast = consumer("fast", vec![ConsumerLimit { limit: "api".into(), rate, group: None }]);
         let test = Test { rates: ConsumerRates::of(std::slice::from_ref(&fast)), ..Test::default() };
         let limit = RateLimit { by: LimitBy::Route, ..limit("api", 1) };
         let (one, other) = (route("one", vec![limit.clone()]), route("other", vec![limit]));

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::message::{StoreReply, StoreRequest};
 use crate::base::time::ForwardClock;
 use crate::limit::{BucketStore, Rule};
+use crate::plan::RateAlgorithm;
 
-/// Keys of one limit that are kept at a time: some 20 MB when all are in use.
+/// Keys of one limit that are kept at a time: some 25 MB when all are in use.
 const MAX_KEYS_PER_LIMIT: usize = 100_000;
 /// How often full buckets are forgotten.
 const TICK: Duration = Duration::from_millis(100);
@@ -22,7 +23,7 @@ pub struct EmbeddedStore {
 #[derive(PartialEq, Eq, Hash)]
 struct BucketStoreId {
     limit: Arc<str>,
-    rule: Rule,
+    algorithm: RateAlgorithm,
     /// Strict limits have bucket stores of their own: their keys have no leases.
     strict: bool,
 }
@@ -49,8 +50,10 @@ impl EmbeddedStore {
     }
 
     fn bucket_store(&mut self, limit: Arc<str>, rule: Rule, strict: bool) -> &mut BucketStore {
-        let entry = self.stores.entry(BucketStoreId { limit, rule, strict });
-        entry.or_insert_with(|| BucketStore::new(&rule, MAX_KEYS_PER_LIMIT))
+        let entry = self.stores.entry(BucketStoreId { limit, algorithm: rule.algorithm(), strict });
+        let store = entry.or_insert_with(|| BucketStore::new(&rule, MAX_KEYS_PER_LIMIT));
+        store.follow(&rule);
+        store
     }
 
     /// When [`EmbeddedStore::tick`] is due, if there is anything to forget.
@@ -58,7 +61,7 @@ impl EmbeddedStore {
         (!self.stores.is_empty()).then_some(self.next_tick)
     }
 
-    /// Forgets full buckets, and bucket stores without keys, such as that of a rule that is no longer configured.
+    /// Forgets full buckets, and bucket stores without keys, such as those of a limit that is no longer configured.
     pub fn tick(&mut self, now: Instant) {
         if now < self.next_tick {
             return;
@@ -97,13 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn limits_and_rules_have_bucket_stores_of_their_own() {
+    fn limits_have_bucket_stores_of_their_own_and_a_new_rule_fills_none() {
         let now = Instant::now();
         let mut store = EmbeddedStore::new(now);
         assert!(allowed(&mut store, strict("a", 1), now));
         assert!(!allowed(&mut store, strict("a", 1), now));
         assert!(allowed(&mut store, strict("b", 1), now));
-        assert!(allowed(&mut store, strict("a", 2), now));
+        assert!(!allowed(&mut store, strict("a", 2), now));
+        assert!(allowed(&mut store, strict("a", 2), now + Duration::from_secs(1800)));
     }
 
     #[test]

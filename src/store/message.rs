@@ -18,7 +18,7 @@ pub enum StoreRequest {
     /// What a shard's scripts have added since its last request, and (with 0) the names that they have mentioned for
     /// the first time. The answer is a [`CounterSums`] that acknowledges it; until then the shard sends no other.
     Counters { shard: usize, deltas: Vec<(Arc<str>, i64)> },
-    /// For a limit with leases. `limit` and `rule` together name the bucket store.
+    /// For a limit with leases. `limit` and the rule's algorithm name the bucket store, whose buckets follow the rule.
     Lease { shard: usize, ticket: u64, limit: Arc<str>, rule: Rule, request: LeaseRequest },
     /// For one request under a strict limit.
     Strict { shard: usize, ticket: u64, limit: Arc<str>, rule: Rule, key: Key },

@@ -1,5 +1,9 @@
 //! What a bucket store leases, takes back and forgets.
 
+use std::net::Ipv6Addr;
+
+use proptest::prelude::*;
+
 use super::*;
 use crate::plan::Period;
 
@@ -104,27 +108,136 @@ fn the_tokens_of_a_window_end_with_it() {
 }
 
 #[test]
-fn a_full_table_shares_one_bucket_among_new_keys_until_an_old_one_is_full_again() {
-    let mut store = BucketStore::new(&Rule::token_bucket(1, Period::Second, 2), 3);
-    for number in 0..3 {
-        assert_eq!(store.take(&key(number), 0).remaining, 1);
+fn a_full_table_evicts_the_fullest_and_no_key_gains_by_it() {
+    let mut store = BucketStore::new(&Rule::token_bucket(1, Period::Hour, 5), 3);
+    for (number, taken) in [(0, 5), (1, 2), (2, 5)] {
+        for left in (0..taken).rev() {
+            assert_eq!(store.take(&key(number), 0).remaining, left + 5 - taken);
+        }
     }
-    let new_keys: Vec<bool> = (3..6).map(|number| store.take(&key(number), 0).allowed).collect();
-    assert_eq!(new_keys, [true, true, false]);
-    assert!(store.take(&key(0), 0).allowed, "a key with a bucket keeps it");
-    assert_eq!(store.len(), 4);
-    // Key 1 is full again.
-    assert_eq!(store.take(&key(6), 1_000).remaining, 1);
-    assert_eq!(store.len(), 4);
+    assert_eq!(store.take(&key(3), 0).remaining, 4);
+    assert_eq!(store.len(), 3);
+    assert_eq!(store.audit(&key(1), 0), None);
+    assert!(!store.take(&key(0), 0).allowed && !store.take(&key(2), 0).allowed);
+    assert_eq!(store.take(&key(1), 0).remaining, 2, "it goes on where it was");
 }
 
 #[test]
-fn a_full_table_refuses_leases_to_new_keys_but_not_to_the_overflow_key() {
-    let mut store = BucketStore::new(&Rule::token_bucket(1, Period::Hour, 2), 1);
-    assert_eq!(store.lease(&request(A, 1, 0, 1, 0), 0).granted, 1);
-    let grant = store.lease(&LeaseRequest { key: key(1), ..request(B, 1, 0, 1, 0) }, 0);
-    assert_eq!((grant.table_full, grant.granted), (true, 0));
-    assert_eq!(store.lease(&LeaseRequest { key: Key::OVERFLOW, ..request(B, 2, 0, 1, 0) }, 0).granted, 1);
+fn the_lease_of_an_evicted_bucket_counts_as_spent() {
+    let mut store = BucketStore::new(&Rule::token_bucket(1, Period::Second, 40), 1);
+    assert_eq!(store.lease(&request(A, 1, 0, 10, 0), 0).granted, 10);
+    store.take(&key(1), 0);
+    let grant = store.lease(&request(A, 2, 10, 1, 0), 1_000);
+    assert_eq!((grant.granted, grant.available), (1, 29));
+}
+
+#[test]
+fn a_flood_of_keys_takes_few_tokens_from_new_ones_and_none_from_known_ones() {
+    const MAX_KEYS: usize = 1_000;
+    for rule in [Rule::token_bucket(100, Period::Hour, 100), Rule::fixed_window(100, Period::Day)] {
+        let mut store = BucketStore::new(&rule, MAX_KEYS);
+        let known = Key::of_consumer("alice");
+        for _ in 0..60 {
+            store.take(&known, 0);
+        }
+        for number in 0..50 * MAX_KEYS as u32 {
+            assert!(store.take(&Key::of_header(&number.to_be_bytes()), 1).remaining >= 95);
+        }
+        assert!(store.len() <= MAX_KEYS);
+        assert_eq!(store.take(&known, 1).remaining, 39);
+        assert!(store.take(&Key::of_consumer("bob"), 1).remaining >= 95);
+    }
+}
+
+#[test]
+fn values_of_headers_that_use_up_their_limit_lock_nobody_else_out() {
+    const MAX_KEYS: usize = 1_000;
+    let mut store = BucketStore::new(&Rule::token_bucket(1, Period::Hour, 1), MAX_KEYS);
+    for number in 0..100_000_u32 {
+        store.take(&Key::of_header(&number.to_be_bytes()), 0);
+    }
+    let honest = (200_000..201_000_u32).map(|number| store.take(&Key::of_header(&number.to_be_bytes()), 1));
+    let served = honest.filter(|verdict| verdict.allowed).count();
+    assert!(served > 850, "{served} of 1000");
+}
+
+#[test]
+fn networks_of_one_site_that_use_up_their_limit_lock_nobody_else_out() {
+    const MAX_KEYS: usize = 1_000;
+    let address =
+        |site: u128, network: u128| Key::of_address(Ipv6Addr::from(site << 80 | network << 64).into());
+    let rule = Rule::token_bucket(5, Period::Hour, 5);
+    let mut store = BucketStore::new(&rule, MAX_KEYS);
+    // A /46, in the proportion of one to the default table.
+    for network in 0..64_000 {
+        while store.take(&address(0x2001_0db8_0000, network), 0).allowed {}
+    }
+    assert!(store.len() <= MAX_KEYS);
+    let honest = (0..1_000).map(|site| store.take(&address(0x2001_0db9_0000 + site, 0), 1).allowed);
+    let served = honest.filter(|allowed| *allowed).count();
+    assert!(served > 950, "{served} of 1000");
+}
+
+proptest! {
+    /// Whatever is evicted, each key is held to its own rule.
+    #[test]
+    fn an_eviction_admits_nothing(
+        window in any::<bool>(), tokens in 1..6_u64, max_keys in 1..4_usize,
+        requests in prop::collection::vec((0..6_u32, 0..400_u64), 1..300),
+    ) {
+        let rule = match window {
+            true => Rule::fixed_window(tokens, Period::Second),
+            false => Rule::token_bucket(tokens, Period::Second, tokens),
+        };
+        let mut small = BucketStore::new(&rule, max_keys);
+        let mut large = BucketStore::new(&rule, 100);
+        let mut now_ms = 1_000_000;
+        for (number, step) in requests {
+            now_ms += step;
+            if small.take(&key(number), now_ms).allowed {
+                prop_assert!(large.take(&key(number), now_ms).allowed);
+            }
+            prop_assert!(small.len() <= max_keys);
+            if number == 0 {
+                small.tick(now_ms);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_change_of_the_rule_fills_no_bucket() {
+    let mut store = BucketStore::new(&Rule::token_bucket(10, Period::Hour, 10), 3);
+    assert_eq!(store.lease(&request(A, 1, 0, 8, 0), 0).granted, 8);
+    store.follow(&Rule::token_bucket(100, Period::Hour, 100));
+    assert_eq!(store.lease(&request(B, 1, 0, 50, 0), 0).granted, 2);
+    store.follow(&Rule::token_bucket(10, Period::Minute, 5));
+    let grant = store.lease(&request(B, 2, 2, 0, 0), 0);
+    assert_eq!((grant.granted, grant.available, grant.leased_to_others), (2, 0, 8));
+
+    let mut store = BucketStore::new(&Rule::fixed_window(10, Period::Hour), 3);
+    for _ in 0..8 {
+        store.take(&key(0), 0);
+    }
+    store.follow(&Rule::fixed_window(100, Period::Hour));
+    assert_eq!(store.take(&key(0), 0).remaining, 1);
+    store.follow(&Rule::fixed_window(100, Period::Hour));
+    assert_eq!(store.take(&key(0), 3_600_000).remaining, 99);
+}
+
+#[test]
+fn keys_with_rules_of_their_own_keep_them_side_by_side() {
+    let (small, large) = (Rule::token_bucket(2, Period::Hour, 2), Rule::token_bucket(50, Period::Hour, 50));
+    let mut store = BucketStore::new(&small, 10);
+    store.follow(&large);
+    for _ in 0..10 {
+        store.take(&key(1), 0);
+    }
+    store.follow(&small);
+    assert_eq!(store.take(&key(2), 0).remaining, 1);
+    store.tick(1);
+    store.follow(&large);
+    assert_eq!(store.take(&key(1), 1).remaining, 39);
 }
 
 #[test]
@@ -141,6 +254,16 @@ fn buckets_that_are_full_are_forgotten_and_others_are_not() {
     assert_eq!(store.len(), 1);
     store.tick(LEASE_LIFE_MS + 1_000);
     assert!(store.is_empty());
+}
+
+#[test]
+fn a_bucket_that_fills_slowly_keeps_none_of_the_full_ones_behind_it() {
+    let mut store = BucketStore::new(&Rule::token_bucket(1, Period::Hour, 1_000), 1_000);
+    (0..1_000).for_each(|_| _ = store.take(&key(0), 0));
+    (1..500).for_each(|number| _ = store.take(&key(number), 0));
+    store.tick(3_600_000);
+    store.tick(3_600_000);
+    assert_eq!(store.len(), 1);
 }
 
 /// What all shards together admit of an endless demand in that time.
@@ -183,7 +306,7 @@ fn the_shares_of_all_shards_go_on_from_what_the_store_said_last() {
     let mut shares: Vec<_> = (0..4).map(|index| BucketStore::local_share(&rule, 4, index, 10)).collect();
     let mut admitted = |available, at_ms, now_ms| {
         let take_all = |share: &mut BucketStore| {
-            share.follow(60, &key(0), available, at_ms);
+            share.continue_from(60, &key(0), available, at_ms);
             (0..100).filter(|_| share.take(&key(0), now_ms).allowed).count()
         };
         shares.iter_mut().map(take_all).sum::<usize>()

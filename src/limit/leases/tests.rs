@@ -248,30 +248,47 @@ fn an_answer_that_came_too_late_is_ignored() {
 }
 
 #[test]
-fn a_flood_of_keys_fills_the_table_and_then_shares_one_bucket() {
+fn a_flood_of_keys_takes_no_token_from_any_of_them() {
     let rule = minutely(5);
     let mut leases = leases(&rule, 3);
-    let mut store = BucketStore::new(&rule, 1_000);
-    for number in 0..3 {
-        assert!(request(&mut leases, &mut store, &key(number), 0));
+    let mut store = BucketStore::new(&rule, 10_000);
+    for number in 0..1_000 {
+        assert!(request(&mut leases, &mut store, &key(number), 0), "{number}");
+        assert!(leases.len() <= 3);
     }
-    let new_keys = (3..1_000).filter(|number| request(&mut leases, &mut store, &key(*number), 0)).count();
-    assert_eq!((new_keys, leases.len()), (5, 4));
-    assert!(request(&mut leases, &mut store, &key(0), 0), "a key in the table keeps its own");
-    // The first that is idle makes room, without waiting for a tick.
-    assert!(request(&mut leases, &mut store, &key(1_000), IDLE_MS));
-    assert_eq!(leases.len(), 4);
+    // The first was forgotten; its bucket was not.
+    let admitted = (0..10).filter(|_| request(&mut leases, &mut store, &key(0), 0)).count();
+    assert_eq!(admitted, 4);
 }
 
 #[test]
-fn keys_for_which_the_store_has_no_room_share_one_bucket_for_a_while() {
+fn a_key_that_is_forgotten_to_make_room_returns_its_tokens() {
+    let rule = Rule::token_bucket(1_000, Period::Hour, 1_000);
+    let mut leases = leases(&rule, 1);
+    let mut store = BucketStore::new(&rule, 10);
+    for now_ms in 0..100 {
+        assert!(request(&mut leases, &mut store, &key(0), now_ms));
+    }
+    assert!(leases.unspent(&key(0), 99).unwrap() > 0);
+    assert!(request(&mut leases, &mut store, &key(1), 99));
+    assert_eq!(store.audit(&key(0), 99), Some((900, vec![])));
+}
+
+#[test]
+fn a_key_whose_requests_wait_is_not_forgotten() {
     let rule = minutely(5);
-    let mut leases = leases(&rule, 100);
-    let mut store = BucketStore::new(&rule, 1);
-    assert!(request(&mut leases, &mut store, &key(0), 0));
-    let new_keys = (1..50).filter(|number| request(&mut leases, &mut store, &key(*number), 0)).count();
-    assert_eq!((new_keys, leases.len(), store.len()), (5, 2, 2));
-    assert!(request(&mut leases, &mut store, &key(0), 0));
+    let mut leases = leases(&rule, 2);
+    let mut store = BucketStore::new(&rule, 10);
+    for number in 0..5 {
+        assert!(leases.try_take(&key(number), 0).is_err());
+    }
+    assert_eq!(leases.len(), 5);
+    exchange(&mut leases, &mut store, 0);
+    for number in 0..5 {
+        assert!(allowed(leases.try_take(&key(number), 0)));
+    }
+    assert!(request(&mut leases, &mut store, &key(5), 0));
+    assert_eq!(leases.len(), 2);
 }
 
 #[test]

@@ -311,7 +311,7 @@ impl Simulation {
         let taken = self.shards[shard].leases.try_take(&key, now_ms);
         self.send(shard);
         match taken {
-            Ok(verdict) if verdict.allowed => self.admit(shard, key, now_ms),
+            Ok(verdict) if verdict.allowed => self.admit(key),
             Ok(_) => {}
             Err(AwaitGrant { seq }) => {
                 self.shards[shard].waiting.push(SimWaiter { key, seq, until_us });
@@ -333,7 +333,7 @@ impl Simulation {
             return;
         }
         if held > 0 {
-            self.admit(shard, key, now_ms);
+            self.admit(key);
         } else {
             self.admitted += 1;
             self.admitted_alone += 1;
@@ -355,14 +355,11 @@ impl Simulation {
         if left_us <= self.scenario.frozen_us { left_us } else { 0 }
     }
 
-    fn admit(&mut self, shard: usize, key: Key, now_ms: u64) {
+    fn admit(&mut self, key: Key) {
         self.admitted += 1;
-        // A key that is not in the table has taken from the overflow bucket.
-        let own = self.shards[shard].leases.unspent(&key, now_ms).is_some();
-        let bucket = if own { key } else { Key::OVERFLOW };
         let now_ms = self.store_ms();
         let rule = self.scenario.rule;
-        let oracle = self.oracles.entry(bucket).or_insert_with(|| Oracle::new(&rule, now_ms));
+        let oracle = self.oracles.entry(key).or_insert_with(|| Oracle::new(&rule, now_ms));
         assert!(oracle.admit(now_ms), "more was admitted than {rule:?} allows");
         self.keep_to_bound(key);
     }
@@ -412,6 +409,10 @@ impl Simulation {
         let (tokens, leases) = audit.unwrap_or((0, Vec::new()));
         let sum: u64 = tokens + leases.iter().map(|(_, leased)| leased).sum::<u64>();
         assert!(sum <= self.scenario.rule.burst(), "{tokens} in the bucket and {leases:?} leased");
+        if self.scenario.keys > self.scenario.max_store_keys {
+            // What is on the leases of an evicted bucket counts as spent.
+            return;
+        }
         for (index, shard) in self.shards.iter().enumerate() {
             let unspent = shard.leases.unspent(key, self.shard_ms(index)).unwrap_or(0);
             let own = leases.iter().find(|(holder, _)| *holder == shard.holder);

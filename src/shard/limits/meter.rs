@@ -17,10 +17,10 @@ use crate::store::StoreRequest;
 
 /// Keys of one rule that a shard keeps at a time.
 /// Clients choose keys, so their number needs a bound.
-const MAX_KEYS: usize = 65_536;
+pub const MAX_KEYS: usize = 65_536;
 
-/// What two limits must have in common to be counted together: before and after a reload, or for two consumers.
-/// Anything that changes what a token means is part of it: two rules never share a bucket.
+/// What two limits must have in common to spend from the same leases: before and after a reload, or for two consumers.
+/// The buckets in the store, and this shard's share, go by the name alone: a change of the rule does not fill them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MeterId {
     /// The limit's name in the store.
@@ -29,6 +29,9 @@ pub struct MeterId {
     pub mode: LimitMode,
 }
 
+/// A shard's share of the rules of one limit.
+pub type LocalShare = Rc<RefCell<BucketStore>>;
+
 /// The tokens that this shard holds under one rule of one limit, for all keys.
 pub struct Meter {
     pub id: MeterId,
@@ -36,12 +39,13 @@ pub struct Meter {
     leases: Option<RefCell<Leases>>,
     /// The grants that requests wait for, by the lease request's `seq`.
     grants: RefCell<HashMap<u64, Rc<PendingAnswer<()>>>>,
-    /// This shard's share of the rule: in mode `local`, and while the store is lost. Made when it is first needed.
-    local_share: RefCell<Option<BucketStore>>,
+    /// In mode `local`, and while the store is lost.
+    local_share: LocalShare,
 }
 
 impl Meter {
-    pub fn new(id: MeterId) -> Meter {
+    /// `local_share` is that of all meters of the limit.
+    pub fn new(id: MeterId, local_share: LocalShare) -> Meter {
         let leases = || {
             // Random, so that a new meter of the same limit is another leaseholder to the store, and inherits no
             // lease.
@@ -49,13 +53,12 @@ impl Meter {
             RefCell::new(Leases::new(&id.rule, holder, MAX_KEYS))
         };
         let leases = (id.mode == LimitMode::Shared).then(leases);
-        Meter { id, leases, grants: RefCell::default(), local_share: RefCell::default() }
+        Meter { id, leases, grants: RefCell::default(), local_share }
     }
 
-    /// Keys kept.
+    /// Keys of leases.
     pub fn keys(&self) -> usize {
-        let leased = self.leases.as_ref().map_or(0, |leases| leases.borrow().len());
-        leased + self.local_share.borrow().as_ref().map_or(0, BucketStore::len)
+        self.leases.as_ref().map_or(0, |leases| leases.borrow().len())
     }
 
     /// Takes one token for one request, after a wait for the store where that is necessary; `waited` is what the request
@@ -82,36 +85,37 @@ impl Meter {
                 let verdict = self.request_verdict(key, limits)?;
                 metrics.waited();
                 let verdict = Box::pin(limits.in_time(waited, AnswerWaiter::new(verdict))).await?;
-                self.follow(key, verdict.remaining, limits);
+                self.continue_from(key, verdict.remaining, limits);
                 Some(verdict)
             }
         }
     }
 
     /// Takes one token for a request that the store does not answer.
-    pub fn take_alone(&self, key: &Key, limits: &ShardLimits) -> Verdict {
+    pub fn take_alone(self: &Rc<Meter>, key: &Key, limits: &ShardLimits) -> Verdict {
         let Some(leases) = &self.leases else { return self.take_local(key, limits) };
         let mut share = self.local_share.borrow_mut();
-        let share = share.get_or_insert_with(|| self.new_share(limits));
-        leases.borrow_mut().take_alone(share, key, limits.now_ms())
+        share.follow(&self.id.rule);
+        let (mut leases, now_ms) = (leases.borrow_mut(), limits.now_ms());
+        let verdict = leases.take_alone(&mut share, key, now_ms);
+        // What is owed may need the room of another key, whose tokens go back.
+        self.send_lease_requests(&mut leases, now_ms, limits);
+        verdict
     }
 
     /// Takes one token of this shard's own share.
     pub fn take_local(&self, key: &Key, limits: &ShardLimits) -> Verdict {
         let mut share = self.local_share.borrow_mut();
-        share.get_or_insert_with(|| self.new_share(limits)).take(key, limits.now_ms())
+        share.follow(&self.id.rule);
+        share.take(key, limits.now_ms())
     }
 
     /// The store has said that so many tokens are left in the key's bucket: this shard's own share goes on from its part
     /// of them.
-    fn follow(&self, key: &Key, available: u64, limits: &ShardLimits) {
+    fn continue_from(&self, key: &Key, available: u64, limits: &ShardLimits) {
         let mut share = self.local_share.borrow_mut();
-        let share = share.get_or_insert_with(|| self.new_share(limits));
-        share.follow(self.id.rule.burst(), key, available, limits.now_ms());
-    }
-
-    fn new_share(&self, limits: &ShardLimits) -> BucketStore {
-        BucketStore::local_share(&self.id.rule, limits.shards as u64, limits.shard as u64, MAX_KEYS)
+        share.follow(&self.id.rule);
+        share.continue_from(self.id.rule.burst(), key, available, limits.now_ms());
     }
 
     /// Takes one token of a lease.
@@ -178,7 +182,7 @@ impl Meter {
         self.resolve_grant(seq, None);
     }
 
-    /// Returns tokens of idle keys, and forgets full buckets.
+    /// Returns tokens of idle keys.
     pub fn tick(self: &Rc<Meter>, limits: &ShardLimits) {
         let now_ms = limits.now_ms();
         // While the store is lost, what is owed to it must not be forgotten.
@@ -186,9 +190,6 @@ impl Meter {
             let mut leases = leases.borrow_mut();
             leases.tick(now_ms);
             self.send_lease_requests(&mut leases, now_ms, limits);
-        }
-        if let Some(share) = &mut *self.local_share.borrow_mut() {
-            share.tick(now_ms);
         }
     }
 
@@ -210,7 +211,8 @@ impl Meter {
         while let Some(request) = leases.outbox.pop() {
             if !self.send(request, now_ms, limits) {
                 leases.failed(&request.key, request.seq);
-                unsent = Some(request.seq);
+                // The last one is that of the request; others only return tokens.
+                unsent = unsent.max(Some(request.seq));
             }
         }
         unsent

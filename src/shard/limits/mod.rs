@@ -13,13 +13,16 @@ mod route;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use route::RouteLimits;
 
 use super::clock::Clock;
+use crate::limit::BucketStore;
+use crate::plan::RateAlgorithm;
 use crate::store::{Link, StoreReply, StoreRequest, longest_wait};
-use meter::{Meter, MeterId};
+use meter::{LocalShare, MAX_KEYS, Meter, MeterId};
 use pending::{PendingRequest, PendingRequests};
 
 /// What all limits of a shard share.
@@ -37,6 +40,9 @@ pub struct ShardLimits {
     store_answers: Cell<bool>,
     /// A meter that nothing else holds is dropped by [`ShardLimits::release_unused`].
     meters: RefCell<HashMap<MeterId, Rc<Meter>>>,
+    /// This shard's shares, by the limit's name in the store. They outlive meters: a change of a rule must not give
+    /// clients fresh buckets either.
+    shares: RefCell<HashMap<(Arc<str>, RateAlgorithm), LocalShare>>,
     pending: RefCell<PendingRequests>,
 }
 
@@ -51,6 +57,7 @@ impl ShardLimits {
             // Until the link announces otherwise; requests sent before get a reply all the same.
             store_answers: Cell::new(true),
             meters: RefCell::default(),
+            shares: RefCell::default(),
             pending: RefCell::new(PendingRequests::new()),
         }
     }
@@ -88,22 +95,35 @@ impl ShardLimits {
         std::iter::from_fn(next).for_each(PendingRequest::fail);
     }
 
-    /// Returns tokens of idle keys, and forgets the meters that no generation uses any more. To be called some ten
+    /// Returns tokens of idle keys, and forgets full buckets and the meters that no generation uses any more. To be called some ten
     /// times a second.
     pub fn release_unused(&self) {
         let mut meters = self.meters.borrow_mut();
         meters.retain(|_, meter| Rc::strong_count(meter) > 1);
         meters.values().for_each(|meter| meter.tick(self));
+        let now_ms = self.now_ms();
+        self.shares.borrow_mut().retain(|_, share| {
+            share.borrow_mut().tick(now_ms);
+            Rc::strong_count(share) > 1 || !share.borrow().is_empty()
+        });
     }
 
     /// Keys kept by all meters.
     pub fn keys(&self) -> usize {
-        self.meters.borrow().values().map(|meter| meter.keys()).sum()
+        let leased: usize = self.meters.borrow().values().map(|meter| meter.keys()).sum();
+        leased + self.shares.borrow().values().map(|share| share.borrow().len()).sum::<usize>()
     }
 
     fn meter(&self, id: MeterId) -> Rc<Meter> {
-        let mut meters = self.meters.borrow_mut();
-        meters.entry(id.clone()).or_insert_with(|| Rc::new(Meter::new(id))).clone()
+        let new = || Rc::new(Meter::new(id.clone(), self.share(&id)));
+        self.meters.borrow_mut().entry(id.clone()).or_insert_with(new).clone()
+    }
+
+    fn share(&self, id: &MeterId) -> LocalShare {
+        let (shards, index) = (self.shards as u64, self.shard as u64);
+        let new = || RefCell::new(BucketStore::local_share(&id.rule, shards, index, MAX_KEYS)).into();
+        let mut shares = self.shares.borrow_mut();
+        shares.entry((id.limit.clone(), id.rule.algorithm())).or_insert_with(new).clone()
     }
 
     fn known_meter(&self, id: &MeterId) -> Option<Rc<Meter>> {

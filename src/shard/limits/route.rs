@@ -1,9 +1,7 @@
 //! The limits of one route, as one generation has them, and how a request passes them.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::OnceCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::ShardLimits;
 use super::meter::{Meter, MeterId};
@@ -11,8 +9,8 @@ use crate::base::error::Error;
 use crate::exchange::Transaction;
 use crate::limit::{LimitReport, Rule};
 use crate::metrics::{LimitMetrics, ShardMetrics};
-use crate::pipeline::limits::{ConsumerRates, LimitPhase, LimitPolicy, name_in_store};
-use crate::plan::{Rate, RateLimit, RoutePlan};
+use crate::pipeline::limits::{ConsumerRates, LimitPhase, LimitPolicy, LimitRate};
+use crate::plan::{RateLimit, RoutePlan};
 
 /// In file order, one list for each phase.
 pub struct RouteLimits {
@@ -67,10 +65,8 @@ impl RouteLimits {
 /// Meters of consumers are made on demand: most rates of most consumers are never used on most shards.
 struct RouteLimit {
     policy: LimitPolicy,
-    /// At the limit's own rate.
-    meter: Rc<Meter>,
-    /// At the rates of consumers, each made when it is first needed.
-    meters: RefCell<HashMap<Rate, Rc<Meter>>>,
+    /// One for each rate of the policy, made when it is first needed.
+    meters: Vec<OnceCell<Rc<Meter>>>,
     metrics: Rc<LimitMetrics>,
 }
 
@@ -82,18 +78,11 @@ impl RouteLimit {
         limits: &ShardLimits,
         metrics: &ShardMetrics,
     ) -> RouteLimit {
-        let policy = LimitPolicy::new(plan, rates);
-        let limit = name_in_store(&route.name, &plan.name);
-        let id = |rate| MeterId { limit: limit.clone(), rule: Rule::of(plan, rate), mode: plan.mode };
+        let policy = LimitPolicy::new(&route.name, plan, rates);
         // Meters of the generation before go on, with what they have counted.
-        let rates = policy.consumer_rates().into_iter();
-        let known = rates.filter_map(|rate| Some((rate, limits.known_meter(&id(rate))?)));
-        RouteLimit {
-            meter: limits.meter(id(plan.rate)),
-            meters: RefCell::new(known.collect()),
-            metrics: metrics.limit(&route.name, &plan.name),
-            policy,
-        }
+        let known = policy.rates.iter().map(|rate| limits.known_meter(&meter_id(plan, rate)));
+        let meters = known.map(|meter| meter.map(OnceCell::from).unwrap_or_default()).collect();
+        RouteLimit { meters, metrics: metrics.limit(&route.name, &plan.name), policy }
     }
 
     async fn check(
@@ -102,7 +91,7 @@ impl RouteLimit {
         transaction: &Transaction,
         report: &mut LimitReport,
     ) -> Result<(), Error> {
-        let meter = self.meter(self.policy.rate(transaction), limits);
+        let meter = self.meter(self.policy.rate_index(transaction), limits);
         let key = self.policy.key(transaction);
         let (result, followed) = match meter.take(&key, limits, &self.metrics, &mut report.waited).await {
             Some(verdict) => self.policy.apply(meter.id.rule, verdict, report),
@@ -115,17 +104,13 @@ impl RouteLimit {
         followed
     }
 
-    /// Where requests at this rate are counted.
-    fn meter(&self, rate: Rate, limits: &ShardLimits) -> Rc<Meter> {
-        if rate == self.policy.plan.rate {
-            return self.meter.clone();
-        }
-        let mut meters = self.meters.borrow_mut();
-        let meter = meters.entry(rate).or_insert_with(|| {
-            let limit: Arc<str> = self.meter.id.limit.clone();
-            let (plan, mode) = (&self.policy.plan, self.policy.plan.mode);
-            limits.meter(MeterId { limit, rule: Rule::of(plan, rate), mode })
-        });
-        meter.clone()
+    /// Where requests at this rate of the policy are counted.
+    fn meter(&self, rate: usize, limits: &ShardLimits) -> Rc<Meter> {
+        let id = || meter_id(&self.policy.plan, &self.policy.rates[rate]);
+        self.meters[rate].get_or_init(|| limits.meter(id())).clone()
     }
+}
+
+fn meter_id(plan: &RateLimit, rate: &LimitRate) -> MeterId {
+    MeterId { limit: rate.name_in_store.clone(), rule: Rule::of(plan, rate.rate), mode: plan.mode }
 }

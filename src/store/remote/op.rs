@@ -96,17 +96,15 @@ impl Keyspace {
     }
 
     /// Each key of each limit is one Redis key. The limit's length keeps names apart whatever bytes they contain, and
-    /// the brace in front keeps clients from choosing the hash slot. The rule is part of the name: another rule's state
-    /// must not be read with this one's numbers.
+    /// the brace in front keeps clients from choosing the hash slot. Of the rule, only the algorithm is part of the
+    /// name: other numbers go on with what is left.
     fn bucket(&self, mode: &str, limit: &str, rule: &Rule, key: &Key) -> Vec<u8> {
         let algorithm = match rule.algorithm() {
             RateAlgorithm::TokenBucket => "bucket",
             RateAlgorithm::FixedWindow => "window",
         };
-        let (tokens, period_ms, burst) = (rule.tokens(), rule.period().ms(), rule.burst());
-        let rule = format!("{algorithm}/{tokens}/{period_ms}/{burst}");
-        let mut name = format!("{{{}:{mode}:{rule}:{}:{limit}:", self.prefix, limit.len()).into_bytes();
-        name.extend_from_slice(key.as_bytes());
+        let mut name = format!("{{{}:{mode}:{algorithm}:{}:{limit}:", self.prefix, limit.len()).into_bytes();
+        key.write_name(&mut name);
         name.push(b'}');
         name
     }
@@ -265,7 +263,7 @@ mod tests {
 
     #[test]
     fn limits_and_keys_never_share_a_name() {
-        assert_eq!(name("api", b"10.0.0.1"), b"{rw:strict:bucket/5/60000/7:3:api:10.0.0.1}");
+        assert_eq!(name("api", b"10.0.0.1"), b"{rw:strict:bucket:3:api:10.0.0.1}");
         assert_ne!(name("a", b"b:c"), name("a:b", b"c"));
         assert_ne!(name("a", b"1:b:c"), name("a:1:b", b"c"));
     }

@@ -93,8 +93,7 @@ pub fn lease_args(rule: &Rule, request: &LeaseRequest) -> [u64; 12] {
     [tokens, period_ms, burst, window, share, life_ms, holder, seq, kept, returned, needed, prefetch]
 }
 
-/// The result of [`Scripts::lease`] for this request; `None` if it is not one. Redis bounds the number of keys by its
-/// memory, so that no grant says `table_full`.
+/// The result of [`Scripts::lease`] for this request; `None` if it is not one.
 pub fn grant(request: &LeaseRequest, answer: &Value) -> Option<LeaseGrant> {
     let [granted, available, leased_to_others, expires_in_ms, retry_after_ms, reset_ms] = numbers(answer)?;
     Some(LeaseGrant {
@@ -106,7 +105,6 @@ pub fn grant(request: &LeaseRequest, answer: &Value) -> Option<LeaseGrant> {
         expires_in_ms,
         retry_after_ms,
         reset_ms,
-        table_full: false,
     })
 }
 

@@ -4,6 +4,7 @@ mod cluster;
 mod embedded;
 mod faults;
 mod redis;
+mod redis_buckets;
 mod server;
 mod shard;
 mod tls;

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::server::{RedisServer, TIMEOUT, config, free_port, remote};
 use super::shard::{TEST_TIMEOUT, TestShard};
-use crate::limit::{BucketStore, Key, LeaseGrant, LeaseRequest, Leaseholder, Rule};
+use crate::limit::{Key, LeaseRequest, Leaseholder, Rule};
 use crate::plan::ApiKeyHash;
 use crate::plan::Period;
 use crate::store::{KeyList, KeyRing, Link, LinkStop, StoreReply, StoreRequest, StoreState};
@@ -20,7 +20,7 @@ fn rule(tokens: u64) -> Rule {
 }
 
 /// A gateway with one shard, once its store is reached.
-fn gateway(server: &RedisServer) -> (Link, LinkStop, TestShard) {
+pub fn gateway(server: &RedisServer) -> (Link, LinkStop, TestShard) {
     gateway_with(&server.url(), TIMEOUT)
 }
 
@@ -211,7 +211,7 @@ fn a_frozen_store_is_noticed_in_time_and_costs_nothing_after_that() {
     assert_eq!(allowed(&shard, 1, 10), Some(true));
     server.freeze();
     for ticket in 0..300 {
-        shard.send_strict(ticket, &rule(1000), Key::new(b"k"));
+        shard.send_strict(ticket, &rule(1000), Key::new(b"other"));
     }
     for ticket in 0..300 {
         assert!(matches!(shard.answer(ticket), StoreReply::Failed { .. }));
@@ -314,9 +314,10 @@ fn a_store_that_takes_no_writes_is_an_outage_until_it_does() {
 fn an_error_about_one_key_costs_that_request_alone() {
     let server = RedisServer::start(&[]);
     let (link, stop, shard) = gateway(&server);
-    server.run("SET {rw:strict:bucket/5/3600000/5:3:api:k} text");
+    server.run("SET {rw:strict:bucket:3:api:k} text");
     assert_eq!(allowed(&shard, 1, 5), None);
-    assert_eq!(allowed(&shard, 2, 6), Some(true));
+    let window = Rule::fixed_window(5, Period::Hour);
+    assert!(shard.strict(2, &window).is_some_and(|verdict| verdict.allowed));
     let snapshot = link.snapshot();
     assert_eq!(
         (snapshot.state, snapshot.traffic.failures, snapshot.traffic.unanswered),
@@ -463,37 +464,4 @@ fn whatever_happens_to_the_store_each_ticket_gets_one_reply() {
     let mut seen = shard.tickets();
     seen.sort_unstable();
     assert_eq!(seen, (0..sent).collect::<Vec<_>>());
-}
-
-/// The scripts and [`BucketStore`] do the same. Kept by two codes, so they are compared on random requests; the rate is
-/// so low that no token is gained meanwhile.
-#[test]
-fn leases_in_redis_are_those_of_the_embedded_store() {
-    let server = RedisServer::start(&[]);
-    let (_link, stop, shard) = gateway(&server);
-    let rule = Rule::token_bucket(1, Period::Day, 40);
-    let mut embedded = BucketStore::new(&rule, 10);
-    let mut seed = 1_u64;
-    let mut below = |end: u64| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) % end
-    };
-    for ticket in 1..=300_u64 {
-        let request = LeaseRequest {
-            key: Key::new(b"k"),
-            holder: Leaseholder(below(3)),
-            // Some are repeated or overtaken.
-            seq: ticket.saturating_sub(below(3)).max(1),
-            kept: below(8),
-            returned: below(8),
-            needed: below(6),
-            prefetch: below(8),
-        };
-        let grant = shard.lease(ticket, &rule, request).expect("it answers");
-        let expected = embedded.lease(&request, 0);
-        let tokens = |grant: &LeaseGrant| (grant.granted, grant.available, grant.leased_to_others);
-        assert_eq!(tokens(&grant), tokens(&expected), "{request:?}");
-        assert_eq!(grant.expires_in_ms, expected.expires_in_ms);
-    }
-    stop.stop();
 }

@@ -5,7 +5,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use super::{get, limited};
 use crate::support::Gateway;
 
-const MODES: [&str; 3] = ["shared", "strict", "local"];
+pub const MODES: [&str; 3] = ["shared", "strict", "local"];
 
 /// The statuses of so many equal requests, one after the other.
 fn statuses(gateway: &Gateway, path: &str, fields: &str, count: usize) -> Vec<u16> {

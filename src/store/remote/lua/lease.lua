@@ -15,6 +15,8 @@ for i = 1, #flat, 2 do
   if field == 'l' then tokens = tonumber(value)
   elseif field == 'c' then fraction = tonumber(value)
   elseif field == 't' then updated = tonumber(value)
+  elseif field == 'r' then stored_rule = value
+  elseif field == 'o' then other = value
   else
     local count, number, ends = string.match(value, '(%d+) (%d+) (%d+)')
     leases[field] = { tokens = tonumber(count), seq = tonumber(number), ends = tonumber(ends) }
@@ -59,6 +61,6 @@ else
   end
 end
 
-save(last_end - now)
+save(math.max(last_end - now, 0))
 local reset = window and window_ends_in or ms_until(burst)
 return { granted, tokens, others, expires_in, ms_until(1), reset }
