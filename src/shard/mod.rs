@@ -135,8 +135,8 @@ struct Shard {
     counters: Rc<ShardCounters>,
     limits: Rc<ShardLimits>,
     context: GenerationContext,
-    /// API keys that were added and revoked while running.
-    dynamic_keys: RefCell<DynamicKeys>,
+    /// API keys that were added and revoked while running; `None` until they have been read from the store.
+    dynamic_keys: RefCell<Option<DynamicKeys>>,
     /// Tokens that were verified.
     tokens: RefCell<TokenCache>,
     /// Called with a provider whose key set lacks a token's key.

@@ -44,10 +44,11 @@ impl StepHost for ShardStepHost<'_, '_, '_> {
     }
 
     fn identify(&mut self, route: &RoutePlan, transaction: &Transaction) -> Result<Identity, Error> {
+        let dynamic_keys = self.shard.dynamic_keys.borrow();
         let mut authenticator = Authenticator {
             providers: &self.live.providers.borrow(),
             consumers: &self.live.consumers,
-            dynamic_keys: &self.shard.dynamic_keys.borrow(),
+            dynamic_keys: dynamic_keys.as_ref(),
             key_places: &self.live.plan.api_keys.from,
             tokens: &mut self.shard.tokens.borrow_mut(),
         };

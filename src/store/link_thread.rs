@@ -81,9 +81,10 @@ impl LinkThread {
             StoreConfig::Embedded => StoreBackend::Embedded(EmbeddedStore::new(now)),
             StoreConfig::Remote(config) => StoreBackend::Remote(Box::new(RemoteStore::new(config, now))),
         };
-        let (name, state) = match &backend {
-            StoreBackend::Embedded(_) => ("embedded", StoreState::Up),
-            StoreBackend::Remote(remote) => ("redis", remote.state()),
+        let (name, state, keys) = match &backend {
+            // None can be added or revoked in it.
+            StoreBackend::Embedded(_) => ("embedded", StoreState::Up, Some(Arc::default())),
+            StoreBackend::Remote(remote) => ("redis", remote.state(), remote.keys()),
         };
         let published = StoreSnapshot {
             backend: name,
@@ -94,7 +95,7 @@ impl LinkThread {
             traffic: StoreTraffic::default(),
             counters: Arc::default(),
             counters_full: false,
-            keys: (0, 0),
+            keys,
         };
         LinkThread {
             requests,
@@ -257,7 +258,7 @@ impl LinkThread {
             published.counters = self.totals.all();
         }
         if let Some(keys) = &announcement.keys {
-            published.keys = (keys.added.len(), keys.revoked.len());
+            published.keys = Some(keys.clone());
         }
         published.counters_full = announcement.counters_full;
     }

@@ -86,7 +86,8 @@ impl RemoteStore {
             counters_read_due: now,
             keys_due: now,
             refresh_due: now,
-            keys_changed: false,
+            // The whole list at once: gateways wait for it.
+            keys_changed: true,
             keys: None,
             last_error: None,
             traffic: StoreTraffic::default(),

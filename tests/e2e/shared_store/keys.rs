@@ -4,12 +4,24 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Instant;
 
+use jsonwebtoken::{EncodingKey, Header};
+
 use super::HELLO;
-use crate::support::{DEADLINE, Gateway, Redis};
+use crate::support::{DEADLINE, Gateway, Message, Redis};
 
 const ALICE: &str = "[[consumer]]\nname = \"alice\"\napi_keys = [\"configured\"]\n";
 const ROUTE: &str =
     "[[route]]\nname = \"keyed\"\npath = \"/keyed\"\nrespond = { body = \"come in\\n\" }\nauth = [\"key\"]\n";
+
+/// A route for tokens and keys.
+const JWT: &str = "[jwt.main]\nalgorithms = [\"HS256\"]\nsecret = \"0123456789abcdef0123456789abcdef\"\n\
+     [[route]]\nname = \"either\"\npath = \"/either\"\nrespond = {}\nauth = [\"key\", \"jwt:main\"]\n";
+
+fn token() -> String {
+    let claims = serde_json::json!({ "sub": "alice", "exp": 4_000_000_000_u64 });
+    let key = EncodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
+    jsonwebtoken::encode(&Header::default(), &claims, &key).expect("a token")
+}
 
 fn ringway(config: &Path, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
@@ -34,12 +46,15 @@ fn bad(config: &Path, words: &[&str], code: i32, cause: &str, hint: &str) {
     assert!(lines[1].starts_with("hint: ") && lines[1].contains(hint), "{stderr}");
 }
 
+fn ask(gateway: &Gateway, key: &str) -> Message {
+    gateway.exchange(format!("GET /keyed HTTP/1.1\r\nHost: t\r\nX-API-Key: {key}\r\n\r\n"))
+}
+
 /// Asks with the key until the answer has this status.
 fn wait_for_status(gateway: &Gateway, key: &str, status: u16) {
     let until = Instant::now() + DEADLINE;
     loop {
-        let request = format!("GET /keyed HTTP/1.1\r\nHost: t\r\nX-API-Key: {key}\r\n\r\n");
-        let found = gateway.exchange(request).status();
+        let found = ask(gateway, key).status();
         if found == status {
             return;
         }
@@ -68,6 +83,72 @@ fn keys_added_and_revoked_are_honoured_by_running_gateways() {
     all("configured", 401);
     good(config, &["add", "alice", "--key", "configured"]);
     all("configured", 200);
+}
+
+/// A good key and a revoked one; both stand in the configuration.
+fn with_one_revoked(redis: &Redis) -> String {
+    let toml = format!("{}{}{ROUTE}", redis.section(), ALICE.replace("[\"", "[\"revoked\", \""));
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let config = dir.path().join("gateway.toml");
+    std::fs::write(&config, &toml).expect("a new file");
+    good(&config, &["revoke", "revoked"]);
+    toml
+}
+
+#[test]
+fn a_start_knows_which_keys_were_revoked_before_it_accepts() {
+    let redis = Redis::start();
+    let toml = with_one_revoked(&redis);
+    for _ in 0..12 {
+        let gateway = Gateway::builder().shards(2).start(&toml);
+        assert_eq!(ask(&gateway, "revoked").status(), 401);
+        assert_eq!(ask(&gateway, "configured").status(), 200);
+    }
+}
+
+#[test]
+fn no_key_is_accepted_before_the_store_has_said_which_were_revoked() {
+    let mut redis = Redis::start();
+    let toml = with_one_revoked(&redis) + JWT;
+    redis.save();
+    redis.kill();
+    let gateway = Gateway::builder().shards(2).start(&toml);
+    assert!(gateway.wait_for_message("which API keys were revoked").contains("503"));
+    for key in ["revoked", "configured", "unknown"] {
+        let answer = ask(&gateway, key);
+        assert_eq!((answer.status(), &answer.json()["reason"]), (503, &"store_unavailable".into()), "{key}");
+        assert!(answer.field("www-authenticate").is_none(), "another credential would not help");
+    }
+    assert_eq!(gateway.get("/keyed").status(), 401, "nothing was presented");
+    let token = token();
+    let with_token = |more: &str| {
+        let head = format!("GET /either HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {token}\r\n{more}\r\n");
+        gateway.exchange(head).status()
+    };
+    assert_eq!((with_token(""), with_token("X-API-Key: configured\r\n")), (200, 200), "tokens go on");
+    let store = gateway.admin("GET", "/status").json()["store"].clone();
+    assert!(store["state"] == "down" && store["api_keys"].is_null(), "{store}");
+
+    redis.restart();
+    wait_for_status(&gateway, "configured", 200);
+    assert_eq!(ask(&gateway, "revoked").status(), 401);
+    let store = gateway.admin("GET", "/status").json()["store"].clone();
+    assert_eq!(store["api_keys"]["revoked"], 1);
+    redis.kill();
+    gateway.wait_for_metric("ringway_store_up", "", |up| up == 0.0);
+    assert_eq!((ask(&gateway, "configured").status(), ask(&gateway, "revoked").status()), (200, 401));
+}
+
+#[test]
+fn a_frozen_store_holds_a_start_up_for_moments_and_no_revoked_key_works() {
+    let redis = Redis::start();
+    let toml = with_one_revoked(&redis);
+    redis.freeze();
+    let gateway = Gateway::start(&toml);
+    assert_eq!((ask(&gateway, "revoked").status(), ask(&gateway, "configured").status()), (503, 503));
+    redis.thaw();
+    wait_for_status(&gateway, "configured", 200);
+    assert_eq!(ask(&gateway, "revoked").status(), 401);
 }
 
 #[test]
