@@ -63,9 +63,9 @@ pub struct Denied {
     /// The values of the response's `WWW-Authenticate` fields, one for each kind of method; empty for
     /// [`Refusal::KeysUnknown`] alone, where other credentials are not what is lacking.
     pub challenges: Vec<&'static str>,
-    /// The first provider whose key set lacks the token's key. After a fetch that changed the set, the request may be
-    /// decided again.
-    pub unknown_key_of: Option<usize>,
+    /// The providers whose key sets lack the token's key: any of them may have signed it with a newer one. After a fetch
+    /// that changed the set, the request may be decided again.
+    pub unknown_key_of: Vec<usize>,
 }
 
 impl Authenticator<'_> {
@@ -80,7 +80,7 @@ impl Authenticator<'_> {
         request: &impl CredentialSource,
         now_s: u64,
     ) -> Result<Identity, Denied> {
-        let (mut refused, mut unknown_key_of) = (None, None);
+        let (mut refused, mut unknown_key_of) = (None, Vec::new());
         for &method in methods {
             let refusal = match method {
                 AuthMethod::Key => match self.by_key(request) {
@@ -90,7 +90,7 @@ impl Authenticator<'_> {
                 AuthMethod::Jwt(index) => match self.by_token(index, request, now_s) {
                     Ok(identity) => return Ok(identity),
                     Err(TokenRefusal { refusal, unknown_key }) => {
-                        unknown_key_of = unknown_key_of.or(unknown_key.then_some(index));
+                        unknown_key_of.extend(unknown_key.then_some(index));
                         refusal
                     }
                 },

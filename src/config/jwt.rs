@@ -198,12 +198,21 @@ impl JwtReader<'_, '_> {
     fn check_key(&mut self, jwt: &Jwt) {
         let key = KEYS.into_iter().find(|key| self.section.has(key)).unwrap_or(SECTION);
         let span = self.section.span_of(key);
-        if let Err(why) = KeySet::build(jwt) {
-            self.problems.error(span.clone(), format!("`{key}`: {why}")).with_hint(match key {
-                "secret" => "write \"env:NAME\", \"file:PATH\", or the secret itself",
-                "public_key" => "write \"file:PATH\" of a PEM file with one public key",
-                _ => "write \"file:PATH\" of a JWK set, or its \"https://…\" URL",
-            });
+        match KeySet::build(jwt) {
+            Ok(set) => {
+                for why in set.refused() {
+                    self.problems
+                        .warning(span.clone(), format!("`{key}`: {why}; it is not used"))
+                        .with_hint("replace this key in the set, or take it out");
+                }
+            }
+            Err(why) => {
+                self.problems.error(span.clone(), format!("`{key}`: {why}")).with_hint(match key {
+                    "secret" => "write \"env:NAME\", \"file:PATH\", or the secret itself",
+                    "public_key" => "write \"file:PATH\" of a PEM file with one public key",
+                    _ => "write \"file:PATH\" of a JWK set, or its \"https://…\" URL",
+                });
+            }
         }
         if let JwtKey::Secret(secret) = &jwt.key
             && let Some(why) = parse::weak_secret(&secret.0, &jwt.algorithms)

@@ -51,14 +51,14 @@ impl CredentialSource for Credentials<'_> {
 /// Finds out who is calling a route that has `auth`, at `now_s` (Unix seconds).
 ///
 /// # Errors
-/// 401 with its challenges, or 503 while API keys cannot be decided about; beside it the provider whose key set lacks
+/// 401 with its challenges, or 503 while API keys cannot be decided about; beside it the providers whose key sets lack
 /// the token's key, if that is why.
 pub fn identify(
     authenticator: &mut Authenticator<'_>,
     route: &RoutePlan,
     transaction: &Transaction,
     now_s: u64,
-) -> Result<Identity, (Error, Option<usize>)> {
+) -> Result<Identity, (Error, Vec<usize>)> {
     let credentials = Credentials { fields: &transaction.request.fields, query: transaction.query() };
     authenticator.decide(&route.auth, &credentials, now_s).map_err(refused)
 }
@@ -86,7 +86,7 @@ fn forbidden(missing: &Missing) -> Error {
     error
 }
 
-fn refused(denied: Denied) -> (Error, Option<usize>) {
+fn refused(denied: Denied) -> (Error, Vec<usize>) {
     let (reason, detail) = match denied.refusal {
         Refusal::NoCredentials => (Reason::NoCredentials, "no credentials were sent"),
         Refusal::InvalidToken(why) => (Reason::InvalidToken, why),

@@ -263,6 +263,7 @@ impl Shard {
             // A change after this comes as a message: the shard has joined the link before its thread began.
             dynamic_keys: RefCell::new(spawn.link.keys().map(|keys| dynamic_keys(&keys))),
             unknown_key: std::mem::replace(&mut spawn.unknown_key, Box::new(|_| ())),
+            unknown_key_reports: RefCell::default(),
             tokens: RefCell::new(TokenCache::new(TokenCache::MAX_ENTRIES, TokenCache::MAX_BYTES)),
             live: RefCell::new(Rc::new(live)),
             request_buffers: RefCell::default(),

@@ -57,8 +57,11 @@ impl StepHost for ShardStepHost<'_, '_, '_> {
             |(error, unknown_key_of)| {
                 // The token may be signed by a key newer than our set: control fetches it, this request is refused all
                 // the same.
-                if let Some(provider) = unknown_key_of {
-                    (self.shard.unknown_key)(provider);
+                let mut reports = self.shard.unknown_key_reports.borrow_mut();
+                for provider in unknown_key_of {
+                    if reports.is_due(provider, now_s) {
+                        (self.shard.unknown_key)(provider);
+                    }
                 }
                 error
             },

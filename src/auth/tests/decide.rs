@@ -154,11 +154,13 @@ fn an_unknown_key_names_the_provider_to_fetch_for() {
     let methods = [AuthMethod::Jwt(0), AuthMethod::Jwt(1), AuthMethod::Key];
     let request = bearer(&usual(ES256, &good_claims()));
     let denied = decide_by(&providers, &methods, &request).unwrap_err();
-    assert_eq!(denied.unknown_key_of, Some(1));
+    assert_eq!(denied.unknown_key_of, [1]);
     assert!(matches!(denied.refusal, Refusal::InvalidToken(_)));
 
     let fetched = [providers[0].clone(), Arc::new(provider(&[ES256]))];
     assert_eq!(decide_by(&fetched, &methods, &request).unwrap().method, AuthMethod::Jwt(1));
+    let both = [providers[1].clone(), providers[1].clone()];
+    assert_eq!(decide_by(&both, &methods, &request).unwrap_err().unknown_key_of, [0, 1], "either may be it");
     let with_key = request.with("header:x-api-key", "k-alice");
     assert_eq!(
         decide_by(&providers, &methods, &with_key).unwrap().method,

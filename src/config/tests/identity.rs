@@ -245,8 +245,8 @@ fn every_key_of_a_token_is_taken() {
         jwks = "https://id.example.com:8443/jwks.json?v=1"
         audience = "api"
         [jwt.c]
-        algorithms = ["HS512"]
-        jwks = '{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}'
+        algorithms = ["HS256"]
+        jwks = '{"keys":[{"kty":"oct","k":"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0MTI"}]}'
         [jwt.d]
         algorithms = ["RS256"]
         jwks = "http://127.0.0.1:9000/jwks"
@@ -277,7 +277,8 @@ fn every_key_of_a_token_is_taken() {
     assert_eq!(found[1].key, JwtKey::JwksUrl("https://id.example.com:8443/jwks.json?v=1".into()));
     assert_eq!(found[1].algorithms, [Algorithm::PS512, Algorithm::ES384, Algorithm::EdDSA]);
     assert_eq!(found[1].audience, ["api"].map(Arc::<str>::from));
-    assert_eq!(found[2].key, JwtKey::Jwks(r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#.into()));
+    let jwks = r#"{"keys":[{"kty":"oct","k":"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0MTI"}]}"#;
+    assert_eq!(found[2].key, JwtKey::Jwks(jwks.into()));
     assert_eq!(found[3].key, JwtKey::JwksUrl("http://127.0.0.1:9000/jwks".into()));
 }
 
@@ -311,6 +312,17 @@ fn keys_and_algorithms_that_do_not_go_together_are_refused() {
             ("algorithms = [\"RS256\"]\njwks = \"https://h/#a\"", "2:8", "`jwks` cannot be"),
             ("algorithms = [\"RS256\"]\njwks = \"http://h/jwks\"", "2:8", "put keys of their own in"),
             ("algorithms = [\"HS512\"]\nsecret = \"env:SECRET\"", "2:10", "has 32 bytes"),
+            (
+                "algorithms = [\"HS256\"]\njwks = '{\"keys\":[{\"kty\":\"oct\",\"k\":\"c2VjcmV0\"}]}'",
+                "2:8",
+                "no usable key (key 1: the secret has 6 bytes; HS256 needs at least 32)",
+            ),
+            (
+                "algorithms = [\"HS256\"]\njwks = '{\"keys\":[{\"kty\":\"oct\",\"kid\":\"a\",\"k\":\"c2VjcmV0\"},\
+                 {\"kty\":\"oct\",\"k\":\"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0MTI\"}]}'",
+                "2:8",
+                "key 1 (\"a\"): the secret has 6 bytes; HS256 needs at least 32; it is not used (replace",
+            ),
         ],
     );
 }

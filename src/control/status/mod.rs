@@ -10,20 +10,26 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use crate::control::admin::response::AdminResponse;
-use crate::control::supervisor::{ShardFacts, Supervisor};
+use crate::control::supervisor::ShardFacts;
 use crate::control::{Control, process};
 use crate::metrics::{self, MetricsSnapshot, ProcessFacts};
 use routes::RouteStatus;
 use store::{JwtStatus, StoreStatus};
 use upstreams::UpstreamStatus;
 
-/// `/readyz`: whether requests may be sent to this gateway.
-pub fn ready(supervisor: &Supervisor) -> AdminResponse {
-    if supervisor.all_serve() {
-        return AdminResponse::text(200, "ready\n");
+/// `/readyz`: whether requests may be sent to this gateway. Providers without keys are named, but do not count: whoever
+/// takes all gateways away because an issuer is down helps nobody.
+pub fn ready(control: &Control) -> AdminResponse {
+    if control.supervisor.all_serve() {
+        let missing = control.jwts_without_keys().map(|name| format!("jwt {name} has no keys yet\n"));
+        return AdminResponse::text(200, "ready\n".to_owned() + missing.collect::<String>().as_str());
     }
-    let states: Vec<_> =
-        supervisor.facts().iter().map(|shard| format!("shard {} {}", shard.id, shard.state)).collect();
+    let states: Vec<_> = control
+        .supervisor
+        .facts()
+        .iter()
+        .map(|shard| format!("shard {} {}", shard.id, shard.state))
+        .collect();
     AdminResponse::problem(503, "not_ready", &states.join(", "))
 }
 

@@ -105,18 +105,21 @@ pub struct JwtStatus<'a> {
     keys: usize,
     /// Whether they are fetched.
     fetched: bool,
+    /// Keys of its JWK set that are not used, with the reasons.
+    refused: &'a [String],
     /// Why the last fetch failed, if it did.
     last_error: Option<&'a str>,
 }
 
 /// All JWT providers, in the plan's order.
-pub fn jwts(control: &Control) -> Vec<JwtStatus<'_>> {
-    let status = |provider: &'_ Arc<Provider>| {
+pub fn jwts<'a>(control: &'a Control) -> Vec<JwtStatus<'a>> {
+    let status = |provider: &'a Arc<Provider>| {
         let set = control.current.key_sets.of(provider.plan());
         JwtStatus {
             name: provider.plan().name.clone(),
             keys: provider.keys().len(),
             fetched: set.is_some(),
+            refused: provider.keys().refused(),
             last_error: set.and_then(|set| set.error.as_deref()),
         }
     };
