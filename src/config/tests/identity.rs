@@ -204,6 +204,9 @@ fn api_keys_stand_in_a_header_and_in_a_query_parameter_if_one_is_named() {
         &[
             ("[api_keys]\nheader = \"a b\"", "2:10", "is not a field name"),
             ("[api_keys]\nheader = \"Content-Length\"", "2:10", "cannot be edited"),
+            ("[api_keys]\nheader = \"X-Real-IP\"", "2:10", "removes or writes this header"),
+            ("[api_keys]\nheader = \"x-forwarded-key\"", "2:10", "removes or writes this header"),
+            ("[api_keys]\nheader = \"x_consumer_name\"", "2:10", "removes or writes this header"),
             ("[api_keys]\nquery = \"\"", "2:9", "without a name"),
         ],
     );
@@ -340,6 +343,7 @@ fn places_and_headers_of_tokens_are_checked() {
             ("from = [\"header:connection\"]", "1:9", "removes or writes this header"),
             ("from = [\"header:X-Consumer-Name\"]", "1:9", "removes or writes this header"),
             ("from = [\"header:x-forwarded-user\"]", "1:9", "removes or writes this header"),
+            ("from = [\"header:x_forwarded_user\"]", "1:9", "removes or writes this header"),
             ("from = [\"cookie:\"]", "1:9", "is no place"),
             ("headers = { sub = \"a b\" }", "1:19", "is not a field name"),
             ("headers = { sub = \"Transfer-Encoding\" }", "1:19", "cannot be edited"),
@@ -347,8 +351,34 @@ fn places_and_headers_of_tokens_are_checked() {
             ("headers = { sub = \"X-Forwarded-For\" }", "1:19", "has another meaning"),
             ("headers = { sub = \"x-consumer-name\" }", "1:19", "has another meaning"),
             ("headers = { sub = \"Authorization\" }", "1:19", "has another meaning"),
-            ("from = [\"header:x-t\"]\nheaders = { sub = \"X-T\" }", "2:19", "has another meaning"),
+            (
+                "from = [\"header:x-t\"]\nheaders = { sub = \"X-T\" }",
+                "1:9",
+                "a claim of jwt `main` becomes it",
+            ),
             ("headers = { sub = \"x-u\", uid = \"X-U\" }", "1:32", "two claims for the header"),
         ],
     );
+}
+
+#[test]
+fn no_credential_stands_where_a_claim_of_any_provider_is_told() {
+    let provider = |name: &str, keys: &str| {
+        format!("[jwt.{name}]\nalgorithms = [\"HS256\"]\nsecret = \"env:SECRET\"\n{keys}\n")
+    };
+    let teller = provider("a", "headers = { sub = \"X-User\" }");
+    let claim = "a claim of jwt `a` becomes it";
+    for (keys, place) in [
+        (provider("b", "from = [\"cookie:c\", \"header:x-user\"]"), "8:21"),
+        (provider("b", "from = [\"header:x_user\"]"), "8:9"),
+        ("[api_keys]\nheader = \"x-USER\"".to_owned(), "6:10"),
+    ] {
+        each_has_one_problem(FILE, &[(&format!("{teller}{keys}"), place, claim)]);
+    }
+    let default = provider("a", "headers = { sub = \"X-Api-Key\" }");
+    let keyed = "[[route]]\npath = \"/\"\nrespond = {}\nauth = [\"key\"]";
+    each_has_one_problem("@", &[(&format!("{default}{keyed}"), "4:19", "an API key cannot stand in")]);
+    let others = provider("b", "from = [\"cookie:x-user\", \"query:x-user\", \"header:x-users\"]");
+    assert!(problems(&format!("route = []\n{teller}{others}")).is_empty());
+    assert!(problems(&format!("route = []\n{default}")).is_empty(), "no route takes keys");
 }
