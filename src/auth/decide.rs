@@ -14,7 +14,8 @@ pub struct Authenticator<'a> {
     /// All configured providers in their order: [`AuthMethod::Jwt`] holds an index.
     pub providers: &'a [Arc<Provider>],
     pub consumers: &'a Consumers,
-    pub dynamic_keys: &'a DynamicKeys,
+    /// `None`: they have not been read from the store yet, so that no API key can be decided about.
+    pub dynamic_keys: Option<&'a DynamicKeys>,
     /// The places of API keys, in the order in which they are tried.
     pub key_places: &'a [CredentialPlace],
     pub tokens: &'a mut TokenCache,
@@ -31,23 +32,26 @@ pub struct Identity {
     pub claims: Option<Rc<Claims>>,
 }
 
-/// Why a caller is not authenticated. The texts are for the log and quote nothing of the request.
+/// Why a caller is not authenticated, or not yet. The texts are for the log and quote nothing of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     NoCredentials,
     InvalidToken(&'static str),
     TokenExpired,
     InvalidApiKey(&'static str),
+    /// An API key was presented, and which keys were added and revoked is not known yet.
+    KeysUnknown,
 }
 
 impl Refusal {
-    /// The stable name of the reason; the status is 401 for all.
+    /// The stable name of the reason; the status is 401 for all but `store_unavailable`, which is 503.
     pub fn reason(&self) -> &'static str {
         match self {
             Refusal::NoCredentials => "no_credentials",
             Refusal::InvalidToken(_) => "invalid_token",
             Refusal::TokenExpired => "token_expired",
             Refusal::InvalidApiKey(_) => "invalid_api_key",
+            Refusal::KeysUnknown => "store_unavailable",
         }
     }
 }
@@ -56,26 +60,27 @@ impl Refusal {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Denied {
     pub refusal: Refusal,
-    /// The values of the response's `WWW-Authenticate` fields, one for each kind of method; never empty.
+    /// The values of the response's `WWW-Authenticate` fields, one for each kind of method; empty for
+    /// [`Refusal::KeysUnknown`] alone, where other credentials are not what is lacking.
     pub challenges: Vec<&'static str>,
-    /// The first provider whose key set lacks the token's key. After a fetch that changed the set, the request may be
-    /// decided again.
-    pub unknown_key_of: Option<usize>,
+    /// The providers whose key sets lack the token's key: any of them may have signed it with a newer one. After a fetch
+    /// that changed the set, the request may be decided again.
+    pub unknown_key_of: Vec<usize>,
 }
 
 impl Authenticator<'_> {
     /// Tries the methods (at least one) in their order at `now_s` (Unix seconds); the first that accepts decides.
     ///
     /// # Errors
-    /// Where no method accepts: an expired token, which the client can renew, takes precedence; then the first refused
-    /// credential; then that there is none.
+    /// Where no method accepts: an API key that cannot be decided about yet takes precedence; then an expired token,
+    /// which the client can renew; then the first refused credential; then that there is none.
     pub fn decide(
         &mut self,
         methods: &[AuthMethod],
         request: &impl CredentialSource,
         now_s: u64,
     ) -> Result<Identity, Denied> {
-        let (mut refused, mut unknown_key_of) = (None, None);
+        let (mut refused, mut unknown_key_of) = (None, Vec::new());
         for &method in methods {
             let refusal = match method {
                 AuthMethod::Key => match self.by_key(request) {
@@ -85,7 +90,7 @@ impl Authenticator<'_> {
                 AuthMethod::Jwt(index) => match self.by_token(index, request, now_s) {
                     Ok(identity) => return Ok(identity),
                     Err(TokenRefusal { refusal, unknown_key }) => {
-                        unknown_key_of = unknown_key_of.or(unknown_key.then_some(index));
+                        unknown_key_of.extend(unknown_key.then_some(index));
                         refusal
                     }
                 },
@@ -104,7 +109,8 @@ impl Authenticator<'_> {
             FoundCredential::Refused(why) => return Err(Refusal::InvalidApiKey(why)),
             FoundCredential::Token(key) => key,
         };
-        let consumer = self.consumers.by_key(&key, self.dynamic_keys).map_err(Refusal::InvalidApiKey)?;
+        let dynamic_keys = self.dynamic_keys.ok_or(Refusal::KeysUnknown)?;
+        let consumer = self.consumers.by_key(&key, dynamic_keys).map_err(Refusal::InvalidApiKey)?;
         Ok(Identity { method: AuthMethod::Key, consumer: Some(consumer.clone()), claims: None })
     }
 
@@ -157,6 +163,7 @@ fn precedence(refusal: Refusal) -> u8 {
         Refusal::NoCredentials => 0,
         Refusal::InvalidToken(_) | Refusal::InvalidApiKey(_) => 1,
         Refusal::TokenExpired => 2,
+        Refusal::KeysUnknown => 3,
     }
 }
 
@@ -169,6 +176,7 @@ fn challenges(methods: &[AuthMethod], refusal: Refusal) -> Vec<&'static str> {
             r#"Bearer realm="ringway", error="invalid_token", error_description="The token expired""#
         }
         Refusal::NoCredentials | Refusal::InvalidApiKey(_) => r#"Bearer realm="ringway""#,
+        Refusal::KeysUnknown => return Vec::new(),
     };
     let mut challenges = Vec::new();
     for method in methods {

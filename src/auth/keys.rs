@@ -13,9 +13,12 @@ pub const MAX_KEYS: usize = 64;
 /// A token is tried against at most this many keys, which bounds the cost of a forged one.
 const MAX_TRIES: usize = 8;
 
-/// A set of keys, immutable: a new set replaces it. Sets of the same keys for the same algorithms are equal.
+/// A set of keys, immutable: a new set replaces it. Sets of the same keys for the same algorithms are equal, if the same
+/// others were refused.
 pub struct KeySet {
     keys: Vec<VerificationKey>,
+    /// Keys of a JWK set that are not used, with the reasons.
+    refused: Vec<String>,
     fingerprint: [u8; 32],
 }
 
@@ -37,7 +40,7 @@ impl fmt::Debug for KeySet {
 
 impl PartialEq for KeySet {
     fn eq(&self, other: &KeySet) -> bool {
-        self.fingerprint == other.fingerprint
+        (self.fingerprint, &self.refused) == (other.fingerprint, &other.refused)
     }
 }
 
@@ -75,13 +78,14 @@ impl KeySet {
     }
 
     /// The usable keys of a JWK set (RFC 7517, 5), given as JSON text. Keys of unknown kinds, uses and algorithms are
-    /// skipped, as the RFC requires.
+    /// skipped, as the RFC requires; those that are weak or malformed are in [`KeySet::refused`].
     ///
     /// # Errors
     /// A set without a usable key, a text that is no JSON or has a duplicate member.
     pub fn from_jwks(text: &str, pinned: &[Algorithm]) -> Result<KeySet, String> {
         check_algorithms(pinned)?;
-        super::jwks::keys(text, pinned).map(KeySet::new)
+        let (keys, refused) = super::jwks::keys(text, pinned)?;
+        Ok(KeySet { refused, ..KeySet::new(keys) })
     }
 
     pub(super) fn new(mut keys: Vec<VerificationKey>) -> KeySet {
@@ -95,7 +99,12 @@ impl KeySet {
             is_new
         });
         let fingerprint = sha256(&[prints.as_flattened()]);
-        KeySet { keys, fingerprint }
+        KeySet { keys, refused: Vec::new(), fingerprint }
+    }
+
+    /// Keys of the JWK set that are not used because they are weak, private or malformed: which, and why.
+    pub fn refused(&self) -> &[String] {
+        &self.refused
     }
 
     pub fn len(&self) -> usize {

@@ -69,15 +69,19 @@ pub fn check_algorithms(algorithms: &[Algorithm]) -> Result<(), String> {
     }
 }
 
-/// The warning about a shared secret that is shorter than the hash's output, which can be guessed from a single token
-/// (RFC 7518, 3.2 forbids it; gateways take it all the same, and so does this one).
-pub fn weak_secret(secret: &[u8], algorithms: &[Algorithm]) -> Option<String> {
-    let min_bytes = algorithms.iter().map(|algorithm| match algorithm {
+/// The bytes of the hash of an `HS…` algorithm, and so of the shortest secret that is as strong (RFC 7518, 3.2).
+pub fn min_secret_bytes(algorithm: Algorithm) -> usize {
+    match algorithm {
         Algorithm::HS512 => 64,
         Algorithm::HS384 => 48,
         _ => 32,
-    });
-    let min_bytes = min_bytes.max().unwrap_or(32);
+    }
+}
+
+/// The warning about a shared secret that is shorter than the hash's output, which can be guessed from a single token
+/// (RFC 7518, 3.2 forbids it; gateways take it all the same, and so does this one).
+pub fn weak_secret(secret: &[u8], algorithms: &[Algorithm]) -> Option<String> {
+    let min_bytes = algorithms.iter().copied().map(min_secret_bytes).max().unwrap_or(32);
     let bytes = secret.len();
     (bytes < min_bytes)
         .then(|| format!("the secret has {bytes} bytes; RFC 7518, 3.2 asks for at least {min_bytes}"))

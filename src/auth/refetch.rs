@@ -7,7 +7,7 @@ use super::keys::KeySet;
 /// From a successful fetch to the next.
 pub const REFRESH_MS: u64 = 5 * 60 * 1000;
 /// The least time between the start of a fetch and one for an unknown key: anyone can make up unknown keys.
-pub const UNKNOWN_KEY_MS: u64 = 30 * 1000;
+pub const UNKNOWN_KEY_MS: u64 = 5 * 1000;
 /// The wait after the first failure; it doubles with each further one.
 pub const BACK_OFF_MS: u64 = 1000;
 /// The longest wait after failures.
@@ -41,8 +41,26 @@ pub enum Fetched {
 pub enum UnknownKeyAction {
     /// A fetch is in flight or due now: decide again after it.
     AwaitFetch,
-    /// The set was fetched a moment ago, or fetches fail: the token is invalid.
+    /// The set was fetched a moment ago: the token is invalid. The next fetch is due when it may be.
     Refuse,
+}
+
+/// A shard's reports of tokens with unknown keys: at most one a second for each provider, so that a flood of made-up
+/// tokens for one does not fill the channel that the reports for others take.
+#[derive(Debug, Default)]
+pub struct UnknownKeyReports {
+    /// By the provider's index: the second of the last report.
+    reported_s: Vec<u64>,
+}
+
+impl UnknownKeyReports {
+    /// Whether such a token for the provider of that index is reported, at `now_s` (Unix seconds).
+    pub fn is_due(&mut self, provider: usize, now_s: u64) -> bool {
+        if self.reported_s.len() <= provider {
+            self.reported_s.resize(provider + 1, 0);
+        }
+        std::mem::replace(&mut self.reported_s[provider], now_s) != now_s
+    }
 }
 
 impl Refetch {
@@ -76,17 +94,27 @@ impl Refetch {
         starts
     }
 
-    /// A shard received a token of an unknown key.
+    /// A shard received a token of an unknown key: the next fetch is due [`UNKNOWN_KEY_MS`] after the last one, also
+    /// while fetches fail.
     pub fn unknown_key(&mut self, now_ms: u64) -> UnknownKeyAction {
-        let may_fetch_again =
-            self.started_ms.is_none_or(|started| now_ms >= started.saturating_add(UNKNOWN_KEY_MS));
-        if !self.in_flight && may_fetch_again && self.failures == 0 {
-            self.due_ms = self.due_ms.min(now_ms);
-        }
+        self.hasten(now_ms, UNKNOWN_KEY_MS);
         if self.in_flight || now_ms >= self.due_ms {
             UnknownKeyAction::AwaitFetch
         } else {
             UnknownKeyAction::Refuse
+        }
+    }
+
+    /// Whoever runs the gateway wants the set as it is now.
+    pub fn refresh(&mut self, now_ms: u64) {
+        self.hasten(now_ms, BACK_OFF_MS);
+    }
+
+    /// The next fetch is due now, or so long after the start of the last one.
+    fn hasten(&mut self, now_ms: u64, after_ms: u64) {
+        let may_start_ms = self.started_ms.map_or(now_ms, |started| started.saturating_add(after_ms));
+        if !self.in_flight {
+            self.due_ms = self.due_ms.min(may_start_ms.max(now_ms));
         }
     }
 
@@ -146,6 +174,8 @@ mod tests {
     #[test]
     fn an_unknown_key_starts_a_fetch_at_most_once_in_its_interval() {
         let mut refetch = fetched_at(0);
+        assert_eq!(refetch.unknown_key(1), UnknownKeyAction::Refuse);
+        assert_eq!(refetch.due_ms(), Some(UNKNOWN_KEY_MS), "no other token is needed");
         assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS - 1), UnknownKeyAction::Refuse);
         assert!(!refetch.begin(UNKNOWN_KEY_MS - 1));
         assert_eq!(refetch.unknown_key(UNKNOWN_KEY_MS), UnknownKeyAction::AwaitFetch);
@@ -157,13 +187,15 @@ mod tests {
     }
 
     #[test]
-    fn failures_back_off_and_unknown_keys_do_not_shorten_the_wait() {
+    fn failures_back_off_and_an_unknown_key_shortens_the_wait_to_its_interval() {
         let mut refetch = fetched_at(0);
         let mut now_ms = REFRESH_MS;
         for failures in 0..10 {
             assert!(refetch.begin(now_ms));
             assert_eq!(refetch.finish(now_ms, Err("refused".into())), Fetched::Failed("refused".into()));
             let wait = (1000 << failures).min(MAX_BACK_OFF_MS);
+            assert_eq!(refetch.due_ms(), Some(now_ms + wait));
+            let wait = wait.min(UNKNOWN_KEY_MS);
             assert_eq!(refetch.unknown_key(now_ms + wait - 1), UnknownKeyAction::Refuse);
             assert_eq!(refetch.due_ms(), Some(now_ms + wait));
             now_ms += wait;
@@ -174,11 +206,41 @@ mod tests {
         assert_eq!(refetch.failures(), 0);
     }
 
+    #[test]
+    fn a_shard_reports_each_provider_once_a_second() {
+        let mut reports = UnknownKeyReports::default();
+        for (provider, now_s, is_due) in [
+            (1, 9, true),
+            (1, 9, false),
+            (0, 9, true),
+            (2, 9, true),
+            (1, 9, false),
+            (1, 10, true),
+            (0, 10, true),
+        ] {
+            assert_eq!(reports.is_due(provider, now_s), is_due, "{provider} at {now_s}");
+        }
+    }
+
+    #[test]
+    fn a_refresh_is_at_once_but_no_two_fetches_start_within_a_second() {
+        let mut refetch = fetched_at(0);
+        refetch.refresh(10);
+        assert_eq!(refetch.due_ms(), Some(BACK_OFF_MS));
+        refetch.refresh(BACK_OFF_MS + 10);
+        assert!(refetch.begin(BACK_OFF_MS + 10));
+        refetch.refresh(BACK_OFF_MS + 20);
+        assert_eq!(refetch.due_ms(), None, "one is in flight");
+        let mut refetch = fetched_at(0);
+        refetch.refresh(2 * BACK_OFF_MS);
+        assert_eq!(refetch.due_ms(), Some(2 * BACK_OFF_MS));
+    }
+
     proptest! {
         /// Whatever unknown keys arrive and however fetches end: a fetched set stays, fetches run one at a time, and two
         /// starts are at least the shortest wait apart.
         #[test]
-        fn fetches_are_few_and_a_good_set_is_never_lost(steps in prop::collection::vec((0_u64..5000, 0..4), 1..400)) {
+        fn fetches_are_few_and_a_good_set_is_never_lost(steps in prop::collection::vec((0_u64..5000, 0..5), 1..400)) {
             let (mut refetch, mut now_ms) = (Refetch::new(0), 0);
             let (mut last_start, mut in_flight, mut had_set) = (None::<u64>, false, false);
             for (wait_ms, action) in steps {
@@ -190,6 +252,7 @@ mod tests {
                         prop_assert!(last_start.is_none_or(|last| now_ms - last >= BACK_OFF_MS));
                         (last_start, in_flight) = (Some(now_ms), true);
                     },
+                    4 => refetch.refresh(now_ms),
                     good => if in_flight {
                         in_flight = false;
                         let result = if good == 2 { Ok(set(b"a")) } else { Err(String::new()) };

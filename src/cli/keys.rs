@@ -1,6 +1,6 @@
 //! `ringway keys`: adds, revokes and lists API keys in the store, which running gateways read within moments.
 
-use std::io::{Write, stderr, stdout};
+use std::io::{BufRead, IsTerminal, Read, Write, stderr, stdin, stdout};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,6 +9,7 @@ use aws_lc_rs::rand;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
+use super::known_keys::{KnownKeys, MIN_PREFIX, NoSuchHash};
 use crate::auth::parse::api_key;
 use crate::base::suggest::closest;
 use crate::base::time;
@@ -16,6 +17,12 @@ use crate::control::{self, CommandFailure, ConfigSource, StartFailure};
 use crate::plan::{ApiKeyHash, Consumer, Plan, StoreSettings};
 use crate::store::{KeyEntry, KeyRing, RemoteConfig};
 
+/// Stands for a key on standard input, so that the list of processes does not show it.
+const STDIN: &str = "-";
+/// The most bytes that are read there: more than any key has.
+const MAX_STDIN: u64 = 4096;
+/// Hex digits of a whole hash.
+const HASH_DIGITS: usize = 64;
 /// Random bytes in a generated key.
 const KEY_BYTES: usize = 32;
 
@@ -23,12 +30,23 @@ const KEY_BYTES: usize = 32;
 /// alone. What was done goes to stderr.
 ///
 /// # Errors
-/// The configuration has errors, lacks the consumer or has no store; the key cannot be one; the store fails.
+/// The configuration has errors, lacks the consumer or has no store; the key cannot be one, or is another consumer's in
+/// the configuration; the store fails.
 pub fn add(config: &Path, consumer: &str, key: Option<&str>) -> Result<(), CommandFailure> {
     let plan = load(config)?;
     check_consumer(&plan.consumers, consumer, config)?;
     let generated = if key.is_none() { Some(random_key()?) } else { None };
-    let hash = hash(key.or(generated.as_deref()).expect("one of the two is there"))?;
+    let hash = match (key, &generated) {
+        (Some(key), _) => hash(&given(key)?)?,
+        (None, generated) => hash(generated.as_deref().unwrap_or_default())?,
+    };
+    if let Some(owner) = owner(&plan.consumers, hash).filter(|owner| **owner != *consumer) {
+        return Err(StartFailure::input(
+            format!("the configuration has this key for `{owner}`"),
+            format!("give `{consumer}` a key of its own, or take this one out of the `api_keys` of `{owner}` first"),
+        )
+        .into());
+    }
     let before = open(&plan, config)?.add(hash, consumer, now_s()).map_err(failed)?;
     if let Some(key) = &generated {
         print(&format!("{key}\n"));
@@ -42,25 +60,66 @@ pub fn add(config: &Path, consumer: &str, key: Option<&str>) -> Result<(), Comma
     Ok(())
 }
 
-/// Revokes a key, also one that stands in the configuration.
+/// Revokes a key, also one that stands in the configuration. It is given by itself, on standard input, or by its hash or
+/// the beginning of that.
 ///
 /// # Errors
-/// As for [`add`].
+/// As for [`add`]; and no key or more than one has a hash that begins so.
 pub fn revoke(config: &Path, key: &str) -> Result<(), CommandFailure> {
     let plan = load(config)?;
-    let hash = hash(key)?;
-    let before = open(&plan, config)?.revoke(hash, now_s()).map_err(failed)?;
-    let owner = plan.consumers.iter().find(|consumer| consumer.api_keys.contains(&hash));
+    let mut ring = open(&plan, config)?;
+    let key = given(key)?;
+    let hash = match prefix(&key)? {
+        Some(prefix) => {
+            let known = KnownKeys::of(&plan.consumers, ring.list().map_err(failed)?);
+            known.by_prefix(&prefix).map_err(|why| no_such_hash(&prefix, &why))?
+        }
+        None => hash(&key)?,
+    };
+    revoke_hash(&mut ring, &plan.consumers, hash)
+}
+
+/// Revokes all keys that a consumer has in the store and in the configuration.
+///
+/// # Errors
+/// As for [`add`]; and no key has ever been one of that consumer's, which the configuration does not have either.
+pub fn revoke_all(config: &Path, consumer: &str) -> Result<(), CommandFailure> {
+    let plan = load(config)?;
+    let mut ring = open(&plan, config)?;
+    let known = KnownKeys::of(&plan.consumers, ring.list().map_err(failed)?);
+    // One that the configuration no longer has may still have keys in the store.
+    let keys = match known.of_consumer(consumer) {
+        Some(keys) => keys,
+        None => check_consumer(&plan.consumers, consumer, config).map(|()| Vec::new())?,
+    };
+    if keys.is_empty() {
+        report(&format!("{consumer} has no valid key\n"));
+    }
+    keys.into_iter().try_for_each(|hash| revoke_hash(&mut ring, &plan.consumers, hash))
+}
+
+fn revoke_hash(
+    ring: &mut KeyRing,
+    consumers: &[Arc<Consumer>],
+    hash: ApiKeyHash,
+) -> Result<(), CommandFailure> {
+    let owner = owner(consumers, hash);
+    let before = ring.revoke(hash, owner, now_s()).map_err(failed)?;
     report(&match (before, owner) {
         (Some(before), _) => format!("sha256:{} is revoked; it was {}\n", hash.to_hex(), previous(&before)),
         (None, Some(owner)) => {
-            format!("sha256:{} is revoked; the configuration has it for {}\n", hash.to_hex(), owner.name)
+            format!("sha256:{} is revoked; the configuration has it for {owner}\n", hash.to_hex())
         }
         (None, None) => {
             format!("sha256:{} is revoked, though neither store nor configuration had it\n", hash.to_hex())
         }
     });
     Ok(())
+}
+
+/// The consumer that has the key in the configuration.
+fn owner(consumers: &[Arc<Consumer>], hash: ApiKeyHash) -> Option<&str> {
+    consumers.iter().find(|consumer| consumer.api_keys.contains(&hash)).map(|consumer| &*consumer.name)
 }
 
 /// Prints the keys in the store, in the order of their last change: state, time of that change, hash, consumer.
@@ -95,6 +154,57 @@ fn check_consumer(consumers: &[Arc<Consumer>], name: &str, config: &Path) -> Res
         None => "add it as a [[consumer]], and reload the gateways first".to_owned(),
     };
     Err(StartFailure::input(format!("{} has no consumer `{name}`", config.display()), hint))
+}
+
+/// The key as it was given, or read from standard input.
+fn given(key: &str) -> Result<String, StartFailure> {
+    if key != STDIN {
+        return Ok(key.to_owned());
+    }
+    let stdin = stdin();
+    let (mut bytes, mut input) = (Vec::new(), stdin.lock().take(MAX_STDIN));
+    let read = if stdin.is_terminal() {
+        report("the key, and Enter:\n");
+        input.read_until(b'\n', &mut bytes)
+    } else {
+        input.read_to_end(&mut bytes)
+    };
+    let hint = "write the key into it: ringway keys revoke - < FILE";
+    read.map_err(|error| StartFailure::input(format!("cannot read standard input: {error}"), hint))?;
+    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    match std::str::from_utf8(line) {
+        Ok("") => Err(StartFailure::input("there is no key on standard input", hint)),
+        Ok(key) => Ok(key.to_owned()),
+        Err(_) => Err(StartFailure::input("what is on standard input is no key: it is not text", hint)),
+    }
+}
+
+/// The hex digits, in lower case, of a hash that is not given whole; `None`: it is something else.
+fn prefix(key: &str) -> Result<Option<String>, StartFailure> {
+    let Some(hex) = key.strip_prefix("sha256:").filter(|hex| hex.len() < HASH_DIGITS) else {
+        return Ok(None);
+    };
+    if hex.len() < MIN_PREFIX || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(StartFailure::input(
+            format!("`sha256:` wants at least {MIN_PREFIX} hex digits of a key's hash"),
+            "`ringway keys list` shows the hashes of the keys in the store",
+        ));
+    }
+    Ok(Some(hex.to_ascii_lowercase()))
+}
+
+fn no_such_hash(prefix: &str, why: &NoSuchHash) -> StartFailure {
+    match why {
+        NoSuchHash::Unknown => StartFailure::input(
+            format!("no key of the store or the configuration has a hash that begins with {prefix}"),
+            "`ringway keys list` shows the hashes of the keys in the store",
+        ),
+        NoSuchHash::Ambiguous(keys) => StartFailure::input(
+            format!("{keys} keys have a hash that begins with {prefix}"),
+            "give more of its hex digits",
+        ),
+    }
 }
 
 /// The hash of a key, or the one that `sha256:…`, as `list` shows it, stands for.

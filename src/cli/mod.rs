@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod keys;
+mod known_keys;
 pub mod test;
 
 use std::io::{self, Write};
@@ -79,7 +80,7 @@ enum KeysCommand {
     Add {
         /// The name of a `[[consumer]]`
         consumer: String,
-        /// A key of your own instead, or `sha256:` and the 64 hex digits of its hash
+        /// A key of your own instead, `-` for one from standard input, or `sha256:` and the 64 hex digits of its hash
         #[arg(long, value_name = "KEY")]
         key: Option<String>,
         #[command(flatten)]
@@ -87,8 +88,13 @@ enum KeysCommand {
     },
     /// Makes a key invalid, also one that stands in the configuration
     Revoke {
-        /// The key, or `sha256:` and the 64 hex digits of its hash
-        key: String,
+        /// `-` to read the key from standard input, `sha256:` and at least 8 hex digits of its hash, or the key itself,
+        /// which everyone on this machine then sees in the list of processes
+        #[arg(required_unless_present = "consumer", conflicts_with = "consumer")]
+        key: Option<String>,
+        /// All keys of this consumer
+        #[arg(long, value_name = "NAME")]
+        consumer: Option<String>,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -127,7 +133,10 @@ fn execute(cli: Cli) -> ExitCode {
         CliCommand::Keys(KeysCommand::Add { consumer, key, config }) => {
             keys::add(&config.config, &consumer, key.as_deref())
         }
-        CliCommand::Keys(KeysCommand::Revoke { key, config }) => keys::revoke(&config.config, &key),
+        CliCommand::Keys(KeysCommand::Revoke { key, consumer, config }) => match consumer {
+            Some(consumer) => keys::revoke_all(&config.config, &consumer),
+            None => keys::revoke(&config.config, &key.unwrap_or_default()),
+        },
         CliCommand::Keys(KeysCommand::List(ConfigArgs { config })) => keys::list(&config),
         CliCommand::Demo => demo::run(),
     };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::problems::{Problems, TextSpan, ValueError, quoted};
 use super::secret::secret_text;
 use super::section::{At, Section};
-use super::{Outside, edits, units};
+use super::{Outside, edits, jwt, units};
 use crate::auth::parse::api_key;
 use crate::base::suggest::closest;
 use crate::plan::{ApiKeyHash, ApiKeySettings, Consumer, ConsumerLimit, CredentialPlace, RoutePlan};
@@ -23,7 +23,7 @@ pub(super) fn api_keys(root: &Section<'_>, problems: &mut Problems) -> ApiKeySet
     let section = root.section("api_keys");
     let header = match section.text("header") {
         Some((name, span)) => {
-            problems.accept(span, edits::editable(name));
+            problems.accept(span, key_header(name));
             name.to_ascii_lowercase()
         }
         None => ApiKeySettings::HEADER.to_owned(),
@@ -35,6 +35,19 @@ pub(super) fn api_keys(root: &Section<'_>, problems: &mut Problems) -> ApiKeySet
         CredentialPlace::Query(name.into())
     });
     ApiKeySettings { from: [CredentialPlace::Header(header.into())].into_iter().chain(query).collect() }
+}
+
+/// # Errors
+/// No field name, or a field of which the client's value is gone when credentials are read.
+fn key_header(name: &str) -> Result<(), ValueError> {
+    edits::editable(name)?;
+    if jwt::may_hold_credential(&name.to_ascii_lowercase()) {
+        return Ok(());
+    }
+    Err(ValueError::new(
+        format!("{} cannot hold an API key: the gateway removes or writes this header", quoted(name)),
+        "choose a header of its own, such as \"x-api-key\"",
+    ))
 }
 
 /// All consumers in file order, with what replaces the rates of limits for each.

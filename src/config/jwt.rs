@@ -15,8 +15,8 @@ use super::section::Section;
 use super::{Outside, address, edits};
 use crate::auth::keys::KeySet;
 use crate::auth::parse;
-use crate::http::hygiene::{is_forwarded, is_token};
-use crate::plan::{CredentialPlace, Jwt, JwtKey};
+use crate::http::hygiene::{is_forwarded, is_spoofable, is_token, reads_as};
+use crate::plan::{ApiKeySettings, AuthMethod, CredentialPlace, Jwt, JwtKey, RoutePlan};
 
 const SECTION: &str = "jwt.NAME";
 /// Exactly one of them: with two it would be open which one a token must satisfy.
@@ -70,7 +70,7 @@ impl JwtReader<'_, '_> {
         let algorithms = self.algorithms();
         let key = self.key(&algorithms);
         let from = self.places();
-        let headers = self.headers(&from);
+        let headers = self.headers();
         let jwt = Jwt {
             name: self.name.into(),
             issuer: self.section.text("issuer").map(|(text, _)| text.into()),
@@ -198,12 +198,21 @@ impl JwtReader<'_, '_> {
     fn check_key(&mut self, jwt: &Jwt) {
         let key = KEYS.into_iter().find(|key| self.section.has(key)).unwrap_or(SECTION);
         let span = self.section.span_of(key);
-        if let Err(why) = KeySet::build(jwt) {
-            self.problems.error(span.clone(), format!("`{key}`: {why}")).with_hint(match key {
-                "secret" => "write \"env:NAME\", \"file:PATH\", or the secret itself",
-                "public_key" => "write \"file:PATH\" of a PEM file with one public key",
-                _ => "write \"file:PATH\" of a JWK set, or its \"https://…\" URL",
-            });
+        match KeySet::build(jwt) {
+            Ok(set) => {
+                for why in set.refused() {
+                    self.problems
+                        .warning(span.clone(), format!("`{key}`: {why}; it is not used"))
+                        .with_hint("replace this key in the set, or take it out");
+                }
+            }
+            Err(why) => {
+                self.problems.error(span.clone(), format!("`{key}`: {why}")).with_hint(match key {
+                    "secret" => "write \"env:NAME\", \"file:PATH\", or the secret itself",
+                    "public_key" => "write \"file:PATH\" of a PEM file with one public key",
+                    _ => "write \"file:PATH\" of a JWK set, or its \"https://…\" URL",
+                });
+            }
         }
         if let JwtKey::Secret(secret) = &jwt.key
             && let Some(why) = parse::weak_secret(&secret.0, &jwt.algorithms)
@@ -228,12 +237,12 @@ impl JwtReader<'_, '_> {
     }
 
     /// Claim to request header.
-    fn headers(&mut self, from: &[CredentialPlace]) -> Vec<(Arc<str>, Arc<str>)> {
+    fn headers(&mut self) -> Vec<(Arc<str>, Arc<str>)> {
         let mut seen: HashMap<String, TextSpan> = HashMap::new();
         let mut headers = Vec::new();
         for ((claim, _), (name, span)) in self.section.text_map("headers") {
             let lower = name.to_ascii_lowercase();
-            self.problems.accept(span.clone(), claim_header(name, &lower, from));
+            self.problems.accept(span.clone(), claim_header(name, &lower));
             if let Some(first) = seen.insert(lower.clone(), span.clone()) {
                 self.problems
                     .error(span, format!("two claims for the header {}", quoted(name)))
@@ -263,19 +272,74 @@ fn place(text: &str) -> Result<CredentialPlace, ValueError> {
     }
 }
 
-/// Whether a client's value of the header (lower case) is there when credentials are read.
-fn may_hold_credential(name: &str) -> bool {
+/// Whether a client's value of the header (lower case) is there when credentials are read, as far as no claim becomes it:
+/// see [`check_claim_headers`].
+pub(super) fn may_hold_credential(name: &str) -> bool {
     let is_written = RESERVED_FIELDS.contains(&name) && !matches!(name, "authorization" | "cookie");
-    !is_written && !is_forwarded(name.as_bytes()) && edits::editable(name).is_ok()
+    let is_removed = is_forwarded(name.as_bytes()) || is_spoofable(name.as_bytes());
+    !is_written && !is_removed && edits::editable(name).is_ok()
+}
+
+/// Reports every credential that would stand in a header in which the gateway tells upstreams of a claim, of any
+/// provider: what a client sends there is removed on every route, before credentials are read.
+pub(super) fn check_claim_headers(
+    root: &Section<'_>,
+    keys: &ApiKeySettings,
+    routes: &[Arc<RoutePlan>],
+    problems: &mut Problems,
+) {
+    let providers = || root.section("jwt").entries().into_iter();
+    let section = |value| Section::of(value).unwrap_or_else(Section::absent);
+    let claims: Vec<(&str, &str, TextSpan)> = providers()
+        .flat_map(|(provider, _, value)| {
+            let headers = section(value).text_map("headers").into_iter();
+            headers.map(move |(_, (header, span))| (provider, header, span))
+        })
+        .collect();
+    let mut check = |name: &str, span: TextSpan, what: &str| {
+        let reads_as =
+            |(_, header, _): &&(&str, &str, TextSpan)| reads_as(name.as_bytes(), header.as_bytes());
+        if let Some((provider, _, claim)) = claims.iter().find(reads_as) {
+            let message = format!(
+                "{what} cannot stand in the header {}: a claim of jwt {} becomes it, so that what clients send there is removed",
+                quoted(name),
+                quoted(provider)
+            );
+            problems
+                .error(span, message)
+                .with_related(claim.clone(), "the claim's header")
+                .with_hint("choose another header for one of the two");
+        }
+    };
+    for (_, _, value) in providers() {
+        for (text, span) in section(value).texts("from") {
+            if let Ok(CredentialPlace::Header(name)) = parse::credential_place(text) {
+                check(&name, span, "a token");
+            }
+        }
+    }
+    let section = root.section("api_keys");
+    let is_used = section.has("header") || routes.iter().any(|route| route.auth.contains(&AuthMethod::Key));
+    for place in &keys.from {
+        // Where the default is meant, the claim is at fault.
+        if let (CredentialPlace::Header(name), true) = (place, is_used) {
+            let span = match section.text("header") {
+                Some((_, span)) => span,
+                None => claims
+                    .iter()
+                    .find(|claim| reads_as(name.as_bytes(), claim.1.as_bytes()))
+                    .map_or(0..0, |claim| claim.2.clone()),
+            };
+            check(name, span, "an API key");
+        }
+    }
 }
 
 /// # Errors
 /// A field that credentials or the gateway's own statements stand in.
-fn claim_header(name: &str, lower: &str, from: &[CredentialPlace]) -> Result<(), ValueError> {
+fn claim_header(name: &str, lower: &str) -> Result<(), ValueError> {
     edits::editable(name)?;
-    let holds_token =
-        from.iter().any(|place| matches!(place, CredentialPlace::Header(header) if **header == *lower));
-    if holds_token || RESERVED_FIELDS.contains(&lower) || is_forwarded(lower.as_bytes()) {
+    if RESERVED_FIELDS.contains(&lower) || is_forwarded(lower.as_bytes()) {
         return Err(ValueError::new(
             format!("no claim can become the header {}: it has another meaning", quoted(name)),
             "choose a name of its own, such as \"x-user-id\"",

@@ -141,6 +141,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, problems: &mut Problems) -> P
         names.report_unused(problems);
     }
     consumer::report_unknown_limits(root, &routes, problems);
+    jwt::check_claim_headers(root, &api_keys, &routes, problems);
     let scripts = scripts::load_files(scripts::scripts(root, problems), root, &routes, outside, problems);
     if !root.has("route") && !root.misspells("", "route") {
         problems

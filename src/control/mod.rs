@@ -202,7 +202,7 @@ impl Control {
         match request {
             AdminRequest::Ready => {
                 // The admin thread may have given up waiting.
-                let _ = responder.send(status::ready(&self.supervisor, Instant::now()));
+                let _ = responder.send(status::ready(self, Instant::now()));
             }
             AdminRequest::Metrics | AdminRequest::Status => self.request_scrape(request, responder),
             AdminRequest::Reload => self.request_reload(ReloadRequester::Admin(responder)),

@@ -25,11 +25,14 @@ use crate::control::scrape::ScrapeState;
 use crate::control::supervisor::{ShardContext, Supervisor};
 use crate::control::{Control, ControlEvent, LogHandles, StoreHandles, admin, placement, signals};
 use crate::log::{diagnostics, writer};
-use crate::plan::{AdminSettings, LogSettings, LogTarget, Plan, StoreSettings};
-use crate::store::{Address, Link, RemoteConfig, StoreConfig, StoreState};
+use crate::plan::{AdminSettings, AuthMethod, LogSettings, LogTarget, Plan, StoreSettings};
+use crate::store::{Address, Link, RemoteConfig, StoreConfig};
 
 /// How long a log that nobody reads may hold up the end of a start that failed.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a start waits for a store that neither responds nor fails. Its own timeout is for one exchange, and there
+/// are several before it has responded.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Control {
     /// Starts everything and prints where it listens.
@@ -135,6 +138,7 @@ impl StartedParts {
         let (link, stop) = Link::start(config).map_err(|error| StartFailure::thread("store", &error))?;
         if let Some(store) = &plan.store {
             await_store(&link, store);
+            warn_of_keys(&link, &plan);
         }
         let store = StoreHandles { link: link.clone(), stop };
         let (unknown_key, unknown_keys) = UnknownKeys::new();
@@ -185,12 +189,26 @@ pub fn remote_store(store: &StoreSettings) -> Result<RemoteConfig, String> {
     Ok(RemoteConfig { address, timeout: store.timeout, key_prefix: store.key_prefix.to_string() })
 }
 
-/// Waits until the store responds, for one of its timeouts at most, so that the first requests are counted with it.
+/// Waits until the store has responded with the API keys, so that the first requests are counted and decided with it.
+/// A store that fails, or keeps silent for `STORE_TIMEOUT`, is waited for no longer.
 fn await_store(link: &Link, store: &StoreSettings) {
     const POLL_EVERY: Duration = Duration::from_millis(1);
-    let deadline = Instant::now() + store.timeout;
-    while matches!(link.snapshot().state, StoreState::Down { .. }) && Instant::now() < deadline {
+    let deadline = Instant::now() + store.timeout.max(STORE_TIMEOUT);
+    loop {
+        let snapshot = link.snapshot();
+        if snapshot.keys.is_some() || snapshot.traffic.failures > 0 || Instant::now() >= deadline {
+            return;
+        }
         thread::sleep(POLL_EVERY);
+    }
+}
+
+/// Warns if API keys are refused because the store did not say which of them were revoked.
+fn warn_of_keys(link: &Link, plan: &Plan) {
+    if link.keys().is_none() && plan.routes.iter().any(|route| route.auth.contains(&AuthMethod::Key)) {
+        tracing::warn!(
+            "the store has not said yet which API keys were revoked: they are answered with 503 until it does"
+        );
     }
 }
 

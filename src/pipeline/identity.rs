@@ -51,15 +51,16 @@ impl CredentialSource for Credentials<'_> {
 /// Finds out who is calling a route that has `auth`, at `now_s` (Unix seconds).
 ///
 /// # Errors
-/// 401 with its challenges; beside it the provider whose key set lacks the token's key, if that is why.
+/// 401 with its challenges, or 503 while API keys cannot be decided about; beside it the providers whose key sets lack
+/// the token's key, if that is why.
 pub fn identify(
     authenticator: &mut Authenticator<'_>,
     route: &RoutePlan,
     transaction: &Transaction,
     now_s: u64,
-) -> Result<Identity, (Error, Option<usize>)> {
+) -> Result<Identity, (Error, Vec<usize>)> {
     let credentials = Credentials { fields: &transaction.request.fields, query: transaction.query() };
-    authenticator.decide(&route.auth, &credentials, now_s).map_err(unauthorized)
+    authenticator.decide(&route.auth, &credentials, now_s).map_err(refused)
 }
 
 /// Notes who is calling, tells the upstream, and takes away the tokens that it must not see.
@@ -85,12 +86,15 @@ fn forbidden(missing: &Missing) -> Error {
     error
 }
 
-fn unauthorized(denied: Denied) -> (Error, Option<usize>) {
+fn refused(denied: Denied) -> (Error, Vec<usize>) {
     let (reason, detail) = match denied.refusal {
         Refusal::NoCredentials => (Reason::NoCredentials, "no credentials were sent"),
         Refusal::InvalidToken(why) => (Reason::InvalidToken, why),
         Refusal::TokenExpired => (Reason::TokenExpired, "the token has expired"),
         Refusal::InvalidApiKey(why) => (Reason::InvalidApiKey, why),
+        Refusal::KeysUnknown => {
+            (Reason::StoreUnavailable, "which API keys were revoked was not read from the store yet")
+        }
     };
     // What exactly is wrong with a credential is for the log: a stranger could probe with it.
     let mut error = Error::gateway(reason, detail);

@@ -36,6 +36,7 @@ use crossbeam_channel::Sender;
 use crate::auth::api_keys::DynamicKeys;
 use crate::auth::cache::TokenCache;
 use crate::auth::jwt::Provider;
+use crate::auth::refetch::UnknownKeyReports;
 use crate::base::id::RequestIds;
 use crate::log::batch::AccessLog;
 use crate::log::writer::LogSink;
@@ -152,12 +153,14 @@ struct Shard {
     counters: Rc<ShardCounters>,
     limits: Rc<ShardLimits>,
     context: GenerationContext,
-    /// API keys that were added and revoked while running.
-    dynamic_keys: RefCell<DynamicKeys>,
+    /// API keys that were added and revoked while running; `None` until they have been read from the store.
+    dynamic_keys: RefCell<Option<DynamicKeys>>,
     /// Tokens that were verified.
     tokens: RefCell<TokenCache>,
     /// Called with a provider whose key set lacks a token's key.
     unknown_key: Box<dyn Fn(usize) + Send>,
+    /// When that is due.
+    unknown_key_reports: RefCell<UnknownKeyReports>,
     /// The generation for requests that begin now; those in flight hold an `Rc` of theirs.
     live: RefCell<Rc<LiveGeneration>>,
     #[expect(clippy::vec_box, reason = "moved out and in for every request: a pointer, not 500 bytes")]

@@ -328,8 +328,10 @@ impl Shard {
             counters: script_host.counters.clone(),
             limits,
             context,
-            dynamic_keys: RefCell::default(),
+            // A change after this comes as a message: the shard has joined the link before its thread began.
+            dynamic_keys: RefCell::new(spawn.link.keys().map(|keys| dynamic_keys(&keys))),
             unknown_key: std::mem::replace(&mut spawn.unknown_key, Box::new(|_| ())),
+            unknown_key_reports: RefCell::default(),
             tokens: RefCell::new(TokenCache::new(TokenCache::MAX_ENTRIES, TokenCache::MAX_BYTES)),
             live: RefCell::new(Rc::new(live)),
             request_buffers: RefCell::default(),
@@ -367,7 +369,7 @@ impl Shard {
     fn hear(&self, reply: StoreReply) {
         match reply {
             StoreReply::Counters(news) => self.counters.apply(&news),
-            StoreReply::Keys(keys) => drop(self.dynamic_keys.replace(dynamic_keys(&keys))),
+            StoreReply::Keys(keys) => drop(self.dynamic_keys.replace(Some(dynamic_keys(&keys)))),
             StoreReply::Lease { .. }
             | StoreReply::Strict { .. }
             | StoreReply::Failed { .. }

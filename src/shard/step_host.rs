@@ -52,10 +52,11 @@ impl StepHost for ShardStepHost<'_, '_, '_> {
     }
 
     fn identify(&mut self, route: &RoutePlan, transaction: &Transaction) -> Result<Identity, Error> {
+        let dynamic_keys = self.shard.dynamic_keys.borrow();
         let mut authenticator = Authenticator {
             providers: &self.live.providers.borrow(),
             consumers: &self.live.consumers,
-            dynamic_keys: &self.shard.dynamic_keys.borrow(),
+            dynamic_keys: dynamic_keys.as_ref(),
             key_places: &self.live.plan.api_keys.from,
             tokens: &mut self.shard.tokens.borrow_mut(),
         };
@@ -64,8 +65,11 @@ impl StepHost for ShardStepHost<'_, '_, '_> {
             |(error, unknown_key_of)| {
                 // The token may be signed by a key newer than our set: control fetches it, this request is refused all
                 // the same.
-                if let Some(provider) = unknown_key_of {
-                    (self.shard.unknown_key)(provider);
+                let mut reports = self.shard.unknown_key_reports.borrow_mut();
+                for provider in unknown_key_of {
+                    if reports.is_due(provider, now_s) {
+                        (self.shard.unknown_key)(provider);
+                    }
                 }
                 error
             },

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 
+use super::keys::KeyList;
 use super::link_thread::{LinkCommand, LinkThread};
 use super::message::{ReplySink, StoreRequest};
 use super::remote::RemoteConfig;
@@ -75,6 +76,11 @@ impl Link {
     /// effect when the link is stopped.
     pub fn join_shard(&self, shard: usize, sink: ReplySink) {
         let _ = self.commands.send(LinkCommand::Join { shard, sink });
+    }
+
+    /// The API keys that were added and revoked while gateways run; `None` until they have been read from the store.
+    pub fn keys(&self) -> Option<Arc<KeyList>> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).keys.clone()
     }
 
     pub fn snapshot(&self) -> StoreSnapshot {

@@ -100,9 +100,10 @@ impl LinkThread {
     ) -> LinkThread {
         let process = RandomState::new().hash_one("process");
         let backend = StoreBackend::new(&config, process);
-        let (name, state) = match &backend {
-            StoreBackend::Embedded(_) => ("embedded", StoreState::Up),
-            StoreBackend::Remote(remote) => ("redis", remote.state()),
+        let (name, state, keys) = match &backend {
+            // None can be added or revoked in it.
+            StoreBackend::Embedded(_) => ("embedded", StoreState::Up, Some(Arc::default())),
+            StoreBackend::Remote(remote) => ("redis", remote.state(), remote.keys()),
         };
         let published = StoreSnapshot {
             backend: name,
@@ -113,7 +114,7 @@ impl LinkThread {
             traffic: StoreTraffic::default(),
             counters: Arc::default(),
             counters_full: false,
-            keys: (0, 0),
+            keys,
         };
         LinkThread {
             config,
@@ -348,7 +349,7 @@ impl LinkThread {
             published.counters = self.totals.all();
         }
         if let Some(keys) = &announcement.keys {
-            published.keys = (keys.added.len(), keys.revoked.len());
+            published.keys = Some(keys.clone());
         }
         published.counters_full = announcement.counters_full;
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::keys::KeyList;
+
 /// Upper bounds of the latency buckets, in microseconds.
 pub const LATENCY_BOUNDS_US: [u64; 12] =
     [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
@@ -47,8 +49,8 @@ pub struct StoreSnapshot {
     pub counters: Arc<[(Arc<str>, i64)]>,
     /// A script has named more counters than there may be.
     pub counters_full: bool,
-    /// The numbers of API keys added and revoked, as last read.
-    pub keys: (usize, usize),
+    /// The API keys added and revoked, as last read; `None` until they have been read once.
+    pub keys: Option<Arc<KeyList>>,
 }
 
 /// Exchanges with Redis since the start. All 0 for the embedded store.

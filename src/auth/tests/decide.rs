@@ -34,13 +34,22 @@ fn decide_by(
     methods: &[AuthMethod],
     request: &Request,
 ) -> Result<Identity, Denied> {
+    decide_with(Some(&DynamicKeys::default()), providers, methods, request)
+}
+
+fn decide_with(
+    dynamic_keys: Option<&DynamicKeys>,
+    providers: &[Arc<Provider>],
+    methods: &[AuthMethod],
+    request: &Request,
+) -> Result<Identity, Denied> {
     let api_keys = vec![ApiKeyHash::of(b"k-alice").unwrap()];
     let alice =
         Consumer { name: "alice".into(), groups: vec![], permissions: vec![], api_keys, limits: vec![] };
     Authenticator {
         providers,
         consumers: &Consumers::build(&[Arc::new(alice)]).unwrap(),
-        dynamic_keys: &DynamicKeys::default(),
+        dynamic_keys,
         key_places: &[
             credential_place("header:x-api-key").unwrap(),
             credential_place("query:apikey").unwrap(),
@@ -145,15 +154,39 @@ fn an_unknown_key_names_the_provider_to_fetch_for() {
     let methods = [AuthMethod::Jwt(0), AuthMethod::Jwt(1), AuthMethod::Key];
     let request = bearer(&usual(ES256, &good_claims()));
     let denied = decide_by(&providers, &methods, &request).unwrap_err();
-    assert_eq!(denied.unknown_key_of, Some(1));
+    assert_eq!(denied.unknown_key_of, [1]);
     assert!(matches!(denied.refusal, Refusal::InvalidToken(_)));
 
     let fetched = [providers[0].clone(), Arc::new(provider(&[ES256]))];
     assert_eq!(decide_by(&fetched, &methods, &request).unwrap().method, AuthMethod::Jwt(1));
+    let both = [providers[1].clone(), providers[1].clone()];
+    assert_eq!(decide_by(&both, &methods, &request).unwrap_err().unknown_key_of, [0, 1], "either may be it");
     let with_key = request.with("header:x-api-key", "k-alice");
     assert_eq!(
         decide_by(&providers, &methods, &with_key).unwrap().method,
         AuthMethod::Key,
         "no fetch is needed"
     );
+}
+
+#[test]
+fn no_key_is_accepted_or_refused_before_it_is_known_which_were_revoked() {
+    let providers = [Arc::new(provider(&[HS256])), Arc::new(provider(&[ES256]))];
+    let undecided = |request: Request| decide_with(None, &providers, &BOTH, &request);
+    let key = |key: &str| Request::new().with("header:x-api-key", key);
+    let expired = usual(HS256, &json!({ "exp": 1 }));
+    for request in
+        [key("k-alice"), key("wrong"), key("k-alice").bearer(&expired), key("wrong").bearer(b"a.b.c")]
+    {
+        let denied = undecided(request).unwrap_err();
+        assert_eq!((denied.refusal.reason(), &denied.challenges[..]), ("store_unavailable", &[][..]));
+    }
+    let twice = key("k-alice").with("header:x-api-key", "k-alice");
+    for (request, reason) in
+        [(Request::new(), "no_credentials"), (twice, "invalid_api_key"), (bearer(&expired), "token_expired")]
+    {
+        assert_eq!(undecided(request).unwrap_err().refusal.reason(), reason);
+    }
+    let token = usual(HS256, &good_claims());
+    assert_eq!(undecided(key("wrong").bearer(&token)).unwrap().method, AuthMethod::Jwt(0), "tokens go on");
 }

@@ -174,6 +174,38 @@ fn unusable_keys_are_skipped() {
     }
 }
 
+/// RFC 7518, 3.2 and 3.3. Keys that are meant for something else are nothing to report.
+#[test]
+fn weak_and_private_keys_are_refused_with_their_names_and_reasons() {
+    let oct = |kid: &str, bytes: usize| json!({ "kty": "oct", "kid": kid, "k": b64(vec![7; bytes]) });
+    let refused = |keys: Value, pinned: &[Algorithm]| {
+        KeySet::from_jwks(&set(keys).to_string(), pinned).unwrap().refused().to_vec()
+    };
+    let secrets = json!([oct("good", 32), oct("short", 31), oct("none", 0), jwk(RS256, json!({}))]);
+    assert_eq!(
+        refused(secrets, &[HS256]),
+        [
+            r#"key 2 ("short"): the secret has 31 bytes; HS256 needs at least 32"#,
+            r#"key 3 ("none"): the secret has 0 bytes; HS256 needs at least 32"#
+        ]
+    );
+    let weak = json!({ "kty": "RSA", "kid": "x".repeat(99), "n": b64([0xc5; 255]), "e": "AQAB" });
+    let private = jwk(RS256, json!({ "d": "AAAA" }));
+    let keys = json!([jwk(RS256, json!({})), weak, private, jwk(ES256, json!({ "x": "" }))]);
+    assert_eq!(
+        refused(keys, &[RS256]),
+        [
+            format!("key 2 ({:?}): the RSA key has 2040 bits; 2048 to 8192 are accepted", "x".repeat(64)),
+            "key 3: it is a private key".to_owned()
+        ]
+    );
+
+    // A secret serves the algorithms that it is long enough for.
+    let read =
+        |pinned: &[Algorithm]| KeySet::from_jwks(&set(json!([oct("a", 48)])).to_string(), pinned).unwrap();
+    assert_eq!(read(&[HS256, HS384, HS512]), read(&[HS256, HS384]));
+}
+
 #[test]
 fn sets_without_a_usable_key_or_in_bad_form_are_errors() {
     let many = vec![jwk(RS256, json!({})); MAX_KEYS + 1];

@@ -120,7 +120,12 @@ pub fn jwk(algorithm: Algorithm, more: Value) -> Value {
         json!({ "kty": "EC", "crv": curve, "x": b64(x), "y": b64(y) })
     };
     let mut jwk = match algorithm {
-        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => json!({ "kty": "oct", "k": b64(SECRET) }),
+        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
+            // Long enough for HS512, and the same key: HMAC fills a key up with zeros itself (RFC 2104, 2).
+            let mut secret = SECRET.to_vec();
+            secret.resize(64, 0);
+            json!({ "kty": "oct", "k": b64(secret) })
+        }
         Algorithm::ES256 => point(&P256, "P-256"),
         Algorithm::ES384 => point(&P384, "P-384"),
         Algorithm::EdDSA => json!({ "kty": "OKP", "crv": "Ed25519", "x": b64(ED.public_key().as_ref()) }),

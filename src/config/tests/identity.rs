@@ -204,6 +204,9 @@ fn api_keys_stand_in_a_header_and_in_a_query_parameter_if_one_is_named() {
         &[
             ("[api_keys]\nheader = \"a b\"", "2:10", "is not a field name"),
             ("[api_keys]\nheader = \"Content-Length\"", "2:10", "cannot be edited"),
+            ("[api_keys]\nheader = \"X-Real-IP\"", "2:10", "removes or writes this header"),
+            ("[api_keys]\nheader = \"x-forwarded-key\"", "2:10", "removes or writes this header"),
+            ("[api_keys]\nheader = \"x_consumer_name\"", "2:10", "removes or writes this header"),
             ("[api_keys]\nquery = \"\"", "2:9", "without a name"),
         ],
     );
@@ -245,8 +248,8 @@ fn every_key_of_a_token_is_taken() {
         jwks = "https://id.example.com:8443/jwks.json?v=1"
         audience = "api"
         [jwt.c]
-        algorithms = ["HS512"]
-        jwks = '{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}'
+        algorithms = ["HS256"]
+        jwks = '{"keys":[{"kty":"oct","k":"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0MTI"}]}'
         [jwt.d]
         algorithms = ["RS256"]
         jwks = "http://127.0.0.1:9000/jwks"
@@ -277,7 +280,8 @@ fn every_key_of_a_token_is_taken() {
     assert_eq!(found[1].key, JwtKey::JwksUrl("https://id.example.com:8443/jwks.json?v=1".into()));
     assert_eq!(found[1].algorithms, [Algorithm::PS512, Algorithm::ES384, Algorithm::EdDSA]);
     assert_eq!(found[1].audience, ["api"].map(Arc::<str>::from));
-    assert_eq!(found[2].key, JwtKey::Jwks(r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#.into()));
+    let jwks = r#"{"keys":[{"kty":"oct","k":"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0MTI"}]}"#;
+    assert_eq!(found[2].key, JwtKey::Jwks(jwks.into()));
     assert_eq!(found[3].key, JwtKey::JwksUrl("http://127.0.0.1:9000/jwks".into()));
 }
 
@@ -311,6 +315,17 @@ fn keys_and_algorithms_that_do_not_go_together_are_refused() {
             ("algorithms = [\"RS256\"]\njwks = \"https://h/#a\"", "2:8", "`jwks` cannot be"),
             ("algorithms = [\"RS256\"]\njwks = \"http://h/jwks\"", "2:8", "put keys of their own in"),
             ("algorithms = [\"HS512\"]\nsecret = \"env:SECRET\"", "2:10", "has 32 bytes"),
+            (
+                "algorithms = [\"HS256\"]\njwks = '{\"keys\":[{\"kty\":\"oct\",\"k\":\"c2VjcmV0\"}]}'",
+                "2:8",
+                "no usable key (key 1: the secret has 6 bytes; HS256 needs at least 32)",
+            ),
+            (
+                "algorithms = [\"HS256\"]\njwks = '{\"keys\":[{\"kty\":\"oct\",\"kid\":\"a\",\"k\":\"c2VjcmV0\"},\
+                 {\"kty\":\"oct\",\"k\":\"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0MTI\"}]}'",
+                "2:8",
+                "key 1 (\"a\"): the secret has 6 bytes; HS256 needs at least 32; it is not used (replace",
+            ),
         ],
     );
 }
@@ -328,6 +343,7 @@ fn places_and_headers_of_tokens_are_checked() {
             ("from = [\"header:connection\"]", "1:9", "removes or writes this header"),
             ("from = [\"header:X-Consumer-Name\"]", "1:9", "removes or writes this header"),
             ("from = [\"header:x-forwarded-user\"]", "1:9", "removes or writes this header"),
+            ("from = [\"header:x_forwarded_user\"]", "1:9", "removes or writes this header"),
             ("from = [\"cookie:\"]", "1:9", "is no place"),
             ("headers = { sub = \"a b\" }", "1:19", "is not a field name"),
             ("headers = { sub = \"Transfer-Encoding\" }", "1:19", "cannot be edited"),
@@ -335,8 +351,34 @@ fn places_and_headers_of_tokens_are_checked() {
             ("headers = { sub = \"X-Forwarded-For\" }", "1:19", "has another meaning"),
             ("headers = { sub = \"x-consumer-name\" }", "1:19", "has another meaning"),
             ("headers = { sub = \"Authorization\" }", "1:19", "has another meaning"),
-            ("from = [\"header:x-t\"]\nheaders = { sub = \"X-T\" }", "2:19", "has another meaning"),
+            (
+                "from = [\"header:x-t\"]\nheaders = { sub = \"X-T\" }",
+                "1:9",
+                "a claim of jwt `main` becomes it",
+            ),
             ("headers = { sub = \"x-u\", uid = \"X-U\" }", "1:32", "two claims for the header"),
         ],
     );
+}
+
+#[test]
+fn no_credential_stands_where_a_claim_of_any_provider_is_told() {
+    let provider = |name: &str, keys: &str| {
+        format!("[jwt.{name}]\nalgorithms = [\"HS256\"]\nsecret = \"env:SECRET\"\n{keys}\n")
+    };
+    let teller = provider("a", "headers = { sub = \"X-User\" }");
+    let claim = "a claim of jwt `a` becomes it";
+    for (keys, place) in [
+        (provider("b", "from = [\"cookie:c\", \"header:x-user\"]"), "8:21"),
+        (provider("b", "from = [\"header:x_user\"]"), "8:9"),
+        ("[api_keys]\nheader = \"x-USER\"".to_owned(), "6:10"),
+    ] {
+        each_has_one_problem(FILE, &[(&format!("{teller}{keys}"), place, claim)]);
+    }
+    let default = provider("a", "headers = { sub = \"X-Api-Key\" }");
+    let keyed = "[[route]]\npath = \"/\"\nrespond = {}\nauth = [\"key\"]";
+    each_has_one_problem("@", &[(&format!("{default}{keyed}"), "4:19", "an API key cannot stand in")]);
+    let others = provider("b", "from = [\"cookie:x-user\", \"query:x-user\", \"header:x-users\"]");
+    assert!(problems(&format!("route = []\n{teller}{others}")).is_empty());
+    assert!(problems(&format!("route = []\n{default}")).is_empty(), "no route takes keys");
 }

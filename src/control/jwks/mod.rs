@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvError, Sender, bounded, never};
 
 use crate::control::{Control, ControlEvent};
+use crate::plan::Jwt;
 use crate::shard::Command;
 
 pub use fetch::fetch_all;
@@ -21,8 +22,8 @@ pub use sets::{KeySetFetch, KeySetFetches, KeySetSource, KeySets};
 pub const FIRST_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause between two looks at the reports: clients can make unknown keys up as fast as they like.
 const REPORT_PAUSE: Duration = Duration::from_secs(1);
-/// Reports that may wait. More would change nothing: any report of a provider causes its set to be fetched.
-const MAX_REPORTS: usize = 64;
+/// Reports that may wait; a shard makes at most one a second for each provider.
+const MAX_REPORTS: usize = 1024;
 
 /// Shards' reports of tokens with unknown keys: the index of the provider in the plan.
 pub struct UnknownKeys {
@@ -50,6 +51,13 @@ impl UnknownKeys {
 }
 
 impl Control {
+    /// The names of the providers whose keys are fetched and have never been there.
+    pub(super) fn jwts_without_keys(&self) -> impl Iterator<Item = &str> {
+        let providers = self.current.providers.iter().map(|provider| provider.plan());
+        let lack = |jwt: &&Jwt| self.current.key_sets.of(jwt).is_some_and(|set| set.refetch.keys().is_none());
+        providers.filter(lack).map(|jwt| &*jwt.name)
+    }
+
     /// A shard has met a token with an unknown key. If a reload came in between, the index may be another provider's:
     /// then that one's set is fetched too early, which does no harm.
     pub(super) fn unknown_key(&mut self, jwt: Result<usize, RecvError>) {

@@ -60,12 +60,13 @@ impl KeySets {
         KeySets { sets: HashMap::new(), began: now }
     }
 
-    /// Changes to the sets of another plan: removes those that it does not have, and adds the first fetches of new ones.
+    /// Changes to the sets of another plan: removes those that it does not have, has those that it keeps fetched again,
+    /// and adds the first fetches of new ones.
     pub fn follow(&mut self, plan: &Plan, first: KeySetFetches, now: Instant) {
-        let wanted = KeySetSource::all_of(plan);
+        let (wanted, now_ms) = (KeySetSource::all_of(plan), self.ms(now));
         self.sets.retain(|source, _| wanted.contains(source));
+        self.sets.values_mut().for_each(|set| set.refetch.refresh(now_ms));
         for (source, fetch) in first {
-            let now_ms = self.ms(now);
             let mut refetch = Refetch::new(now_ms);
             refetch.begin(now_ms);
             self.sets.insert(source.clone(), FetchedKeySet { refetch, error: None });
@@ -105,6 +106,9 @@ impl KeySets {
         match set.refetch.finish(now_ms, fetch) {
             Fetched::New(keys) => {
                 tracing::info!("there are new keys from {url}: {}", keys.len());
+                if !keys.refused().is_empty() {
+                    tracing::warn!("keys from {url} that are not used: {}", keys.refused().join("; "));
+                }
                 true
             }
             Fetched::Same => {
@@ -214,6 +218,21 @@ mod tests {
     }
 
     #[test]
+    fn a_key_replaced_under_the_same_kid_is_noticed_by_the_next_fetch() {
+        let set = |key: &str| {
+            let text = format!(r#"{{"keys":[{{"kty":"oct","kid":"same","k":"{}"}}]}}"#, key.repeat(43));
+            KeySet::from_jwks(&text, &[Algorithm::HS256])
+        };
+        let (plan, now) = (plan(""), Instant::now());
+        let mut sets = first(&plan, set("A"), now);
+        let before = sets.providers(&plan, &[]);
+        let later = after(now, REFRESH_MS);
+        let source = sets.begin(later).pop().expect("it is due");
+        assert!(sets.finish(&source, set("Q"), later));
+        assert_ne!(sets.providers(&plan, &before)[0].keys(), before[0].keys());
+    }
+
+    #[test]
     fn an_error_is_remembered_and_replaces_no_keys() {
         let (plan, now) = (plan(""), Instant::now());
         let mut sets = first(&plan, keys("a"), now);
@@ -247,6 +266,8 @@ mod tests {
         let after = sets.providers(&new, &before);
         assert!(Arc::ptr_eq(before[0].keys(), after[0].keys()) && !Arc::ptr_eq(&before[0], &after[0]));
         assert!(Arc::ptr_eq(&before[1], &after[1]));
+        let second = self::after(now, BACK_OFF_MS);
+        assert_eq!(sets.begin(second).len(), 1, "it is fetched again");
 
         let source = KeySetSource::of(&new.jwts[0]).expect("it has a URL");
         let without = Plan { jwts: new.jwts[1..].to_vec(), ..new };

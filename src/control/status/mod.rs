@@ -11,23 +11,25 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::control::admin::response::AdminResponse;
-use crate::control::supervisor::{ShardFacts, Supervisor};
+use crate::control::supervisor::ShardFacts;
 use crate::control::{Control, process};
 use crate::metrics::{self, MetricsSnapshot, ProcessFacts};
 use routes::RouteStatus;
 use store::{JwtStatus, StoreStatus};
 use upstreams::UpstreamStatus;
 
-/// `/readyz`: whether requests may be sent to this gateway.
-pub fn ready(supervisor: &Supervisor, now: Instant) -> AdminResponse {
-    if supervisor.all_serve(now) {
-        return AdminResponse::text(200, "ready\n");
+/// `/readyz`: whether requests may be sent to this gateway. Providers without keys are named, but do not count: whoever
+/// takes all gateways away because an issuer is down helps nobody.
+pub fn ready(control: &Control, now: Instant) -> AdminResponse {
+    if control.supervisor.all_serve(now) {
+        let missing = control.jwts_without_keys().map(|name| format!("jwt {name} has no keys yet\n"));
+        return AdminResponse::text(200, "ready\n".to_owned() + missing.collect::<String>().as_str());
     }
     let state = |shard: &ShardFacts| match shard.tick_age.filter(|_| shard.state == "stalled") {
         Some(age) => format!("shard {} has not answered for {:.1}s", shard.id, age.as_secs_f64()),
         None => format!("shard {} {}", shard.id, shard.state),
     };
-    let states: Vec<_> = supervisor.facts(now).iter().map(state).collect();
+    let states: Vec<_> = control.supervisor.facts(now).iter().map(state).collect();
     AdminResponse::problem(503, "not_ready", &states.join(", "))
 }
 

@@ -32,7 +32,8 @@ pub struct StoreStatus {
     unanswered: u64,
     /// The mean over all exchanges.
     latency_ms: Option<f64>,
-    api_keys: ApiKeyCounts,
+    /// `None`: they have not been read yet.
+    api_keys: Option<ApiKeyCounts>,
 }
 
 /// The API keys in the store.
@@ -46,7 +47,7 @@ impl StoreStatus {
     pub fn of(store: &StoreSnapshot) -> StoreStatus {
         let traffic = &store.traffic;
         let latency_ms = traffic.latency.sum_us as f64 / 1e3 / traffic.exchanges as f64;
-        let (added, revoked) = store.keys;
+        let api_keys = store.keys.as_ref();
         StoreStatus {
             kind: store.backend,
             state: store.state.name(),
@@ -59,7 +60,8 @@ impl StoreStatus {
             failures: traffic.failures,
             unanswered: traffic.unanswered,
             latency_ms: (traffic.exchanges > 0).then_some(latency_ms),
-            api_keys: ApiKeyCounts { added, revoked },
+            api_keys: api_keys
+                .map(|keys| ApiKeyCounts { added: keys.added.len(), revoked: keys.revoked.len() }),
         }
     }
 }
@@ -90,8 +92,8 @@ pub fn facts(store: &StoreSnapshot) -> StoreFacts {
         queue: store.queue,
         latency: bounds.zip(counts).collect(),
         latency_sum_us: traffic.latency.sum_us,
-        keys_added: store.keys.0,
-        keys_revoked: store.keys.1,
+        keys_added: store.keys.as_ref().map_or(0, |keys| keys.added.len()),
+        keys_revoked: store.keys.as_ref().map_or(0, |keys| keys.revoked.len()),
     }
 }
 
@@ -103,18 +105,21 @@ pub struct JwtStatus<'a> {
     keys: usize,
     /// Whether they are fetched.
     fetched: bool,
+    /// Keys of its JWK set that are not used, with the reasons.
+    refused: &'a [String],
     /// Why the last fetch failed, if it did.
     last_error: Option<&'a str>,
 }
 
 /// All JWT providers, in the plan's order.
-pub fn jwts(control: &Control) -> Vec<JwtStatus<'_>> {
-    let status = |provider: &'_ Arc<Provider>| {
+pub fn jwts<'a>(control: &'a Control) -> Vec<JwtStatus<'a>> {
+    let status = |provider: &'a Arc<Provider>| {
         let set = control.current.key_sets.of(provider.plan());
         JwtStatus {
             name: provider.plan().name.clone(),
             keys: provider.keys().len(),
             fetched: set.is_some(),
+            refused: provider.keys().refused(),
             last_error: set.and_then(|set| set.error.as_deref()),
         }
     };

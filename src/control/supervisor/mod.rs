@@ -228,7 +228,7 @@ impl Supervisor {
         let ShardContext { driver, sink, events, link, unknown_key } = &self.context;
         let (sink, link) = (sink.clone(), link.clone());
         let unknown_key = unknown_key.clone();
-        // A full channel drops the report: as many as it holds wait already, and any of them causes the fetch.
+        // A full channel drops the report: the shard makes it again a second later, if there is another such token.
         let unknown_key = Box::new(move |jwt| _ = unknown_key.try_send(jwt));
         // In place of the shard's earlier thread, if it had one.
         link.join_shard(id, Box::new(move |reply| store_replies.send(reply).is_ok()));

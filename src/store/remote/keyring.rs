@@ -50,16 +50,22 @@ impl KeyRing {
         self.change(&KeyEntry { hash, changed_s: now_s, consumer: consumer.into(), revoked: false })
     }
 
-    /// Makes the key invalid on every gateway within a second, even if it is one of the configuration's. Returns the
-    /// entry that it had before.
+    /// Makes the key invalid on every gateway within a second, even if it is one of the configuration's, where `owner` has
+    /// it. Returns the entry that it had before.
     ///
     /// # Errors
     /// As [`KeyRing::add`]: a revoked key keeps its entry, and takes room.
-    pub fn revoke(&mut self, hash: ApiKeyHash, now_s: u64) -> Result<Option<KeyEntry>, NodeFailure> {
+    pub fn revoke(
+        &mut self,
+        hash: ApiKeyHash,
+        owner: Option<&str>,
+        now_s: u64,
+    ) -> Result<Option<KeyEntry>, NodeFailure> {
         let field = hash.to_hex();
         let before = self.run(&Op::GetKey { field: &field })?;
         let known = op::text(&before).and_then(|value| KeyEntry::parse(&field, value));
-        let consumer: Arc<str> = known.map_or_else(|| "".into(), |entry| entry.consumer);
+        let known = known.map(|entry| entry.consumer).filter(|consumer| !consumer.is_empty());
+        let consumer: Arc<str> = known.unwrap_or_else(|| owner.unwrap_or_default().into());
         self.change(&KeyEntry { hash, changed_s: now_s, consumer, revoked: true })
     }
 

@@ -105,7 +105,8 @@ impl RemoteStore {
             counters_under_way: false,
             keys_under_way: false,
             refresh_due: now,
-            keys_changed: false,
+            // The whole list at once: gateways wait for it.
+            keys_changed: true,
             keys: None,
             last_error: None,
             traffic: StoreTraffic::default(),

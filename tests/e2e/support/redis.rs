@@ -46,7 +46,13 @@ impl Redis {
         self.process.wait().expect("it is ours");
     }
 
-    /// After [`Redis::kill`]: empty, in the same place.
+    /// Before [`Redis::kill`]: the next start has what it holds now.
+    pub fn save(&self) {
+        let answer = self.ask("SAVE");
+        assert!(answer.starts_with("+OK"), "{answer}");
+    }
+
+    /// After [`Redis::kill`]: in the same place, empty or with what was saved.
     pub fn restart(&mut self) {
         let _ = std::fs::remove_file(self.socket());
         self.process = spawn(&self.dir);
