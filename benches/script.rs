@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use ringway::base::cpu_time::cpu_time_of_thread;
 use ringway::exchange::{Content, Transaction};
 use ringway::http::head::{self, HeadLimits, RESPONSE_LIMITS};
 use ringway::metrics::ScriptMetrics;
@@ -69,6 +70,10 @@ impl ScriptHost for NoHost {
 
     fn instant(&self) -> Instant {
         Instant::now()
+    }
+
+    fn cpu_time(&self) -> Duration {
+        cpu_time_of_thread()
     }
 
     fn uuid(&self, _: &mut Vec<u8>) {}

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Position};
 
@@ -63,6 +63,8 @@ pub trait ScriptHost {
     fn unix_ms(&self) -> u64;
     /// The monotonic clock, for the deadline of a call.
     fn instant(&self) -> Instant;
+    /// The time that this thread ran, since any moment.
+    fn cpu_time(&self) -> Duration;
     /// Appends a new UUID.
     fn uuid(&self, out: &mut Vec<u8>);
     /// Writes a script's log line.

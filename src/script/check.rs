@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rhai::{AST, ASTNode, Dynamic, Engine as Rhai, Expr, FnCallExpr, Position, Stmt};
 
@@ -344,6 +344,10 @@ impl ScriptHost for CheckHost {
 
     fn instant(&self) -> Instant {
         Instant::now()
+    }
+
+    fn cpu_time(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn uuid(&self, _: &mut Vec<u8>) {}

@@ -19,9 +19,11 @@ mod fault;
 mod functions;
 mod library;
 mod objects;
+mod pattern;
 mod program;
 mod saved_captures;
 mod suite;
+mod time_limit;
 
 #[cfg(test)]
 mod tests;

@@ -2,9 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::limits::OfflineLimits;
+use crate::base::cpu_time::cpu_time_of_thread;
 use crate::metrics::ScriptMetrics;
 use crate::pipeline::script::{NoticeKind, ScriptNotice};
 use crate::script::{self, LogLine};
@@ -115,6 +116,13 @@ impl script::ScriptHost for TestScriptHost {
 
     fn instant(&self) -> Instant {
         self.frozen_at.unwrap_or_else(Instant::now)
+    }
+
+    fn cpu_time(&self) -> Duration {
+        match self.frozen_at {
+            Some(_) => Duration::ZERO,
+            None => cpu_time_of_thread(),
+        }
     }
 
     fn uuid(&self, out: &mut Vec<u8>) {

@@ -4,9 +4,10 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::clock::Clock;
+use crate::base::cpu_time::cpu_time_of_thread;
 use crate::base::id::RequestIds;
 use crate::metrics::{ScriptMetrics, ShardMetrics};
 use crate::pipeline::script::{NoticeKind, ScriptNotice};
@@ -47,6 +48,10 @@ impl ScriptHost for ShardScriptHost {
 
     fn instant(&self) -> Instant {
         Instant::now()
+    }
+
+    fn cpu_time(&self) -> Duration {
+        cpu_time_of_thread()
     }
 
     fn uuid(&self, out: &mut Vec<u8>) {

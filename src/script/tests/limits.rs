@@ -318,6 +318,25 @@ fn regular_expressions_are_bounded() {
 }
 
 #[test]
+fn a_regular_expression_ends_with_the_time_of_its_call() {
+    let braces = "{".repeat(60 * 1024);
+    for call in [
+        r#"regex_replace(req.body, "\\{\\{.*?\\}\\}|\\{", "-")"#,
+        r#"regex_match(req.body, "(\\{|b)*\\{(\\{|b){300}c")"#,
+        // No limit can be caught.
+        r#"try { regex_match(req.body, "(\\{|b)*\\{(\\{|b){300}c") } catch {} 1"#,
+    ] {
+        let mut files = scripts(&[("s.rhai", &format!("fn on_request(req) {{ {call} }}"))]);
+        files.max_time = Duration::from_millis(50);
+        let mut fixture = Fixture::with(&files, &["s.rhai"]);
+        fixture.transaction.edits.request_body = Content::buffered(braces.clone().into_bytes());
+        fixture.host.step.set(Duration::from_millis(1));
+        assert!(fixture.fault().contains("took longer than 50 ms (max_time)"), "{call}");
+        assert!(fixture.host.readings.get() < 200, "{call}: {} readings", fixture.host.readings.get());
+    }
+}
+
+#[test]
 fn computed_function_names_do_not_fill_a_cache() {
     all_end(&[
         "let i = 0; loop { i += 1; try { call(`f${i}`); } catch {} }",

@@ -72,6 +72,10 @@ impl ScriptHost for TestHost {
         self.start + self.step.get() * self.readings.get()
     }
 
+    fn cpu_time(&self) -> Duration {
+        self.step.get() * self.readings.get()
+    }
+
     fn uuid(&self, out: &mut Vec<u8>) {
         self.ids.set(self.ids.get() + 1);
         out.extend_from_slice(format!("00000000-0000-4000-8000-{:012}", self.ids.get()).as_bytes());
