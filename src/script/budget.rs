@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rhai::{Dynamic, Engine, EvalAltResult, Position};
 
 use super::call_stage::{ScriptHost, ScriptResult, script_error};
-use super::time_limit::TimeLimit;
+use super::time_limit::{ClockReading, TimeLimit};
 use crate::base::memory::ThreadMemory;
 
 /// The limits of one call.
@@ -56,6 +56,8 @@ pub(super) struct Budget {
     /// `None`: the call's time is not limited.
     time: Cell<Option<TimeLimit>>,
     is_time_over: Cell<bool>,
+    /// The last reading of the CPU clock for a start.
+    reading: Cell<Option<ClockReading>>,
     /// What the thread held at the start.
     start_bytes: Cell<i64>,
     operations: Cell<u64>,
@@ -77,6 +79,7 @@ impl Budget {
             memory: ThreadMemory::of_this_thread(),
             time: Cell::new(None),
             is_time_over: Cell::new(false),
+            reading: Cell::new(None),
             start_bytes: Cell::new(0),
             operations: Cell::new(0),
             clock_bytes: Cell::new(0),
@@ -108,7 +111,7 @@ impl Budget {
 
     /// Starts a call; `now`: the start of its time, if that is limited.
     pub fn start_call(&self, now: Option<Instant>) {
-        self.time.set(now.map(|now| TimeLimit::new(self.limits.time, now)));
+        self.time.set(now.map(|now| TimeLimit::new(self.limits.time, now, self.reading(now))));
         self.is_time_over.set(false);
         self.start_bytes.set(self.memory.bytes());
         self.operations.set(0);
@@ -116,6 +119,22 @@ impl Budget {
         self.clock_bytes.set(self.memory.allocated_bytes());
         self.depth_bytes.set(self.memory.allocated_bytes());
         self.depth_reads.set((DEPTH_READS, self.depth_reads.get().1));
+    }
+
+    fn reading(&self, now: Instant) -> ClockReading {
+        match self.reading.get() {
+            Some(reading) if reading.serves(self.limits.time, now) => reading,
+            _ => {
+                let reading = ClockReading { at: now, cpu: self.host.cpu_time() };
+                self.reading.set(Some(reading));
+                reading
+            }
+        }
+    }
+
+    /// The time that each call has.
+    pub fn max_time(&self) -> Duration {
+        self.limits.time
     }
 
     /// The operations of the call so far.

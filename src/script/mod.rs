@@ -20,6 +20,7 @@ mod functions;
 mod library;
 mod objects;
 mod pattern;
+mod pause;
 mod program;
 mod saved_captures;
 mod suite;

@@ -23,12 +23,15 @@ mod messages;
 mod order;
 mod problems;
 mod sandbox;
+mod time;
 
 /// A host whose ids count up, and whose clock stands still or advances by a step at each reading.
 struct TestHost {
     start: Instant,
     readings: Cell<u32>,
     step: Cell<Duration>,
+    /// Time that has passed beside the steps.
+    passed: Cell<Duration>,
     memory: ThreadMemory,
     /// The most bytes held at any reading of the clock since [`TestHost::watch`].
     max_held: Cell<i64>,
@@ -43,6 +46,7 @@ impl Default for TestHost {
             start: Instant::now(),
             readings: Cell::default(),
             step: Cell::default(),
+            passed: Cell::default(),
             memory: ThreadMemory::of_this_thread(),
             max_held: Cell::default(),
             ids: Cell::default(),
@@ -69,7 +73,7 @@ impl ScriptHost for TestHost {
     fn instant(&self) -> Instant {
         self.max_held.set(self.max_held.get().max(self.memory.bytes()));
         self.readings.set(self.readings.get() + 1);
-        self.start + self.step.get() * self.readings.get()
+        self.start + self.passed.get() + self.step.get() * self.readings.get()
     }
 
     fn cpu_time(&self) -> Duration {
