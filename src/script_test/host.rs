@@ -96,7 +96,9 @@ impl TestState {
         let line = match &notice.kind {
             NoticeKind::Failed(fault) => fault.to_string(),
             NoticeKind::PassedBy(why) => format!("on_response_body is passed by: {why}"),
-            NoticeKind::Unreadable(why) => format!("on_response_body is passed by: content coding {why}"),
+            NoticeKind::Unreadable(hook, why) => {
+                format!("{} is passed by: content coding {why}", hook.name())
+            }
         };
         self.lines.borrow_mut().push(line);
     }

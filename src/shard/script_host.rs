@@ -27,8 +27,8 @@ pub fn log_notice(notice: &ScriptNotice<'_>) {
         NoticeKind::PassedBy(why) => {
             tracing::debug!(%request_id, route, "on_response_body is passed by: {why}");
         }
-        NoticeKind::Unreadable(ref why) => {
-            tracing::warn!(%request_id, route, "on_response_body is passed by: content coding {why}");
+        NoticeKind::Unreadable(hook, ref why) => {
+            tracing::warn!(%request_id, route, "{} is passed by: content coding {why}", hook.name());
         }
     }
 }
