@@ -354,11 +354,11 @@ impl ScriptHost for CheckHost {
 
     fn log(&self, _: &LogLine<'_>) {}
 
-    fn add_to_counter(&self, _: &str, _: i64) -> bool {
+    fn add_to_counter(&self, _: &str, _: &str, _: i64) -> bool {
         true
     }
 
-    fn counter(&self, _: &str) -> i64 {
+    fn counter(&self, _: &str, _: &str) -> i64 {
         0
     }
 

@@ -136,12 +136,14 @@ impl script::ScriptHost for TestScriptHost {
         self.state.lines.borrow_mut().push(line.text.to_owned());
     }
 
-    fn add_to_counter(&self, name: &str, n: i64) -> bool {
-        self.state.counters.borrow().add(name, n)
+    fn add_to_counter(&self, route: &str, name: &str, n: i64) -> bool {
+        let counters = self.state.counters.borrow();
+        counters.may_use(route, name) && counters.add(name, n)
     }
 
-    fn counter(&self, name: &str) -> i64 {
-        self.state.counters.borrow().value(name)
+    fn counter(&self, route: &str, name: &str) -> i64 {
+        let counters = self.state.counters.borrow();
+        if counters.may_use(route, name) { counters.value(name) } else { 0 }
     }
 
     fn metrics(&self, _: &str) -> Rc<ScriptMetrics> {

@@ -63,12 +63,12 @@ impl ScriptHost for ShardScriptHost {
         tracing::info!(script = line.script, route = line.route, %request_id, "{}", line.text);
     }
 
-    fn add_to_counter(&self, name: &str, n: i64) -> bool {
-        self.counters.add(name, n)
+    fn add_to_counter(&self, route: &str, name: &str, n: i64) -> bool {
+        self.counters.may_use(route, name) && self.counters.add(name, n)
     }
 
-    fn counter(&self, name: &str) -> i64 {
-        self.counters.value(name)
+    fn counter(&self, route: &str, name: &str) -> i64 {
+        if self.counters.may_use(route, name) { self.counters.value(name) } else { 0 }
     }
 
     fn metrics(&self, script: &str) -> Rc<ScriptMetrics> {

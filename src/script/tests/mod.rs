@@ -90,15 +90,16 @@ impl ScriptHost for TestHost {
         self.lines.borrow_mut().push(format!("{} {} {id}: {}", line.script, line.route, line.text));
     }
 
-    fn add_to_counter(&self, name: &str, n: i64) -> bool {
+    fn add_to_counter(&self, route: &str, name: &str, n: i64) -> bool {
         assert!(name != "a broken one", "a native function that panics");
+        assert_eq!(route, "users");
         let mut counters = self.counters.borrow_mut();
         let value = counters.entry(name.to_owned()).or_default();
         *value = value.wrapping_add(n);
         name != "one too many"
     }
 
-    fn counter(&self, name: &str) -> i64 {
+    fn counter(&self, _: &str, name: &str) -> i64 {
         self.counters.borrow().get(name).copied().unwrap_or_default()
     }
 
