@@ -17,6 +17,7 @@ mod depth;
 mod engine;
 mod fault;
 mod functions;
+mod header_check;
 mod library;
 mod objects;
 mod pattern;
