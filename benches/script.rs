@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use ringway::base::cpu_time::cpu_time_of_thread;
 use ringway::exchange::{Content, Transaction};
 use ringway::http::head::{self, HeadLimits, RESPONSE_LIMITS};
 use ringway::metrics::ScriptMetrics;
@@ -71,15 +72,19 @@ impl ScriptHost for NoHost {
         Instant::now()
     }
 
+    fn cpu_time(&self) -> Duration {
+        cpu_time_of_thread()
+    }
+
     fn uuid(&self, _: &mut Vec<u8>) {}
 
     fn log(&self, _: &LogLine<'_>) {}
 
-    fn add_to_counter(&self, _: &str, _: i64) -> bool {
+    fn add_to_counter(&self, _: &str, _: &str, _: i64) -> bool {
         true
     }
 
-    fn counter(&self, _: &str) -> i64 {
+    fn counter(&self, _: &str, _: &str) -> i64 {
         0
     }
 

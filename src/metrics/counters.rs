@@ -146,6 +146,8 @@ pub struct ScriptMetrics {
     pub(super) hooks: [HookMetrics; HOOKS.len()],
     /// Errors by route; at most as many entries as the configuration has routes.
     pub(super) errors: RefCell<BTreeMap<String, u64>>,
+    /// Calls that were not made because the hook was paused, likewise.
+    pub(super) paused: RefCell<BTreeMap<String, u64>>,
 }
 
 /// The counters of one hook of a script.
@@ -171,11 +173,12 @@ impl ScriptMetrics {
 
     /// Counts a call for a route that has ended in an error.
     pub fn failed(&self, route: &str) {
-        let mut errors = self.errors.borrow_mut();
-        match errors.get_mut(route) {
-            Some(n) => *n = n.wrapping_add(1),
-            None => _ = errors.insert(route.to_owned(), 1),
-        }
+        count(&self.errors, route, 1);
+    }
+
+    /// Counts a call for a route that was not made because the hook was paused.
+    pub fn paused(&self, route: &str) {
+        count(&self.paused, route, 1);
     }
 
     /// Adds another shard's counts of the same script.
@@ -184,11 +187,16 @@ impl ScriptMetrics {
             mine.operations.absorb(&theirs.operations);
             mine.duration.absorb(&theirs.duration);
         }
-        let mut errors = self.errors.borrow_mut();
-        for (route, n) in other.errors.borrow().iter() {
-            let sum = errors.entry(route.clone()).or_default();
-            *sum = sum.wrapping_add(*n);
-        }
+        other.errors.borrow().iter().for_each(|(route, n)| count(&self.errors, route, *n));
+        other.paused.borrow().iter().for_each(|(route, n)| count(&self.paused, route, *n));
+    }
+}
+
+fn count(of_routes: &RefCell<BTreeMap<String, u64>>, route: &str, n: u64) {
+    let mut of_routes = of_routes.borrow_mut();
+    match of_routes.get_mut(route) {
+        Some(sum) => *sum = sum.wrapping_add(n),
+        None => _ = of_routes.insert(route.to_owned(), n),
     }
 }
 

@@ -61,6 +61,8 @@ families! {
 
     // Of scripts.
     SCRIPT_ERRORS: Counter "ringway_script_errors_total" "Hooks that ended in an error, by route and script.";
+    SCRIPT_PAUSED: Counter "ringway_script_paused_total"
+        "Calls that were not made because the hook was paused: it, or the route's hooks together, had taken too long.";
     SCRIPT_OPERATIONS: Histogram "ringway_script_operations" "Operations of one call, by script and hook.";
     SCRIPT_DURATION: Histogram "ringway_script_duration_seconds" "Time of one call, by script and hook.";
     SCRIPT_COUNTER: Gauge "ringway_script_counter"

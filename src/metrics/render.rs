@@ -120,6 +120,12 @@ fn scripts(page: &mut TextPage, snapshots: &[MetricsSnapshot], process: &Process
             page.sample(names::SCRIPT_ERRORS.name, "", &[("route", route), ("script", script)], n);
         }
     }
+    page.family(&names::SCRIPT_PAUSED);
+    for (script, metrics) in &scripts {
+        for (route, n) in metrics.paused.borrow().iter() {
+            page.sample(names::SCRIPT_PAUSED.name, "", &[("route", route), ("script", script)], n);
+        }
+    }
     let hooks = || {
         scripts.iter().flat_map(|(script, metrics)| {
             let of_script = |hook: &'static str| [("script", *script), ("hook", hook)];

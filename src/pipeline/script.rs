@@ -12,7 +12,7 @@ use crate::http::fields::{FieldName, Fields};
 use crate::http::framing::Body;
 use crate::http::head::Method;
 use crate::http::write;
-use crate::plan;
+use crate::plan::{self, OnError};
 use crate::script::{Chain, Engine, Hook, HookOutcome, ScriptAnswer, ScriptFault};
 
 /// The scripts of a route, and what they run in.
@@ -38,8 +38,8 @@ pub enum NoticeKind<'a> {
     Failed(&'a ScriptFault),
     /// A hook did not run, for this reason, which is no fault of anybody's.
     PassedBy(&'a str),
-    /// `on_response_body` did not run, because nobody here can read the body.
-    Unreadable(CodingError),
+    /// A body hook did not run, because nobody here can read the body, and errors are ignored.
+    Unreadable(Hook, CodingError),
 }
 
 /// How a response body goes on.
@@ -102,7 +102,7 @@ impl RouteScripts<'_> {
     /// in the transaction.
     ///
     /// # Errors
-    /// A script that failed or denied; a body that is not what its head says, or too large.
+    /// A script that failed or denied; a body that is not what its head says, in an unknown coding, or too large.
     fn on_request_body(
         &self,
         transaction: &mut Transaction,
@@ -111,24 +111,27 @@ impl RouteScripts<'_> {
         let fields = &mut transaction.request.fields;
         let body = &mut transaction.edits.request_body;
         let mut coded = None;
+        let mut hooked = self.has(Hook::RequestBody);
         if !body.changed {
-            *body = match coding::decode(fields, &wire, self.plan.max_body) {
+            *body = match decoded(fields, &wire, self.plan.max_body) {
                 Ok(Some(content)) => {
                     coded = Some(wire);
                     Content::buffered(content)
                 }
-                // In a coding that is not known here, scripts see the bytes as they came.
-                Ok(None) | Err(CodingError::Unknown(_)) => Content::buffered(wire),
-                Err(CodingError::Corrupt) => {
-                    return Err(Error::client(
-                        Reason::BadRequest,
-                        "the body is not what Content-Encoding says",
-                    ));
-                }
+                Ok(None) => Content::buffered(wire),
                 Err(CodingError::TooLarge) => return Err(too_large()),
+                Err(why) if self.plan.on_error == OnError::Fail => {
+                    let detail = format!("the body cannot be read: content coding {why}");
+                    return Err(Error::client(Reason::BadRequest, detail));
+                }
+                Err(why) => {
+                    hooked = false;
+                    self.notify(&transaction.id, NoticeKind::Unreadable(Hook::RequestBody, why));
+                    Content::buffered(wire)
+                }
             };
         }
-        if self.has(Hook::RequestBody) && self.answers(Hook::RequestBody, transaction)? {
+        if hooked && self.answers(Hook::RequestBody, transaction)? {
             return Ok(None);
         }
         let (fields, body) = (&mut transaction.request.fields, &mut transaction.edits.request_body);
@@ -186,21 +189,26 @@ impl RouteScripts<'_> {
     /// for which the head is right then.
     ///
     /// # Errors
-    /// A script that failed or denied, a body that is too large.
+    /// A script that failed or denied; a body that is not what its head says, in an unknown coding, or too large.
     pub fn on_response_body(&self, transaction: &mut Transaction, wire: Vec<u8>) -> Result<Vec<u8>, Error> {
         let mut coded = None;
         let mut hooked = self.has(Hook::ResponseBody) && may_be_whole(transaction.response.status());
         if !transaction.edits.response_body.changed {
-            let content = match coding::decode(&transaction.response.fields, &wire, self.plan.max_body) {
+            let content = match decoded(&transaction.response.fields, &wire, self.plan.max_body) {
                 Ok(None) => wire,
                 Ok(Some(content)) => {
                     coded = Some(wire);
                     content
                 }
                 Err(CodingError::TooLarge) => return Err(response_too_large()),
+                // What a script would have taken out of it must not get to the client.
+                Err(why) if self.plan.on_error == OnError::Fail => {
+                    let detail = format!("the response body cannot be read by scripts: content coding {why}");
+                    return Err(Error::upstream(Reason::UpstreamProtocol, Retry::Never, detail));
+                }
                 Err(why) => {
                     hooked = false;
-                    self.notify(&transaction.id, NoticeKind::Unreadable(why));
+                    self.notify(&transaction.id, NoticeKind::Unreadable(Hook::ResponseBody, why));
                     wire
                 }
             };
@@ -289,6 +297,11 @@ fn outcome(run: Result<HookOutcome, ScriptFault>) -> Result<bool, Error> {
 /// The body of the answer that a request hook has given.
 fn answer_body(transaction: &mut Transaction) -> Vec<u8> {
     transaction.edits.response_body.take_changed().unwrap_or_default()
+}
+
+/// The content of a body, if it has a coding. Where there is nothing, there is nothing to decode.
+fn decoded(fields: &Fields, wire: &[u8], max_bytes: usize) -> Result<Option<Vec<u8>>, CodingError> {
+    if wire.is_empty() { Ok(None) } else { coding::decode(fields, wire, max_bytes) }
 }
 
 /// A request body that no hook can have as a whole.

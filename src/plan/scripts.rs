@@ -12,7 +12,7 @@ pub struct ScriptSettings {
     pub dir: PathBuf,
     /// Operations of one call.
     pub max_operations: u64,
-    /// Of one call, by the clock on the wall.
+    /// Of one call: the time that it runs.
     pub max_time: Duration,
     /// Bytes of a body that is buffered for a hook.
     pub max_body: usize,

@@ -6,9 +6,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rhai::{Dynamic, Engine};
+use rhai::{Dynamic, Engine, EvalAltResult, Position};
 
 use super::call_stage::{ScriptHost, ScriptResult, script_error};
+use super::time_limit::{ClockReading, TimeLimit};
 use crate::base::memory::ThreadMemory;
 
 /// The limits of one call.
@@ -17,7 +18,7 @@ use crate::base::memory::ThreadMemory;
 pub struct CallLimits {
     /// Operations of the script, roughly one per expression.
     pub operations: u64,
-    /// Elapsed time, not CPU time.
+    /// Time that the thread ran.
     pub time: Duration,
     /// Bytes of a buffered body. Strings may have twice as many.
     pub body_bytes: usize,
@@ -52,7 +53,11 @@ impl CallLimits {
 pub(super) struct Budget {
     limits: CallLimits,
     memory: ThreadMemory,
-    started: Cell<Option<Instant>>,
+    /// `None`: the call's time is not limited.
+    time: Cell<Option<TimeLimit>>,
+    is_time_over: Cell<bool>,
+    /// The last reading of the CPU clock for a start.
+    reading: Cell<Option<ClockReading>>,
     /// What the thread held at the start.
     start_bytes: Cell<i64>,
     operations: Cell<u64>,
@@ -72,7 +77,9 @@ impl Budget {
         Budget {
             limits,
             memory: ThreadMemory::of_this_thread(),
-            started: Cell::new(None),
+            time: Cell::new(None),
+            is_time_over: Cell::new(false),
+            reading: Cell::new(None),
             start_bytes: Cell::new(0),
             operations: Cell::new(0),
             clock_bytes: Cell::new(0),
@@ -104,7 +111,8 @@ impl Budget {
 
     /// Starts a call; `now`: the start of its time, if that is limited.
     pub fn start_call(&self, now: Option<Instant>) {
-        self.started.set(now);
+        self.time.set(now.map(|now| TimeLimit::new(self.limits.time, now, self.reading(now))));
+        self.is_time_over.set(false);
         self.start_bytes.set(self.memory.bytes());
         self.operations.set(0);
         self.last_read.set(0);
@@ -113,9 +121,50 @@ impl Budget {
         self.depth_reads.set((DEPTH_READS, self.depth_reads.get().1));
     }
 
+    fn reading(&self, now: Instant) -> ClockReading {
+        match self.reading.get() {
+            Some(reading) if reading.serves(self.limits.time, now) => reading,
+            _ => {
+                let reading = ClockReading { at: now, cpu: self.host.cpu_time() };
+                self.reading.set(Some(reading));
+                reading
+            }
+        }
+    }
+
+    /// The time that each call has.
+    pub fn max_time(&self) -> Duration {
+        self.limits.time
+    }
+
     /// The operations of the call so far.
     pub fn operations(&self) -> u64 {
         self.operations.get()
+    }
+
+    /// Whether the call has time left. Also for operations that may take long, which look at it as they go.
+    pub fn is_time_left(&self) -> bool {
+        let Some(mut time) = self.time.get() else { return true };
+        if time.is_over(self.host.instant(), || self.host.cpu_time()) {
+            self.is_time_over.set(true);
+        }
+        self.time.set(Some(time));
+        !self.is_time_over.get()
+    }
+
+    /// The error of an operation that had no time left. Scripts cannot catch it.
+    pub fn time_error(&self) -> Box<EvalAltResult> {
+        EvalAltResult::ErrorTerminated(self.time_message().into(), Position::NONE).into()
+    }
+
+    /// Whether the call was ended because its time was over.
+    pub fn is_time_over(&self) -> bool {
+        self.is_time_over.get()
+    }
+
+    /// The time that the call has used until now.
+    pub fn used_time(&self, now: Instant) -> Duration {
+        self.time.get().map_or(Duration::ZERO, |time| time.used(now, || self.host.cpu_time()))
     }
 
     /// Checks memory within an operation that allocates much.
@@ -183,8 +232,10 @@ impl Budget {
             return None;
         }
         self.clock_bytes.set(allocated);
-        let took = self.host.instant().saturating_duration_since(self.started.get()?);
-        (took > self.limits.time)
-            .then(|| format!("it took longer than {} ms (max_time)", self.limits.time.as_millis()).into())
+        if self.is_time_left() { None } else { Some(self.time_message().into()) }
+    }
+
+    fn time_message(&self) -> String {
+        format!("it took longer than {} ms (max_time)", self.limits.time.as_millis())
     }
 }

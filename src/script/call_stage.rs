@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Position};
 
@@ -63,13 +63,16 @@ pub trait ScriptHost {
     fn unix_ms(&self) -> u64;
     /// The monotonic clock, for the deadline of a call.
     fn instant(&self) -> Instant;
+    /// The time that this thread ran, since any moment.
+    fn cpu_time(&self) -> Duration;
     /// Appends a new UUID.
     fn uuid(&self, out: &mut Vec<u8>);
     /// Writes a script's log line.
     fn log(&self, line: &LogLine<'_>);
-    /// Adds to a counter; false: it is new, and there are too many.
-    fn add_to_counter(&self, name: &str, n: i64) -> bool;
-    fn counter(&self, name: &str) -> i64;
+    /// Adds to a counter for a route; false: it is new, and the route has too many, or all have.
+    fn add_to_counter(&self, route: &str, name: &str, n: i64) -> bool;
+    /// The sum of a counter; 0: there is none.
+    fn counter(&self, route: &str, name: &str) -> i64;
     /// The metrics of a script.
     fn metrics(&self, script: &str) -> Rc<ScriptMetrics>;
     /// An environment variable of the process.
@@ -139,6 +142,11 @@ impl CallStage {
             Some(Hook::Response | Hook::ResponseBody) => Ok(()),
             _ => Err(script_error(format!("{what} cannot be set any more: the response has been sent"))),
         }
+    }
+
+    /// The name of the running hook's route; empty: no hook runs.
+    pub fn route_name(&self) -> ImmutableString {
+        self.route.borrow().as_ref().map(|route| route.name.clone()).unwrap_or_default()
     }
 
     /// Writes a log line of the running script.

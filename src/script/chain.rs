@@ -2,6 +2,7 @@
 //!
 //! Like layers around the upstream: the script that sees a request first sees its response last.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use super::call_stage::{Hook, RouteView};
 use super::engine::{Engine, vars_map};
 use super::fault::ScriptFault;
 use super::objects::{ScriptReply, ScriptReplyBody};
+use super::pause::{OverrunPause, SlowPause};
 use super::program::Program;
 use crate::exchange::{Content, Transaction};
 use crate::http::head::ResponseHead;
@@ -17,10 +19,20 @@ use crate::plan::{self, Action, OnError};
 /// A route's scripts, ready to run.
 pub struct Chain {
     route: Rc<RouteView>,
-    programs: Vec<Rc<Program>>,
+    links: Vec<ChainLink>,
+    slow: Cell<SlowPause>,
     /// By hook, so that a request asks once whether there is anything to run or to buffer.
     has: [bool; Hook::ALL.len()],
     on_error: OnError,
+}
+
+/// One script of the route.
+struct ChainLink {
+    program: Rc<Program>,
+    /// By hook.
+    overruns: [Cell<OverrunPause>; Hook::ALL.len()],
+    /// Whether the last call was refused because of a pause, by hook.
+    is_paused: [Cell<bool>; Hook::ALL.len()],
 }
 
 /// The outcome of a chain of hooks.
@@ -56,9 +68,12 @@ impl Chain {
         if route.scripts.is_empty() {
             return Ok(None);
         }
-        let programs: Vec<_> =
-            route.scripts.iter().map(|name| engine.program(name)).collect::<Result<_, _>>()?;
-        let has = Hook::ALL.map(|hook| programs.iter().any(|program| program.has(hook)));
+        let link = |name| {
+            let program = engine.program(name)?;
+            Ok(ChainLink { program, overruns: Default::default(), is_paused: Default::default() })
+        };
+        let links: Vec<_> = route.scripts.iter().map(link).collect::<Result<_, ScriptFault>>()?;
+        let has = Hook::ALL.map(|hook| links.iter().any(|link| link.program.has(hook)));
         let view = RouteView {
             name: (&*route.name).into(),
             vars: vars_map(route.vars.iter().map(|(name, value)| (&**name, &**value))),
@@ -68,7 +83,13 @@ impl Chain {
             },
             upstreams: upstreams.clone(),
         };
-        Ok(Some(Chain { route: Rc::new(view), programs, has, on_error: scripts.on_error }))
+        Ok(Some(Chain {
+            route: Rc::new(view),
+            links,
+            slow: Cell::default(),
+            has,
+            on_error: scripts.on_error,
+        }))
     }
 
     /// Whether any of the scripts defines the hook.
@@ -87,8 +108,8 @@ impl Chain {
         transaction: &mut Transaction,
         on_fault: OnFault<'_>,
     ) -> Result<HookOutcome, ScriptFault> {
-        for program in self.with(hook) {
-            if let Some(reply) = self.run(engine, program, hook, transaction, on_fault)? {
+        for link in self.with(hook) {
+            if let Some(reply) = self.run(engine, link, hook, transaction, on_fault)? {
                 return Ok(HookOutcome::Answer(apply(reply, transaction)));
             }
         }
@@ -107,8 +128,8 @@ impl Chain {
         transaction: &mut Transaction,
         on_fault: OnFault<'_>,
     ) -> Result<HookOutcome, ScriptFault> {
-        for program in self.with(hook).rev() {
-            if let Some(reply) = self.run(engine, program, hook, transaction, on_fault)?
+        for link in self.with(hook).rev() {
+            if let Some(reply) = self.run(engine, link, hook, transaction, on_fault)?
                 && let denied @ ScriptAnswer::Denied(_) = apply(reply, transaction)
             {
                 return Ok(HookOutcome::Answer(denied));
@@ -119,27 +140,33 @@ impl Chain {
 
     /// Runs every `on_log`. Errors are reported and change nothing.
     pub fn on_log(&self, engine: &Engine, transaction: &mut Transaction, on_fault: OnFault<'_>) {
-        for program in self.with(Hook::Log).rev() {
-            if let Err(fault) = engine.run(program, Hook::Log, &self.route, transaction) {
+        for link in self.with(Hook::Log).rev() {
+            if self.refusal(engine, link, Hook::Log, transaction, on_fault).is_some() {
+                continue;
+            }
+            if let Err(fault) = self.call(engine, link, Hook::Log, transaction) {
                 on_fault(transaction, &fault);
             }
         }
     }
 
-    fn with(&self, hook: Hook) -> impl DoubleEndedIterator<Item = &Program> {
-        self.programs.iter().map(|program| &**program).filter(move |program| program.has(hook))
+    fn with(&self, hook: Hook) -> impl DoubleEndedIterator<Item = &ChainLink> {
+        self.links.iter().filter(move |link| link.program.has(hook))
     }
 
     fn run(
         &self,
         engine: &Engine,
-        program: &Program,
+        link: &ChainLink,
         hook: Hook,
         transaction: &mut Transaction,
         on_fault: OnFault<'_>,
     ) -> Result<Option<ScriptReply>, ScriptFault> {
+        if let Some(refusal) = self.refusal(engine, link, hook, transaction, on_fault) {
+            return if self.on_error == OnError::Ignore { Ok(None) } else { Err(refusal) };
+        }
         let before = (self.on_error == OnError::Ignore).then(|| TransactionSnapshot::of(transaction));
-        let result = engine.run(program, hook, &self.route, transaction);
+        let result = self.call(engine, link, hook, transaction);
         if let Err(fault) = &result {
             on_fault(transaction, fault);
             if let Some(before) = before {
@@ -148,6 +175,57 @@ impl Chain {
             }
         }
         result
+    }
+
+    /// Runs a hook and notes the time it took.
+    fn call(
+        &self,
+        engine: &Engine,
+        link: &ChainLink,
+        hook: Hook,
+        transaction: &mut Transaction,
+    ) -> Result<Option<ScriptReply>, ScriptFault> {
+        let (result, time) = engine.run(&link.program, hook, &self.route, transaction);
+        let overruns = &link.overruns[hook as usize];
+        let (mut overrun, mut slow) = (overruns.get(), self.slow.get());
+        overrun.note(time);
+        slow.note(time, engine.max_time());
+        overruns.set(overrun);
+        self.slow.set(slow);
+        result
+    }
+
+    /// Why a hook is not run, if it is paused. Reported only when the pause begins.
+    fn refusal(
+        &self,
+        engine: &Engine,
+        link: &ChainLink,
+        hook: Hook,
+        transaction: &Transaction,
+        on_fault: OnFault<'_>,
+    ) -> Option<ScriptFault> {
+        let (overrun, slow) = (link.overruns[hook as usize].get(), self.slow.get());
+        if !overrun.is_possible() && !slow.is_possible() {
+            link.is_paused[hook as usize].set(false);
+            return None;
+        }
+        let now = engine.now();
+        let why = if overrun.is_paused(now) {
+            "the hook is paused for a second: it used up its time (max_time) again and again"
+        } else if slow.is_paused(now) {
+            "the route's hooks are paused: those that take long (a quarter of max_time) took more than a quarter of the \
+             shard's time"
+        } else {
+            link.is_paused[hook as usize].set(false);
+            return None;
+        };
+        let program = &link.program;
+        program.metrics.paused(&self.route.name);
+        let refusal = ScriptFault::at(&program.name, program.place(hook), why);
+        if !link.is_paused[hook as usize].replace(true) {
+            on_fault(transaction, &refusal);
+        }
+        Some(refusal)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rhai::{AST, ASTNode, Dynamic, Engine as Rhai, Expr, FnCallExpr, Position, Stmt};
 
@@ -12,7 +12,8 @@ use super::call_stage::{Hook, LogLine, ScriptHost};
 use super::engine::Engine;
 use super::fault::ScriptFault;
 use super::functions::DISABLED;
-use super::library::{Library, place_of};
+use super::header_check::wrong_headers;
+use super::library::{Library, MAX_IMPORT_DEPTH, place_of};
 use crate::metrics::ScriptMetrics;
 use crate::plan::{ScriptFile, ScriptSettings};
 
@@ -38,8 +39,9 @@ pub fn check(scripts: &ScriptSettings, used: &[Arc<str>]) -> Vec<ScriptProblem> 
     for name in used {
         let before = checker.found.len();
         if let Some(file) = engine.library().file(name) {
-            checker.file(file, true);
+            checker.file(file, true, 0);
             checker.duplicate_names(&file.name);
+            checker.import_depth(&file.name);
         }
         // Problems that only evaluating the top level shows.
         if checker.found.len() == before
@@ -66,7 +68,7 @@ struct Checker<'e> {
 struct CheckedFile {
     /// Its functions but for hooks and closures, by name and number of parameters.
     functions: Vec<(String, usize)>,
-    imports: Vec<Arc<str>>,
+    imports: Vec<(Arc<str>, Position)>,
 }
 
 /// The names that a script defines.
@@ -80,9 +82,10 @@ struct ScriptSymbols {
 }
 
 impl Checker<'_> {
-    /// Checks one file, as a route's script or as an imported one.
-    fn file(&mut self, file: &ScriptFile, is_policy: bool) {
-        if self.files.contains_key(&file.name) {
+    /// Checks one file, as a route's script or as an imported one; `depth`: the files through which it is imported.
+    fn file(&mut self, file: &ScriptFile, is_policy: bool, depth: usize) {
+        // Deeper ones are found by `import_depth`.
+        if self.files.contains_key(&file.name) || depth > MAX_IMPORT_DEPTH {
             return;
         }
         self.files.insert(file.name.clone(), CheckedFile::default());
@@ -99,13 +102,16 @@ impl Checker<'_> {
             symbols.functions.entry(function.name.to_owned()).or_default().insert(function.params.len());
         }
         ast.walk(&mut |path| {
-            self.collect_names(file, path, &mut symbols);
+            self.collect_names(file, path, depth, &mut symbols);
             true
         });
         ast.walk(&mut |path| {
             self.calls(file, path, &symbols);
             true
         });
+        for (place, message) in wrong_headers(&ast) {
+            self.found.push(problem(ScriptFault::at(&file.name, place, message), ""));
+        }
     }
 
     fn update(&mut self, file: &ScriptFile, note: impl FnOnce(&mut CheckedFile)) {
@@ -126,7 +132,8 @@ impl Checker<'_> {
                     None => _ = defined.insert(function, name),
                 }
             }
-            let new: Vec<_> = seen.imports.iter().filter(|import| !files.contains(import)).cloned().collect();
+            let imports = seen.imports.iter().map(|(import, _)| import);
+            let new: Vec<_> = imports.filter(|import| !files.contains(import)).cloned().collect();
             files.extend(new);
             at += 1;
         }
@@ -139,6 +146,24 @@ impl Checker<'_> {
             if !self.found.contains(&problem) {
                 self.found.push(problem);
             }
+        }
+    }
+
+    /// Finds imports in a row that are more than there may be.
+    fn import_depth(&mut self, script: &Arc<str>) {
+        let mut chain = ImportChain { files: &self.files, known: HashMap::new() };
+        let seen = self.files.get(script);
+        let depths = seen.into_iter().flat_map(|seen| &seen.imports);
+        let deep: Vec<_> = depths
+            .map(|(import, place)| (chain.depth(import, 0), *place))
+            .filter(|(depth, _)| *depth > MAX_IMPORT_DEPTH)
+            .collect();
+        for (_, place) in deep {
+            let message = format!(
+                "this imports more than {MAX_IMPORT_DEPTH} files in a row, each from within the one before it"
+            );
+            let hint = "import some of them here, or put them into one file";
+            self.found.push(problem(ScriptFault::at(script, place, message), hint));
         }
     }
 
@@ -176,7 +201,13 @@ impl Checker<'_> {
     }
 
     /// Collects imports and members, which may be defined after their use.
-    fn collect_names(&mut self, file: &ScriptFile, path: &[ASTNode], symbols: &mut ScriptSymbols) {
+    fn collect_names(
+        &mut self,
+        file: &ScriptFile,
+        path: &[ASTNode],
+        depth: usize,
+        symbols: &mut ScriptSymbols,
+    ) {
         match path.last() {
             Some(ASTNode::Stmt(Stmt::Import(import, place))) => {
                 let (what, alias) = (&import.0, import.1.as_str());
@@ -194,8 +225,8 @@ impl Checker<'_> {
                         .found
                         .push(problem(ScriptFault::at(&file.name, what.position(), message), hint));
                 };
-                self.update(file, |seen| seen.imports.push(imported.name.clone()));
-                self.file(&imported, false);
+                self.update(file, |seen| seen.imports.push((imported.name.clone(), what.position())));
+                self.file(&imported, false, depth + 1);
                 let functions = Library::compile(self.engine.rhai(), &imported)
                     .map(|ast| public(&ast))
                     .unwrap_or_default();
@@ -275,6 +306,28 @@ impl Checker<'_> {
     }
 }
 
+/// How deep files import one another.
+struct ImportChain<'c> {
+    files: &'c HashMap<Arc<str>, CheckedFile>,
+    /// 0: it is being looked at.
+    known: HashMap<Arc<str>, usize>,
+}
+
+impl ImportChain<'_> {
+    /// The most files in a row from this one on. `above`: those in the row before it.
+    fn depth(&mut self, name: &Arc<str>, above: usize) -> usize {
+        if let Some(known) = self.known.get(name) {
+            return *known;
+        }
+        let Some(seen) = self.files.get(name).filter(|_| above <= MAX_IMPORT_DEPTH) else { return 1 };
+        self.known.insert(name.clone(), 0);
+        let below = seen.imports.iter().map(|(import, _)| self.depth(import, above + 1)).max();
+        let depth = 1 + below.unwrap_or(0);
+        self.known.insert(name.clone(), depth);
+        depth
+    }
+}
+
 fn collect_members(value: &Dynamic, symbols: &mut ScriptSymbols) {
     if let Ok(map) = value.as_map_ref() {
         symbols.members.extend(map.keys().map(ToString::to_string));
@@ -346,15 +399,19 @@ impl ScriptHost for CheckHost {
         Instant::now()
     }
 
+    fn cpu_time(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn uuid(&self, _: &mut Vec<u8>) {}
 
     fn log(&self, _: &LogLine<'_>) {}
 
-    fn add_to_counter(&self, _: &str, _: i64) -> bool {
+    fn add_to_counter(&self, _: &str, _: &str, _: i64) -> bool {
         true
     }
 
-    fn counter(&self, _: &str) -> i64 {
+    fn counter(&self, _: &str, _: &str) -> i64 {
         0
     }
 

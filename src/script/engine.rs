@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, EvalAltResult, Module, OptimizationLevel, Position, Scope, Shared};
@@ -15,6 +16,7 @@ use super::fault::ScriptFault;
 use super::functions;
 use super::library::{Library, Resolver, VARS};
 use super::objects::{self, ScriptReply};
+use super::pause::CallTime;
 use super::program::Program;
 use crate::exchange::Transaction;
 use crate::plan;
@@ -74,17 +76,16 @@ impl Engine {
         Ok(program)
     }
 
-    /// Runs one hook of one program on a transaction.
+    /// Runs one hook of one program on a transaction; says how long that took.
     ///
-    /// # Errors
-    /// An error of the script. The transaction then keeps the changes made before it.
+    /// An error of the script may be the result. The transaction then keeps the changes made before it.
     pub(super) fn run(
         &self,
         program: &Program,
         hook: Hook,
         route: &Rc<RouteView>,
         transaction: &mut Transaction,
-    ) -> Result<Option<ScriptReply>, ScriptFault> {
+    ) -> (Result<Option<ScriptReply>, ScriptFault>, CallTime) {
         let stage = &*self.stage;
         let started = stage.host.instant();
         // Moved in for the call and out after it: handles need no lifetime, and nothing is copied.
@@ -100,15 +101,26 @@ impl Engine {
             result = result
                 .and(Err(script_error("`req.ctx` cannot keep a closure with the variables of this call")));
         }
-        let took = stage.host.instant().saturating_duration_since(started);
+        let ended = stage.host.instant();
+        let took = ended.saturating_duration_since(started);
         program.metrics.hook(hook as usize).ran(stage.budget.operations(), took);
-        match result {
+        let (used, is_over) = (stage.budget.used_time(ended), stage.budget.is_time_over());
+        let result = match result {
             Ok(value) => Ok(value.try_cast::<ScriptReply>()),
             Err(error) => {
                 program.metrics.failed(&route.name);
                 Err(ScriptFault::of_run(&program.name, error).or_at(&program.name, program.place(hook)))
             }
-        }
+        };
+        (result, CallTime { ended, used, is_over })
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.stage.host.instant()
+    }
+
+    pub(super) fn max_time(&self) -> Duration {
+        self.stage.budget.max_time()
     }
 
     /// Sets the script and the route of the call.

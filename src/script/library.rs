@@ -16,6 +16,9 @@ use crate::plan::ScriptFile;
 /// The name of the route's `vars` in scripts.
 pub(super) const VARS: &str = "vars";
 
+/// Files that import one another in a row, the route's script not counted. Each is evaluated within the one before it.
+pub(super) const MAX_IMPORT_DEPTH: usize = 16;
+
 /// All files of the directory. Modules are compiled at first use.
 pub(super) struct Library {
     files: HashMap<Arc<str>, Arc<ScriptFile>>,
@@ -59,6 +62,11 @@ impl Library {
         }
         if self.loading.borrow().contains(&file.name) {
             let text = format!("{} imports itself, directly or through others", file.name);
+            return Err(EvalAltResult::ErrorRuntime(text.into(), place).into());
+        }
+        // `check` has found it; this is for the stack.
+        if self.loading.borrow().len() >= MAX_IMPORT_DEPTH {
+            let text = format!("more than {MAX_IMPORT_DEPTH} files import one another in a row");
             return Err(EvalAltResult::ErrorRuntime(text.into(), place).into());
         }
         self.loading.borrow_mut().push(file.name.clone());

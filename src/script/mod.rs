@@ -17,11 +17,15 @@ mod depth;
 mod engine;
 mod fault;
 mod functions;
+mod header_check;
 mod library;
 mod objects;
+mod pattern;
+mod pause;
 mod program;
 mod saved_captures;
 mod suite;
+mod time_limit;
 
 #[cfg(test)]
 mod tests;

@@ -2,9 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::limits::OfflineLimits;
+use crate::base::cpu_time::cpu_time_of_thread;
 use crate::metrics::ScriptMetrics;
 use crate::pipeline::script::{NoticeKind, ScriptNotice};
 use crate::script::{self, LogLine};
@@ -95,7 +96,9 @@ impl TestState {
         let line = match &notice.kind {
             NoticeKind::Failed(fault) => fault.to_string(),
             NoticeKind::PassedBy(why) => format!("on_response_body is passed by: {why}"),
-            NoticeKind::Unreadable(why) => format!("on_response_body is passed by: content coding {why}"),
+            NoticeKind::Unreadable(hook, why) => {
+                format!("{} is passed by: content coding {why}", hook.name())
+            }
         };
         self.lines.borrow_mut().push(line);
     }
@@ -117,6 +120,13 @@ impl script::ScriptHost for TestScriptHost {
         self.frozen_at.unwrap_or_else(Instant::now)
     }
 
+    fn cpu_time(&self) -> Duration {
+        match self.frozen_at {
+            Some(_) => Duration::ZERO,
+            None => cpu_time_of_thread(),
+        }
+    }
+
     fn uuid(&self, out: &mut Vec<u8>) {
         self.state.ids.set(self.state.ids.get() + 1);
         out.extend_from_slice(format!("00000000-0000-4000-8000-{:012}", self.state.ids.get()).as_bytes());
@@ -126,12 +136,14 @@ impl script::ScriptHost for TestScriptHost {
         self.state.lines.borrow_mut().push(line.text.to_owned());
     }
 
-    fn add_to_counter(&self, name: &str, n: i64) -> bool {
-        self.state.counters.borrow().add(name, n)
+    fn add_to_counter(&self, route: &str, name: &str, n: i64) -> bool {
+        let counters = self.state.counters.borrow();
+        counters.may_use(route, name) && counters.add(name, n)
     }
 
-    fn counter(&self, name: &str) -> i64 {
-        self.state.counters.borrow().value(name)
+    fn counter(&self, route: &str, name: &str) -> i64 {
+        let counters = self.state.counters.borrow();
+        if counters.may_use(route, name) { counters.value(name) } else { 0 }
     }
 
     fn metrics(&self, _: &str) -> Rc<ScriptMetrics> {

@@ -4,9 +4,10 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::clock::Clock;
+use crate::base::cpu_time::cpu_time_of_thread;
 use crate::base::id::RequestIds;
 use crate::metrics::{ScriptMetrics, ShardMetrics};
 use crate::pipeline::script::{NoticeKind, ScriptNotice};
@@ -26,8 +27,8 @@ pub fn log_notice(notice: &ScriptNotice<'_>) {
         NoticeKind::PassedBy(why) => {
             tracing::debug!(%request_id, route, "on_response_body is passed by: {why}");
         }
-        NoticeKind::Unreadable(ref why) => {
-            tracing::warn!(%request_id, route, "on_response_body is passed by: content coding {why}");
+        NoticeKind::Unreadable(hook, ref why) => {
+            tracing::warn!(%request_id, route, "{} is passed by: content coding {why}", hook.name());
         }
     }
 }
@@ -49,6 +50,10 @@ impl ScriptHost for ShardScriptHost {
         Instant::now()
     }
 
+    fn cpu_time(&self) -> Duration {
+        cpu_time_of_thread()
+    }
+
     fn uuid(&self, out: &mut Vec<u8>) {
         self.ids.borrow_mut().write(out);
     }
@@ -58,12 +63,12 @@ impl ScriptHost for ShardScriptHost {
         tracing::info!(script = line.script, route = line.route, %request_id, "{}", line.text);
     }
 
-    fn add_to_counter(&self, name: &str, n: i64) -> bool {
-        self.counters.add(name, n)
+    fn add_to_counter(&self, route: &str, name: &str, n: i64) -> bool {
+        self.counters.may_use(route, name) && self.counters.add(name, n)
     }
 
-    fn counter(&self, name: &str) -> i64 {
-        self.counters.value(name)
+    fn counter(&self, route: &str, name: &str) -> i64 {
+        if self.counters.may_use(route, name) { self.counters.value(name) } else { 0 }
     }
 
     fn metrics(&self, script: &str) -> Rc<ScriptMetrics> {

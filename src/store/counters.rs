@@ -16,8 +16,14 @@ pub struct ShardCounters {
     changed: RefCell<Vec<Arc<str>>>,
     /// The names whose deltas have been sent and not acknowledged.
     in_flight: RefCell<Vec<Arc<str>>>,
+    /// How many names a route's scripts have mentioned here first.
+    named: RefCell<HashMap<Arc<str>, usize>>,
     full: Cell<bool>,
 }
+
+/// Names that one route's scripts may mention first on one shard. Beyond, names that clients choose would use up
+/// those of other routes.
+const MAX_NAMES_OF_ROUTE: usize = 250;
 
 #[derive(Debug, Default)]
 struct ShardCount {
@@ -41,6 +47,20 @@ impl ShardCount {
 impl ShardCounters {
     pub fn new() -> ShardCounters {
         ShardCounters::default()
+    }
+
+    /// Whether the scripts of this route may use a counter of this name; a new one counts as theirs.
+    pub fn may_use(&self, route: &str, name: &str) -> bool {
+        if self.counts.borrow().contains_key(name) {
+            return true;
+        }
+        let mut named = self.named.borrow_mut();
+        match named.get_mut(route) {
+            Some(count) if *count >= MAX_NAMES_OF_ROUTE => return false,
+            Some(count) => *count += 1,
+            None => _ = named.insert(route.into(), 1),
+        }
+        true
     }
 
     /// Adds to a counter, or subtracts; a sum stops at the ends of `i64`. False: there is no room for one more name.
@@ -230,6 +250,20 @@ mod tests {
             assert!(counters.add(&number.to_string(), 1));
         }
         assert!(!counters.add("one more", 1));
+    }
+
+    #[test]
+    fn a_route_has_so_many_names_and_those_that_are_known_count_for_nobody() {
+        let counters = ShardCounters::new();
+        counters.apply(&sums(false, &[("known", 1)]));
+        let add = |route: &str, name: &str| counters.may_use(route, name) && counters.add(name, 1);
+        for number in 0..MAX_NAMES_OF_ROUTE {
+            assert!(add("one", &number.to_string()));
+        }
+        assert!(!add("one", "one more"));
+        assert!(add("one", "0") && add("one", "known"));
+        assert!(add("two", "one more"));
+        assert!(add("one", "one more"), "it is there now");
     }
 
     #[test]

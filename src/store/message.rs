@@ -6,7 +6,7 @@ use super::keys::KeyList;
 use crate::limit::{Key, LeaseGrant, LeaseRequest, Rule, Verdict};
 
 /// The counter names that one process may use. They are never forgotten: once the table is full it stays full.
-pub const MAX_COUNTERS: usize = 1000;
+pub const MAX_COUNTERS: usize = 10_000;
 
 /// Puts a reply into a shard's mailbox: true if it was taken; false if the mailbox is full or the shard gone. It must
 /// not block.

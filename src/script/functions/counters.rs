@@ -25,11 +25,16 @@ pub fn register(engine: &mut Engine, stage: &Rc<CallStage>) {
     });
     let on = stage.clone();
     engine.register_fn("add", move |counter: &mut CounterHandle, n: i64| {
-        if !on.host.add_to_counter(&counter.0, n) {
-            return Err(script_error(format!("no room for counter {:?}: there are too many", &*counter.0)));
+        if !on.host.add_to_counter(&on.route_name(), &counter.0, n) {
+            return Err(script_error(format!(
+                "no room for counter {:?}: the route's scripts have named too many, or all routes together have",
+                &*counter.0
+            )));
         }
         Ok(())
     });
     let on = stage.clone();
-    engine.register_get("value", move |counter: &mut CounterHandle| on.host.counter(&counter.0));
+    engine.register_get("value", move |counter: &mut CounterHandle| {
+        on.host.counter(&on.route_name(), &counter.0)
+    });
 }

@@ -22,7 +22,7 @@ pub(super) fn register(engine: &mut rhai::Engine, stage: &Rc<CallStage>) {
     counters::register(engine, stage);
     crypto::register(engine);
     json::register(engine, stage);
-    regex::register(engine);
+    regex::register(engine, stage);
     strings::register(engine, stage);
     text::register(engine, stage);
     time::register(engine, stage);

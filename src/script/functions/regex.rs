@@ -1,6 +1,6 @@
-//! Regular expressions, in time linear to the text whatever the pattern.
+//! Regular expressions. Linear to the text for one search, and timed for all.
 //!
-//! Backreferences and look-around are missing for that reason: with them, one text could hold up a shard.
+//! Backreferences and look-around are missing: with them, one short text could take for ever.
 
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
@@ -8,92 +8,87 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 use lru::LruCache;
-use regex::{Regex, RegexBuilder};
 use rhai::Engine;
 
-use crate::script::call_stage::{ScriptResult, script_error};
+use crate::script::budget::Budget;
+use crate::script::call_stage::{CallStage, ScriptResult, script_error};
+use crate::script::pattern::{Pattern, PatternError, SearchTime, TimeOver};
 
 /// Compiled patterns that an engine keeps. Scripts have few; where a pattern is made of a request's parts, the least
 /// recently used one goes.
 const MAX_PATTERNS: NonZeroUsize = NonZeroUsize::new(128).expect("128 is not 0");
-/// Longer patterns are refused: what is parsed takes many times its text.
-const MAX_PATTERN_BYTES: usize = 8 * 1024;
-/// Bytes that one compiled pattern may take, and the states of its lazily built automaton as much again.
-const MAX_BYTES: usize = 256 * 1024;
 
-/// The compiled patterns of one engine.
-///
-/// Lent by reference count and never cloned: a `Regex` owns the cache in which it builds its automaton as it meets
-/// texts, and a clone starts with an empty one, which costs many times the match itself.
-struct PatternCache(RefCell<LruCache<String, Rc<Regex>, RandomState>>);
+/// The compiled patterns of one engine, with the automatons that they build as they meet texts.
+struct PatternCache(RefCell<LruCache<String, Rc<Pattern>, RandomState>>);
 
 impl PatternCache {
     fn new() -> PatternCache {
         PatternCache(RefCell::new(LruCache::with_hasher(MAX_PATTERNS, RandomState::default())))
     }
 
-    fn get(&self, pattern: &str) -> ScriptResult<Rc<Regex>> {
+    fn get(&self, pattern: &str) -> ScriptResult<Rc<Pattern>> {
         let mut kept = self.0.borrow_mut();
-        if let Some(regex) = kept.get(pattern) {
-            return Ok(regex.clone());
+        if let Some(known) = kept.get(pattern) {
+            return Ok(known.clone());
         }
-        if pattern.len() > MAX_PATTERN_BYTES {
-            return Err(script_error(format!(
-                "a regular expression is longer than {MAX_PATTERN_BYTES} bytes"
-            )));
-        }
-        let built = RegexBuilder::new(pattern).size_limit(MAX_BYTES).dfa_size_limit(MAX_BYTES).build();
-        let regex =
-            built.map_err(|error| script_error(format!("{pattern:?} is no regular expression: {error}")))?;
-        let regex = Rc::new(regex);
-        kept.put(pattern.to_owned(), regex.clone());
-        Ok(regex)
+        let new = Rc::new(Pattern::new(pattern).map_err(|error| unusable(pattern, &error))?);
+        kept.put(pattern.to_owned(), new.clone());
+        Ok(new)
     }
 }
 
-pub fn register(engine: &mut Engine) {
+fn unusable(pattern: &str, error: &PatternError) -> Box<rhai::EvalAltResult> {
+    const SHOWN: usize = 100;
+    let mut shown: String = pattern.chars().take(SHOWN).collect();
+    if shown.len() < pattern.len() {
+        shown.push('…');
+    }
+    script_error(format!("{shown:?} {error}"))
+}
+
+pub fn register(engine: &mut Engine, stage: &Rc<CallStage>) {
     let patterns = Rc::new(PatternCache::new());
-    let on = patterns.clone();
+    let (on, budget) = (patterns.clone(), stage.budget.clone());
     engine.register_fn("regex_match", move |text: &str, pattern: &str| -> ScriptResult<bool> {
-        Ok(on.get(pattern)?.is_match(text))
+        let is_left = || budget.is_time_left();
+        let matches = on.get(pattern)?.is_match(text, SearchTime::new(&is_left));
+        matches.map_err(|TimeOver| budget.time_error())
     });
-    let max_bytes = engine.max_string_size();
+    let (budget, max_bytes) = (stage.budget.clone(), engine.max_string_size());
     engine.register_fn("regex_replace", move |text: &str, pattern: &str, with: &str| {
-        replace(text, &*patterns.get(pattern)?, with, max_bytes)
+        replace(text, (pattern, &*patterns.get(pattern)?), with, max_bytes, &budget)
     });
 }
 
 /// Replaces all matches by `with`, in which `$1` and `${name}` are groups, unless the text could be longer than
 /// `max_bytes` then.
-fn replace(text: &str, regex: &Regex, with: &str, max_bytes: usize) -> ScriptResult<String> {
+fn replace(
+    text: &str,
+    (source, pattern): (&str, &Pattern),
+    with: &str,
+    max_bytes: usize,
+    budget: &Budget,
+) -> ScriptResult<String> {
+    let time_over = |TimeOver| budget.time_error();
+    let is_left = || budget.is_time_left();
     let references = with.matches('$').count();
+    let search = pattern.search(text, references > 0, SearchTime::new(&is_left));
+    let mut search = search.map_err(|error| unusable(source, &error))?;
     let mut out = String::new();
     let mut copied = 0;
-    // Looked at before it is written: no group is longer than the match.
-    let check_room = |out: &String, match_bytes: usize| {
-        let longest = references.saturating_mul(match_bytes).saturating_add(with.len());
-        match out.len().saturating_add(longest) > max_bytes {
-            true => Err(script_error(format!(
-                "`regex_replace` could make a string longer than {max_bytes} bytes"
-            ))),
-            false => Ok(()),
+    while let Some(found) = search.next().map_err(time_over)? {
+        out.push_str(&text[copied..found.start]);
+        copied = found.end;
+        // Looked at before it is written: no group is longer than the match.
+        let longest = references.saturating_mul(found.len()).saturating_add(with.len());
+        if out.len().saturating_add(longest) > max_bytes {
+            let message = format!("`regex_replace` could make a string longer than {max_bytes} bytes");
+            return Err(script_error(message));
         }
-    };
-    if references == 0 {
-        // Where groups lie takes longer to find out than where the match does.
-        for found in regex.find_iter(text) {
-            out.push_str(&text[copied..found.start()]);
-            copied = found.end();
-            check_room(&out, found.len())?;
+        if references == 0 {
             out.push_str(with);
-        }
-    } else {
-        for captures in regex.captures_iter(text) {
-            let found = captures.get(0).expect("group 0 is the match itself");
-            out.push_str(&text[copied..found.start()]);
-            copied = found.end();
-            check_room(&out, found.len())?;
-            captures.expand(with, &mut out);
+        } else {
+            search.expand(found, with, &mut out).map_err(time_over)?;
         }
     }
     out.push_str(&text[copied..]);
@@ -121,16 +116,5 @@ mod tests {
             assert!(Rc::ptr_eq(&used, &patterns.get("in use").unwrap()));
         }
         assert_eq!(patterns.0.borrow().len(), MAX_PATTERNS.get());
-    }
-
-    #[test]
-    fn replacements_with_and_without_groups() {
-        let replaced = |pattern, with| replace("a1b22", &Regex::new(pattern).unwrap(), with, 100).unwrap();
-        assert_eq!(replaced("[0-9]+", "N"), "aNbN");
-        assert_eq!(replaced("[0-9]+", ""), "ab");
-        assert_eq!(replaced("x", "N"), "a1b22");
-        assert_eq!(replaced("", "-"), "-a-1-b-2-2-");
-        assert_eq!(replaced("([a-z])([0-9]+)", "$2$1"), "1a22b");
-        assert_eq!(replaced("[0-9]", "$$"), "a$b$$");
     }
 }

@@ -192,6 +192,19 @@ fn remove<S: HeaderSide>(stage: &CallStage, name: &str) -> ScriptResult<()> {
     })
 }
 
+/// Why scripts may not change the field of this name; `None`: they may.
+pub fn refusal<S: HeaderSide>(name: &str) -> Option<String> {
+    let bytes = name.as_bytes();
+    if !hygiene::is_token(bytes) {
+        return Some(format!("{name:?} is no header name"));
+    }
+    let why = match S::refusal(FieldName::of(bytes)) {
+        _ if hygiene::is_spoofable(bytes) => "with `-` for `_` it is one in which the gateway speaks",
+        why => why?,
+    };
+    Some(format!("header {name:?} cannot be changed by a script: {why}"))
+}
+
 /// Changes a head, if scripts may change the field and the head is within its bounds.
 fn change<S: HeaderSide>(
     stage: &CallStage,
@@ -199,15 +212,8 @@ fn change<S: HeaderSide>(
     edit: impl FnOnce(&mut Fields) -> ScriptResult<()>,
 ) -> ScriptResult<()> {
     S::may_change(stage)?;
-    if !hygiene::is_token(name.as_bytes()) {
-        return Err(script_error(format!("{name:?} is no header name")));
-    }
-    if hygiene::is_spoofable(name.as_bytes()) {
-        let why = "with `-` for `_` it is one in which the gateway speaks";
-        return Err(script_error(format!("header {name:?} cannot be changed by a script: {why}")));
-    }
-    if let Some(why) = S::refusal(FieldName::of(name.as_bytes())) {
-        return Err(script_error(format!("header {name:?} cannot be changed by a script: {why}")));
+    if let Some(why) = refusal::<S>(name) {
+        return Err(script_error(why));
     }
     let mut transaction = stage.transaction.borrow_mut();
     let fields = S::fields_mut(&mut transaction);

@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use super::call_stage::CallStage;
 
+pub(super) use headers::{RequestSide, ResponseSide, refusal as header_refusal};
 pub(super) use query::encoded;
 pub use reply::{ScriptReply, ScriptReplyBody};
 pub(super) use request::RequestObject;

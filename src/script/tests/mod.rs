@@ -23,12 +23,15 @@ mod messages;
 mod order;
 mod problems;
 mod sandbox;
+mod time;
 
 /// A host whose ids count up, and whose clock stands still or advances by a step at each reading.
 struct TestHost {
     start: Instant,
     readings: Cell<u32>,
     step: Cell<Duration>,
+    /// Time that has passed beside the steps.
+    passed: Cell<Duration>,
     memory: ThreadMemory,
     /// The most bytes held at any reading of the clock since [`TestHost::watch`].
     max_held: Cell<i64>,
@@ -43,6 +46,7 @@ impl Default for TestHost {
             start: Instant::now(),
             readings: Cell::default(),
             step: Cell::default(),
+            passed: Cell::default(),
             memory: ThreadMemory::of_this_thread(),
             max_held: Cell::default(),
             ids: Cell::default(),
@@ -69,7 +73,11 @@ impl ScriptHost for TestHost {
     fn instant(&self) -> Instant {
         self.max_held.set(self.max_held.get().max(self.memory.bytes()));
         self.readings.set(self.readings.get() + 1);
-        self.start + self.step.get() * self.readings.get()
+        self.start + self.passed.get() + self.step.get() * self.readings.get()
+    }
+
+    fn cpu_time(&self) -> Duration {
+        self.step.get() * self.readings.get()
     }
 
     fn uuid(&self, out: &mut Vec<u8>) {
@@ -82,15 +90,16 @@ impl ScriptHost for TestHost {
         self.lines.borrow_mut().push(format!("{} {} {id}: {}", line.script, line.route, line.text));
     }
 
-    fn add_to_counter(&self, name: &str, n: i64) -> bool {
+    fn add_to_counter(&self, route: &str, name: &str, n: i64) -> bool {
         assert!(name != "a broken one", "a native function that panics");
+        assert!(matches!(route, "users" | ""), "{route}: neither the route nor a top level");
         let mut counters = self.counters.borrow_mut();
         let value = counters.entry(name.to_owned()).or_default();
         *value = value.wrapping_add(n);
         name != "one too many"
     }
 
-    fn counter(&self, name: &str) -> i64 {
+    fn counter(&self, _: &str, name: &str) -> i64 {
         self.counters.borrow().get(name).copied().unwrap_or_default()
     }
 

@@ -94,6 +94,25 @@ fn problems_are_found_with_their_place_and_a_hint() {
         ("fn on_request(req) { timestamp() }", "1:22", "now", ""),
         ("fn on_request(req) { exit() }", "1:22", "use `return`", ""),
         ("fn on_request(req) { eval(\"1\") }", "1:22", "eval", ""),
+        (
+            "fn on_request(req) {\n  req.headers[\"X-Request-Id\"] = \"1\";\n}",
+            "2:15",
+            "header \"X-Request-Id\" cannot be changed by a script: it names the request",
+            "",
+        ),
+        ("fn on_request(r) {\n  if true { r.headers.add(\"host\", 1); }\n}", "2:27", "`host_header`", ""),
+        ("fn on_request(req) {\n  req.headers.remove(\"expect\")\n}", "2:22", "\"expect\"", ""),
+        ("fn on_request(req) {\n  let x = req.headers.remove(\"te\");\n}", "2:30", "\"te\"", ""),
+        ("fn on_request(req) {\n  req.headers.connection = \"close\";\n}", "2:15", "one connection", ""),
+        ("fn on_request(req) {\n  req.headers[\"x_request_id\"] = 1;\n}", "2:15", "with `-` for `_`", ""),
+        ("fn on_request(req) {\n  req.headers[\"a b\"] = 1;\n}", "2:15", "no header name", ""),
+        ("fn on_response(q, s) {\n  s.headers[\"content-length\"] += 1;\n}", "2:13", "framed", ""),
+        (
+            "fn on_request(req) { set(req) }\nfn set(req) {\n  [1].for_each(|| req.headers[\"host\"] = this);\n}",
+            "3:31",
+            "`host_header`",
+            "",
+        ),
         ("fn on_request(req) {\n  // a ü comment\n  let ü = 1; nosuch();\n}", "3:", "", ""),
     ] {
         let found = one(text, "fn f(a) {} private fn hidden() {}");
@@ -142,10 +161,70 @@ fn functions_of_one_name_in_files_imported_together_are_found() {
     }
 }
 
+/// A script that imports `lib/1`, which imports `lib/2`, and so on to `lib/{files}`; `within`: in functions.
+fn chain_of(files: usize, within: bool) -> Vec<(String, String)> {
+    let import = |number: usize| match within {
+        true => format!("fn f{number}() {{ import \"lib/{number}\" as x; x::g{number}() }}\n"),
+        false => format!("import \"lib/{number}\" as x;\n"),
+    };
+    let mut all = vec![("s.rhai".to_owned(), format!("\n{}fn on_request(req) {{}}", import(1)))];
+    for number in 1..=files {
+        let next = if number < files { import(number + 1) } else { String::new() };
+        all.push((format!("lib/{number}.rhai"), format!("{next}fn g{number}() {{}}")));
+    }
+    all
+}
+
+#[test]
+fn imports_too_deep_are_found() {
+    for within in [false, true] {
+        for (files, is_good) in [(16, true), (17, false), (18, false), (200, false)] {
+            let chain = chain_of(files, within);
+            let chain: Vec<(&str, &str)> = chain.iter().map(|(name, text)| (&**name, &**text)).collect();
+            let found = found(&chain);
+            if is_good {
+                assert!(found.is_empty(), "{files}: {found:#?}");
+            } else {
+                assert_eq!(found.len(), 1, "{files}: {found:#?}");
+                let place = if within { "s.rhai:2:18: " } else { "s.rhai:2:8: " };
+                assert!(
+                    found[0].starts_with(&format!("{place}this imports more than 16 files in a row")),
+                    "{found:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_chain_of_imports_is_an_error_where_nobody_has_checked_it() {
+    let chain = chain_of(17, false);
+    let chain: Vec<(&str, &str)> = chain.iter().map(|(name, text)| (&**name, &**text)).collect();
+    let engine = Engine::new(&scripts(&chain), Rc::new(TestHost::default()));
+    let fault = engine.program(&"s.rhai".into()).err().expect("it is too deep");
+    assert!(fault.message.contains("more than 16 files"), "{fault}");
+}
+
 #[test]
 fn a_file_is_checked_once() {
     let files = scripts(&[("s.rhai", "fn on_request(req) { nosuch() }")]);
     assert_eq!(check(&files, &["s.rhai".into(), "s.rhai".into()]).len(), 1);
+}
+
+#[test]
+fn headers_that_may_be_set_and_those_of_other_maps_pass() {
+    for text in [
+        "fn on_response(req, res) { res.headers[\"server\"] = (); res.headers[\"host\"] = \"1\"; req.headers[\"host\"] }",
+        "fn on_request(req) { let x = req.headers[\"host\"]; if req.headers.connection == () {} \"expect\" in req.headers }",
+        "fn on_request(req) { f(1) } fn f(n) { let req = #{ headers: #{} }; req.headers[\"host\"] = 1; }",
+        "fn on_request(q) { let req = #{ headers: #{} }; [1].for_each(|| req.headers[\"host\"] = 1); }",
+        "fn on_request(req) { f(#{}) } fn f(map) { map.headers[\"host\"] = 1; map.headers.remove(\"expect\"); }",
+        "fn on_request(req) { req.ctx[\"host\"] = 1; req.query.host = \"1\"; req.query.remove(\"expect\"); }",
+        "fn on_request(req) { respond(200, \"\", #{ \"x-a\": 1 }) }",
+    ] {
+        let found = found_in(text, "");
+        assert!(found.is_empty(), "{text}: {found:#?}");
+    }
 }
 
 #[test]

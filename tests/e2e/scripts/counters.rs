@@ -113,3 +113,27 @@ fn names_are_bounded_and_shown_as_valid_labels() {
     assert!(refused, "there is an end to names");
     assert_eq!(gateway.get("/?name=n1").status(), 200, "those that are there go on");
 }
+
+#[test]
+fn a_route_that_makes_too_many_names_takes_none_from_another() {
+    let script = r#"
+        fn on_request(req) {
+            for number in 0..50 { counter(`${req.query.name}-${number}`).add(1); }
+            respond(200, "counted")
+        }
+    "#;
+    let route =
+        |name: &str| ROUTE.replace("\"count\"", &format!("\"{name}\"")).replace("/*", &format!("/{name}"));
+    let gateway = with_script(script).shards(1).start(&format!("{}{}", route("one"), route("two")));
+    let mut client = gateway.connect();
+    let mut ask = |route: &str, name: &str| {
+        client.exchange(format!("GET /{route}?name={name} HTTP/1.1\r\nHost: t\r\n\r\n")).status()
+    };
+    let answers: Vec<u16> = (0..250).map(|number| ask("one", &format!("made-up-{number}"))).collect();
+    assert_eq!((answers[..5].to_vec(), answers[5]), (vec![200; 5], 500));
+    assert!(answers[5..].iter().all(|status| *status == 500));
+    assert_eq!(ask("one", "made-up-0"), 200, "names that are there go on");
+    assert_eq!(ask("two", "its-own"), 200);
+    gateway.wait_for_message("no room for counter");
+    gateway.wait_for_metric("ringway_script_counter", "name=\"its-own-7\"", |sum| sum == 1.0);
+}

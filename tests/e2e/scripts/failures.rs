@@ -1,7 +1,9 @@
 //! Scripts that fail cost their own request, say so in the log and nothing of it to the client.
 
+use std::time::Instant;
+
 use super::{GET, mirror, post, reason, route_to, scripted, with_script};
-use crate::support::{DRIVERS, Gateway, Origin, proxy_with};
+use crate::support::{DEADLINE, DRIVERS, Gateway, Origin, proxy_with};
 
 fn failing(hook: &str, body: &str) -> String {
     let arguments = if hook.starts_with("on_request") { "req" } else { "req, res" };
@@ -119,6 +121,33 @@ fn endless_loops_end_and_others_on_the_shard_are_served() {
         assert!(gateway.is_running());
         assert_eq!(gateway.metric("ringway_panics_total", ""), 0.0);
     }
+}
+
+#[test]
+fn a_script_that_uses_up_its_time_again_and_again_is_paused_and_tried_again() {
+    let origin = mirror();
+    let builder = with_script("fn on_request(req) { if req.headers[\"x-ok\"] == () { loop {} } }");
+    let limits = "[scripts]\nmax_operations = 100000000\nmax_time = \"20ms\"\n";
+    let gateway = builder.start(&format!("{limits}{}", route_to(&origin, "")));
+    let mut client = gateway.connect();
+    client.send(GET.repeat(30));
+    for _ in 0..30 {
+        let answer = client.response();
+        assert_eq!((answer.status(), reason(&answer).as_str()), (500, "script_error"));
+    }
+    let line = gateway.wait_for_message("the hook is paused");
+    assert!(line.contains("ERROR") && line.contains("a.rhai") && line.contains("route=all"), "{line}");
+    let labels = "route=\"all\",script=\"a.rhai\"";
+    let (errors, paused) = (
+        gateway.metric("ringway_script_errors_total", labels),
+        gateway.metric("ringway_script_paused_total", labels),
+    );
+    assert!(errors >= 3.0 && paused >= 1.0 && errors + paused == 30.0, "{errors} errors, {paused} paused");
+    let until = Instant::now() + DEADLINE;
+    while client.exchange(post("X-Ok: 1\r\n", "one")).status() != 200 {
+        assert!(Instant::now() < until, "it is still paused");
+    }
+    assert_eq!(client.exchange(post("X-Ok: 1\r\n", "two")).status(), 200);
 }
 
 #[test]

@@ -109,11 +109,50 @@ fn coded_bodies_reach_the_hook_decoded() {
     }
 }
 
+/// Bodies that nobody here can decode, each with its coding.
+const UNREADABLE: [(&str, &[u8]); 3] =
+    [("zstd", b"(zstd)"), ("gzip", b"{\"password\": 1}"), ("gzip, gzip, gzip", b"x")];
+
 #[test]
-fn a_body_in_an_unknown_coding_passes_by_with_a_line_in_the_log() {
-    for (coding, body) in [("zstd", &b"(zstd)"[..]), ("gzip", b"no gzip"), ("gzip, gzip, gzip", b"x")] {
+fn a_body_that_cannot_be_decoded_is_502_and_nothing_of_it_is_sent() {
+    let redact = include_str!("../../../scripts/redact.rhai");
+    let (settings, http) =
+        (include_str!("../../../scripts/lib/settings.rhai"), include_str!("../../../scripts/lib/http.rhai"));
+    for script in [UPPER, redact] {
+        for (coding, body) in UNREADABLE {
+            let origin = Origin::answering(coded(coding, body));
+            let gateway = with_script(script)
+                .file("scripts/lib/settings.rhai", settings)
+                .file("scripts/lib/http.rhai", http)
+                .start(&route_to(&origin, "vars = { fields = \"password\" }"));
+            let mut client = gateway.connect();
+            for _ in 0..2 {
+                let answer = client.exchange(GET);
+                assert_eq!(
+                    (answer.status(), reason(&answer).as_str()),
+                    (502, "upstream_protocol"),
+                    "{coding}"
+                );
+                assert!(!answer.text().contains("password") && !answer.has("content-encoding"), "{coding}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_coded_body_without_a_byte_is_none() {
+    let origin = Origin::answering(coded("gzip", b""));
+    let script = "fn on_response_body(req, res) { res.headers[\"x-empty\"] = res.body == (); }";
+    let answer = scripted(&origin, script).exchange(GET);
+    assert_eq!((answer.status(), answer.field("x-empty"), answer.body.len()), (200, Some("true"), 0));
+}
+
+#[test]
+fn where_errors_are_ignored_a_body_that_cannot_be_decoded_passes_by_with_a_line_in_the_log() {
+    for (coding, body) in UNREADABLE {
         let origin = Origin::answering(coded(coding, body));
-        let gateway = scripted(&origin, UPPER);
+        let toml = format!("[scripts]\non_error = \"ignore\"\n{}", route_to(&origin, ""));
+        let gateway = with_script(UPPER).start(&toml);
         let answer = gateway.exchange(GET);
         assert_eq!((answer.status(), answer.body.as_slice()), (200, body), "{coding}");
         assert_eq!((answer.field("content-encoding"), answer.field("etag")), (Some(coding), Some("\"1\"")));

@@ -273,7 +273,7 @@ fn bodies_are_decoded_framed_and_json_where_they_are_maps() {
             let r = whole(#{ upstream: #{ headers: #{ "content-encoding": "gzip" }, body: gzip } });
             assert_eq([r.body, "content-encoding" in r.headers], ["ho!", false]);
             let r = whole(#{ upstream: #{ headers: #{ "content-encoding": "zstd" }, body: "?" } });
-            assert_eq([r.body, r.headers["content-encoding"], r.log.len], ["?", "zstd", 1]);
+            assert_eq([r.status, r.reason], [502, "upstream_protocol"]);
             let r = run("shop", #{ path: "/shop/x", upstream: #{ body: gzip } });
             assert_eq(type_of(r.body), "blob");
         }
