@@ -93,7 +93,7 @@ fn unauthorized(denied: Denied) -> (Error, Option<usize>) {
         Refusal::InvalidApiKey(why) => (Reason::InvalidApiKey, why),
     };
     // What exactly is wrong with a credential is for the log: a stranger could probe with it.
-    let mut error = Error::gateway(reason, detail);
+    let mut error = Error::client(reason, detail).untold();
     error
         .fields
         .extend(denied.challenges.iter().map(|challenge| ("WWW-Authenticate", (*challenge).to_owned())));
