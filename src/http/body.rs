@@ -135,6 +135,19 @@ impl BodyReader {
         Ok(taken)
     }
 
+    /// Whether the rest can be read only to find the end: it is in order so far, and not known to be longer than
+    /// `max_bytes`. Of a body with a length, nothing else limits it from here on.
+    pub fn can_be_discarded(&mut self, max_bytes: u64) -> bool {
+        match &self.decoder {
+            Decoder::Length { left_bytes } => {
+                self.limit_bytes = u64::MAX;
+                *left_bytes <= max_bytes
+            }
+            Decoder::Chunked(chunked) => !chunked.has_failed(),
+            Decoder::UntilClose => false,
+        }
+    }
+
     /// How many of the next bytes are payload whatever their values, so that they may be spliced unread. 0 where
     /// framing lies between or the length is not known.
     pub fn opaque_bytes(&self) -> u64 {
@@ -249,6 +262,18 @@ mod tests {
         let mut reader = BodyReader::new(Body::Chunked, 5, 1024);
         assert!(reader.take(b"3\r\nabc\r\n2\r\nde\r\n").is_ok());
         assert_eq!(reader.take(b"1\r"), Err(BodyError::TooLarge));
+    }
+
+    #[test]
+    fn a_body_that_nobody_wants_is_read_to_its_end_where_that_is_near() {
+        // Over its limit by its length: refused before a byte of it was taken.
+        let mut reader = BodyReader::new(Body::Length(6), 5, 0);
+        assert!(!reader.can_be_discarded(5) && reader.can_be_discarded(6));
+        assert_eq!(reader.take(b"abcdefGET"), Ok(6));
+        assert!(reader.is_done());
+        let mut reader = BodyReader::new(Body::Chunked, 5, 0);
+        assert!(reader.can_be_discarded(0));
+        assert!(reader.take(b"6\r\n").is_err() && !reader.can_be_discarded(100));
     }
 
     #[test]

@@ -204,6 +204,11 @@ impl Chunked {
         fields
     }
 
+    /// Whether the coding was refused: where the body ends is not known then.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.state, ChunkState::Failed(_))
+    }
+
     /// Bytes of payload so far.
     pub fn payload_bytes(&self) -> u64 {
         self.payload

@@ -15,6 +15,7 @@ use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
 use super::accept::Acceptors;
 use super::clock::Clock;
+use super::connections::Connections;
 use super::generation::{GenerationContext, LiveGeneration};
 use super::limits::ShardLimits;
 use super::script_host::ShardScriptHost;
@@ -190,6 +191,10 @@ async fn serve(
                     acceptors.stop_all();
                     drained.borrow_mut().push(done);
                 }
+                Command::Cut => {
+                    shard.cut.set(true);
+                    shard.connections.wake_all();
+                }
                 Command::Swap { generation, done } => {
                     shard.swap(*generation, &acceptors);
                     let _ = done.send(shard.id);
@@ -252,7 +257,7 @@ impl Shard {
             clock: script_host.clock.clone(),
             deadlines,
             buffers: Buffers::default(),
-            pipes: Pipes::default(),
+            pipes: Pipes::new(spawn.share.pipes),
             metrics,
             log: RefCell::new(log),
             ids: script_host.ids.clone(),
@@ -265,10 +270,13 @@ impl Shard {
             tokens: RefCell::new(TokenCache::new(TokenCache::MAX_ENTRIES, TokenCache::MAX_BYTES)),
             live: RefCell::new(Rc::new(live)),
             request_buffers: RefCell::default(),
-            open: Cell::new(0),
+            share: spawn.share,
+            connections: Connections::default(),
             refusing: Cell::new(0),
             held_bytes: Rc::default(),
+            connecting: Rc::default(),
             draining: Cell::new(false),
+            cut: Cell::new(false),
             doomed: Cell::new(false),
         };
         Ok(shard)
@@ -317,7 +325,7 @@ impl Shard {
     /// request.
     fn scrape(&self) -> crate::metrics::MetricsSnapshot {
         self.metrics.limit_keys.set(self.limits.keys() as u64);
-        self.metrics.connections_open.set(self.open.get() as u64);
+        self.metrics.connections_open.set(self.connections.len() as u64);
         self.metrics.access_log_dropped.set(self.log.borrow().dropped());
         for upstream in &self.live().upstreams {
             upstream.count_idle();

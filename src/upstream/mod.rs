@@ -173,6 +173,11 @@ impl Upstream {
         self.endpoints().iter().for_each(|endpoint| endpoint.sweep(now_ms));
     }
 
+    /// Closes the idle connections of all endpoints; how many there were.
+    pub fn close_idle(&self) -> usize {
+        self.endpoints().iter().map(|endpoint| endpoint.close_idle()).sum()
+    }
+
     /// Sets each target's gauge of idle connections to what its endpoints have now.
     pub fn count_idle(&self) {
         self.targets.iter().for_each(|metrics| metrics.idle.set(0));

@@ -66,10 +66,15 @@ impl Pool {
         self.idle.borrow_mut().retain(good);
     }
 
+    /// Drops all connections; how many there were.
+    pub fn clear(&self) -> usize {
+        self.idle.take().len()
+    }
+
     /// Drops all connections, and every one that is still to be put here.
     pub fn close(&self) {
         self.closed.set(true);
-        self.idle.take();
+        self.clear();
     }
 
     /// How many connections are idle.

@@ -29,7 +29,7 @@ use crate::control::failure::StartFailure;
 use crate::log::writer::LogSink;
 use crate::net::doorbell;
 use crate::plan::Driver;
-use crate::shard::{self, Command, DriverKind, ShardSpawn};
+use crate::shard::{self, Command, DescriptorShare, DriverKind, ShardSpawn};
 use crate::store::Link;
 use backoff::RestartBackoff;
 use slot::{ShardSlot, ShardState};
@@ -43,6 +43,8 @@ const POLL_EVERY: Duration = Duration::from_millis(5);
 /// What every shard is spawned with.
 pub struct ShardContext {
     pub driver: Driver,
+    /// What each may have open.
+    pub share: DescriptorShare,
     pub sink: LogSink,
     pub events: Sender<ControlEvent>,
     pub link: Link,
@@ -211,7 +213,7 @@ impl Supervisor {
     ) -> std::io::Result<ShardSlot> {
         let (sender, mailbox) = doorbell::mailbox(MAILBOX_CAPACITY)?;
         let (started, starting) = crossbeam_channel::bounded(1);
-        let ShardContext { driver, sink, events, link, unknown_key } = &self.context;
+        let ShardContext { driver, share, sink, events, link, unknown_key } = &self.context;
         let (sink, link) = (sink.clone(), link.clone());
         let unknown_key = unknown_key.clone();
         // A full channel drops the report: as many as it holds wait already, and any of them causes the fetch.
@@ -219,8 +221,18 @@ impl Supervisor {
         let store_replies = sender.clone();
         // In place of the shard's earlier thread, if it had one.
         link.join_shard(id, Box::new(move |reply| store_replies.send(Command::Store(reply)).is_ok()));
-        let spawn =
-            ShardSpawn { id, shards, core, driver: *driver, mailbox, sink, link, unknown_key, started };
+        let spawn = ShardSpawn {
+            id,
+            shards,
+            core,
+            driver: *driver,
+            share: *share,
+            mailbox,
+            sink,
+            link,
+            unknown_key,
+            started,
+        };
         let first = current.generation_for(id)?;
         let events = events.clone();
         let body = move || {

@@ -120,8 +120,10 @@ async fn attempts(
         let connection = match pooled {
             Some(pooled) => Ok(pooled),
             None => {
+                let _connecting = shard.begin_connect()?;
                 let timeout = exchange.within(exchange.upstream.plan.connect_timeout);
-                Box::pin(endpoint.connect(timeout, &shard.deadlines)).await
+                let free_descriptors = || shard.close_idle_upstreams();
+                Box::pin(endpoint.connect(timeout, &shard.deadlines, free_descriptors)).await
             }
         };
         let (connected, reused) = (connection.is_ok(), matches!(&connection, Ok(leased) if leased.reused));
