@@ -24,6 +24,8 @@ pub enum Reason {
     RateLimited,
     /// The client closed before it had the response. Never sent; logged with status 499.
     ClientClosed,
+    /// The process ended before the request did. Never sent; logged with status 503 where no response had begun.
+    Shutdown,
     /// A script denied the request.
     ScriptDenied,
     /// A script failed.
@@ -44,7 +46,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for metrics and tests.
-    pub const ALL: [Reason; 26] = [
+    pub const ALL: [Reason; 27] = [
         Reason::BadRequest,
         Reason::NoCredentials,
         Reason::InvalidToken,
@@ -60,6 +62,7 @@ impl Reason {
         Reason::HeadersTooLarge,
         Reason::RateLimited,
         Reason::ClientClosed,
+        Reason::Shutdown,
         Reason::ScriptDenied,
         Reason::ScriptError,
         Reason::Internal,
@@ -105,6 +108,7 @@ impl Reason {
             Reason::HeadersTooLarge => (431, "headers_too_large", "Request header fields too large"),
             Reason::RateLimited => (429, "rate_limited", "Rate limit exceeded"),
             Reason::ClientClosed => (499, "client_closed", "Client closed the connection"),
+            Reason::Shutdown => (503, "shutdown", "Service unavailable"),
             Reason::ScriptDenied => (403, "script_denied", "Forbidden"),
             Reason::ScriptError => (500, "script_error", "Internal error"),
             Reason::Internal => (500, "internal", "Internal error"),
@@ -145,8 +149,10 @@ pub struct Error {
     pub reason: Reason,
     pub source: FaultOrigin,
     pub retry: Retry,
-    /// What went wrong exactly, for the log and (client errors only) the response's `detail`.
+    /// What went wrong exactly.
     pub detail: Cow<'static, str>,
+    /// The response says the detail too; otherwise it is for the log alone.
+    pub tells_detail: bool,
     /// Header fields of the response beside those of every problem document.
     pub fields: Vec<(&'static str, String)>,
     /// Seconds until a retry may succeed, if known: `Retry-After`.
@@ -154,7 +160,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of the client: never retried.
+    /// An error of the client: never retried. The response tells its detail.
     pub fn client(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Error {
         Error::new(reason, FaultOrigin::Client, Retry::Never, detail.into())
     }
@@ -170,7 +176,13 @@ impl Error {
     }
 
     fn new(reason: Reason, source: FaultOrigin, retry: Retry, detail: Cow<'static, str>) -> Error {
-        Error { reason, source, retry, detail, fields: Vec::new(), retry_after_s: None }
+        let tells_detail = source == FaultOrigin::Client;
+        Error { reason, source, retry, detail, tells_detail, fields: Vec::new(), retry_after_s: None }
+    }
+
+    /// Keeps the detail for the log: it would help a stranger.
+    pub fn untold(self) -> Error {
+        Error { tells_detail: false, ..self }
     }
 }
 

@@ -6,6 +6,8 @@
 pub enum InjectedFault {
     /// In the connection of the request.
     Connection,
+    /// Wherever an answer of the gateway's own is made for the request: also in the answer that says so.
+    Answer,
     /// In the shard, outside of any connection.
     Shard,
 }
@@ -15,6 +17,7 @@ pub enum InjectedFault {
 pub fn requested(path: &[u8]) -> Option<InjectedFault> {
     let fault = match path {
         b"/__fault/panic" => InjectedFault::Connection,
+        b"/__fault/answer" => InjectedFault::Answer,
         b"/__fault/shard" => InjectedFault::Shard,
         _ => return None,
     };

@@ -1,7 +1,8 @@
 //! The drain: no new connections, requests in flight are finished, then the process exits.
 //!
 //! Every shard gets [`Command::Drain`] and confirms it when its last connection is gone; its thread then ends, which
-//! the supervisor reports. The process exits when all have ended, when `drain_timeout` is over, or at a second signal.
+//! the supervisor reports. The process exits when all have ended. When `drain_timeout` is over, or at a second signal,
+//! the shards end what is still open ([`Command::Cut`]), each request with its line in the log.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ use crate::shard::Command;
 
 /// How long shards whose last connection is gone may take to end their threads.
 const THREAD_END_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long shards may take to end what is cut: longer only where one hangs.
+const CUT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long to wait for the numbers in the last line of the log.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(200);
 
@@ -23,6 +26,8 @@ pub struct Drain {
     /// Shards that still have connections.
     pending: HashSet<usize>,
     until: Instant,
+    /// The shards were told to end what is still open.
+    is_cut: bool,
 }
 
 impl Drain {
@@ -41,9 +46,7 @@ impl Control {
     /// The first signal drains, the second one ends the process at once.
     pub(super) fn stop(&mut self) {
         if self.drain.is_some() {
-            tracing::warn!("a second signal: {}", self.count_cut());
-            self.exit = true;
-            return;
+            return self.cut("a second signal");
         }
         let timeout = self.current.plan.server.drain_timeout;
         tracing::info!("shutting down: no new connections, {timeout:?} for those that are open");
@@ -54,7 +57,7 @@ impl Control {
         self.current.listeners = Listeners::default();
         self.refresh_at = None;
         let pending = reached.into_iter().collect();
-        self.drain = Some(Drain { done: acks, pending, until: Instant::now() + timeout });
+        self.drain = Some(Drain { done: acks, pending, until: Instant::now() + timeout, is_cut: false });
         self.check_drain();
     }
 
@@ -75,7 +78,9 @@ impl Control {
     fn check_drain(&mut self) {
         let Some(drain) = &mut self.drain else { return };
         if self.supervisor.all_stopped() {
-            tracing::info!("every connection has ended");
+            if !drain.is_cut {
+                tracing::info!("every connection has ended");
+            }
             self.exit = true;
         } else if drain.pending.is_empty() {
             drain.until = drain.until.min(Instant::now() + THREAD_END_TIMEOUT);
@@ -83,11 +88,24 @@ impl Control {
     }
 
     pub(super) fn tick_drain(&mut self, now: Instant) {
-        let Some(drain) = self.drain.as_ref().filter(|drain| drain.until <= now) else { return };
-        if !drain.pending.is_empty() {
-            tracing::warn!("drain_timeout is over: {}", self.count_cut());
+        match &self.drain {
+            Some(drain) if drain.until > now => {}
+            Some(drain) if !drain.pending.is_empty() => self.cut("drain_timeout is over"),
+            Some(_) => self.exit = true,
+            None => {}
         }
-        self.exit = true;
+    }
+
+    /// Ends what is still open, and the process a moment later.
+    fn cut(&mut self, why: &str) {
+        let Some(drain) = &mut self.drain else { return };
+        if std::mem::replace(&mut drain.is_cut, true) {
+            self.exit = true;
+            return;
+        }
+        drain.until = Instant::now() + CUT_TIMEOUT;
+        tracing::warn!("{why}: {}", self.count_cut());
+        self.supervisor.broadcast(|_| Command::Cut);
     }
 
     /// How many client connections the end of the process cuts, in words. Waits a moment for the shards' numbers: the

@@ -23,9 +23,10 @@ use crate::control::reload::Reload;
 use crate::control::resolve::{HostPort, Resolution};
 use crate::control::scrape::ScrapeState;
 use crate::control::supervisor::{ShardContext, Supervisor};
-use crate::control::{Control, ControlEvent, LogHandles, StoreHandles, admin, placement, signals};
+use crate::control::{Control, ControlEvent, LogHandles, StoreHandles, admin, placement, process, signals};
 use crate::log::{diagnostics, writer};
 use crate::plan::{AdminSettings, AuthMethod, LogSettings, LogTarget, Plan, StoreSettings};
+use crate::shard::DescriptorShare;
 use crate::store::{Address, Link, RemoteConfig, StoreConfig};
 
 /// How long a log that nobody reads may hold up the end of a start that failed.
@@ -46,9 +47,8 @@ impl Control {
         let log = start_log(&prepared.plan.log)?;
         prepared.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         warn_of_names(&prepared.found);
-        warn_of_nofile(nofile, &prepared.plan);
         let sink = log.sink.clone();
-        let parts = StartedParts::start(prepared, sink).inspect_err(|_| {
+        let parts = StartedParts::start(prepared, sink, nofile).inspect_err(|_| {
             // What is in the log about it stands before the two lines that `cli` prints.
             log.writer.flush(FLUSH_TIMEOUT);
         })?;
@@ -120,7 +120,7 @@ struct StartedParts {
 
 impl StartedParts {
     /// Binds everything before it spawns a shard: a port that is taken is found before anything is served.
-    fn start(prepared: Prepared, sink: writer::LogSink) -> Result<StartedParts, StartFailure> {
+    fn start(prepared: Prepared, sink: writer::LogSink, nofile: u64) -> Result<StartedParts, StartFailure> {
         let plan = prepared.plan.clone();
         let (event_sender, events) = crossbeam_channel::unbounded();
         // First: a signal during the start is then handled when the loop begins, instead of ending the process.
@@ -142,8 +142,13 @@ impl StartedParts {
         }
         let store = StoreHandles { link: link.clone(), stop };
         let (unknown_key, unknown_keys) = UnknownKeys::new();
+        // With all open that is not the shards'.
+        let open = process::open_files().unwrap_or(0);
+        let share = DescriptorShare::of(nofile, open, cores.len(), plan.server.listen.len());
+        warn_of_nofile(nofile, share.connections, plan.server.limits.max_connections);
         let context = ShardContext {
             driver: plan.server.driver,
+            share,
             sink,
             events: event_sender.clone(),
             link,
@@ -255,18 +260,17 @@ fn warn_of_names(found: &HashMap<HostPort, Resolution>) {
 /// Raises the limit of open files as far as this user may, since a proxied connection takes two descriptors. Returns
 /// the limit that holds then.
 fn raise_nofile() -> u64 {
-    // Where it cannot be raised, the present limit stays; `warn_of_nofile` compares with it.
+    // Where it cannot be raised, the present limit stays, and the shards' shares are cut to it.
     rlimit::increase_nofile_limit(u64::MAX)
         .or_else(|_| rlimit::Resource::NOFILE.get_soft())
         .unwrap_or(u64::MAX)
 }
 
-/// Warns if the limit of open files is lower than the connections that the configuration allows.
-fn warn_of_nofile(limit: u64, plan: &Plan) {
-    let connections = plan.server.limits.max_connections as u64 * placement::shards(&plan.server) as u64;
-    if limit < connections {
+/// Says so if a shard may have fewer connections than are configured, for want of descriptors.
+fn warn_of_nofile(limit: u64, possible: usize, configured: usize) {
+    if possible < configured {
         tracing::warn!(
-            "this process may open {limit} files, which is less than the {connections} connections that [server.limits] max_connections allows; raise the hard limit (`ulimit -Hn`, LimitNOFILE=)"
+            "this process may open {limit} files, so each shard takes {possible} connections at the most, not the {configured} of [server.limits] max_connections; raise the hard limit (`ulimit -Hn`, LimitNOFILE=)"
         );
     }
 }

@@ -7,7 +7,6 @@
 use super::chunked::{Chunked, OwnedNames};
 use super::fields::Fields;
 use super::framing::Body;
-use super::head::HeadError;
 
 /// A body being read. It is given bytes as they arrive and answers how many of them belong to the body.
 pub struct BodyReader {
@@ -33,13 +32,13 @@ pub enum BodyError {
 }
 
 impl BodyReader {
-    /// A reader for a body of this framing, with at most `limit_bytes` of payload and a trailer section of at most
-    /// `trailer_bytes`.
+    /// A reader for a body of this framing, with at most `limit_bytes` of payload (where it is chunked, also never more
+    /// than 2^63 - 1) and a trailer section of at most `trailer_bytes`.
     pub fn new(body: Body, limit_bytes: u64, trailer_bytes: usize) -> BodyReader {
         let decoder = match body {
             Body::None => Decoder::Length { left_bytes: 0 },
             Body::Length(left_bytes) => Decoder::Length { left_bytes },
-            Body::Chunked => Decoder::Chunked(Chunked::new(trailer_bytes)),
+            Body::Chunked => Decoder::Chunked(Chunked::new(limit_bytes, trailer_bytes)),
             Body::UntilClose => Decoder::UntilClose,
         };
         let done = matches!(decoder, Decoder::Length { left_bytes: 0 });
@@ -85,8 +84,9 @@ impl BodyReader {
         self.done
     }
 
-    /// Takes the bytes at the start of `input` that belong to the body, framing included, and returns their number; the
-    /// rest is the next message's.
+    /// Takes the bytes at the start of `input` that belong to the body, framing included, and returns their number. Once
+    /// the body is done, the rest is the next message's; before, the next input has to begin with it: a chunk size that
+    /// is not whole is not taken.
     ///
     /// # Errors
     /// [`BodyError`]; the reader must not be used afterwards.
@@ -121,10 +121,6 @@ impl BodyReader {
                 let fed = chunked.feed(input, |run| {
                     bytes += run.len();
                     payload(&input[run]);
-                });
-                let fed = fed.map_err(|error| match error {
-                    HeadError::Bad(detail) | HeadError::TooLarge(detail) => BodyError::Bad(detail),
-                    HeadError::UriTooLong => BodyError::Bad("malformed chunk"),
                 })?;
                 self.done = fed.done;
                 fed.consumed
@@ -137,6 +133,19 @@ impl BodyReader {
             return Err(BodyError::TooLarge);
         }
         Ok(taken)
+    }
+
+    /// Whether the rest can be read only to find the end: it is in order so far, and not known to be longer than
+    /// `max_bytes`. Of a body with a length, nothing else limits it from here on.
+    pub fn can_be_discarded(&mut self, max_bytes: u64) -> bool {
+        match &self.decoder {
+            Decoder::Length { left_bytes } => {
+                self.limit_bytes = u64::MAX;
+                *left_bytes <= max_bytes
+            }
+            Decoder::Chunked(chunked) => !chunked.has_failed(),
+            Decoder::UntilClose => false,
+        }
     }
 
     /// How many of the next bytes are payload whatever their values, so that they may be spliced unread. 0 where
@@ -204,10 +213,13 @@ mod tests {
         let body = b"3\r\nabc\r\n0;x\r\nDigest: a  b \r\nX-Empty:\r\nDigest:\tc\r\n\r\n";
         for piece in [1, 7, body.len()] {
             let mut reader = BodyReader::new(Body::Chunked, u64::MAX, 1024).keep_trailers();
+            let mut held = Vec::new();
             for input in body.chunks(piece) {
                 assert!(reader.trailers().is_empty(), "not before the body is done");
-                assert_eq!(reader.take(input), Ok(input.len()));
+                held.extend_from_slice(input);
+                held.drain(..reader.take(&held).unwrap());
             }
+            assert!(held.is_empty() && reader.is_done());
             assert_eq!(lines(&reader.trailers()), "Digest: a  b\r\nX-Empty: \r\nDigest: c\r\n");
         }
         let mut reader = BodyReader::new(Body::Chunked, u64::MAX, 1024);
@@ -249,7 +261,19 @@ mod tests {
     fn the_limit_counts_payload_not_framing() {
         let mut reader = BodyReader::new(Body::Chunked, 5, 1024);
         assert!(reader.take(b"3\r\nabc\r\n2\r\nde\r\n").is_ok());
-        assert_eq!(reader.take(b"1\r\nf"), Err(BodyError::TooLarge));
+        assert_eq!(reader.take(b"1\r"), Err(BodyError::TooLarge));
+    }
+
+    #[test]
+    fn a_body_that_nobody_wants_is_read_to_its_end_where_that_is_near() {
+        // Over its limit by its length: refused before a byte of it was taken.
+        let mut reader = BodyReader::new(Body::Length(6), 5, 0);
+        assert!(!reader.can_be_discarded(5) && reader.can_be_discarded(6));
+        assert_eq!(reader.take(b"abcdefGET"), Ok(6));
+        assert!(reader.is_done());
+        let mut reader = BodyReader::new(Body::Chunked, 5, 0);
+        assert!(reader.can_be_discarded(0));
+        assert!(reader.take(b"6\r\n").is_err() && !reader.can_be_discarded(100));
     }
 
     #[test]

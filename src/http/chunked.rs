@@ -1,17 +1,22 @@
 //! The chunked coding (RFC 9112, 7.1), decoded and validated byte by byte without buffering any of the payload.
 //!
+//! A chunk is judged by its size line, before anything of it is passed on: that line belongs to the body only once it is
+//! whole, and leaves room for the chunk within the limit.
+//!
 //! One state per place in the grammar. Stricter than the RFC in one point: whitespace is refused outside of quoted
 //! strings and field values. A sender must not write any, and recipients differ in how they read it.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::body::BodyError;
 use super::fields::Fields;
-use super::head::HeadError;
 use super::hygiene::{is_forbidden_trailer, is_token_byte, is_value_byte, reads_as};
 
-/// Hex digits of a chunk size, leading zeros included: as many as 64 bits hold.
-const MAX_SIZE_DIGITS: u8 = 16;
+/// Hex digits of a chunk size, leading zeros included; the value has to fit in 64 bits.
+const MAX_SIZE_DIGITS: u8 = 32;
+/// Bytes of payload of any body: more does not fit in the signed 64 bits that many recipients count in.
+const MAX_PAYLOAD_BYTES: u64 = i64::MAX as u64;
 /// Bytes of one chunk's extensions, their semicolons included.
 const MAX_EXTENSION_BYTES: usize = 256;
 /// Bytes of all extensions of a body.
@@ -25,6 +30,7 @@ const NAME_BYTES: usize = 24;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkFault {
     Size,
+    OverLimit,
     Extension,
     LongExtensions,
     LineEnd,
@@ -38,9 +44,10 @@ enum ChunkFault {
 
 impl ChunkFault {
     #[cold]
-    fn error(self) -> HeadError {
-        HeadError::Bad(match self {
-            ChunkFault::Size => "a chunk size that is not 1 to 16 hex digits",
+    fn error(self) -> BodyError {
+        BodyError::Bad(match self {
+            ChunkFault::Size => "a chunk size that is not 1 to 32 hex digits, or not below 2^64",
+            ChunkFault::OverLimit => return BodyError::TooLarge,
             ChunkFault::Extension => "a chunk extension that is not ;name or ;name=value",
             ChunkFault::LongExtensions => "chunk extensions longer than allowed",
             ChunkFault::LineEnd => "a line of the chunked coding that does not end with CRLF",
@@ -48,10 +55,8 @@ impl ChunkFault {
             ChunkFault::TrailerName => "a trailer's name is not a token followed by a colon",
             ChunkFault::TrailerValue => "a control byte in a trailer's value",
             ChunkFault::ForbiddenTrailer => "a field that must not come as a trailer",
-            ChunkFault::ManyTrailers => return HeadError::TooLarge("more trailers than allowed"),
-            ChunkFault::LongTrailers => {
-                return HeadError::TooLarge("the trailers have more bytes than allowed");
-            }
+            ChunkFault::ManyTrailers => "more trailers than allowed",
+            ChunkFault::LongTrailers => "the trailers have more bytes than allowed",
         })
     }
 }
@@ -59,7 +64,8 @@ impl ChunkFault {
 /// How far one call of [`Chunked::feed`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeedProgress {
-    /// Bytes of the input that belong to this body: all of it, unless the body is done.
+    /// Bytes of the input that belong to this body: all of it, unless the body is done, or the input ends within a chunk
+    /// size. Its digits (at most 32) are then held back: the next input has to begin with them.
     pub consumed: usize,
     /// The coding has ended; the bytes that follow are the next message's.
     pub done: bool,
@@ -102,6 +108,7 @@ pub struct Chunked {
     /// Of the current chunk: its size as read so far, then the data still to come.
     remaining: u64,
     payload: u64,
+    payload_limit: u64,
     extension: usize,
     extension_total: usize,
     trailers: usize,
@@ -119,12 +126,14 @@ pub struct Chunked {
 pub type OwnedNames = Arc<[Arc<str>]>;
 
 impl Chunked {
-    /// `trailer_limit_bytes` bounds the trailer section, its line ends included, the final blank line not.
-    pub fn new(trailer_limit_bytes: usize) -> Chunked {
+    /// `payload_limit_bytes` bounds the payload. `trailer_limit_bytes` bounds the trailer section, its line ends included,
+    /// the final blank line not.
+    pub fn new(payload_limit_bytes: u64, trailer_limit_bytes: usize) -> Chunked {
         Chunked {
             state: ChunkState::Size,
             remaining: 0,
             payload: 0,
+            payload_limit: payload_limit_bytes.min(MAX_PAYLOAD_BYTES),
             extension: 0,
             extension_total: 0,
             trailers: 0,
@@ -150,12 +159,12 @@ impl Chunked {
     /// Decodes the next bytes of the body and calls `data` with each run of payload in them.
     ///
     /// # Errors
-    /// A malformed coding. Every later call returns the same error.
+    /// A malformed coding, or a chunk over the limit. Every later call returns the same error.
     pub fn feed(
         &mut self,
         input: &[u8],
         mut data: impl FnMut(Range<usize>),
-    ) -> Result<FeedProgress, HeadError> {
+    ) -> Result<FeedProgress, BodyError> {
         let mut at = 0;
         while let Some(&byte) = input.get(at) {
             match self.state {
@@ -174,6 +183,11 @@ impl Chunked {
                 }
             }
         }
+        if let ChunkState::SizeDigits(digits) = self.state {
+            // Not judged yet, so not to be passed on either. All of them are in this input: it began with the first.
+            at -= usize::from(digits);
+            self.state = ChunkState::Size;
+        }
         Ok(FeedProgress { consumed: at, done: self.state == ChunkState::Done })
     }
 
@@ -190,6 +204,11 @@ impl Chunked {
         fields
     }
 
+    /// Whether the coding was refused: where the body ends is not known then.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.state, ChunkState::Failed(_))
+    }
+
     /// Bytes of payload so far.
     pub fn payload_bytes(&self) -> u64 {
         self.payload
@@ -204,7 +223,7 @@ impl Chunked {
     fn take_payload(&mut self, available: usize) -> usize {
         let run = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(available);
         self.remaining -= run as u64;
-        self.payload = self.payload.saturating_add(run as u64);
+        self.payload += run as u64;
         if self.remaining == 0 {
             self.state = ChunkState::DataCr;
         }
@@ -234,16 +253,16 @@ impl Chunked {
     fn size(&mut self, state: ChunkState, byte: u8) -> Result<ChunkState, ChunkFault> {
         let digits = if let ChunkState::SizeDigits(digits) = state { digits } else { 0 };
         if let Some(value) = char::from(byte).to_digit(16) {
-            self.remaining = if digits == 0 { 0 } else { self.remaining << 4 } | u64::from(value);
-            return if digits < MAX_SIZE_DIGITS {
-                Ok(ChunkState::SizeDigits(digits + 1))
-            } else {
-                Err(ChunkFault::Size)
-            };
+            let before = if digits == 0 { 0 } else { self.remaining };
+            let is_over = before >> 60 != 0 || digits == MAX_SIZE_DIGITS;
+            self.remaining = before << 4 | u64::from(value);
+            return if is_over { Err(ChunkFault::Size) } else { Ok(ChunkState::SizeDigits(digits + 1)) };
         }
         match byte {
-            b'\r' if digits > 0 => Ok(ChunkState::SizeLf),
-            b';' if digits > 0 => {
+            b'\r' | b';' if digits == 0 => Err(ChunkFault::Size),
+            b'\r' | b';' if self.remaining > self.payload_limit - self.payload => Err(ChunkFault::OverLimit),
+            b'\r' => Ok(ChunkState::SizeLf),
+            b';' => {
                 self.extension = 0;
                 self.count_extension_byte().map(|()| ChunkState::ExtensionName)
             }

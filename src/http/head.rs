@@ -55,7 +55,8 @@ impl std::error::Error for HeadError {}
 const BARE_CR: HeadError = HeadError::Bad("a CR without its LF in the head");
 const BARE_LF: HeadError = HeadError::Bad("an LF without its CR in the head");
 const NUL: HeadError = HeadError::Bad("a NUL byte in the head");
-const EMPTY_LINES: HeadError = HeadError::Bad("more than one empty line before the request line");
+/// RFC 9112, 2.2, has one be ignored.
+pub const EMPTY_LINES: HeadError = HeadError::Bad("more than one empty line before the request line");
 const OVER_BYTES: HeadError = HeadError::TooLarge("the head has more bytes than allowed");
 const OVER_COUNT: HeadError = HeadError::TooLarge("the head has more fields than allowed");
 const NOT_ONE_HEAD: HeadError = HeadError::Bad("the head does not end with its blank line");

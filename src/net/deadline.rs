@@ -262,6 +262,12 @@ impl Deadlines {
         table.entries.get(upstream as usize).map(|entry| entry.fd)
     }
 
+    /// How many sockets are open.
+    pub fn open(&self) -> usize {
+        let table = self.table.borrow();
+        table.entries.len() - table.free.len()
+    }
+
     /// File descriptors of all sockets that are open.
     pub fn all(&self) -> Vec<RawFd> {
         let table = self.table.borrow();

@@ -30,25 +30,39 @@ pub struct Pipe {
     write: OwnedFd,
     capacity_bytes: usize,
     held_bytes: Cell<usize>,
+    _open: Rc<()>,
 }
 
 /// A shard's pipes.
-#[derive(Default)]
-pub struct Pipes(RefCell<Vec<Rc<Pipe>>>);
+pub struct Pipes {
+    kept: RefCell<Vec<Rc<Pipe>>>,
+    /// Every pipe holds it, so its references count the pipes.
+    open: Rc<()>,
+    max: usize,
+}
 
 impl Pipes {
-    /// An empty pipe for so much of a body; `None` where copying is right: it is too little, or the
-    /// system gives no pipe of a useful size.
+    /// At most `max` are open at a time.
+    pub fn new(max: usize) -> Pipes {
+        Pipes { kept: RefCell::default(), open: Rc::new(()), max }
+    }
+
+    /// An empty pipe for so much of a body; `None` where copying is right: it is too little, there
+    /// are too many already, or the system gives no pipe of a useful size.
     pub fn take_for(&self, bytes: u64) -> Option<Rc<Pipe>> {
         if bytes < WORTH_BYTES {
             return None;
         }
-        self.0.borrow_mut().pop().or_else(|| Pipe::new().ok().map(Rc::new))
+        if let Some(kept) = self.kept.borrow_mut().pop() {
+            return Some(kept);
+        }
+        let is_full = Rc::strong_count(&self.open) > self.max;
+        if is_full { None } else { Pipe::new(self.open.clone()).ok().map(Rc::new) }
     }
 
     /// Takes a pipe back. One with something in it is closed.
     pub fn give_back(&self, pipe: Rc<Pipe>) {
-        let mut kept = self.0.borrow_mut();
+        let mut kept = self.kept.borrow_mut();
         if pipe.held_bytes.get() == 0 && kept.len() < KEPT {
             kept.push(pipe);
         }
@@ -71,13 +85,13 @@ pub enum Stopped {
 }
 
 impl Pipe {
-    fn new() -> io::Result<Pipe> {
+    fn new(open: Rc<()>) -> io::Result<Pipe> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let capacity_bytes = fcntl_setpipe_size(&write, PIPE_BYTES)?;
         if capacity_bytes < LEAST_PIPE_BYTES {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        Ok(Pipe { read, write, capacity_bytes, held_bytes: Cell::new(0) })
+        Ok(Pipe { read, write, capacity_bytes, held_bytes: Cell::new(0), _open: open })
     }
 
     /// Carries exactly `bytes` from one socket to the other, each wait bounded by its timeout.
@@ -197,7 +211,7 @@ mod tests {
         let builder = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer();
         builder.build().expect("epoll works").block_on(async {
             let ((from, mut sender), (to, _taker)) = (pair(), pair());
-            let pipe = Pipe::new().expect("a pipe");
+            let pipe = Pipe::new(Rc::default()).expect("a pipe");
             {
                 let (raw_from, raw_to) = (from.raw().expect("TCP"), to.raw().expect("TCP"));
                 let minute = Duration::from_secs(60);

@@ -34,8 +34,8 @@ pub fn problem(transaction: &mut Transaction, error: &Error) -> Vec<u8> {
     let Transaction { response, id, .. } = transaction;
     let fields = begin(response, error.reason.status());
     fields.add(b"Content-Type", b"application/problem+json");
-    if error.source == FaultOrigin::Upstream || error.reason == Reason::NoTarget {
-        fields.add(b"Proxy-Status", proxy_status(error).as_bytes());
+    if let Some(kind) = proxy_error(error) {
+        fields.add(b"Proxy-Status", format!("ringway; error={kind}").as_bytes());
     }
     error.fields.iter().for_each(|(name, value)| fields.add(name.as_bytes(), value.as_bytes()));
     if let Some(seconds) = error.retry_after_s {
@@ -77,28 +77,26 @@ fn document(error: &Error, request_id: &[u8]) -> Vec<u8> {
         reason: error.reason.as_str(),
         request_id: String::from_utf8_lossy(request_id),
         retry_after: error.retry_after_s,
-        // What an upstream did is for the log; what the client did is for the client.
-        detail: (error.source == FaultOrigin::Client)
-            .then_some(&*error.detail)
-            .filter(|detail| !detail.is_empty()),
+        detail: error.tells_detail.then_some(&*error.detail).filter(|detail| !detail.is_empty()),
     };
     let mut body = serde_json::to_vec(&document).expect("strings and a number always serialise");
     body.push(b'\n');
     body
 }
 
-/// `Proxy-Status` (RFC 9209, 2.3) of an error on the upstream's side.
-fn proxy_status(error: &Error) -> String {
-    let kind = match (error.reason, error.retry) {
-        (Reason::UpstreamConnect, _) => "connection_refused",
-        (Reason::UpstreamReset, _) => "connection_terminated",
-        (Reason::UpstreamProtocol, _) => "http_protocol_error",
-        (Reason::UpstreamTimeout, Retry::Safe) => "connection_timeout",
-        (Reason::UpstreamTimeout, _) => "http_response_timeout",
-        (Reason::NoTarget | Reason::CircuitOpen, _) => "destination_unavailable",
-        _ => "proxy_internal_error",
-    };
-    format!("ringway; error={kind}")
+/// The type of a proxy error (RFC 9209, 2.3) for `Proxy-Status`, where there was no usable response of an upstream.
+fn proxy_error(error: &Error) -> Option<&'static str> {
+    Some(match (error.reason, error.retry, error.source) {
+        (Reason::UpstreamConnect, ..) => "connection_refused",
+        (Reason::UpstreamReset, ..) => "connection_terminated",
+        // It was in order, and over a bound of the gateway.
+        (Reason::UpstreamProtocol, _, FaultOrigin::Gateway) => "http_response_body_size",
+        (Reason::UpstreamProtocol, ..) => "http_protocol_error",
+        (Reason::UpstreamTimeout, Retry::Safe, _) => "connection_timeout",
+        (Reason::UpstreamTimeout, ..) => "http_response_timeout",
+        (Reason::NoTarget | Reason::CircuitOpen, ..) => "destination_unavailable",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -132,8 +130,24 @@ mod tests {
 
     #[test]
     fn proxy_status_tells_a_connect_timeout_from_a_slow_answer() {
-        let timeout = |retry| proxy_status(&Error::upstream(Reason::UpstreamTimeout, retry, ""));
-        assert_eq!(timeout(Retry::Safe), "ringway; error=connection_timeout");
-        assert_eq!(timeout(Retry::Never), "ringway; error=http_response_timeout");
+        let timeout = |retry| proxy_error(&Error::upstream(Reason::UpstreamTimeout, retry, ""));
+        assert_eq!(timeout(Retry::Safe), Some("connection_timeout"));
+        assert_eq!(timeout(Retry::Never), Some("http_response_timeout"));
+        assert_eq!(proxy_error(&Error::gateway(Reason::Overloaded, "")), None);
+    }
+
+    #[test]
+    fn a_response_over_a_bound_of_the_gateway_is_not_the_upstreams_fault() {
+        let error = crate::pipeline::script::response_too_large();
+        assert_eq!(error.source, FaultOrigin::Gateway);
+        assert_eq!(proxy_error(&error), Some("http_response_body_size"));
+    }
+
+    #[test]
+    fn a_detail_that_would_help_a_stranger_is_the_clients_fault_and_not_told() {
+        let told = |error: &Error| String::from_utf8_lossy(&document(error, b"id-1")).contains("exp is 3");
+        let error = Error::client(Reason::InvalidToken, "exp is 3");
+        assert!(told(&error) && !told(&error.clone().untold()));
+        assert_eq!(error.untold().source, FaultOrigin::Client);
     }
 }

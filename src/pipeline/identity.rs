@@ -97,7 +97,7 @@ fn refused(denied: Denied) -> (Error, Vec<usize>) {
         }
     };
     // What exactly is wrong with a credential is for the log: a stranger could probe with it.
-    let mut error = Error::gateway(reason, detail);
+    let mut error = Error::client(reason, detail).untold();
     error
         .fields
         .extend(denied.challenges.iter().map(|challenge| ("WWW-Authenticate", (*challenge).to_owned())));

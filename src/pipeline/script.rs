@@ -309,10 +309,10 @@ pub fn too_large() -> Error {
     Error::client(Reason::BodyTooLarge, "the body is over [scripts] max_body")
 }
 
-/// A response body that no hook can have as a whole.
+/// A response body that no hook can have as a whole. The bound is the gateway's own.
 pub fn response_too_large() -> Error {
     let detail = "the response body is over [scripts] max_body";
-    Error::upstream(Reason::UpstreamProtocol, Retry::Never, detail)
+    Error::gateway(Reason::UpstreamProtocol, detail)
 }
 
 /// Fields that speak of the very bytes of a body (RFC 9110, 8.3 to 8.8 and 14; RFC 9530; RFC 1864).

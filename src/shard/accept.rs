@@ -1,4 +1,4 @@
-//! Listening sockets: one accept task each, never dropped half-way, and the panic fence around every connection.
+//! Listening sockets: one accept task each, never dropped half-way, and the task of every connection, behind its fence.
 //!
 //! An accept operation that is dropped can leak the socket it has accepted, so none is raced against anything: a task
 //! is stopped by cancelling its operation in the kernel, and ends by itself.
@@ -6,23 +6,30 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, TcpStream};
 
+use super::connections::ConnectionKey;
 use super::h1::{connection, refuse};
-use super::{Listener, Shard};
+use super::{DescriptorShare, Listener, Shard, fence};
 use crate::net::Socket;
 use crate::net::deadline::SocketSide;
+use crate::net::socket::stop_reading;
 
 /// How long to wait when there is no descriptor left for another connection.
 /// Without a pause the loop would spin: the connection that could not be accepted keeps the listener readable.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+/// How often a listener says at most that it cannot accept.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// How long to wait after an idle client was told to make room, for it to do so.
+const CROWDED_PAUSE: Duration = Duration::from_millis(1);
 
 /// The accept tasks of a shard, by address.
 #[derive(Default)]
@@ -98,14 +105,20 @@ async fn accept_all(
     cancel: CancelHandle,
     tasks: Rc<Cell<usize>>,
 ) {
+    let mut warning = AcceptWarning::default();
     loop {
         match listener.cancelable_accept(cancel.clone()).await {
-            Ok((stream, peer)) => admit(&shard, stream, peer.ip()),
+            Ok((stream, peer)) => {
+                if admit(&shard, stream, peer.ip()) == Admission::InPlaceOfIdle {
+                    monoio::time::sleep(CROWDED_PAUSE).await;
+                }
+            }
             Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => break,
             // The peer gave up between its handshake and our accept.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::warn!(shard = shard.id, %error, "cannot accept; pausing");
+                warning.warn(&shard, &error);
+                close_idlest(&shard);
                 monoio::time::sleep(EXHAUSTED_PAUSE).await;
             }
         }
@@ -116,72 +129,130 @@ async fn accept_all(
             let adopted =
                 stream.set_nonblocking(monoio::utils::is_legacy()).and_then(|()| TcpStream::from_std(stream));
             if let Ok(stream) = adopted {
-                admit(&shard, stream, peer.ip());
+                let _ = admit(&shard, stream, peer.ip());
             }
         }
     }
     tasks.set(tasks.get() - 1);
 }
 
+/// Says that nothing can be accepted, but not each time: it is tried again many times a second.
+#[derive(Default)]
+struct AcceptWarning {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl AcceptWarning {
+    fn warn(&mut self, shard: &Shard, error: &io::Error) {
+        let now = Instant::now();
+        if self.last.is_some_and(|last| now.saturating_duration_since(last) < WARN_EVERY) {
+            self.unsaid += 1;
+            return;
+        }
+        let unsaid = std::mem::take(&mut self.unsaid);
+        self.last = Some(now);
+        tracing::warn!(shard = shard.id, %error, unsaid, "cannot accept; trying again");
+    }
+}
+
 /// Gives a connection its task, or refuses it when there are too many.
-fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: IpAddr) {
+fn admit(shard: &Rc<Shard>, stream: TcpStream, peer: IpAddr) -> Admission {
+    let fd = stream.as_raw_fd();
     let socket = Socket::tcp(stream, SocketSide::Client, &shard.deadlines);
     let metrics = &shard.metrics;
     metrics.connections_total.set(metrics.connections_total.get() + 1);
-    if shard.open.get() >= shard.live().plan.server.limits.max_connections {
-        // Refused by a short 503 in a task of its own, not by a close: a client can tell the two apart.
-        metrics.connections_refused.set(metrics.connections_refused.get() + 1);
-        monoio::spawn(refuse::refuse_connection(shard.clone(), socket, peer));
-        return;
+    let admission = admission(shard);
+    if admission != Admission::Refused {
+        let open = Open::new(shard, fd);
+        let connection = Box::pin(connection::serve(shard.clone(), socket, peer, open.key));
+        monoio::spawn(Fenced { connection: Some(connection), shard: shard.clone(), open: Some(open) });
+        return admission;
     }
-    let open = Open::new(shard);
-    let connection = Box::pin(connection::serve(shard.clone(), socket, peer));
-    monoio::spawn(Fenced { connection: Some(connection), open });
+    // Refused by a short 503 in a task of its own, not by a close: a client can tell the two apart.
+    metrics.connections_refused.set(metrics.connections_refused.get() + 1);
+    let refusal = Box::pin(refuse::refuse_connection(shard.clone(), socket, peer));
+    monoio::spawn(Fenced { connection: Some(refusal), shard: shard.clone(), open: None });
+    admission
+}
+
+/// Whether a connection is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    Free,
+    /// The client that has been idle the longest is told to make room.
+    InPlaceOfIdle,
+    Refused,
+}
+
+/// Whether another connection may be open. Idle clients make room only where it is for want of descriptors: the operator
+/// has set `max_connections` to have no more.
+fn admission(shard: &Shard) -> Admission {
+    let DescriptorShare { sockets, connections, refused, .. } = shard.share;
+    match shard.connections.len() {
+        open if open >= shard.live().plan.server.limits.max_connections => Admission::Refused,
+        // The new one's own socket is counted already.
+        open if open < connections && shard.sockets() <= sockets => Admission::Free,
+        open if open < connections + refused && close_idlest(shard) => Admission::InPlaceOfIdle,
+        _ => Admission::Refused,
+    }
+}
+
+/// Has the client that has been idle the longest be closed; false: none is idle.
+pub fn close_idlest(shard: &Shard) -> bool {
+    // A request that has just arrived is still read, and answered.
+    shard.connections.take_idlest().map(stop_reading).is_some()
 }
 
 /// Counts a connection for as long as its task lives.
 /// Dropped with the task, so a panic counts down as well; a drain waits for this count to reach 0.
-struct Open(Rc<Shard>);
+struct Open {
+    shard: Rc<Shard>,
+    key: ConnectionKey,
+}
 
 impl Open {
-    fn new(shard: &Rc<Shard>) -> Open {
-        shard.open.set(shard.open.get() + 1);
-        Open(shard.clone())
+    fn new(shard: &Rc<Shard>, fd: RawFd) -> Open {
+        Open { shard: shard.clone(), key: shard.connections.add(fd) }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
+        self.shard.connections.remove(self.key);
     }
 }
 
-/// A connection's task. A panic in it ends it alone: it is logged, counted, and its sockets close.
-/// Without it, a panic in one task would unwind the whole event loop with all its connections.
+/// A connection's task. A panic in it ends it alone: its sockets close. So does the end of a drain.
 struct Fenced<F> {
     connection: Option<Pin<Box<F>>>,
-    open: Open,
+    shard: Rc<Shard>,
+    /// `None`: it is being refused.
+    open: Option<Open>,
 }
 
 impl<F: Future<Output = ()>> Future for Fenced<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(connection) = &mut self.connection else { return Poll::Ready(()) };
-        // What a panic leaves half-changed is the connection's own, dropped right here; the shard's
-        // tables are changed in single steps that do not panic.
-        let polled = catch_unwind(AssertUnwindSafe(|| connection.as_mut().poll(cx)));
-        let Err(panic) = polled else {
-            return polled.unwrap_or(Poll::Ready(()));
-        };
-        let shard = self.open.0.clone();
-        shard.metrics.panics_total.set(shard.metrics.panics_total.get() + 1);
-        let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        tracing::error!(shard = shard.id, panic = text, "a connection panicked and was closed");
+        let Fenced { connection, shard, open } = &mut *self;
+        let Some(polled) = connection else { return Poll::Ready(()) };
+        if !shard.cut.get() {
+            match fence::attempt(shard, || polled.as_mut().poll(cx)) {
+                Ok(Poll::Pending) => {
+                    // Once: a task has the same waker all its life.
+                    if let Some(open) = open {
+                        shard.connections.keep_waker(open.key, cx.waker());
+                    }
+                    return Poll::Pending;
+                }
+                Ok(Poll::Ready(())) => return Poll::Ready(()),
+                Err(_) => {}
+            }
+        }
         // Its destructors run behind a fence too: they may panic in the state that the first panic has left.
-        let doomed = self.connection.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(doomed)));
+        let doomed = connection.take();
+        let _ = fence::attempt(shard, || drop(doomed));
         Poll::Ready(())
     }
 }

@@ -10,6 +10,9 @@
 
 mod accept;
 mod clock;
+mod connections;
+mod descriptors;
+mod fence;
 mod generation;
 mod h1;
 mod heartbeat;
@@ -37,6 +40,7 @@ use crate::auth::api_keys::DynamicKeys;
 use crate::auth::cache::TokenCache;
 use crate::auth::jwt::Provider;
 use crate::auth::refetch::UnknownKeyReports;
+use crate::base::error::{Error, Reason};
 use crate::base::id::RequestIds;
 use crate::log::batch::AccessLog;
 use crate::log::writer::LogSink;
@@ -48,10 +52,12 @@ use crate::route::RouteTable;
 use crate::store::{Link, ShardCounters, StoreReply};
 
 pub use crate::upstream::{Addresses, UnhealthyEndpoints};
+pub use descriptors::DescriptorShare;
 pub use heartbeat::Heartbeat;
 pub use run::{ChosenDriver, run};
 
 use clock::Clock;
+use connections::Connections;
 use generation::{GenerationContext, LiveGeneration};
 use held::HeldBodies;
 use limits::ShardLimits;
@@ -99,6 +105,8 @@ pub enum Command {
     /// Stop accepting, finish the requests in flight, then return from [`run`]; `done` gets the shard's id once no
     /// connection is left.
     Drain { done: Sender<usize> },
+    /// The time for the drain is over: end the requests in flight, each with its line in the log.
+    Cut,
 }
 
 /// How a shard has followed a reload.
@@ -118,6 +126,8 @@ pub struct ShardSpawn {
     pub core: Option<core_affinity::CoreId>,
     /// As configured; `auto` is resolved by what the kernel allows.
     pub driver: plan::Driver,
+    /// What it may have open.
+    pub share: DescriptorShare,
     pub mailbox: Mailbox<Command>,
     /// What the store link answers, and changes of shared state.
     pub replies: Mailbox<StoreReply>,
@@ -165,14 +175,20 @@ struct Shard {
     live: RefCell<Rc<LiveGeneration>>,
     #[expect(clippy::vec_box, reason = "moved out and in for every request: a pointer, not 500 bytes")]
     request_buffers: RefCell<Vec<Box<RequestBuffers>>>,
-    /// Client connections, each counted until its task has ended.
-    open: Cell<usize>,
+    /// What it may have open.
+    share: DescriptorShare,
+    /// Client connections, each until its task has ended.
+    connections: Connections,
     /// Connections beyond `max_connections` that are being refused.
     refusing: Cell<usize>,
     /// The bodies that are held for scripts.
     held_bodies: Rc<HeldBodies>,
+    /// Upstream connections that are being opened.
+    connecting: Rc<Cell<usize>>,
     /// Set once and never cleared: connections answer with `Connection: close` from then on.
     draining: Cell<bool>,
+    /// Set once and never cleared: connections end where they are.
+    cut: Cell<bool>,
     /// A test has requested a fault of this shard.
     doomed: Cell<bool>,
 }
@@ -183,8 +199,41 @@ impl Shard {
         self.live.borrow().clone()
     }
 
+    /// Sockets that are open, or about to be.
+    fn sockets(&self) -> usize {
+        self.deadlines.open() + self.connecting.get()
+    }
+
+    /// Counts an upstream connection as being opened, until the guard is dropped.
+    ///
+    /// # Errors
+    /// `overloaded`, where there is no descriptor for it.
+    fn begin_connect(&self) -> Result<Connecting, Error> {
+        if self.sockets() >= self.share.sockets && !self.close_idle_upstreams() {
+            // Not soon enough for this one.
+            accept::close_idlest(self);
+            return Err(Error::gateway(Reason::Overloaded, "no file descriptor is left"));
+        }
+        self.connecting.set(self.connecting.get() + 1);
+        Ok(Connecting(self.connecting.clone()))
+    }
+
+    /// Closes the upstream connections that are idle, to have their descriptors for another; whether there was one.
+    fn close_idle_upstreams(&self) -> bool {
+        self.live().upstreams.iter().map(|upstream| upstream.close_idle()).sum::<usize>() > 0
+    }
+
     /// Unix time in seconds.
     fn unix_s(&self) -> u64 {
         self.clock.unix_ms(Instant::now()) / 1000
+    }
+}
+
+/// Counts an upstream connection as being opened.
+struct Connecting(Rc<Cell<usize>>);
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }

@@ -79,11 +79,13 @@ impl BodySource<'_> {
         }
     }
 
-    /// Drops what is here of a body that nobody wants.
+    /// Drops what is here of a body that nobody wants. Returns whether the connection can carry another request when the
+    /// rest has been read, which is left for after the response.
     /// Reads nothing: the response must not wait for a client that still sends.
-    pub fn discard_arrived(&mut self) {
-        if let BodySource::Http1(body) = self {
-            body.discard_arrived();
+    pub fn discard_arrived(&mut self) -> bool {
+        match self {
+            BodySource::Http1(body) => body.discard_arrived(),
+            BodySource::Whole(_) => true,
         }
     }
 

@@ -16,6 +16,7 @@ use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
 use super::accept::Acceptors;
 use super::clock::Clock;
+use super::connections::Connections;
 use super::generation::{GenerationContext, LiveGeneration};
 use super::limits::ShardLimits;
 use super::script_host::ShardScriptHost;
@@ -232,6 +233,10 @@ async fn serve(
                     acceptors.stop_all();
                     drained.borrow_mut().push(done);
                 }
+                Command::Cut => {
+                    shard.cut.set(true);
+                    shard.connections.wake_all();
+                }
                 Command::Swap { generation, done } => {
                     let result = shard.swap(*generation, &acceptors);
                     let outcome = SwapOutcome { shard: shard.id, result };
@@ -320,7 +325,7 @@ impl Shard {
             heartbeat: spawn.heartbeat.clone(),
             deadlines,
             buffers: Buffers::default(),
-            pipes: Pipes::default(),
+            pipes: Pipes::new(spawn.share.pipes),
             metrics,
             log: RefCell::new(log),
             ids: script_host.ids.clone(),
@@ -335,10 +340,13 @@ impl Shard {
             tokens: RefCell::new(TokenCache::new(TokenCache::MAX_ENTRIES, TokenCache::MAX_BYTES)),
             live: RefCell::new(Rc::new(live)),
             request_buffers: RefCell::default(),
-            open: Cell::new(0),
+            share: spawn.share,
+            connections: Connections::default(),
             refusing: Cell::new(0),
             held_bodies: Rc::default(),
+            connecting: Rc::default(),
             draining: Cell::new(false),
+            cut: Cell::new(false),
             doomed: Cell::new(false),
         };
         Ok(shard)
@@ -383,7 +391,7 @@ impl Shard {
     /// request.
     fn scrape(&self) -> crate::metrics::MetricsSnapshot {
         self.metrics.limit_keys.set(self.limits.keys() as u64);
-        self.metrics.connections_open.set(self.open.get() as u64);
+        self.metrics.connections_open.set(self.connections.len() as u64);
         self.metrics.access_log_dropped.set(self.log.borrow().dropped());
         for upstream in &self.live().upstreams {
             upstream.count_endpoints();

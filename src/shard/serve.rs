@@ -4,6 +4,9 @@
 //! The order is the pipeline's (`pipeline::steps`); here are only the two ends, and what becomes of an error. An error
 //! is answered at most once, and only as long as no head was sent: see [`refuse`].
 
+use std::pin::pin;
+
+use super::fence::fenced;
 use super::protocol::{BodySource, ResponseSink};
 use super::proxy::attempt;
 use super::proxy::tunnel::Upgraded;
@@ -30,12 +33,13 @@ pub enum Served {
 }
 
 /// Serves a request that was received.
-/// Never fails: every error ends in one of [`Served`]. Errors are boxed away, because each connection's task has room
+/// Never fails: every error ends in one of [`Served`], and so does a panic. Errors are boxed away, because each connection's task has room
 /// for the largest state it may be in.
 pub async fn serve(turn: &mut Turn, source: &mut BodySource<'_>, sink: &mut ResponseSink<'_>) -> Served {
-    let result = run(turn, source, sink).await;
+    let shard = turn.shard.clone();
+    let served = fenced(&shard, pin!(run(turn, source, sink))).await;
     sink.end_exchange();
-    match result {
+    match served.unwrap_or_else(|panicked| Err(panicked.into())) {
         Ok(served) => served,
         Err(error) => Box::pin(refuse(turn, source, sink, error)).await,
     }
@@ -54,6 +58,7 @@ async fn run(
     match fault::requested(transaction.path()) {
         Some(InjectedFault::Connection) => panic!("a test requested a panic in this connection"),
         Some(InjectedFault::Shard) => turn.shard.doomed.set(true),
+        Some(InjectedFault::Answer) => return Err(Error::gateway(Reason::Internal, "a test requested it")),
         None => {}
     }
     let index = find_route(&live.table, &live.plan.routes, transaction)?;
@@ -78,8 +83,8 @@ async fn run(
 }
 
 /// Sends a response that the gateway makes itself, and whose head stands in the transaction.
-/// What has arrived of the request's body is dropped; where more is to come, the connection ends with this response,
-/// because nobody will read it and its bytes must not be taken for the next request.
+/// What has arrived of the request's body is dropped. Where more is to come than is worth reading, the connection ends
+/// with this response: the rest must not be taken for the next request.
 async fn respond(
     turn: &mut Turn,
     source: &mut BodySource<'_>,
@@ -87,11 +92,12 @@ async fn respond(
     route: Option<&RoutePlan>,
     body: &[u8],
 ) -> Result<Served, Error> {
-    source.discard_arrived();
-    if !source.is_done() {
+    if !source.discard_arrived() {
         sink.end_connection();
     }
     let RequestBuffers { transaction, limit_report, .. } = &mut *turn.buffers;
+    let panics = fault::requested(transaction.path()) == Some(InjectedFault::Answer);
+    assert!(!panics, "a test requested a panic in this answer");
     steps::finish_whole(route, transaction, limit_report, body.len(), turn.shard.unix_s());
     turn.log.status = transaction.response.status();
     sink.respond(transaction, body, &mut turn.log).await?;
@@ -127,15 +133,15 @@ pub async fn refuse(
     if error.reason == Reason::ClientClosed {
         return Served::ClientGone;
     }
-    // After a head or body that made no sense, nothing that follows does.
+    // After a head or body that made no sense, nothing that follows does. A body that is only too large has an end.
     let spoils_connection = matches!(
         error.reason,
         Reason::BadRequest
             | Reason::RequestTimeout
-            | Reason::BodyTooLarge
             | Reason::UriTooLong
             | Reason::HeadersTooLarge
             | Reason::Overloaded
+            | Reason::Internal
     );
     if spoils_connection {
         sink.end_connection();

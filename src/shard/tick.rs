@@ -60,7 +60,7 @@ pub async fn until_drained(shard: &Rc<Shard>, no_listener: impl Fn() -> bool) {
             if shard.clock.elapsed() >= until {
                 shard.deadlines.silence_idle_clients().into_iter().for_each(socket::stop_reading);
             }
-            if shard.open.get() == 0 && no_listener() {
+            if shard.connections.len() == 0 && no_listener() {
                 return;
             }
         }

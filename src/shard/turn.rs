@@ -1,15 +1,18 @@
 //! One request and its response on a shard, whatever protocol they came by: what is known of them, what they need room
 //! for, and the record of how they went.
 //!
-//! A protocol makes a [`Turn`] before it reads a request, and ends it by [`Turn::finish`] or
-//! [`Turn::release`]; nothing of one request can then be seen by the next on the same connection.
+//! A protocol makes an [`OpenTurn`] before it reads a request, and ends it by [`OpenTurn::finish`] or
+//! [`OpenTurn::release`]; nothing of one request can then be seen by the next on the same connection. One that is
+//! dropped instead, by a panic or at the end of a drain, is in the log as well.
 
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use super::Shard;
 use super::generation::LiveGeneration;
 use super::request_log::RequestLog;
+use crate::base::error::Reason;
 use crate::exchange::Transaction;
 use crate::limit::LimitReport;
 use crate::net::deadline::NEVER;
@@ -20,33 +23,79 @@ pub struct Turn {
     pub shard: Rc<Shard>,
     /// The generation that was current when the request began: a reload never changes the rules under it.
     pub live: Rc<LiveGeneration>,
-    /// From the shard's stock; only [`Turn::finish`] and [`Turn::release`] return them.
+    /// From the shard's stock; only [`OpenTurn::finish`] and [`OpenTurn::release`] return them.
     pub buffers: Box<RequestBuffers>,
     pub log: RequestLog,
     /// When the exchange must be over, by the shard's coarse clock: the route's `timeout`, from the end of the head on.
     pub until_ms: u64,
+    /// There is a request: a whole head, or one that is refused.
+    pub has_request: bool,
 }
 
-impl Turn {
+/// A turn that has not ended.
+pub struct OpenTurn(Option<Turn>);
+
+impl OpenTurn {
     /// A request is about to be read from this peer.
-    pub fn begin(shard: &Rc<Shard>, peer: IpAddr) -> Turn {
-        Turn {
+    pub fn begin(shard: &Rc<Shard>, peer: IpAddr) -> OpenTurn {
+        OpenTurn(Some(Turn {
             shard: shard.clone(),
             live: shard.live(),
             buffers: shard.request_buffers.borrow_mut().pop().unwrap_or_default(),
             log: RequestLog::new(peer),
             until_ms: NEVER,
-        }
+            has_request: false,
+        }))
     }
 
     /// The request has ended: counts it, writes its line, and gives its room back.
     pub fn finish(mut self) {
+        self.0.take().into_iter().for_each(Turn::finish);
+    }
+
+    /// There was no request after all: nothing to count or log.
+    pub fn release(mut self) {
+        self.0.take().into_iter().for_each(Turn::release);
+    }
+}
+
+impl Deref for OpenTurn {
+    type Target = Turn;
+
+    fn deref(&self) -> &Turn {
+        self.0.as_ref().expect("only what ends it takes it out")
+    }
+}
+
+impl DerefMut for OpenTurn {
+    fn deref_mut(&mut self) -> &mut Turn {
+        self.0.as_mut().expect("only what ends it takes it out")
+    }
+}
+
+impl Drop for OpenTurn {
+    /// Its connection's task ends in the midst of it.
+    fn drop(&mut self) {
+        let Some(mut turn) = self.0.take() else { return };
+        if !turn.has_request {
+            return turn.release();
+        }
+        let reason = if turn.shard.cut.get() { Reason::Shutdown } else { Reason::Internal };
+        turn.log.reason = Some(reason);
+        if turn.log.status == 0 {
+            turn.log.status = reason.status();
+        }
+        turn.finish();
+    }
+}
+
+impl Turn {
+    fn finish(mut self) {
         self.log.finish(&self.shard, &self.live, &mut self.buffers.transaction);
         self.release();
     }
 
-    /// There was no request after all: nothing to count or log.
-    pub fn release(self) {
+    fn release(self) {
         let Turn { shard, mut buffers, .. } = self;
         let mut kept = shard.request_buffers.borrow_mut();
         if kept.len() < MAX_KEPT && buffers.is_ordinary() {

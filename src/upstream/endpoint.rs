@@ -92,17 +92,24 @@ impl Endpoint {
         Some(UpstreamConnection { socket, reused: true })
     }
 
-    /// A new connection within `timeout`.
+    /// A new connection within `timeout`. `free_descriptors` is called, and the connect tried again, where there was no
+    /// descriptor for it; it returns whether it has closed anything.
     ///
     /// # Errors
-    /// [`Reason::UpstreamConnect`](crate::base::error::Reason::UpstreamConnect), or
-    /// [`Reason::UpstreamTimeout`](crate::base::error::Reason::UpstreamTimeout) when `timeout` passed.
+    /// [`Reason::UpstreamConnect`](crate::base::error::Reason::UpstreamConnect),
+    /// [`Reason::UpstreamTimeout`](crate::base::error::Reason::UpstreamTimeout) when `timeout` passed, or
+    /// [`Reason::Overloaded`](crate::base::error::Reason::Overloaded) where this machine is out of what it needs.
     pub async fn connect(
         &self,
         timeout: Duration,
         deadlines: &Rc<Deadlines>,
+        free_descriptors: impl FnOnce() -> bool,
     ) -> Result<UpstreamConnection, Error> {
-        let socket = connect::connect(&self.address, timeout, deadlines).await?;
+        let mut connected = connect::connect(&self.address, timeout, deadlines).await;
+        if connected.as_ref().is_err_and(connect::lacks_descriptor) && free_descriptors() {
+            connected = connect::connect(&self.address, timeout, deadlines).await;
+        }
+        let socket = connected.map_err(|error| connect::refused(&error))?;
         self.metrics.connected();
         Ok(UpstreamConnection { socket, reused: false })
     }
@@ -116,6 +123,11 @@ impl Endpoint {
     /// Drops the idle connections that are too old or no longer good.
     pub fn sweep(&self, now_ms: u64) {
         self.pool.sweep(now_ms);
+    }
+
+    /// Closes the idle connections; how many there were.
+    pub fn close_idle(&self) -> usize {
+        self.pool.clear()
     }
 
     /// Counts an exchange as in flight here, or as ended.

@@ -235,6 +235,11 @@ impl Upstream {
         self.endpoints().iter().for_each(|endpoint| endpoint.sweep(now_ms));
     }
 
+    /// Closes the idle connections of all endpoints; how many there were.
+    pub fn close_idle(&self) -> usize {
+        self.endpoints().iter().map(|endpoint| endpoint.close_idle()).sum()
+    }
+
     /// Sets each target's gauges to what its endpoints have now: idle connections, and how many are passed over.
     pub fn count_endpoints(&self) {
         self.targets.iter().for_each(|metrics| metrics.clear_endpoints());

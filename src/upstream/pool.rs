@@ -102,10 +102,17 @@ impl Pool {
         self.limit.forget(before - idle.len());
     }
 
+    /// Drops all connections; how many there were.
+    pub fn clear(&self) -> usize {
+        let count = self.idle.take().len();
+        self.limit.forget(count);
+        count
+    }
+
     /// Drops all connections, and every one that is still to be put here.
     pub fn close(&self) {
         self.closed.set(true);
-        self.limit.forget(self.idle.take().len());
+        self.clear();
     }
 
     /// How many connections are idle.

@@ -261,7 +261,7 @@ async fn warm(endpoint: &Endpoint, count: usize) {
 }
 
 async fn connect(endpoint: &Endpoint, deadlines: &Rc<Deadlines>) -> super::UpstreamConnection {
-    endpoint.connect(Duration::from_secs(5), deadlines).await.expect("the origin listens")
+    endpoint.connect(Duration::from_secs(5), deadlines, || false).await.expect("the origin listens")
 }
 
 /// Whether the gateway has closed the next connection that the origin has.

@@ -33,7 +33,7 @@ use crate::log::writer::LogSink;
 use crate::metrics::MetricsSnapshot;
 use crate::net::doorbell;
 use crate::plan::Driver;
-use crate::shard::{self, ChosenDriver, Command, Heartbeat, ShardSpawn};
+use crate::shard::{self, ChosenDriver, Command, DescriptorShare, Heartbeat, ShardSpawn};
 use crate::store::Link;
 use backoff::RestartBackoff;
 use slot::{ShardSlot, ShardState};
@@ -49,6 +49,8 @@ const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// What every shard is spawned with.
 pub struct ShardContext {
     pub driver: Driver,
+    /// What each may have open.
+    pub share: DescriptorShare,
     pub sink: LogSink,
     pub events: Sender<ControlEvent>,
     pub link: Link,
@@ -225,7 +227,7 @@ impl Supervisor {
         let (sender, mailbox) = doorbell::unbounded_mailbox()?;
         let (store_replies, replies) = doorbell::mailbox(REPLY_CAPACITY)?;
         let (started, starting) = crossbeam_channel::bounded(1);
-        let ShardContext { driver, sink, events, link, unknown_key } = &self.context;
+        let ShardContext { driver, share, sink, events, link, unknown_key } = &self.context;
         let (sink, link) = (sink.clone(), link.clone());
         let unknown_key = unknown_key.clone();
         // A full channel drops the report: the shard makes it again a second later, if there is another such token.
@@ -239,6 +241,7 @@ impl Supervisor {
             shards,
             core,
             driver: *driver,
+            share: *share,
             mailbox,
             replies,
             heartbeat: heartbeat.clone(),

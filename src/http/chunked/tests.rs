@@ -4,25 +4,29 @@ use super::*;
 
 const TRAILER_LIMIT: usize = 256;
 
-/// The payload and how many bytes the coding took, or why it is refused; `None`: it goes on.
+/// The payload and how many bytes the coding took, or why it is refused. What is held back of a piece is put before the
+/// next, as a connection's buffer does.
 fn decode_pieces<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<(Vec<u8>, usize, bool), HeadError> {
-    let mut decoder = Chunked::new(TRAILER_LIMIT);
-    let (mut payload, mut consumed, mut done) = (Vec::new(), 0, false);
+) -> Result<(Vec<u8>, usize, bool), BodyError> {
+    let mut decoder = Chunked::new(u64::MAX, TRAILER_LIMIT);
+    let (mut payload, mut consumed, mut done, mut held) = (Vec::new(), 0, false, Vec::new());
     for piece in pieces {
-        let fed = decoder.feed(piece, |range| {
+        held.extend_from_slice(piece);
+        let fed = decoder.feed(&held, |range| {
             assert!(!range.is_empty());
-            payload.extend_from_slice(&piece[range]);
+            payload.extend_from_slice(&held[range]);
         })?;
-        assert!(fed.done || fed.consumed == piece.len());
+        let rest = &held[fed.consumed..];
+        assert!(fed.done || rest.len() <= 32 && rest.iter().all(u8::is_ascii_hexdigit));
         (consumed, done) = (consumed + fed.consumed, fed.done);
+        held.drain(..fed.consumed);
     }
     assert_eq!((decoder.payload_bytes(), decoder.is_done()), (payload.len() as u64, done));
     Ok((payload, consumed, done))
 }
 
-fn decode(body: &[u8]) -> Result<(Vec<u8>, usize, bool), HeadError> {
+fn decode(body: &[u8]) -> Result<(Vec<u8>, usize, bool), BodyError> {
     decode_pieces([body])
 }
 
@@ -46,7 +50,7 @@ fn payload_may_hold_any_byte() {
 
 #[test]
 fn a_chunk_size_is_hex_digits_and_nothing_else() {
-    let accepted = ["5", "05", "0000000000000005"];
+    let accepted = ["5", "05", "0000000000000005", "00000000000000005", &format!("{}5", "0".repeat(31))];
     accepted
         .iter()
         .for_each(|size| assert!(accepts(format!("{size}\r\nhello\r\n0\r\n\r\n").as_bytes()), "{size}"));
@@ -62,12 +66,13 @@ fn a_chunk_size_is_hex_digits_and_nothing_else() {
         "5h",
         "5,5",
         "5 5",
-        "00000000000000005",
+        &format!("{}5", "0".repeat(32)),
         "5\0",
         "x",
         ";a",
         "\r",
         "10000000000000000",
+        "fffffffffffffffffffff",
         "5\u{b}",
         "\u{ff15}",
         "5\r\r",
@@ -81,14 +86,43 @@ fn a_chunk_size_is_hex_digits_and_nothing_else() {
         decode(b"a\r\n0123456789\r\n0\r\n\r\n").unwrap().0,
         decode(b"A\r\n0123456789\r\n0\r\n\r\n").unwrap().0
     );
-    assert!(accepts(b"0000000000000000\r\n\r\n") && !accepts(b"00000000000000000\r\n\r\n"));
+    let zeros = |digits| format!("{}\r\n\r\n", "0".repeat(digits));
+    assert!(accepts(zeros(32).as_bytes()) && !accepts(zeros(33).as_bytes()));
+}
+
+#[test]
+fn a_chunk_over_the_limit_is_refused_by_its_size_line() {
+    let sized = |limit: u64, line: &str| {
+        let mut decoder = Chunked::new(limit, TRAILER_LIMIT);
+        decoder.feed(b"3\r\nabc\r\n", |_| {}).unwrap();
+        decoder.feed(line.as_bytes(), |_| {}).map(|fed| fed.consumed)
+    };
+    for line in ["3\r", "03;", "ffffffffffffffff\r", "7fffffffffffffff;"] {
+        assert_eq!(sized(5, line), Err(BodyError::TooLarge), "{line:?}");
+    }
+    assert_eq!(sized(5, "2\r"), Ok(2));
+    assert_eq!(sized(u64::MAX, "7ffffffffffffffc;"), Ok(17));
+    // More than recipients can count, whatever the limit.
+    for line in ["7ffffffffffffffd;", "ffffffffffffffff\r"] {
+        assert_eq!(sized(u64::MAX, line), Err(BodyError::TooLarge), "{line:?}");
+    }
+}
+
+#[test]
+fn a_chunk_size_is_held_back_until_it_is_whole() {
+    let mut decoder = Chunked::new(u64::MAX, TRAILER_LIMIT);
+    assert_eq!(decoder.feed(b"1\r\nx\r\n0fff", |_| {}), Ok(FeedProgress { consumed: 6, done: false }));
+    assert_eq!(decoder.feed(b"0fffffffff", |_| {}), Ok(FeedProgress { consumed: 0, done: false }));
+    assert_eq!(decoder.feed(b"00002;a", |_| {}), Ok(FeedProgress { consumed: 7, done: false }));
+    assert_eq!(decoder.feed(b"\r\nyz\r\n", |_| {}), Ok(FeedProgress { consumed: 6, done: false }));
+    assert_eq!(decoder.payload_bytes(), 3);
 }
 
 #[test]
 fn the_largest_chunk_size_is_awaited_without_a_byte_of_memory() {
-    let mut decoder = Chunked::new(0);
-    for head in ["ffffffffffffffff\r\n", "40000000\r\n"] {
-        decoder = Chunked::new(0);
+    let mut decoder = Chunked::new(u64::MAX, 0);
+    for head in ["7fffffffffffffff\r\n", "40000000\r\n"] {
+        decoder = Chunked::new(u64::MAX, 0);
         assert_eq!(
             decoder.feed(head.as_bytes(), |_| panic!()),
             Ok(FeedProgress { consumed: head.len(), done: false })
@@ -223,21 +257,21 @@ fn trailers_are_bounded_in_bytes_and_number() {
     assert_eq!(decode(line(TRAILER_LIMIT + 1).as_bytes()), Err(ChunkFault::LongTrailers.error()));
     let fields = |count: usize| format!("0\r\n{}\r\n", "a:\r\n".repeat(count));
     assert!(accepts(fields(MAX_TRAILERS).as_bytes()));
-    let mut decoder = Chunked::new(4096);
+    let mut decoder = Chunked::new(u64::MAX, 4096);
     assert_eq!(
         decoder.feed(fields(MAX_TRAILERS + 1).as_bytes(), |_| {}),
         Err(ChunkFault::ManyTrailers.error())
     );
-    let mut none = Chunked::new(0);
+    let mut none = Chunked::new(u64::MAX, 0);
     assert_eq!(none.feed(b"0\r\n\r\n", |_| {}), Ok(FeedProgress { consumed: 5, done: true }));
 }
 
 #[test]
 fn nothing_is_consumed_after_the_end_or_an_error() {
-    let mut decoder = Chunked::new(0);
+    let mut decoder = Chunked::new(u64::MAX, 0);
     assert_eq!(decoder.feed(b"0\r\n\r\n0\r\n\r\n", |_| {}), Ok(FeedProgress { consumed: 5, done: true }));
     assert_eq!(decoder.feed(b"0\r\n\r\n", |_| {}), Ok(FeedProgress { consumed: 0, done: true }));
-    let mut decoder = Chunked::new(0);
+    let mut decoder = Chunked::new(u64::MAX, 0);
     assert_eq!(decoder.feed(b"x", |_| {}), Err(ChunkFault::Size.error()));
     assert_eq!(decoder.feed(b"0\r\n\r\n", |_| {}), Err(ChunkFault::Size.error()));
 }
@@ -316,15 +350,16 @@ mod properties {
         }
 
         #[test]
-        fn a_size_is_read_as_httparse_reads_it(size in "[0-9a-fA-F]{0,18}") {
-            let line = format!("{size}\r\n");
-            let mut decoder = Chunked::new(0);
+        fn a_size_is_read_as_httparse_reads_it(zeros in 0usize..14, size in "[0-9a-fA-F]{0,18}") {
+            let line = format!("{}{size}\r\n", "0".repeat(zeros));
+            let mut decoder = Chunked::new(u64::MAX, 0);
             let ours = decoder.feed(line.as_bytes(), |_| {}).ok().map(|_| decoder.remaining);
-            // httparse takes an empty size for zero.
-            let theirs = match httparse::parse_chunk_size(line.as_bytes()) {
+            // httparse takes an empty size for zero, and knows no more than 16 digits.
+            let theirs = match httparse::parse_chunk_size(line.trim_start_matches('0').as_bytes()) {
                 Ok(httparse::Status::Complete((_, size))) if line.len() > 2 => Some(size),
                 _ => None,
             };
+            let theirs = theirs.filter(|size| *size <= MAX_PAYLOAD_BYTES);
             prop_assert_eq!(ours, theirs);
         }
 
@@ -332,7 +367,7 @@ mod properties {
         fn whatever_is_accepted_httparse_accepts_too(
             line in "[0-9a-f]{0,3}(;[a-z]{0,3}(=([a-z\" \\\\]{0,4}))?)?[ \t;x]?\r\n",
         ) {
-            let mut decoder = Chunked::new(0);
+            let mut decoder = Chunked::new(u64::MAX, 0);
             if decoder.feed(line.as_bytes(), |_| {}).is_ok() {
                 let expected = httparse::Status::Complete((line.len(), decoder.remaining));
                 prop_assert_eq!(httparse::parse_chunk_size(line.as_bytes()), Ok(expected));

@@ -12,18 +12,16 @@ use crate::net::Socket;
 use crate::shard::Shard;
 use crate::shard::protocol::{BodySource, ResponseSink};
 use crate::shard::serve;
-use crate::shard::turn::Turn;
+use crate::shard::turn::OpenTurn;
 
 /// How long a client that is refused for lack of room may take to accept that.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-/// How many of them are waited for at once. More get their answer and are closed in the same breath: each holds a
-/// descriptor, and a flood of them would take those that `max_connections` leaves to the others.
-const MAX_REFUSING: usize = 128;
 
 /// Answers 503 `overloaded` before anything was asked, and closes.
 pub async fn refuse_connection(shard: Rc<Shard>, socket: Socket, peer: IpAddr) {
-    let mut connection = Connection::new(shard.clone(), socket, peer);
-    let mut turn = Turn::begin(&shard, peer);
+    let mut connection = Connection::new(shard.clone(), socket, peer, None);
+    let mut turn = OpenTurn::begin(&shard, peer);
+    turn.has_request = true;
     let place = Refusing::new(&shard);
     let refused = {
         let Connection { socket, input, body, .. } = &mut connection;
@@ -39,7 +37,7 @@ pub async fn refuse_connection(shard: Rc<Shard>, socket: Socket, peer: IpAddr) {
         let body =
             WireBody { shard: &shard, socket, timeout: REFUSAL_TIMEOUT, awaits_continue: false, input, body };
         let (mut source, mut sink) = (BodySource::Http1(body), ResponseSink::Http1(response));
-        let error = Error::gateway(Reason::Overloaded, "max_connections is reached");
+        let error = Error::gateway(Reason::Overloaded, "too many connections");
         let refusing = serve::refuse(&mut turn, &mut source, &mut sink, error);
         monoio::time::timeout(REFUSAL_TIMEOUT, refusing).await
     };
@@ -52,7 +50,8 @@ pub async fn refuse_connection(shard: Rc<Shard>, socket: Socket, peer: IpAddr) {
 /// Counts a connection that is being refused.
 struct Refusing<'a> {
     count: &'a Cell<usize>,
-    /// There is room to wait until the client has noticed.
+    /// There is room to wait until the client has noticed. Without it, a client gets its answer and is closed in the same
+    /// breath: each holds a descriptor, and a flood of them would take those of the others.
     has_time: bool,
 }
 
@@ -60,7 +59,7 @@ impl<'a> Refusing<'a> {
     fn new(shard: &'a Shard) -> Refusing<'a> {
         let count = &shard.refusing;
         count.set(count.get() + 1);
-        Refusing { count, has_time: count.get() <= MAX_REFUSING }
+        Refusing { count, has_time: count.get() <= shard.share.refused }
     }
 }
 

@@ -74,9 +74,12 @@ impl Relay<'_> {
             }
             if incoming.arrived.len() == incoming.arrived.capacity() {
                 // It filled the buffer to the brim: there is more where that came from.
-                buffers.give_back(std::mem::replace(&mut incoming.arrived, buffers.large()));
+                let mut large = buffers.large();
+                large.extend_from_slice(&incoming.arrived[taken..]);
+                taken = 0;
+                buffers.give_back(std::mem::replace(&mut incoming.arrived, large));
             }
-            incoming.read().await?;
+            incoming.read(taken).await?;
             if self.framing.is_verbatim() {
                 taken = incoming.body.take(&incoming.arrived).map_err(refused_body)?;
                 let arrived = std::mem::take(&mut incoming.arrived);

@@ -11,6 +11,10 @@ use crate::shard::Shard;
 use crate::shard::protocol::ResponseSink;
 use crate::shard::request_log::RequestLog;
 
+/// How much of a body that nobody wants is read, so that its client can go on using the connection. More would cost
+/// more than another connection.
+pub const MAX_DISCARDED_BYTES: u64 = 64 * 1024;
+
 /// The body of the request that a connection is at.
 pub struct WireBody<'a> {
     pub shard: &'a Shard,
@@ -49,10 +53,16 @@ impl WireBody<'_> {
         Ok(())
     }
 
-    /// Drops what has arrived of a body that nobody wants.
-    pub fn discard_arrived(&mut self) {
-        if let Ok(taken) = self.body.take(self.input) {
-            self.input.drain(..taken);
+    /// Drops what has arrived of a body that nobody wants. Returns whether the rest, if there is more, can be read only
+    /// to get to the next request: a client that waits for 100 (Continue) may send it or not.
+    pub fn discard_arrived(&mut self) -> bool {
+        let is_near = self.body.can_be_discarded(MAX_DISCARDED_BYTES) && !self.awaits_continue;
+        match self.body.take(self.input) {
+            Ok(taken) => {
+                self.input.drain(..taken);
+                is_near || self.body.is_done()
+            }
+            Err(_) => false,
         }
     }
 

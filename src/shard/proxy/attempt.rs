@@ -116,7 +116,12 @@ async fn attempts(
         let in_flight = exchange.upstream.begin_exchange(&endpoint, shard.deadlines.now_ms());
         let connection = match pooled {
             Some(pooled) => Ok(pooled),
-            None => Box::pin(endpoint.connect(exchange.connect_timeout(), &shard.deadlines)).await,
+            None => {
+                let _connecting = shard.begin_connect()?;
+                let free_descriptors = || shard.close_idle_upstreams();
+                let timeout = exchange.connect_timeout();
+                Box::pin(endpoint.connect(timeout, &shard.deadlines, free_descriptors)).await
+            }
         };
         let (connected, reused) = (connection.is_ok(), matches!(&connection, Ok(leased) if leased.reused));
         let result = match connection {

@@ -40,13 +40,14 @@ impl Incoming<'_> {
         self.body.is_done() && taken.is_ok_and(|taken| taken == rest.len())
     }
 
-    /// Reads more into `arrived`, in place of what is there; nothing: the body was delimited by the close that has come.
+    /// Reads more into `arrived`, in place of its first `taken` bytes; nothing: the body was delimited by the close that
+    /// has come.
     ///
     /// # Errors
     /// An upstream that stalls, or that closes too early.
-    pub async fn read(&mut self) -> Result<(), Error> {
+    pub async fn read(&mut self, taken: usize) -> Result<(), Error> {
         self.from = 0;
-        self.arrived.clear();
+        self.arrived.drain(..taken);
         let room = std::mem::take(&mut self.arrived);
         let (result, buffer) = self.upstream.read_within(room, self.timeout()).await;
         self.arrived = buffer;
@@ -82,7 +83,7 @@ impl Incoming<'_> {
                 return Ok(ended_exactly);
             }
             let watch = sink.watch_client(self.upstream);
-            let read = self.read().await;
+            let read = self.read(self.from + taken).await;
             if watch.end() {
                 return Err(Error::client(Reason::ClientClosed, "the client left while it waited"));
             }

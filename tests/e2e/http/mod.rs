@@ -1,5 +1,6 @@
 //! HTTP/1 on the wire: what passes, what is refused, in which order, and how fast.
 
+mod chunk_sizes;
 mod exchange;
 mod framing;
 mod headers;

@@ -146,6 +146,57 @@ fn a_body_that_an_own_answer_leaves_unread_never_becomes_a_request() {
 }
 
 #[test]
+fn a_client_that_is_refused_in_the_midst_of_its_body_keeps_its_connection() {
+    let origin = Origin::echo();
+    for driver in DRIVERS {
+        let gateway = Gateway::with_driver(driver, &routes(&origin));
+        let whole = "x".repeat(2000);
+        let half = &whole[..1000];
+        let post =
+            |target: &str, framing: &str| format!("POST {target} HTTP/1.1\r\nHost: t\r\n{framing}\r\n\r\n");
+        for (target, status, framing, first, rest) in [
+            ("/none", 404, "Content-Length: 1000", "", half.to_string()),
+            // Over `body_bytes`, by its length.
+            ("/proxy/a", 413, "Content-Length: 2000", half, half.to_string()),
+            ("/none", 404, "Transfer-Encoding: chunked", "64\r\n", format!("{}\r\n0\r\n\r\n", &whole[..100])),
+        ] {
+            let mut client = gateway.connect();
+            for _ in 0..3 {
+                client.send(format!("{}{first}", post(target, framing)));
+                let response = client.response();
+                assert_eq!(response.status(), status);
+                assert!(!response.connection_lists("close"), "{target} {framing}");
+                client.send(&rest);
+                assert_eq!(client.exchange("GET /get HTTP/1.1\r\nHost: t\r\n\r\n").text(), "hi");
+            }
+        }
+        // More is not worth reading (nor is it allowed here), and a client that waits for 100 may send its body or not.
+        for framing in ["Content-Length: 65537", "Expect: 100-continue\r\nContent-Length: 5"] {
+            let mut client = gateway.connect();
+            let response = client.exchange(post("/none", framing));
+            assert!(response.status() >= 404 && response.connection_lists("close"), "{framing}");
+            client.expect_closed();
+        }
+    }
+    assert_eq!(origin.connections(), 0);
+}
+
+#[test]
+fn a_refused_body_that_does_not_come_to_its_end_does_not_hold_the_connection() {
+    let origin = Origin::echo();
+    let gateway = Gateway::start(&routes(&origin).replace("body_bytes = \"1KiB\"", "body_bytes = \"0\""));
+    let mut stalled = gateway.connect();
+    assert_eq!(stalled.exchange("POST /none HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\n").status(), 404);
+    let mut endless = gateway.connect();
+    let chunked = "POST /none HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(endless.exchange(chunked).status(), 404);
+    endless.send_lossy(format!("20000\r\n{}", "x".repeat(0x12000)));
+    for mut client in [stalled, endless] {
+        client.expect_closed();
+    }
+}
+
+#[test]
 fn an_own_answer_to_head_has_no_body() {
     let origin = Origin::echo();
     let gateway = Gateway::start(&routes(&origin));

@@ -106,7 +106,8 @@ fn a_body_whose_length_is_over_body_bytes_is_413_before_the_origin_hears_of_it()
         format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {size}\r\n\r\n{}", "x".repeat(size))
     };
     assert_eq!(gateway.exchange(request(1024)).status(), 200);
-    refused(&gateway, request(1025), 413, "body_too_large");
+    assert_refused(&gateway.exchange(request(1025)), 413, "body_too_large");
+    refused(&gateway, request(70_000), 413, "body_too_large");
     assert_eq!(origin.requests().len(), 1);
 }
 

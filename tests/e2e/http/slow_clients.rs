@@ -49,6 +49,24 @@ fn a_head_that_trickles_is_408_though_every_byte_comes_in_time() {
 }
 
 #[test]
+fn an_empty_line_after_a_request_begins_no_head_that_could_be_late() {
+    for driver in DRIVERS {
+        let origin = Origin::echo();
+        let gateway = start(driver, &origin, "header_timeout = \"200ms\"");
+        let mut client = gateway.connect();
+        assert_eq!(client.exchange(format!("{GET}\r\n")).status(), 200);
+        client.expect_silence();
+        assert_eq!(client.exchange(GET).status(), 200);
+        client.send("\r\n");
+        client.expect_silence();
+        // One is ignored, as everywhere.
+        client.send("\r\n");
+        assert_eq!(client.response().status(), 400);
+        client.expect_closed();
+    }
+}
+
+#[test]
 fn the_second_head_on_a_connection_has_the_whole_time_again() {
     let origin = Origin::echo();
     let gateway = start("auto", &origin, "header_timeout = \"400ms\"");

@@ -68,6 +68,11 @@ fn drain_timeout_cuts_what_is_still_open_says_how_much_and_exits_0() {
     assert_eq!(gateway.wait_for_exit(DEADLINE).code(), Some(0));
     gateway.wait_for_message("1 connection is cut");
     assert_eq!(client.read_to_cut(), b"");
+    let line = gateway.log_of("/");
+    assert_eq!(
+        (&line["status"], &line["reason"], &line["upstream"]),
+        (&503.into(), &"shutdown".into(), &"origin".into())
+    );
 }
 
 #[test]
@@ -83,6 +88,7 @@ fn a_second_signal_ends_the_process_at_once() {
     gateway.signal("INT");
     assert_eq!(gateway.wait_for_exit(Duration::from_secs(5)).code(), Some(0));
     gateway.wait_for_message("second signal");
+    assert_eq!(gateway.log_of("/")["reason"], "shutdown");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod demo;
+mod descriptors;
 mod drain;
 mod logs;
 mod names;

@@ -40,6 +40,29 @@ fn a_panic_ends_its_own_connection_and_nothing_else() {
 }
 
 #[test]
+fn a_request_whose_handling_panics_is_answered_500_and_logged() {
+    for driver in DRIVERS {
+        let origin = Origin::echo();
+        let gateway = failing(driver, 1, &origin);
+        let mut struck = gateway.connect();
+        let answer = struck.exchange("GET /__fault/panic HTTP/1.1\r\nHost: t\r\n\r\n");
+        assert_eq!((answer.status(), &answer.json()["reason"]), (500, &"internal".into()));
+        struck.expect_closed();
+        let line = gateway.log_of("/__fault/panic");
+        assert_eq!((&line["status"], &line["reason"]), (&500.into(), &"internal".into()));
+        assert_eq!(line["request_id"], answer.field("x-request-id").expect("an id"));
+        // Where the answer itself cannot be made there is none, but there still is the line.
+        strike(&gateway, "/__fault/answer");
+        let line = gateway.log_of("/__fault/answer");
+        assert_eq!(
+            (&line["status"], &line["reason"], &line["bytes_out"]),
+            (&500.into(), &"internal".into(), &0.into())
+        );
+        gateway.wait_for_metric("ringway_panics_total", "", |count| count == 2.0);
+    }
+}
+
+#[test]
 fn panics_leak_neither_connections_nor_memory() {
     let origin = Origin::echo();
     let gateway = failing("auto", 1, &origin);

@@ -30,6 +30,7 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     files: Vec<(String, String)>,
     hosts: Option<String>,
+    open_files: Option<usize>,
 }
 
 /// The file that a gateway with names of its own sees as `/etc/hosts`, in its directory.
@@ -77,6 +78,12 @@ impl Builder {
         self
     }
 
+    /// Runs it where no process may have more open files than this.
+    pub fn open_files(mut self, limit: usize) -> Builder {
+        self.open_files = Some(limit);
+        self
+    }
+
     /// Starts `ringway run` and waits until it accepts. `toml` is everything but `[server]` and `[admin]`
     /// (`[server.limits]` is fine), which are put before it unless it has its own.
     pub fn start(self, toml: &str) -> Gateway {
@@ -92,7 +99,14 @@ impl Builder {
                 command.arg(binary());
                 command
             }
-            None => Command::new(binary()),
+            None => match self.open_files {
+                Some(limit) => {
+                    let mut command = Command::new("sh");
+                    command.args(["-c", &format!("ulimit -n {limit} && exec \"$@\""), "sh"]).arg(binary());
+                    command
+                }
+                None => Command::new(binary()),
+            },
         };
         let mut child = command
             .args(["run", "--config"])
@@ -153,6 +167,7 @@ impl Gateway {
             environment: vec![],
             files: vec![],
             hosts: None,
+            open_files: None,
         }
     }
 
