@@ -49,13 +49,20 @@ struct Entry {
     unsent_bytes: u64,
     /// A client between two requests.
     idle: bool,
-    /// We ended reading from it, so an end of its input says nothing about it.
+    /// We ended reading from it, or it may end its body early: an end of its input says nothing about it.
     deaf: bool,
     /// The client left while its exchange waited.
     left: bool,
-    /// The upstream's slot on whose response head this client waits, and since when.
+    /// The upstream's slot for whose bytes this client waits, and since when.
     waits_on: u32,
     waits_since_ms: u64,
+}
+
+impl Entry {
+    /// An end of its input says nothing about it.
+    fn is_deaf(&self) -> bool {
+        self.deaf || self.side == SocketSide::Client && self.fired[Direction::Read as usize]
+    }
 }
 
 #[derive(Default)]
@@ -138,11 +145,11 @@ impl Deadlines {
         }
     }
 
-    /// Clients that have waited for a response head since before `since_ms`: those whose leaving is looked for.
+    /// Clients that have waited for bytes of an upstream since before `since_ms`: those whose leaving is looked for.
     pub fn waiting_since(&self, since_ms: u64, out: &mut Vec<(u32, RawFd)>) {
         let table = self.table.borrow();
         for (slot, entry) in table.entries.iter().enumerate() {
-            if entry.waits_on != NONE && !entry.deaf && entry.waits_since_ms <= since_ms {
+            if entry.waits_on != NONE && !entry.is_deaf() && entry.waits_since_ms <= since_ms {
                 out.push((slot as u32, entry.fd));
             }
         }
@@ -215,7 +222,7 @@ impl Slot {
         self.entry(|entry| entry.idle = idle);
     }
 
-    /// From here on this client waits for a response head from `upstream`.
+    /// From here on this client waits for bytes of `upstream`.
     pub fn wait_on(&self, upstream: &Slot) {
         let now_ms = self.deadlines.now_ms();
         self.entry(|entry| (entry.waits_on, entry.waits_since_ms) = (upstream.index, now_ms));
@@ -227,6 +234,21 @@ impl Slot {
             entry.waits_on = NONE;
             entry.left
         })
+    }
+
+    /// Which side of the gateway the socket is on.
+    pub fn side(&self) -> SocketSide {
+        self.entry(|entry| entry.side)
+    }
+
+    /// From here on an end of its input does not mean that the client left.
+    pub fn set_deaf(&self) {
+        self.entry(|entry| entry.deaf = true);
+    }
+
+    /// Whether an end of its input says nothing about the peer, because we ended reading from it for one.
+    pub fn is_deaf(&self) -> bool {
+        self.entry(|entry| entry.is_deaf())
     }
 
     fn entry<T>(&self, with: impl FnOnce(&mut Entry) -> T) -> T {
@@ -303,6 +325,19 @@ mod tests {
         assert_eq!(waiting, [(0, 1)]);
         assert_eq!(deadlines.mark_left(0), Some(2));
         assert!(client.stop_waiting());
+    }
+
+    #[test]
+    fn a_client_whose_body_was_late_is_not_taken_for_one_that_left() {
+        let deadlines = Rc::new(Deadlines::default());
+        let (client, upstream) =
+            (deadlines.slot(1, SocketSide::Client), deadlines.slot(2, SocketSide::Upstream));
+        client.arm(Direction::Read, Duration::from_millis(1));
+        assert_eq!(ticked(&deadlines, 1_000, 0).len(), 1);
+        client.wait_on(&upstream);
+        let mut waiting = Vec::new();
+        deadlines.waiting_since(u64::MAX, &mut waiting);
+        assert!(waiting.is_empty());
     }
 
     #[test]

@@ -5,8 +5,10 @@ pub mod deadline;
 pub mod doorbell;
 pub mod pipe;
 pub mod socket;
+pub mod watch;
 
 pub use buffers::Buffers;
 pub use deadline::{Deadlines, Slot};
 pub use pipe::Pipes;
 pub use socket::Socket;
+pub use watch::ClientWatch;

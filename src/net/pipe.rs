@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
+use super::ClientWatch;
+use super::deadline::SocketSide;
 use super::socket::RawSocket;
 
 /// From so many bytes of a body on, splicing is cheaper than copying through a buffer.
@@ -79,7 +81,8 @@ impl Pipe {
         Ok(Pipe { read, write, capacity_bytes, held_bytes: Cell::new(0) })
     }
 
-    /// Carries exactly `bytes` from one socket to the other, each wait bounded by its timeout.
+    /// Carries exactly `bytes` from one socket to the other, each wait bounded by its timeout. A client to which they
+    /// go is looked after while it waits: that it left ends the transfer as a write that failed would.
     pub async fn carry(
         &self,
         from: RawSocket<'_>,
@@ -94,10 +97,10 @@ impl Pipe {
         let mut left = bytes;
         while left > 0 || self.held_bytes.get() > 0 {
             if left > 0 {
-                match self.fill(from, left, from_timeout()).await {
+                match self.fill(from, to, left, from_timeout()).await {
                     Ok(filled) => left -= filled as u64,
-                    Err(error) => {
-                        carried.result = Err(Stopped::From(error));
+                    Err(stopped) => {
+                        carried.result = Err(stopped);
                         break;
                     }
                 }
@@ -113,10 +116,16 @@ impl Pipe {
     }
 
     /// Waits until something is there and moves what fits into the pipe.
-    async fn fill(&self, from: RawSocket<'_>, left: u64, timeout: Duration) -> io::Result<usize> {
+    async fn fill(
+        &self,
+        from: RawSocket<'_>,
+        to: RawSocket<'_>,
+        left: u64,
+        timeout: Duration,
+    ) -> Result<usize, Stopped> {
         // As with `Socket::read_within`: the time is up, though there may be something to move.
         if timeout.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
+            return Err(Stopped::From(io::ErrorKind::TimedOut.into()));
         }
         let room = self.capacity_bytes.min(usize::try_from(left).unwrap_or(usize::MAX));
         // By way of the event loop each time, so that one fast transfer does not keep the others waiting.
@@ -125,15 +134,13 @@ impl Pipe {
         from.set_low_water(1);
         loop {
             match splice(from, None, &self.write, None, room, FLAGS) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => return Err(Stopped::From(io::ErrorKind::UnexpectedEof.into())),
                 Ok(bytes) => {
                     self.held_bytes.set(bytes);
                     return Ok(bytes);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    from.readable_within(timeout).await?
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(from, to, timeout).await?,
+                Err(error) => return Err(Stopped::From(error.into())),
             }
         }
     }
@@ -159,6 +166,17 @@ impl Pipe {
         }
         (drained, Ok(()))
     }
+}
+
+/// Waits until the sender has something, for as long as a client that waits for it is there.
+async fn wait(from: RawSocket<'_>, to: RawSocket<'_>, timeout: Duration) -> Result<(), Stopped> {
+    let watch = (to.slot().side() == SocketSide::Client).then(|| ClientWatch::begin(to.socket(), &from));
+    let result = from.readable_within(timeout).await;
+    let late = matches!(&result, Err(error) if error.kind() == io::ErrorKind::TimedOut);
+    if watch.is_some_and(|watch| watch.end(late)) {
+        return Err(Stopped::To(io::ErrorKind::ConnectionAborted.into()));
+    }
+    result.map_err(Stopped::From)
 }
 
 const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);

@@ -63,6 +63,13 @@ impl std::ops::Deref for RawSocket<'_> {
     }
 }
 
+impl<'a> RawSocket<'a> {
+    /// The socket itself.
+    pub fn socket(self) -> &'a Socket {
+        self.0
+    }
+}
+
 impl AsFd for RawSocket<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -291,6 +298,11 @@ impl Socket {
     /// Whether something has come that was not read.
     pub fn has_unread(&self) -> bool {
         rustix::io::ioctl_fionread(self).is_ok_and(|bytes| bytes > 0)
+    }
+
+    /// Whether the peer has closed, half-closed or reset. What was done to the socket on this side does not count.
+    pub fn has_left(&self) -> bool {
+        !self.slot().is_deaf() && closed_by_peer(std::iter::once(self.0.fd)) == [true]
     }
 
     /// Whether the peer has neither closed nor sent anything: what an idle pooled connection must be.

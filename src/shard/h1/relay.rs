@@ -8,8 +8,8 @@ use crate::base::error::Error;
 use crate::http::framing::Body;
 use crate::http::head::Version;
 use crate::http::write;
-use crate::net::Socket;
 use crate::net::pipe::Stopped;
+use crate::net::{ClientWatch, Socket};
 use crate::shard::Shard;
 use crate::shard::proxy::response_body::{Incoming, refused_body, upstream_stopped};
 use crate::shard::request_log::RequestLog;
@@ -76,7 +76,7 @@ impl Relay<'_> {
                 // It filled the buffer to the brim: there is more where that came from.
                 buffers.give_back(std::mem::replace(&mut incoming.arrived, buffers.large()));
             }
-            incoming.read().await?;
+            incoming.read(ClientWatch::begin(self.client, incoming.upstream)).await?;
             if self.framing.is_verbatim() {
                 taken = incoming.body.take(&incoming.arrived).map_err(refused_body)?;
                 let arrived = std::mem::take(&mut incoming.arrived);

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::connecting::connect;
 use super::request_body::UploadError;
 use super::response::{Responder, ResponseEnd};
 use super::retry::{FailedAttempt, NextAttempt, next_attempt};
@@ -121,7 +122,7 @@ async fn attempts(
             Some(pooled) => Ok(pooled),
             None => {
                 let timeout = exchange.within(exchange.upstream.plan.connect_timeout);
-                Box::pin(endpoint.connect(timeout, &shard.deadlines)).await
+                Box::pin(connect(&endpoint, timeout, &shard.deadlines, sink)).await
             }
         };
         let (connected, reused) = (connection.is_ok(), matches!(&connection, Ok(leased) if leased.reused));

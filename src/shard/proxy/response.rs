@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::attempt::{Exchange, Upload};
-use super::response_body::Incoming;
+use super::response_body::{Incoming, left_waiting};
 use crate::base::error::{Error, Reason, Retry};
 use crate::http::body::BodyReader;
 use crate::http::framing::{self, Body};
@@ -105,16 +105,16 @@ impl Responder<'_> {
             let watch = sink.watch_client(self.upstream);
             // The deadline stays as it is over all reads of the head.
             let (result, filled) = self.upstream.read(buffer).await;
-            let client_left = watch.end();
             buffer = filled;
             // A request that it does not take in time is as late as an answer that does not come.
             let slot = self.upstream.slot();
             let late = slot.fired(Direction::Read) || slot.fired(Direction::Write);
+            let client_left = watch.end(late);
             if matches!(result, Ok(1..)) && !late {
                 continue;
             }
             return Err(match result {
-                _ if client_left => Error::client(Reason::ClientClosed, "the client left while it waited"),
+                _ if client_left => left_waiting(),
                 _ if late => {
                     Error::upstream(Reason::UpstreamTimeout, Retry::Never, "no response head in time")
                 }
@@ -151,7 +151,7 @@ impl Responder<'_> {
         let handling = steps::response_arrived(self.exchange.route, transaction, framing)?;
         if self.upload.get() != Upload::Complete && transaction.response.status() >= 300 {
             self.upload.set(Upload::Unwanted);
-            sink.end_connection();
+            sink.let_upload_end();
         }
         if handling == BodyHandling::Whole {
             let ended_exactly = Box::pin(self.respond_whole(turn, sink, &mut incoming)).await?;
@@ -185,7 +185,7 @@ impl Responder<'_> {
         // It is all sent at once: an upload that has not ended by now is cut.
         if self.upload.get() != Upload::Complete {
             self.upload.set(Upload::Unwanted);
-            sink.end_connection();
+            sink.let_upload_end();
         }
         steps::finish_whole(
             Some(self.exchange.route.plan),

@@ -9,7 +9,7 @@ use super::attempt::Exchange;
 use crate::base::error::{Error, Reason, Retry};
 use crate::http::body::{BodyError, BodyReader};
 use crate::http::framing::Body;
-use crate::net::Socket;
+use crate::net::{ClientWatch, Socket};
 use crate::shard::held::HeldBytes;
 use crate::shard::protocol::ResponseSink;
 
@@ -42,14 +42,16 @@ impl Incoming<'_> {
     /// Reads more into `arrived`, in place of what is there; nothing: the body was delimited by the close that has come.
     ///
     /// # Errors
-    /// An upstream that stalls, or that closes too early.
-    pub async fn read(&mut self) -> Result<(), Error> {
+    /// An upstream that stalls, or that closes too early; a client that left while it waited.
+    pub async fn read(&mut self, watch: ClientWatch<'_>) -> Result<(), Error> {
         self.from = 0;
         self.arrived.clear();
         let room = std::mem::take(&mut self.arrived);
         let (result, buffer) = self.upstream.read_within(room, self.timeout()).await;
         self.arrived = buffer;
+        let late = matches!(&result, Err(error) if error.kind() == io::ErrorKind::TimedOut);
         match result {
+            _ if watch.end(late) => Err(left_waiting()),
             Ok(1..) => Ok(()),
             Err(error) => Err(upstream_stopped(&error)),
             Ok(_) => match self.body.end_of_input() {
@@ -80,14 +82,14 @@ impl Incoming<'_> {
                 self.exchange.shard.buffers.give_back(std::mem::take(&mut self.arrived));
                 return Ok(ended_exactly);
             }
-            let watch = sink.watch_client(self.upstream);
-            let read = self.read().await;
-            if watch.end() {
-                return Err(Error::client(Reason::ClientClosed, "the client left while it waited"));
-            }
-            read?;
+            self.read(sink.watch_client(self.upstream)).await?;
         }
     }
+}
+
+/// A client that left while its upstream let it wait.
+pub fn left_waiting() -> Error {
+    Error::client(Reason::ClientClosed, "the client left while it waited")
 }
 
 /// An upstream that stopped within the body.

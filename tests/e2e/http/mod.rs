@@ -5,6 +5,7 @@ mod framing;
 mod headers;
 mod hostile_peers;
 mod http10;
+mod leaving;
 mod many_connections;
 mod mutations;
 mod own_answers;
