@@ -2,13 +2,14 @@
 //! for, and the record of how they went.
 //!
 //! A protocol makes a [`Turn`] before it reads a request, and ends it by [`Turn::finish`] or
-//! [`Turn::release`]; nothing of one request can then be seen by the next on the same connection.
+//! [`Turn::release`]; nothing of one request can then be seen by the next on the same connection. One that goes on as
+//! a tunnel keeps a [`TurnRecord`] alone.
 
 use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::Shard;
-use super::generation::LiveGeneration;
+use super::generation::{LiveGeneration, LiveRoute};
 use super::request_log::RequestLog;
 use crate::exchange::Transaction;
 use crate::limit::LimitReport;
@@ -19,7 +20,7 @@ pub struct Turn {
     pub shard: Rc<Shard>,
     /// The generation that was current when the request began: a reload never changes the rules under it.
     pub live: Rc<LiveGeneration>,
-    /// From the shard's stock; only [`Turn::finish`] and [`Turn::release`] return them.
+    /// From the shard's stock, to which they return at the end.
     pub buffers: Box<RequestBuffers>,
     pub log: RequestLog,
 }
@@ -36,19 +37,41 @@ impl Turn {
     }
 
     /// The request has ended: counts it, writes its line, and gives its room back.
-    pub fn finish(mut self) {
-        self.log.finish(&self.shard, &self.live, &mut self.buffers.transaction);
-        self.release();
+    pub fn finish(self) {
+        self.into_record().finish();
+    }
+
+    /// The request's rules have done their work: lets go of its generation, keeps what its line needs.
+    pub fn into_record(self) -> TurnRecord {
+        let Turn { shard, live, buffers, log } = self;
+        let route = log.route.map(|index| live.routes[index].clone());
+        TurnRecord { shard, generation: live.number, route, buffers, log }
     }
 
     /// There was no request after all: nothing to count or log.
     pub fn release(self) {
-        let Turn { shard, mut buffers, .. } = self;
-        let mut kept = shard.request_buffers.borrow_mut();
-        if kept.len() < MAX_KEPT && buffers.is_ordinary() {
-            buffers.clear();
-            kept.push(buffers);
-        }
+        self.buffers.release(&self.shard);
+    }
+}
+
+/// What is left of a turn whose exchange is over but for bytes that nobody interprets.
+/// It does not hold the generation, so that a tunnel that stays open for days does not keep all that reloads have
+/// replaced since.
+pub struct TurnRecord {
+    shard: Rc<Shard>,
+    /// The number of the generation that the request began with.
+    generation: u64,
+    route: Option<Rc<LiveRoute>>,
+    buffers: Box<RequestBuffers>,
+    pub log: RequestLog,
+}
+
+impl TurnRecord {
+    /// As [`Turn::finish`].
+    pub fn finish(mut self) {
+        let route = self.route.as_deref();
+        self.log.finish(&self.shard, self.generation, route, &mut self.buffers.transaction);
+        self.buffers.release(&self.shard);
     }
 }
 
@@ -67,6 +90,15 @@ pub struct RequestBuffers {
 }
 
 impl RequestBuffers {
+    /// Goes back to the shard's stock, if that has room.
+    fn release(mut self: Box<Self>, shard: &Shard) {
+        let mut kept = shard.request_buffers.borrow_mut();
+        if kept.len() < MAX_KEPT && self.is_ordinary() {
+            self.clear();
+            kept.push(self);
+        }
+    }
+
     /// Forgets the request and the bodies that scripts have seen, keeps the room.
     fn clear(&mut self) {
         self.transaction.begin();

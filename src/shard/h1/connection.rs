@@ -14,13 +14,13 @@ use crate::net::Socket;
 use crate::net::deadline::Direction;
 use crate::pipeline::receive::refused_head;
 use crate::shard::Shard;
+use crate::shard::proxy::tunnel::{self, Tunnel};
 
 /// A client that was told that its connection ends may take this long to stop sending, and send this much.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 /// What becomes of the connection after a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Another request may come.
     KeepAlive,
@@ -31,6 +31,8 @@ pub enum Next {
     Linger,
     /// The answer was cut short, and the client must notice.
     Abort,
+    /// Bytes go both ways until an end that nothing follows.
+    Tunnel(Box<Tunnel>),
 }
 
 /// The connection's state between and during requests.
@@ -54,13 +56,18 @@ pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: IpAddr) {
             return;
         }
         // Boxed, so that an idle connection is small.
-        let next = Box::pin(request::serve_one(&mut connection)).await;
+        let mut next = Box::pin(request::serve_one(&mut connection)).await;
         connection.served += 1;
+        // Only here, where all that the exchange needed has been freed.
+        if let Next::Tunnel(tunnel) = next {
+            Box::pin(tunnel::run(&mut connection, tunnel)).await;
+            next = Next::Close;
+        }
         match next {
             Next::KeepAlive => connection.release_room(),
             // To close with something unread resets, and destroys the answer on its way.
             Next::Close if connection.socket.has_unread() => return Box::pin(linger(&mut connection)).await,
-            Next::Close => return,
+            Next::Close | Next::Tunnel(_) => return,
             Next::Linger => return Box::pin(linger(&mut connection)).await,
             Next::Abort => return connection.socket.abort(),
         }

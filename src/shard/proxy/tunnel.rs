@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::net::deadline::Direction;
 use crate::net::{Buffers, Socket};
 use crate::shard::h1::connection::Connection;
-use crate::shard::turn::Turn;
+use crate::shard::turn::TurnRecord;
 
 /// An exchange that both sides have agreed to go on with in another protocol.
 pub struct Upgraded {
@@ -21,6 +21,12 @@ pub struct Upgraded {
     pub first: Vec<u8>,
     /// How long neither side may send a byte.
     pub idle_timeout: Duration,
+}
+
+/// An upgraded exchange, with what its line in the log needs.
+pub struct Tunnel {
+    pub upgraded: Upgraded,
+    pub record: TurnRecord,
 }
 
 /// One direction.
@@ -33,7 +39,8 @@ struct Lane<'a> {
 }
 
 /// Carries bytes until both sides have ended, one of them fails, or neither has sent a byte for `idle_timeout`.
-pub async fn run(connection: &mut Connection, upgraded: Upgraded, turn: &mut Turn) {
+pub async fn run(connection: &mut Connection, tunnel: Box<Tunnel>) {
+    let Tunnel { upgraded, mut record } = *tunnel;
     let Upgraded { upstream, first: first_down, idle_timeout } = upgraded;
     let (shard, upstream) = (&connection.shard, &upstream);
     let _open = OpenTunnel::new(&shard.metrics.tunnels_open);
@@ -72,8 +79,9 @@ pub async fn run(connection: &mut Connection, upgraded: Upgraded, turn: &mut Tur
         if up.open.get() || down.open.get() { Poll::Pending } else { Poll::Ready(()) }
     })
     .await;
-    turn.log.add_in(usize::try_from(up.bytes.get()).unwrap_or(usize::MAX));
-    turn.log.bytes_out += down.bytes.get();
+    record.log.add_in(usize::try_from(up.bytes.get()).unwrap_or(usize::MAX));
+    record.log.bytes_out += down.bytes.get();
+    record.finish();
 }
 
 /// Counts a tunnel as open, however it ends.

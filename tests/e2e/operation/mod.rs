@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod drain;
 mod logs;
+mod long_exchanges;
 mod names;
 #[cfg(debug_assertions)]
 mod panics;
