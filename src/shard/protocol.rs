@@ -212,7 +212,7 @@ impl<'a> ResponseSink<'a> {
     pub async fn stream(
         &mut self,
         head: &ResponseHead,
-        incoming: Incoming<'_>,
+        incoming: &mut Incoming<'_>,
         log: &mut RequestLog,
     ) -> Result<bool, Error> {
         match self {

@@ -12,8 +12,10 @@ use super::Shard;
 use super::generation::{LiveGeneration, LiveRoute};
 use super::request_log::RequestLog;
 use crate::exchange::Transaction;
+use crate::http::fields::Fields;
 use crate::limit::LimitReport;
 use crate::pipeline::request_head::UpstreamRequestHead;
+use crate::script::Hook;
 
 /// One request and its response.
 pub struct Turn {
@@ -67,6 +69,16 @@ pub struct TurnRecord {
 }
 
 impl TurnRecord {
+    /// Frees what the end of the request does not need: it may be days until then.
+    pub fn shrink(&mut self) {
+        let scripts = self.route.as_ref().and_then(|route| route.scripts());
+        let reads_heads = scripts.is_some_and(|scripts| scripts.has(Hook::Log));
+        self.buffers.free_request(reads_heads);
+        if !reads_heads {
+            self.buffers.transaction.response.fields = Fields::default();
+        }
+    }
+
     /// As [`Turn::finish`].
     pub fn finish(mut self) {
         let route = self.route.as_deref();
@@ -90,6 +102,14 @@ pub struct RequestBuffers {
 }
 
 impl RequestBuffers {
+    /// Frees what an answer that may last for days does not need. `reads_heads`: the end of the request does.
+    pub fn free_request(&mut self, reads_heads: bool) {
+        self.upstream_head = UpstreamRequestHead::default();
+        if !reads_heads {
+            self.transaction.request.fields = Fields::default();
+        }
+    }
+
     /// Goes back to the shard's stock, if that has room.
     fn release(mut self: Box<Self>, shard: &Shard) {
         let mut kept = shard.request_buffers.borrow_mut();

@@ -60,21 +60,19 @@ impl Relay<'_> {
     /// A body that is malformed or too short, an upstream that stalls, a client that left.
     pub async fn run(
         &self,
-        mut incoming: Incoming<'_>,
+        incoming: &mut Incoming<'_>,
         mut taken: usize,
         mut out: Vec<u8>,
         log: &mut RequestLog,
     ) -> Result<bool, Error> {
         let buffers = &self.shard.buffers;
         out = self.send(out, None, log).await?;
+        // No buffer is held while nothing comes.
+        buffers.give_back(std::mem::take(&mut out));
         while !incoming.body.is_done() {
-            if self.splice(&mut incoming, log).await? {
+            if self.splice(incoming, log).await? {
                 taken = incoming.arrived.len();
                 continue;
-            }
-            if incoming.arrived.len() == incoming.arrived.capacity() {
-                // It filled the buffer to the brim: there is more where that came from.
-                buffers.give_back(std::mem::replace(&mut incoming.arrived, buffers.large()));
             }
             incoming.read(ClientWatch::begin(self.client, incoming.upstream)).await?;
             if self.framing.is_verbatim() {
@@ -82,14 +80,20 @@ impl Relay<'_> {
                 let arrived = std::mem::take(&mut incoming.arrived);
                 incoming.arrived = self.send(arrived, Some(taken), log).await?;
             } else {
+                if out.capacity() == 0 {
+                    out = buffers.small();
+                }
                 out.clear();
-                taken = self.encode(&mut incoming, &mut out)?;
+                taken = self.encode(incoming, &mut out)?;
                 out = self.send(out, None, log).await?;
+                if !incoming.refill.was_filled() {
+                    buffers.give_back(std::mem::take(&mut out));
+                }
             }
         }
         let ended_exactly = taken == incoming.arrived.len();
         buffers.give_back(out);
-        buffers.give_back(incoming.arrived);
+        buffers.give_back(std::mem::take(&mut incoming.arrived));
         Ok(ended_exactly)
     }
 
@@ -100,6 +104,7 @@ impl Relay<'_> {
         let (Some(from), Some(to)) = (incoming.upstream.raw(), self.client.raw()) else { return Ok(false) };
         let pipes = &self.shard.pipes;
         let Some(pipe) = pipes.take_for(bytes) else { return Ok(false) };
+        self.shard.buffers.give_back(std::mem::take(&mut incoming.arrived));
         let carrying = pipe.carry(from, to, bytes, || incoming.timeout(), self.client_timeout);
         let carried = Box::pin(carrying).await;
         log.bytes_out += carried.bytes;

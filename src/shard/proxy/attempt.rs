@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -143,7 +143,8 @@ async fn attempts(
         let failed = FailedAttempt {
             connected,
             reused,
-            can_replay: !connected || source.can_replay(),
+            // What was sent first is gone once an answer was here.
+            can_replay: !connected || source.can_replay() && !first.bytes.is_empty(),
             is_idempotent: turn.buffers.transaction.request.method().is_idempotent(),
             is_unanswered: !sink.head_sent(),
             endpoints_tried: tried.len(),
@@ -212,8 +213,8 @@ async fn attempt(
     let began = Instant::now();
     turn.log.upstream_time = None;
     let written = upstream.write_all(std::mem::take(first), exchange.idle_timeout()).await;
-    *first = written.buffer;
     if written.result.is_err() && written.sent_bytes == 0 {
+        *first = written.buffer;
         let detail = "the upstream took no byte of the request";
         return Err(Error::upstream(Reason::UpstreamReset, Retry::Safe, detail));
     }
@@ -222,17 +223,36 @@ async fn attempt(
         (false, Ok(())) => Upload::Sending,
         (false, Err(_)) => Upload::Stopped,
     });
-    let responder =
-        Responder { exchange, upstream, endpoint, began, upload: &upload, answered: Cell::new(false) };
+    // A body that streams cannot be sent again, nor can then what came before it.
+    let sent = if source.can_replay() {
+        written.buffer
+    } else {
+        exchange.shard.buffers.give_back(written.buffer);
+        Vec::new()
+    };
+    let responder = Responder {
+        exchange,
+        upstream,
+        endpoint,
+        began,
+        upload: &upload,
+        answered: Cell::new(false),
+        sent: Cell::new(sent),
+    };
     let bytes_in = Cell::new(0_usize);
     let end = if upload.get() == Upload::Sending {
-        let uploading = source.upload(exchange, upstream, connection.reused, &bytes_in);
-        let downloading = responder.run(turn, sink);
-        Box::pin(both(uploading, downloading, &responder)).await
+        // Both are made in the box: as arguments they would be moved there, and have their room twice.
+        Box::pin(async {
+            let uploading = pin!(source.upload(exchange, upstream, connection.reused, &bytes_in));
+            let downloading = pin!(responder.run(turn, sink));
+            both(uploading, downloading, &responder).await
+        })
+        .await
     } else {
         responder.await_head();
         responder.run(turn, sink).await
     };
+    *first = responder.sent.take();
     turn.log.add_in(bytes_in.get());
     // An upload cut short has lost bytes, or left some of the body unread: where the next request begins nobody knows,
     // and guessing would let a body speak as a request.
@@ -264,11 +284,10 @@ async fn attempt(
 /// Runs the upload beside the response. The response decides when it is over; an upload that the client spoils ends
 /// both, unless the rest is not wanted any more; one that the upstream no longer takes does not.
 async fn both(
-    upload: impl Future<Output = Result<(), UploadError>>,
-    response: impl Future<Output = Result<ResponseEnd, Error>>,
+    mut upload: Pin<&mut impl Future<Output = Result<(), UploadError>>>,
+    mut response: Pin<&mut impl Future<Output = Result<ResponseEnd, Error>>>,
     responder: &Responder<'_>,
 ) -> Result<ResponseEnd, Error> {
-    let (mut upload, mut response) = (pin!(upload), pin!(response));
     let mut uploading = true;
     poll_fn(|cx| {
         if uploading && let Poll::Ready(result) = upload.as_mut().poll(cx) {

@@ -13,10 +13,11 @@ use crate::base::error::{Error, Reason, Retry};
 use crate::http::body::BodyReader;
 use crate::http::framing::{self, Body};
 use crate::http::head::{self, HeadError, HeadScanner, RESPONSE_LIMITS};
-use crate::net::Socket;
 use crate::net::deadline::Direction;
+use crate::net::{Refill, Socket};
 use crate::pipeline::script::BodyHandling;
 use crate::pipeline::{response_head, steps};
+use crate::script::Hook;
 use crate::shard::held::HeldBytes;
 use crate::shard::protocol::ResponseSink;
 use crate::shard::turn::{RequestBuffers, Turn};
@@ -44,6 +45,8 @@ pub struct Responder<'a> {
     pub upload: &'a Cell<Upload>,
     /// The final head has arrived.
     pub answered: Cell<bool>,
+    /// What was sent first of the request, for as long as it may have to be sent once more.
+    pub sent: Cell<Vec<u8>>,
 }
 
 /// A head in a buffer: how long it is, and the buffer with what follows.
@@ -70,7 +73,11 @@ impl Responder<'_> {
         if self.upload.get() == Upload::Sending && self.exchange.until.is_some() {
             self.upstream.slot().arm(Direction::Read, self.exchange.within(Duration::MAX));
         }
-        let mut buffer = self.exchange.shard.buffers.small();
+        // While the body is on its way, this can take long.
+        let mut buffer = match self.upload.get() {
+            Upload::Sending => Vec::new(),
+            _ => self.exchange.shard.buffers.small(),
+        };
         loop {
             let mut arrived = self.read_head(buffer, sink).await?;
             let head = &mut turn.buffers.transaction.response;
@@ -85,24 +92,30 @@ impl Responder<'_> {
                 _ => {
                     self.answered.set(true);
                     self.upstream.slot().disarm(Direction::Read);
+                    // An answer can be long, and the request is not sent again after one.
+                    self.exchange.shard.buffers.give_back(self.sent.take());
                     return self.respond(turn, sink, arrived).await;
                 }
             }
         }
     }
 
-    /// Reads until `buffer` begins with a whole head.
+    /// Reads until `buffer` begins with a whole head. Without room in it, none is held until something comes.
     async fn read_head(&self, mut buffer: Vec<u8>, sink: &ResponseSink<'_>) -> Result<ArrivedHead, Error> {
         let mut scanner = HeadScanner::default();
         loop {
             if let Some(head_bytes) = scanner.scan(&buffer, &RESPONSE_LIMITS).map_err(refused_head)? {
                 return Ok(ArrivedHead { head_bytes, buffer });
             }
-            if buffer.len() == buffer.capacity() {
-                buffer.reserve(RESPONSE_LIMITS.bytes);
-            }
             let nothing_came = buffer.is_empty();
             let watch = sink.watch_client(self.upstream);
+            if buffer.capacity() == 0 {
+                // What is wrong with the socket, the read will say.
+                let _ = self.upstream.readable().await;
+                buffer = self.exchange.shard.buffers.small();
+            } else if buffer.len() == buffer.capacity() {
+                buffer.reserve(RESPONSE_LIMITS.bytes);
+            }
             // The deadline stays as it is over all reads of the head.
             let (result, filled) = self.upstream.read(buffer).await;
             buffer = filled;
@@ -145,6 +158,7 @@ impl Responder<'_> {
             upstream: self.upstream,
             framing,
             body: BodyReader::new(framing, u64::MAX, RESPONSE_LIMITS.bytes),
+            refill: Refill::after(&arrived.buffer),
             arrived: arrived.buffer,
             from: arrived.head_bytes,
         };
@@ -159,7 +173,12 @@ impl Responder<'_> {
         }
         turn.log.status = transaction.response.status();
         steps::finish_response(Some(self.exchange.route.plan), transaction, limit_report);
-        let ended_exactly = sink.stream(&transaction.response, incoming, &mut turn.log).await?;
+        if incoming.may_last() {
+            let reads_heads = self.exchange.route.scripts.is_some_and(|scripts| scripts.has(Hook::Log));
+            turn.buffers.free_request(reads_heads);
+        }
+        let head = &turn.buffers.transaction.response;
+        let ended_exactly = sink.stream(head, &mut incoming, &mut turn.log).await?;
         Ok(ResponseEnd::Complete { reusable: reusable && ended_exactly })
     }
 

@@ -9,7 +9,7 @@ use super::attempt::Exchange;
 use crate::base::error::{Error, Reason, Retry};
 use crate::http::body::{BodyError, BodyReader};
 use crate::http::framing::Body;
-use crate::net::{ClientWatch, Socket};
+use crate::net::{ClientWatch, Refill, Socket};
 use crate::shard::held::HeldBytes;
 use crate::shard::protocol::ResponseSink;
 
@@ -23,12 +23,23 @@ pub struct Incoming<'a> {
     /// What was read last; the body begins at `from`.
     pub arrived: Vec<u8>,
     pub from: usize,
+    pub refill: Refill,
 }
 
 impl Incoming<'_> {
     /// How long the upstream may send nothing.
     pub fn timeout(&self) -> Duration {
         self.exchange.idle_timeout()
+    }
+
+    /// Whether the body may go on for as long as its upstream likes, as a stream of events does. Cheap rather than
+    /// exact: trailers make a chunked body that is all here look like one that goes on.
+    pub fn may_last(&self) -> bool {
+        match self.framing {
+            Body::None | Body::Length(_) => false,
+            Body::Chunked => !self.arrived[self.from..].ends_with(b"0\r\n\r\n"),
+            Body::UntilClose => true,
+        }
     }
 
     /// Whether the body is here already, and nothing behind it.
@@ -45,9 +56,9 @@ impl Incoming<'_> {
     /// An upstream that stalls, or that closes too early; a client that left while it waited.
     pub async fn read(&mut self, watch: ClientWatch<'_>) -> Result<(), Error> {
         self.from = 0;
-        self.arrived.clear();
-        let room = std::mem::take(&mut self.arrived);
-        let (result, buffer) = self.upstream.read_within(room, self.timeout()).await;
+        let (spent, timeout) = (std::mem::take(&mut self.arrived), self.timeout());
+        let buffers = &self.exchange.shard.buffers;
+        let (result, buffer) = self.refill.read(self.upstream, buffers, spent, timeout).await;
         self.arrived = buffer;
         let late = matches!(&result, Err(error) if error.kind() == io::ErrorKind::TimedOut);
         match result {
