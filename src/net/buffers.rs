@@ -1,6 +1,7 @@
 //! A shard's pool of I/O buffers: taken when bytes are there, given back when a connection goes idle.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 /// Bytes of an ordinary buffer: a request head with its limit at the default fits.
 pub const SMALL_BYTES: usize = 16 * 1024;
@@ -13,11 +14,25 @@ const DOUBLE_LARGE_BYTES: usize = 2 * LARGE_BYTES;
 const KEPT_SMALL: usize = 512;
 const KEPT_LARGE: usize = 32;
 
+/// How many large buffers a shard has in use at once: 32 MiB. A peer that takes nothing of one holds it for as long as
+/// its timeout lasts, so the others then get small ones.
+const MAX_LARGE: usize = 256;
+
 /// Two stacks of empty vectors. Their capacity is what counts: a read never grows a buffer.
 #[derive(Default)]
 pub struct Buffers {
     small: RefCell<Vec<Vec<u8>>>,
     large: RefCell<Vec<Vec<u8>>>,
+    large_in_use: Rc<Cell<usize>>,
+}
+
+/// Counts a large buffer as in use. To be dropped when the buffer is given back, or freed.
+pub struct LargePlace(Rc<Cell<usize>>);
+
+impl Drop for LargePlace {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Buffers {
@@ -26,9 +41,26 @@ impl Buffers {
         self.small.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(SMALL_BYTES))
     }
 
-    /// An empty buffer of [`LARGE_BYTES`] or a little more.
-    pub fn large(&self) -> Vec<u8> {
-        self.large.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(LARGE_BYTES))
+    /// An empty buffer of [`LARGE_BYTES`] or a little more; `None`: too many are in use.
+    pub fn large(&self) -> Option<(Vec<u8>, LargePlace)> {
+        let in_use = &self.large_in_use;
+        if in_use.get() >= MAX_LARGE {
+            return None;
+        }
+        in_use.set(in_use.get() + 1);
+        let buffer = self.large.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(LARGE_BYTES));
+        Some((buffer, LargePlace(in_use.clone())))
+    }
+
+    /// Gives back a buffer that is empty, and puts what is little in a large one into a small one.
+    pub fn shrink(&self, buffer: &mut Vec<u8>) {
+        if buffer.is_empty() {
+            self.give_back(std::mem::take(buffer));
+        } else if buffer.capacity() >= LARGE_BYTES && buffer.len() <= SMALL_BYTES {
+            let mut small = self.small();
+            small.extend_from_slice(buffer);
+            self.give_back(std::mem::replace(buffer, small));
+        }
     }
 
     /// Takes a buffer back. Odd sizes (a vector that had to grow, or one that was moved out) are freed.
@@ -64,11 +96,35 @@ mod tests {
     #[test]
     fn the_pool_keeps_a_bounded_number_and_no_odd_sizes() {
         let buffers = Buffers::default();
-        let taken: Vec<_> = (0..KEPT_LARGE + 5).map(|_| buffers.large()).collect();
-        taken.into_iter().for_each(|buffer| buffers.give_back(buffer));
+        let taken: Vec<_> = (0..KEPT_LARGE + 5).filter_map(|_| buffers.large()).collect();
+        taken.into_iter().for_each(|(buffer, _)| buffers.give_back(buffer));
         assert_eq!(buffers.large.borrow().len(), KEPT_LARGE);
         buffers.give_back(Vec::new());
         buffers.give_back(Vec::with_capacity(10 * LARGE_BYTES));
         assert_eq!(buffers.small.borrow().len() + buffers.large.borrow().len(), KEPT_LARGE);
+    }
+
+    #[test]
+    fn so_many_large_buffers_are_in_use_at_once_and_no_more() {
+        let buffers = Buffers::default();
+        let mut taken: Vec<_> = (0..MAX_LARGE).filter_map(|_| buffers.large()).collect();
+        assert_eq!(taken.len(), MAX_LARGE);
+        assert!(buffers.large().is_none());
+        // One that is freed, because its connection died, gives its place back as well.
+        taken.pop();
+        assert!(buffers.large().is_some());
+    }
+
+    #[test]
+    fn what_is_left_in_a_large_buffer_moves_to_a_small_one() {
+        let buffers = Buffers::default();
+        let (mut buffer, _place) = buffers.large().expect("none is in use");
+        buffer.extend_from_slice(b"the next request");
+        buffers.shrink(&mut buffer);
+        assert_eq!((&buffer[..], buffer.capacity()), (&b"the next request"[..], SMALL_BYTES));
+        assert_eq!(buffers.large.borrow().len(), 1);
+        buffer.clear();
+        buffers.shrink(&mut buffer);
+        assert_eq!((buffer.capacity(), buffers.small.borrow().len()), (0, 1));
     }
 }

@@ -62,11 +62,11 @@ struct Entry {
     min_rate: u64,
     /// A client between two requests.
     idle: bool,
-    /// We ended reading from it, so an end of its input says nothing about it.
+    /// We ended reading from it, or it may end its body early: an end of its input says nothing about it.
     deaf: bool,
     /// The client left while its exchange waited.
     left: bool,
-    /// The upstream's slot on whose response head this client waits, and since when.
+    /// The upstream's slot for whose bytes this client waits, and since when.
     waits_on: u32,
     waits_since_ms: u64,
 }
@@ -151,6 +151,11 @@ impl Entry {
             watch.stalled_at_ms = now_ms + watch.timeout_ms;
         }
         Ok(self.at_ms(direction))
+    }
+
+    /// An end of its input says nothing about it.
+    fn is_deaf(&self) -> bool {
+        self.deaf || self.side == SocketSide::Client && self.watches[Direction::Read as usize].fired.is_some()
     }
 }
 
@@ -243,11 +248,11 @@ impl Deadlines {
         }
     }
 
-    /// Clients that have waited for a response head since before `since_ms`: those whose leaving is looked for.
+    /// Clients that have waited for bytes of an upstream since before `since_ms`: those whose leaving is looked for.
     pub fn waiting_since(&self, since_ms: u64, out: &mut Vec<(u32, RawFd)>) {
         let table = self.table.borrow();
         for (slot, entry) in table.entries.iter().enumerate() {
-            if entry.waits_on != NONE && !entry.deaf && entry.waits_since_ms <= since_ms {
+            if entry.waits_on != NONE && !entry.is_deaf() && entry.waits_since_ms <= since_ms {
                 out.push((slot as u32, entry.fd));
             }
         }
@@ -355,7 +360,7 @@ impl Slot {
         self.entry(|entry| entry.idle = idle);
     }
 
-    /// From here on this client waits for a response head from `upstream`.
+    /// From here on this client waits for bytes of `upstream`.
     pub fn wait_on(&self, upstream: &Slot) {
         let now_ms = self.deadlines.now_ms();
         self.entry(|entry| (entry.waits_on, entry.waits_since_ms) = (upstream.index, now_ms));
@@ -367,6 +372,21 @@ impl Slot {
             entry.waits_on = NONE;
             entry.left
         })
+    }
+
+    /// Which side of the gateway the socket is on.
+    pub fn side(&self) -> SocketSide {
+        self.entry(|entry| entry.side)
+    }
+
+    /// From here on an end of its input does not mean that the client left.
+    pub fn set_deaf(&self) {
+        self.entry(|entry| entry.deaf = true);
+    }
+
+    /// Whether an end of its input says nothing about the peer, because we ended reading from it for one.
+    pub fn is_deaf(&self) -> bool {
+        self.entry(|entry| entry.is_deaf())
     }
 
     fn entry<T>(&self, with: impl FnOnce(&mut Entry) -> T) -> T {

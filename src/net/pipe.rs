@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
-use super::deadline::Direction;
+use super::ClientWatch;
+use super::deadline::{Direction, SocketSide};
+use super::expiry::Expiry;
 use super::socket::RawSocket;
 
 /// From so many bytes of a body on, splicing is cheaper than copying through a buffer.
@@ -94,7 +96,8 @@ impl Pipe {
         Ok(Pipe { read, write, capacity_bytes, held_bytes: Cell::new(0), _open: open })
     }
 
-    /// Carries exactly `bytes` from one socket to the other, each wait bounded by its timeout.
+    /// Carries exactly `bytes` from one socket to the other, each wait bounded by its timeout. A client to which they
+    /// go is looked after while it waits: that it left ends the transfer as a write that failed would.
     pub async fn carry(
         &self,
         from: RawSocket<'_>,
@@ -109,10 +112,10 @@ impl Pipe {
         let mut left = bytes;
         while left > 0 || self.held_bytes.get() > 0 {
             if left > 0 {
-                match self.fill(from, left, from_timeout).await {
+                match self.fill(from, to, left, from_timeout).await {
                     Ok(filled) => left -= filled as u64,
-                    Err(error) => {
-                        carried.result = Err(Stopped::From(error));
+                    Err(stopped) => {
+                        carried.result = Err(stopped);
                         break;
                     }
                 }
@@ -128,9 +131,15 @@ impl Pipe {
     }
 
     /// Waits until something is there and moves what fits into the pipe.
-    async fn fill(&self, from: RawSocket<'_>, left: u64, timeout: Duration) -> io::Result<usize> {
+    async fn fill(
+        &self,
+        from: RawSocket<'_>,
+        to: RawSocket<'_>,
+        left: u64,
+        timeout: Duration,
+    ) -> Result<usize, Stopped> {
         // As with `Socket::read_within`: the time is up, though there may be something to move.
-        from.slot().check_time()?;
+        from.slot().check_time().map_err(Stopped::From)?;
         let room = self.capacity_bytes.min(usize::try_from(left).unwrap_or(usize::MAX));
         // By way of the event loop each time, so that one fast transfer does not keep the others waiting.
         {
@@ -140,20 +149,18 @@ impl Pipe {
         // Should the wait have been dropped. It counts all the same.
         from.slot().disarm(Direction::Read);
         if let Some(expiry) = from.slot().expiry(Direction::Read) {
-            return Err(expiry.into());
+            return Err(Stopped::From(expiry.into()));
         }
         loop {
             match splice(from, None, &self.write, None, room, FLAGS) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => return Err(Stopped::From(io::ErrorKind::UnexpectedEof.into())),
                 Ok(bytes) => {
                     from.slot().disarm_after(Direction::Read, bytes);
                     self.held_bytes.set(bytes);
                     return Ok(bytes);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    from.readable_within(timeout).await?
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(from, to, timeout).await?,
+                Err(error) => return Err(Stopped::From(error.into())),
             }
         }
     }
@@ -180,6 +187,17 @@ impl Pipe {
         }
         (drained, Ok(()))
     }
+}
+
+/// Waits until the sender has something, for as long as a client that waits for it is there.
+async fn wait(from: RawSocket<'_>, to: RawSocket<'_>, timeout: Duration) -> Result<(), Stopped> {
+    let watch = (to.slot().side() == SocketSide::Client).then(|| ClientWatch::begin(to.socket(), &from));
+    let result = from.readable_within(timeout).await;
+    let late = result.as_ref().is_err_and(|error| Expiry::of(error).is_some());
+    if watch.is_some_and(|watch| watch.end(late)) {
+        return Err(Stopped::To(io::ErrorKind::ConnectionAborted.into()));
+    }
+    result.map_err(Stopped::From)
 }
 
 const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);

@@ -7,7 +7,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -60,6 +60,13 @@ impl std::ops::Deref for RawSocket<'_> {
     type Target = Socket;
 
     fn deref(&self) -> &Socket {
+        self.0
+    }
+}
+
+impl<'a> RawSocket<'a> {
+    /// The socket itself.
+    pub fn socket(self) -> &'a Socket {
         self.0
     }
 }
@@ -139,18 +146,17 @@ impl Socket {
     /// Waits until there is something to read (or the end), holding no buffer meanwhile.
     pub async fn readable(&self) -> io::Result<()> {
         match self.stream() {
-            Stream::Tcp(stream) => self.fairly(stream.readable(false)).await,
-            Stream::Unix(stream) => self.fairly(stream.readable(false)).await,
+            Stream::Tcp(stream) => self.fairly(pin!(stream.readable(false))).await,
+            Stream::Unix(stream) => self.fairly(pin!(stream.readable(false))).await,
         }
     }
 
     /// Runs an operation, and pauses after many in a row that were ready at once: on epoll such a task
     /// never gives way, and neither the others nor the clock would ever have their turn. (monoio puts a
     /// task that wakes itself in front of all others, so only a timer gives way.)
-    async fn fairly<T>(&self, operation: impl Future<Output = T>) -> T {
+    async fn fairly<T>(&self, mut operation: Pin<&mut impl Future<Output = T>>) -> T {
         const MAX_IN_A_ROW: u32 = 64;
         const PAUSE: Duration = Duration::from_millis(1);
-        let mut operation = pin!(operation);
         let mut at_once = true;
         let result = poll_fn(|cx| {
             let polled = operation.as_mut().poll(cx);
@@ -179,8 +185,8 @@ impl Socket {
     pub async fn writable_within(&self, timeout: Duration) -> io::Result<()> {
         self.0.slot.arm(Direction::Write, timeout);
         let result = match self.stream() {
-            Stream::Tcp(stream) => self.fairly(stream.writable(false)).await,
-            Stream::Unix(stream) => self.fairly(stream.writable(false)).await,
+            Stream::Tcp(stream) => self.fairly(pin!(stream.writable(false))).await,
+            Stream::Unix(stream) => self.fairly(pin!(stream.writable(false))).await,
         };
         self.0.slot.disarm(Direction::Write);
         self.0.slot.expiry(Direction::Write).map_or(result, |expiry| Err(expiry.into()))
@@ -192,8 +198,8 @@ impl Socket {
         let filled = buffer.len();
         let part = buffer.slice_mut(filled..);
         let (result, part) = match self.stream() {
-            Stream::Tcp(stream) => self.fairly(stream.read(part)).await,
-            Stream::Unix(stream) => self.fairly(stream.read(part)).await,
+            Stream::Tcp(stream) => self.fairly(pin!(stream.read(part))).await,
+            Stream::Unix(stream) => self.fairly(pin!(stream.read(part))).await,
         };
         (result, part.into_inner())
     }
@@ -230,8 +236,8 @@ impl Socket {
             self.0.slot.arm(Direction::Write, timeout);
             let part = buffer.slice(sent_bytes..to);
             let (result, part) = match self.stream() {
-                Stream::Tcp(stream) => self.fairly(stream.write(part)).await,
-                Stream::Unix(stream) => self.fairly(stream.write(part)).await,
+                Stream::Tcp(stream) => self.fairly(pin!(stream.write(part))).await,
+                Stream::Unix(stream) => self.fairly(pin!(stream.write(part))).await,
             };
             self.0.slot.disarm_after(Direction::Write, *result.as_ref().unwrap_or(&0));
             buffer = part.into_inner();
@@ -317,6 +323,11 @@ impl Socket {
     /// Whether something has come that was not read.
     pub fn has_unread(&self) -> bool {
         rustix::io::ioctl_fionread(self).is_ok_and(|bytes| bytes > 0)
+    }
+
+    /// Whether the peer has closed, half-closed or reset. What was done to the socket on this side does not count.
+    pub fn has_left(&self) -> bool {
+        !self.slot().is_deaf() && closed_by_peer(std::iter::once(self.0.fd)) == [true]
     }
 
     /// Whether the peer has neither closed nor sent anything: what an idle pooled connection must be.

@@ -31,8 +31,10 @@ pub struct LiveGeneration {
     pub number: u64,
     pub plan: Arc<Plan>,
     pub table: RouteTable,
-    /// By the plan's indices, both.
-    pub routes: Vec<LiveRoute>,
+    /// By the plan's indices, all three. A route's limits are apart from it: exchanges that outlive the generation
+    /// keep the route, and need the limits no more.
+    pub routes: Vec<Rc<LiveRoute>>,
+    pub limits: Vec<Option<RouteLimits>>,
     pub upstreams: Vec<Rc<Upstream>>,
     /// By the plan's indices; replaced when a JWK set was fetched.
     pub providers: RefCell<Arc<[Arc<Provider>]>>,
@@ -43,17 +45,35 @@ pub struct LiveGeneration {
     /// Request headers in which the gateway tells of claims.
     pub owned: OwnedNames,
     /// Kept over reloads that leave the scripts as they are.
-    scripts: Rc<script::Engine>,
+    scripts: Rc<LiveScripts>,
 }
 
-/// One route with what a request needs of it, so that it is looked up by index alone.
+/// What all scripts of a generation run in.
+struct LiveScripts {
+    engine: script::Engine,
+    settings: plan::ScriptSettings,
+}
+
+/// One route with what a request needs of it to its end, so that it is looked up by index alone.
 pub struct LiveRoute {
     pub plan: Arc<plan::RoutePlan>,
     pub metrics: Rc<RouteMetrics>,
-    /// Its rate limits, if it has any.
-    pub limits: Option<RouteLimits>,
     /// Its scripts, if it has any.
-    chain: Option<Chain>,
+    scripts: Option<(Chain, Rc<LiveScripts>)>,
+}
+
+impl LiveRoute {
+    /// The route's scripts.
+    pub fn scripts(&self) -> Option<RouteScripts<'_>> {
+        let (chain, live) = self.scripts.as_ref()?;
+        Some(RouteScripts {
+            engine: &live.engine,
+            chain,
+            plan: &live.settings,
+            route: &self.plan.name,
+            notify: &script_host::log_notice,
+        })
+    }
 }
 
 /// What a generation is made live with.
@@ -86,16 +106,24 @@ impl LiveGeneration {
             |old: &&LiveGeneration| old.plan.scripts == plan.scripts && named(&old.plan) == named(&plan);
         let scripts = match old.filter(same) {
             Some(old) => old.scripts.clone(),
-            None => Rc::new(script::Engine::new(&plan.scripts, context.script_host.clone())),
+            None => {
+                let engine = script::Engine::new(&plan.scripts, context.script_host.clone());
+                Rc::new(LiveScripts { engine, settings: plan.scripts.clone() })
+            }
         };
         let names: Rc<[Arc<str>]> = plan.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
         let rates = ConsumerRates::of(&plan.consumers);
         let live_route = |route: &Arc<plan::RoutePlan>| {
-            let chain = Chain::build(&scripts, &plan.scripts, route, &names)?;
-            let limits = RouteLimits::build(route, &rates, &context.limits, &context.metrics);
-            Ok(LiveRoute { plan: route.clone(), metrics: context.metrics.route(&route.name), limits, chain })
+            let chain = Chain::build(&scripts.engine, &plan.scripts, route, &names)?;
+            let scripts = chain.map(|chain| (chain, scripts.clone()));
+            let metrics = context.metrics.route(&route.name);
+            Ok(Rc::new(LiveRoute { plan: route.clone(), metrics, scripts }))
         };
         let routes = plan.routes.iter().map(live_route).collect::<Result<_, script::ScriptFault>>()?;
+        let limits_of = |route: &Arc<plan::RoutePlan>| {
+            RouteLimits::build(route, &rates, &context.limits, &context.metrics)
+        };
+        let limits = plan.routes.iter().map(limits_of).collect();
         // Names and keys were held against each other when the configuration was checked.
         let consumers = Consumers::build(&plan.consumers).unwrap_or_default();
         let owned = identity::owned_names(plan.jwts.iter().map(|jwt| &**jwt)).into();
@@ -105,6 +133,7 @@ impl LiveGeneration {
             plan,
             table,
             routes,
+            limits,
             upstreams,
             providers,
             unhealthy,
@@ -144,24 +173,10 @@ impl LiveGeneration {
     pub fn route_context(&self, route: usize) -> RouteContext<'_> {
         RouteContext {
             plan: &self.routes[route].plan,
-            scripts: self.scripts_of(route),
+            scripts: self.routes[route].scripts(),
             jwts: &self.plan.jwts,
             owned_names: &self.owned,
         }
-    }
-
-    /// The scripts of a route, by its index.
-    pub fn scripts_of(&self, route: usize) -> Option<RouteScripts<'_>> {
-        let LiveRoute { plan, chain, .. } = &self.routes[route];
-        let chain = chain.as_ref()?;
-        let (engine, scripts) = (&self.scripts, &self.plan.scripts);
-        Some(RouteScripts {
-            engine,
-            chain,
-            plan: scripts,
-            route: &plan.name,
-            notify: &script_host::log_notice,
-        })
     }
 
     /// Forgets the counters of routes and targets that are no more, so that reloads do not add up.
@@ -172,7 +187,7 @@ impl LiveGeneration {
         };
         let targets: HashSet<_> = self.upstreams.iter().flat_map(of_upstream).collect();
         let scripts = named(&self.plan);
-        let of_route = |route: &'_ LiveRoute| -> Vec<(Arc<str>, Arc<str>)> {
+        let of_route = |route: &'_ Rc<LiveRoute>| -> Vec<(Arc<str>, Arc<str>)> {
             let limits = route.plan.rate_limits.iter();
             limits.map(|limit| (route.plan.name.clone(), limit.name.clone())).collect()
         };

@@ -15,7 +15,7 @@ use super::request_log::RequestLog;
 use crate::base::error::Error;
 use crate::exchange::Transaction;
 use crate::http::head::ResponseHead;
-use crate::net::Socket;
+use crate::net::{ClientWatch, Socket};
 
 /// A request body on its way in. Framing and trailers are part of it.
 /// There is one buffer in flight: a body is read as fast as its upstream takes it.
@@ -146,10 +146,6 @@ pub enum ResponseSink<'a> {
     Http1(WireResponse<'a>),
 }
 
-/// Notices that the client leaves while an upstream lets it wait; see [`ResponseSink::watch_client`].
-/// Ends when dropped: a slot that is left waiting would end an exchange of a later request.
-pub struct ClientWatch<'a>(&'a Socket);
-
 impl<'a> ResponseSink<'a> {
     /// Whether a response head is on its way to the client: no other answer can be given.
     pub fn head_sent(&self) -> bool {
@@ -163,6 +159,14 @@ impl<'a> ResponseSink<'a> {
     pub fn end_connection(&mut self) {
         match self {
             ResponseSink::Http1(response) => response.keep_alive = false,
+        }
+    }
+
+    /// The rest of the request's body is not wanted: a client that stops sending it, as it should, has not left.
+    pub fn let_upload_end(&mut self) {
+        self.end_connection();
+        match self {
+            ResponseSink::Http1(response) => response.socket.slot().set_deaf(),
         }
     }
 
@@ -233,7 +237,7 @@ impl<'a> ResponseSink<'a> {
     pub async fn stream(
         &mut self,
         head: &ResponseHead,
-        incoming: Incoming<'_>,
+        incoming: &mut Incoming<'_>,
         log: &mut RequestLog,
     ) -> Result<bool, Error> {
         match self {
@@ -259,23 +263,14 @@ impl<'a> ResponseSink<'a> {
     /// Has the tick look whether the client is still there, for as long as it waits for this upstream.
     pub fn watch_client(&self, upstream: &Socket) -> ClientWatch<'a> {
         match self {
-            ResponseSink::Http1(response) => {
-                response.socket.slot().wait_on(upstream.slot());
-                ClientWatch(response.socket)
-            }
+            ResponseSink::Http1(response) => ClientWatch::begin(response.socket, upstream),
         }
     }
-}
 
-impl ClientWatch<'_> {
-    /// Whether the client left.
-    pub fn end(self) -> bool {
-        self.0.slot().stop_waiting()
-    }
-}
-
-impl Drop for ClientWatch<'_> {
-    fn drop(&mut self) {
-        self.0.slot().stop_waiting();
+    /// Whether the client has left, as far as can be seen without reading from it.
+    pub fn client_left(&self) -> bool {
+        match self {
+            ResponseSink::Http1(response) => response.socket.has_left(),
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Shard;
-use super::generation::LiveGeneration;
+use super::generation::LiveRoute;
 use crate::base::error::Reason;
 use crate::exchange::Transaction;
 use crate::http::head::Version;
@@ -65,11 +65,18 @@ impl RequestLog {
 
     /// Runs the route's `on_log`, counts the request and logs it. Called once for every request, however it ended.
     /// The duration is taken before the hooks run: their time is not the request's.
-    pub fn finish(&mut self, shard: &Shard, live: &LiveGeneration, transaction: &mut Transaction) {
+    pub fn finish(
+        &mut self,
+        shard: &Shard,
+        generation: u64,
+        route: Option<&LiveRoute>,
+        transaction: &mut Transaction,
+    ) {
         let now = Instant::now();
         let duration = now.saturating_duration_since(self.began);
-        self.run_log_hooks(live, transaction, duration);
-        let route = self.route.map(|index| &live.routes[index]);
+        if let Some(route) = route {
+            self.run_log_hooks(route, transaction, duration);
+        }
         let unrouted;
         let metrics = match route {
             Some(route) => &route.metrics,
@@ -85,7 +92,7 @@ impl RequestLog {
         let mut log = shard.log.borrow_mut();
         if log.is_on() {
             let route_name = route.map(|route| &*route.plan.name);
-            let entry = self.entry(shard.id, live.number, route_name, duration, transaction);
+            let entry = self.entry(shard.id, generation, route_name, duration, transaction);
             log.record(shard.clock.unix_ms(now), &entry);
         }
     }
@@ -126,9 +133,8 @@ impl RequestLog {
 
     /// `on_log` of the route's scripts, which see the status that was sent.
     /// Below 200 there is no final status, and scripts keep seeing what the transaction has.
-    fn run_log_hooks(&self, live: &LiveGeneration, transaction: &mut Transaction, duration: Duration) {
-        let scripts = self.route.and_then(|route| live.scripts_of(route));
-        let Some(scripts) = scripts.filter(|scripts| scripts.has(Hook::Log)) else { return };
+    fn run_log_hooks(&self, route: &LiveRoute, transaction: &mut Transaction, duration: Duration) {
+        let Some(scripts) = route.scripts().filter(|scripts| scripts.has(Hook::Log)) else { return };
         if transaction.response.status() != self.status && self.status >= 200 {
             transaction.response.set_status(self.status);
         }

@@ -69,7 +69,7 @@ async fn run(
     let mut host = ShardStepHost {
         shard: &turn.shard,
         live: &live,
-        limits: live.routes[index].limits.as_ref(),
+        limits: live.limits[index].as_ref(),
         source,
         sink,
         log: &turn.log,

@@ -11,7 +11,7 @@ use crate::net::deadline::TICK_MS;
 use crate::net::socket;
 use crate::store::StoreRequest;
 
-/// How often clients that wait for a slow upstream are looked at.
+/// How often clients that wait for a slow upstream, for its head or for more of its body, are looked at.
 /// 100 ms: each look is one `poll` of all of them.
 const LEFT_TICKS: u64 = 5;
 /// How often rate limits give back what is not in use.

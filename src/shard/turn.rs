@@ -2,28 +2,31 @@
 //! for, and the record of how they went.
 //!
 //! A protocol makes an [`OpenTurn`] before it reads a request, and ends it by [`OpenTurn::finish`] or
-//! [`OpenTurn::release`]; nothing of one request can then be seen by the next on the same connection. One that is
-//! dropped instead, by a panic or at the end of a drain, is in the log as well.
+//! [`OpenTurn::release`]; nothing of one request can then be seen by the next on the same connection. One that goes on as
+//! a tunnel keeps a [`TurnRecord`] alone. What is dropped instead, by a panic or at the end of a drain, is in the log as
+//! well.
 
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use super::Shard;
-use super::generation::LiveGeneration;
+use super::generation::{LiveGeneration, LiveRoute};
 use super::request_log::RequestLog;
 use crate::base::error::Reason;
 use crate::exchange::Transaction;
+use crate::http::fields::Fields;
 use crate::limit::LimitReport;
 use crate::net::deadline::NEVER;
 use crate::pipeline::request_head::UpstreamRequestHead;
+use crate::script::Hook;
 
 /// One request and its response.
 pub struct Turn {
     pub shard: Rc<Shard>,
     /// The generation that was current when the request began: a reload never changes the rules under it.
     pub live: Rc<LiveGeneration>,
-    /// From the shard's stock; only [`OpenTurn::finish`] and [`OpenTurn::release`] return them.
+    /// From the shard's stock, to which they return at the end.
     pub buffers: Box<RequestBuffers>,
     pub log: RequestLog,
     /// When the exchange must be over, by the shard's coarse clock: the route's `timeout`, from the end of the head on.
@@ -49,8 +52,13 @@ impl OpenTurn {
     }
 
     /// The request has ended: counts it, writes its line, and gives its room back.
-    pub fn finish(mut self) {
-        self.0.take().into_iter().for_each(Turn::finish);
+    pub fn finish(self) {
+        self.into_record().finish();
+    }
+
+    /// The request's rules have done their work: lets go of its generation, keeps what its line needs.
+    pub fn into_record(mut self) -> TurnRecord {
+        self.0.take().expect("only what ends it takes it out").into_record()
     }
 
     /// There was no request after all: nothing to count or log.
@@ -76,32 +84,71 @@ impl DerefMut for OpenTurn {
 impl Drop for OpenTurn {
     /// Its connection's task ends in the midst of it.
     fn drop(&mut self) {
-        let Some(mut turn) = self.0.take() else { return };
-        if !turn.has_request {
-            return turn.release();
+        match self.0.take() {
+            Some(turn) if turn.has_request => drop(turn.into_record()),
+            Some(turn) => turn.release(),
+            None => {}
         }
-        let reason = if turn.shard.cut.get() { Reason::Shutdown } else { Reason::Internal };
-        turn.log.reason = Some(reason);
-        if turn.log.status == 0 {
-            turn.log.status = reason.status();
-        }
-        turn.finish();
     }
 }
 
 impl Turn {
-    fn finish(mut self) {
-        self.log.finish(&self.shard, &self.live, &mut self.buffers.transaction);
-        self.release();
+    fn into_record(self) -> TurnRecord {
+        let Turn { shard, live, buffers, log, .. } = self;
+        let route = log.route.map(|index| live.routes[index].clone());
+        TurnRecord { shard, generation: live.number, route, buffers: Some(buffers), log, finished: false }
     }
 
     fn release(self) {
-        let Turn { shard, mut buffers, .. } = self;
-        let mut kept = shard.request_buffers.borrow_mut();
-        if kept.len() < MAX_KEPT && buffers.is_ordinary() {
-            buffers.clear();
-            kept.push(buffers);
+        self.buffers.release(&self.shard);
+    }
+}
+
+/// What is left of a turn whose exchange is over but for bytes that nobody interprets.
+/// It does not hold the generation, so that a tunnel that stays open for days does not keep all that reloads have
+/// replaced since.
+pub struct TurnRecord {
+    shard: Rc<Shard>,
+    /// The number of the generation that the request began with.
+    generation: u64,
+    route: Option<Rc<LiveRoute>>,
+    /// `None`: they have gone back to the stock.
+    buffers: Option<Box<RequestBuffers>>,
+    pub log: RequestLog,
+    finished: bool,
+}
+
+impl TurnRecord {
+    /// Frees what the end of the request does not need: it may be days until then.
+    pub fn shrink(&mut self) {
+        let Some(buffers) = &mut self.buffers else { return };
+        let scripts = self.route.as_ref().and_then(|route| route.scripts());
+        let reads_heads = scripts.is_some_and(|scripts| scripts.has(Hook::Log));
+        buffers.free_request(reads_heads);
+        if !reads_heads {
+            buffers.transaction.response.fields = Fields::default();
         }
+    }
+
+    /// As [`OpenTurn::finish`].
+    pub fn finish(mut self) {
+        self.finished = true;
+    }
+}
+
+impl Drop for TurnRecord {
+    fn drop(&mut self) {
+        let Some(mut buffers) = self.buffers.take() else { return };
+        if !self.finished {
+            // Its connection's task ends in the midst of it.
+            let reason = if self.shard.cut.get() { Reason::Shutdown } else { Reason::Internal };
+            self.log.reason = Some(reason);
+            if self.log.status == 0 {
+                self.log.status = reason.status();
+            }
+        }
+        self.log.finish(&self.shard, self.generation, self.route.as_deref(), &mut buffers.transaction);
+        buffers.release(&self.shard);
     }
 }
 
@@ -120,6 +167,23 @@ pub struct RequestBuffers {
 }
 
 impl RequestBuffers {
+    /// Frees what an answer that may last for days does not need. `reads_heads`: the end of the request does.
+    pub fn free_request(&mut self, reads_heads: bool) {
+        self.upstream_head = UpstreamRequestHead::default();
+        if !reads_heads {
+            self.transaction.request.fields = Fields::default();
+        }
+    }
+
+    /// Goes back to the shard's stock, if that has room.
+    fn release(mut self: Box<Self>, shard: &Shard) {
+        let mut kept = shard.request_buffers.borrow_mut();
+        if kept.len() < MAX_KEPT && self.is_ordinary() {
+            self.clear();
+            kept.push(self);
+        }
+    }
+
     /// Forgets the request and the bodies that scripts have seen, keeps the room.
     fn clear(&mut self) {
         self.transaction.begin();

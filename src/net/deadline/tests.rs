@@ -106,6 +106,18 @@ fn a_client_that_left_names_the_upstream_it_waited_on() {
 }
 
 #[test]
+fn a_client_whose_body_was_late_is_not_taken_for_one_that_left() {
+    let deadlines = Rc::new(Deadlines::default());
+    let (client, upstream) = (deadlines.slot(1, SocketSide::Client), deadlines.slot(2, SocketSide::Upstream));
+    client.arm(Direction::Read, Duration::from_millis(1));
+    assert_eq!(ticked(&deadlines, 1_000, 0).len(), 1);
+    client.wait_on(&upstream);
+    let mut waiting = Vec::new();
+    deadlines.waiting_since(u64::MAX, &mut waiting);
+    assert!(waiting.is_empty());
+}
+
+#[test]
 fn a_client_that_got_its_head_is_no_longer_looked_at() {
     let deadlines = Rc::new(Deadlines::default());
     let (client, upstream) = (deadlines.slot(1, SocketSide::Client), deadlines.slot(2, SocketSide::Upstream));

@@ -16,13 +16,13 @@ use crate::net::deadline::Direction;
 use crate::pipeline::receive::refused_head;
 use crate::shard::Shard;
 use crate::shard::connections::ConnectionKey;
+use crate::shard::proxy::tunnel::{self, Tunnel};
 
 /// A client that was told that its connection ends may take this long to stop sending, and send this much.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 /// What becomes of the connection after a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Another request may come.
     KeepAlive,
@@ -37,6 +37,8 @@ pub enum Next {
     Linger,
     /// The answer was cut short, and the client must notice.
     Abort,
+    /// Bytes go both ways until an end that nothing follows.
+    Tunnel(Box<Tunnel>),
 }
 
 /// The connection's state between and during requests.
@@ -74,14 +76,19 @@ pub async fn serve(shard: Rc<Shard>, socket: Socket, peer: IpAddr, key: Connecti
             return;
         }
         // Boxed, so that an idle connection is small.
-        let next = Box::pin(request::serve_one(&mut connection)).await;
+        let mut next = Box::pin(request::serve_one(&mut connection)).await;
+        // Only here, where all that the exchange needed has been freed.
+        if let Next::Tunnel(tunnel) = next {
+            Box::pin(tunnel::run(&mut connection, tunnel)).await;
+            next = Next::Close;
+        }
         match next {
             Next::KeepAlive | Next::Wait => connection.release_room(),
             Next::Discard if Box::pin(connection.discard_body()).await => connection.release_room(),
             Next::Discard => return Box::pin(linger(&mut connection)).await,
             // To close with something unread resets, and destroys the answer on its way.
             Next::Close if connection.socket.has_unread() => return Box::pin(linger(&mut connection)).await,
-            Next::Close => return,
+            Next::Close | Next::Tunnel(_) => return,
             Next::Linger => return Box::pin(linger(&mut connection)).await,
             Next::Abort => return connection.socket.abort(),
         }

@@ -8,8 +8,8 @@ use crate::base::error::Error;
 use crate::http::framing::Body;
 use crate::http::head::Version;
 use crate::http::write;
-use crate::net::Socket;
 use crate::net::pipe::Stopped;
+use crate::net::{ClientWatch, Socket};
 use crate::shard::Shard;
 use crate::shard::proxy::response_body::{Incoming, refused_body, upstream_stopped};
 use crate::shard::request_log::RequestLog;
@@ -60,39 +60,40 @@ impl Relay<'_> {
     /// A body that is malformed or too short, an upstream that stalls, a client that left.
     pub async fn run(
         &self,
-        mut incoming: Incoming<'_>,
+        incoming: &mut Incoming<'_>,
         mut taken: usize,
         mut out: Vec<u8>,
         log: &mut RequestLog,
     ) -> Result<bool, Error> {
         let buffers = &self.shard.buffers;
         out = self.send(out, None, log).await?;
+        // No buffer is held while nothing comes.
+        buffers.give_back(std::mem::take(&mut out));
         while !incoming.body.is_done() {
-            if self.splice(&mut incoming, log).await? {
+            if self.splice(incoming, log).await? {
                 taken = incoming.arrived.len();
                 continue;
             }
-            if incoming.arrived.len() == incoming.arrived.capacity() {
-                // It filled the buffer to the brim: there is more where that came from.
-                let mut large = buffers.large();
-                large.extend_from_slice(&incoming.arrived[taken..]);
-                taken = 0;
-                buffers.give_back(std::mem::replace(&mut incoming.arrived, large));
-            }
-            incoming.read(taken).await?;
+            incoming.read(taken, ClientWatch::begin(self.client, incoming.upstream)).await?;
             if self.framing.is_verbatim() {
                 taken = incoming.body.take(&incoming.arrived).map_err(refused_body)?;
                 let arrived = std::mem::take(&mut incoming.arrived);
                 incoming.arrived = self.send(arrived, Some(taken), log).await?;
             } else {
+                if out.capacity() == 0 {
+                    out = buffers.small();
+                }
                 out.clear();
-                taken = self.encode(&mut incoming, &mut out)?;
+                taken = self.encode(incoming, &mut out)?;
                 out = self.send(out, None, log).await?;
+                if !incoming.refill.was_filled() {
+                    buffers.give_back(std::mem::take(&mut out));
+                }
             }
         }
         let ended_exactly = taken == incoming.arrived.len();
         buffers.give_back(out);
-        buffers.give_back(incoming.arrived);
+        buffers.give_back(std::mem::take(&mut incoming.arrived));
         Ok(ended_exactly)
     }
 
@@ -103,6 +104,7 @@ impl Relay<'_> {
         let (Some(from), Some(to)) = (incoming.upstream.raw(), self.client.raw()) else { return Ok(false) };
         let pipes = &self.shard.pipes;
         let Some(pipe) = pipes.take_for(bytes) else { return Ok(false) };
+        self.shard.buffers.give_back(std::mem::take(&mut incoming.arrived));
         let carrying = pipe.carry(from, to, bytes, incoming.timeout(), self.client_timeout);
         let carried = Box::pin(carrying).await;
         log.bytes_out += carried.bytes;

@@ -13,7 +13,7 @@ use crate::http::head::{self, HeadLimits, Method};
 use crate::pipeline::receive::{receive, refused_head};
 use crate::shard::fence::fenced;
 use crate::shard::protocol::{BodySource, ResponseSink};
-use crate::shard::proxy::tunnel;
+use crate::shard::proxy::tunnel::Tunnel;
 use crate::shard::serve::{self, Served};
 use crate::shard::turn::{OpenTurn, Turn};
 
@@ -64,8 +64,7 @@ pub async fn serve_one(connection: &mut Connection) -> Next {
         Served::CutShort => Next::Abort,
         Served::ClientGone => Next::Close,
         Served::Upgraded(upgraded) => {
-            tunnel::run(connection, upgraded, &mut turn).await;
-            Next::Close
+            return Next::Tunnel(Box::new(Tunnel { upgraded, record: turn.into_record() }));
         }
     };
     turn.finish();

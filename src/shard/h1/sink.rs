@@ -89,7 +89,7 @@ impl WireResponse<'_> {
     pub async fn stream(
         &mut self,
         head: &ResponseHead,
-        mut incoming: Incoming<'_>,
+        incoming: &mut Incoming<'_>,
         log: &mut RequestLog,
     ) -> Result<bool, Error> {
         let framing = Framing::of(incoming.framing, self.version);
@@ -98,7 +98,7 @@ impl WireResponse<'_> {
         self.write_head(head, framing, &mut out);
         let relay = Relay { shard: self.shard, client: self.socket, client_timeout: self.timeout, framing };
         // Should what has arrived be malformed, the client can still get another answer.
-        let taken = relay.encode(&mut incoming, &mut out)?;
+        let taken = relay.encode(incoming, &mut out)?;
         self.head_sent = true;
         relay.run(incoming, taken, out, log).await
     }

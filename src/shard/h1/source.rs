@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::base::error::{Error, Reason};
 use crate::http::body::{BodyError, BodyReader};
-use crate::net::Socket;
 use crate::net::expiry::Expiry;
+use crate::net::{Refill, Socket};
 use crate::shard::Shard;
 use crate::shard::protocol::ResponseSink;
 use crate::shard::request_log::RequestLog;
@@ -50,6 +50,9 @@ impl WireBody<'_> {
         out.extend_from_slice(&arrived[..taken]);
         self.input.drain(..taken);
         log.add_in(taken);
+        if self.is_done() {
+            self.shard.buffers.shrink(self.input);
+        }
         Ok(())
     }
 
@@ -76,6 +79,7 @@ impl WireBody<'_> {
         log: &RequestLog,
         mut payload: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        let mut refill = Refill::default();
         loop {
             let mut failed = None;
             let taken = self.body.take_payload(self.input, |run| {
@@ -90,14 +94,29 @@ impl WireBody<'_> {
             self.input.drain(..taken);
             log.add_in(taken);
             if self.body.is_done() {
+                self.shard.buffers.shrink(self.input);
                 return Ok(());
             }
             // No upstream has been asked yet, so it is for the gateway to say that the body may come (RFC 9110, 10.1.1).
             if std::mem::take(&mut self.awaits_continue) && self.input.is_empty() {
                 sink.send_continue().await?;
             }
-            self.read_more().await?;
+            self.read_next(&mut refill).await?;
         }
+    }
+
+    /// Reads more of the body into the input, holding no buffer while nothing comes.
+    ///
+    /// # Errors
+    /// As [`WireBody::read_more`].
+    pub async fn read_next(&mut self, refill: &mut Refill) -> Result<(), Error> {
+        if !self.input.is_empty() {
+            return self.read_more().await;
+        }
+        let spent = std::mem::take(self.input);
+        let (result, input) = refill.read(self.socket, &self.shard.buffers, spent, self.timeout).await;
+        *self.input = input;
+        has_come(result)
     }
 
     /// Reads more of the body into the input.
@@ -110,11 +129,16 @@ impl WireBody<'_> {
         }
         let (result, input) = self.socket.read_within(std::mem::take(self.input), self.timeout).await;
         *self.input = input;
-        match result {
-            Ok(1..) => Ok(()),
-            Ok(_) => Err(client_stopped(&io::ErrorKind::UnexpectedEof.into())),
-            Err(error) => Err(client_stopped(&error)),
-        }
+        has_come(result)
+    }
+}
+
+/// More of the body, or why there is none.
+fn has_come(read: io::Result<usize>) -> Result<(), Error> {
+    match read {
+        Ok(1..) => Ok(()),
+        Ok(_) => Err(client_stopped(&io::ErrorKind::UnexpectedEof.into())),
+        Err(error) => Err(client_stopped(&error)),
     }
 }
 

@@ -7,11 +7,12 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::connecting::connect;
 use super::request_body::UploadError;
 use super::response::{Responder, ResponseEnd};
 use super::retry::{FailedAttempt, NextAttempt, next_attempt};
@@ -118,9 +119,8 @@ async fn attempts(
             Some(pooled) => Ok(pooled),
             None => {
                 let _connecting = shard.begin_connect()?;
-                let free_descriptors = || shard.close_idle_upstreams();
                 let timeout = exchange.connect_timeout();
-                Box::pin(endpoint.connect(timeout, &shard.deadlines, free_descriptors)).await
+                Box::pin(connect(&endpoint, timeout, shard, sink)).await
             }
         };
         let (connected, reused) = (connection.is_ok(), matches!(&connection, Ok(leased) if leased.reused));
@@ -144,7 +144,8 @@ async fn attempts(
         let failed = FailedAttempt {
             connected,
             reused,
-            can_replay: source.can_replay(),
+            // What was sent first is gone once an answer was here.
+            can_replay: source.can_replay() && !first.bytes.is_empty(),
             is_idempotent: turn.buffers.transaction.request.method().is_idempotent(),
             is_unanswered: !sink.head_sent(),
             // What the coarse clock still leaves when the time is up is no time for another.
@@ -223,28 +224,48 @@ async fn attempt(
     turn.log.upstream_time = None;
     upstream.slot().begin_exchange(exchange.until_ms, 0);
     let written = upstream.write_all(std::mem::take(first), exchange.idle_timeout()).await;
-    *first = written.buffer;
     if let Err(error) = &written.result
         && written.sent_bytes == 0
     {
-        return Err(nothing_taken(error));
+        let error = nothing_taken(error);
+        *first = written.buffer;
+        return Err(error);
     }
     let upload = Cell::new(match (source.is_done(), &written.result) {
         (true, _) => Upload::Complete,
         (false, Ok(())) => Upload::Sending,
         (false, Err(_)) => Upload::Stopped,
     });
-    let responder =
-        Responder { exchange, upstream, in_flight, began, upload: &upload, answered: Cell::new(false) };
+    // A body that streams cannot be sent again, nor can then what came before it.
+    let sent = if source.can_replay() {
+        written.buffer
+    } else {
+        exchange.shard.buffers.give_back(written.buffer);
+        Vec::new()
+    };
+    let responder = Responder {
+        exchange,
+        upstream,
+        in_flight,
+        began,
+        upload: &upload,
+        answered: Cell::new(false),
+        sent: Cell::new(sent),
+    };
     let bytes_in = Cell::new(0_usize);
     let end = if upload.get() == Upload::Sending {
-        let uploading = source.upload(exchange, upstream, connection.reused, &bytes_in);
-        let downloading = responder.run(turn, sink);
-        Box::pin(both(uploading, downloading, &responder)).await
+        // Both are made in the box: as arguments they would be moved there, and have their room twice.
+        Box::pin(async {
+            let uploading = pin!(source.upload(exchange, upstream, connection.reused, &bytes_in));
+            let downloading = pin!(responder.run(turn, sink));
+            both(uploading, downloading, &responder).await
+        })
+        .await
     } else {
         responder.await_head();
         responder.run(turn, sink).await
     };
+    *first = responder.sent.take();
     turn.log.add_in(bytes_in.get());
     // An upload cut short has lost bytes, or left some of the body unread: where the next request begins nobody knows,
     // and guessing would let a body speak as a request.
@@ -288,11 +309,10 @@ fn nothing_taken(error: &io::Error) -> Error {
 /// Runs the upload beside the response. The response decides when it is over; an upload that the client spoils ends
 /// both, unless the rest is not wanted any more; one that the upstream no longer takes does not.
 async fn both(
-    upload: impl Future<Output = Result<(), UploadError>>,
-    response: impl Future<Output = Result<ResponseEnd, Error>>,
+    mut upload: Pin<&mut impl Future<Output = Result<(), UploadError>>>,
+    mut response: Pin<&mut impl Future<Output = Result<ResponseEnd, Error>>>,
     responder: &Responder<'_>,
 ) -> Result<ResponseEnd, Error> {
-    let (mut upload, mut response) = (pin!(upload), pin!(response));
     let mut uploading = true;
     poll_fn(|cx| {
         if uploading && let Poll::Ready(result) = upload.as_mut().poll(cx) {

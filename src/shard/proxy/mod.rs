@@ -2,6 +2,7 @@
 //! response on its way back.
 
 pub mod attempt;
+mod connecting;
 pub mod request_body;
 pub mod response;
 pub mod response_body;

@@ -6,8 +6,8 @@ use std::cell::Cell;
 
 use super::attempt::Exchange;
 use crate::base::error::Error;
-use crate::net::Socket;
 use crate::net::pipe::Stopped;
+use crate::net::{Refill, Socket};
 use crate::shard::h1::WireBody;
 use crate::shard::h1::source::{client_stopped, refused_body};
 use crate::shard::protocol::WholeBody;
@@ -30,7 +30,7 @@ pub async fn upload(
     upstream: &Socket,
     bytes_in: &Cell<usize>,
 ) -> Result<(), UploadError> {
-    let buffers = &exchange.shard.buffers;
+    let mut refill = Refill::after(body.input);
     loop {
         let taken = body.body.take(body.input).map_err(|error| UploadError::Client(refused_body(error)))?;
         if taken > 0 {
@@ -45,13 +45,10 @@ pub async fn upload(
             splice(body, exchange, upstream, bytes_in).await?;
         }
         if body.is_done() {
+            exchange.shard.buffers.shrink(body.input);
             return Ok(());
         }
-        if taken > 0 && taken == body.input.capacity() {
-            // It filled the buffer to the brim: there is more where that came from.
-            buffers.give_back(std::mem::replace(body.input, buffers.large()));
-        }
-        body.read_more().await.map_err(UploadError::Client)?;
+        body.read_next(&mut refill).await.map_err(UploadError::Client)?;
     }
 }
 
@@ -66,6 +63,7 @@ async fn splice(
     let (Some(from), Some(to)) = (body.socket.raw(), upstream.raw()) else { return Ok(()) };
     let pipes = &exchange.shard.pipes;
     let Some(pipe) = pipes.take_for(bytes) else { return Ok(()) };
+    exchange.shard.buffers.give_back(std::mem::take(body.input));
     let carrying = pipe.carry(from, to, bytes, body.timeout, exchange.idle_timeout());
     let carried = Box::pin(carrying).await;
     bytes_in.set(bytes_in.get() + usize::try_from(carried.bytes).unwrap_or(usize::MAX));

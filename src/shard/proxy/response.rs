@@ -7,15 +7,16 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use super::attempt::{Exchange, Upload};
-use super::response_body::Incoming;
+use super::response_body::{Incoming, left_waiting};
 use crate::base::error::{Error, Reason, Retry};
 use crate::http::body::BodyReader;
 use crate::http::framing::{self, Body};
 use crate::http::head::{self, HeadError, HeadScanner, RESPONSE_LIMITS};
-use crate::net::Socket;
 use crate::net::deadline::Direction;
+use crate::net::{Refill, Socket};
 use crate::pipeline::script::BodyHandling;
 use crate::pipeline::{response_head, steps};
+use crate::script::Hook;
 use crate::shard::held::HeldBytes;
 use crate::shard::protocol::ResponseSink;
 use crate::shard::turn::{RequestBuffers, Turn};
@@ -43,6 +44,8 @@ pub struct Responder<'a> {
     pub upload: &'a Cell<Upload>,
     /// The final head has arrived.
     pub answered: Cell<bool>,
+    /// What was sent first of the request, for as long as it may have to be sent once more.
+    pub sent: Cell<Vec<u8>>,
 }
 
 /// A head in a buffer: how long it is, and the buffer with what follows.
@@ -65,7 +68,11 @@ impl Responder<'_> {
     /// # Errors
     /// The upstream's faults, and a client that left.
     pub async fn run(&self, turn: &mut Turn, sink: &mut ResponseSink<'_>) -> Result<ResponseEnd, Error> {
-        let mut buffer = self.exchange.shard.buffers.small();
+        // While the body is on its way, this can take long.
+        let mut buffer = match self.upload.get() {
+            Upload::Sending => Vec::new(),
+            _ => self.exchange.shard.buffers.small(),
+        };
         loop {
             let mut arrived = self.read_head(buffer, sink).await?;
             let head = &mut turn.buffers.transaction.response;
@@ -80,36 +87,42 @@ impl Responder<'_> {
                 _ => {
                     self.answered.set(true);
                     self.upstream.slot().disarm(Direction::Read);
+                    // An answer can be long, and the request is not sent again after one.
+                    self.exchange.shard.buffers.give_back(self.sent.take());
                     return self.respond(turn, sink, arrived).await;
                 }
             }
         }
     }
 
-    /// Reads until `buffer` begins with a whole head.
+    /// Reads until `buffer` begins with a whole head. Without room in it, none is held until something comes.
     async fn read_head(&self, mut buffer: Vec<u8>, sink: &ResponseSink<'_>) -> Result<ArrivedHead, Error> {
         let mut scanner = HeadScanner::default();
         loop {
             if let Some(head_bytes) = scanner.scan(&buffer, &RESPONSE_LIMITS).map_err(refused_head)? {
                 return Ok(ArrivedHead { head_bytes, buffer });
             }
-            if buffer.len() == buffer.capacity() {
-                buffer.reserve(RESPONSE_LIMITS.bytes);
-            }
             let nothing_came = buffer.is_empty();
             let watch = sink.watch_client(self.upstream);
+            if buffer.capacity() == 0 {
+                // What is wrong with the socket, the read will say.
+                let _ = self.upstream.readable().await;
+                buffer = self.exchange.shard.buffers.small();
+            } else if buffer.len() == buffer.capacity() {
+                buffer.reserve(RESPONSE_LIMITS.bytes);
+            }
             // The deadline stays as it is over all reads of the head.
             let (result, filled) = self.upstream.read(buffer).await;
-            let client_left = watch.end();
             buffer = filled;
             // A request that it does not take in time is as late as an answer that does not come.
             let slot = self.upstream.slot();
             let late = slot.fired(Direction::Read) || slot.fired(Direction::Write);
+            let client_left = watch.end(late);
             if matches!(result, Ok(1..)) && !late {
                 continue;
             }
             return Err(match result {
-                _ if client_left => Error::client(Reason::ClientClosed, "the client left while it waited"),
+                _ if client_left => left_waiting(),
                 _ if late => {
                     Error::upstream(Reason::UpstreamTimeout, Retry::Never, "no response head in time")
                 }
@@ -140,13 +153,14 @@ impl Responder<'_> {
             upstream: self.upstream,
             framing,
             body: BodyReader::new(framing, u64::MAX, RESPONSE_LIMITS.bytes),
+            refill: Refill::after(&arrived.buffer),
             arrived: arrived.buffer,
             from: arrived.head_bytes,
         };
         let handling = steps::response_arrived(self.exchange.route, transaction, framing)?;
         if self.upload.get() != Upload::Complete && transaction.response.status() >= 300 {
             self.upload.set(Upload::Unwanted);
-            sink.end_connection();
+            sink.let_upload_end();
         }
         if handling == BodyHandling::Whole {
             let ended_exactly = Box::pin(self.respond_whole(turn, sink, &mut incoming)).await?;
@@ -154,7 +168,12 @@ impl Responder<'_> {
         }
         turn.log.status = transaction.response.status();
         steps::finish_response(Some(self.exchange.route.plan), transaction, limit_report);
-        let ended_exactly = sink.stream(&transaction.response, incoming, &mut turn.log).await?;
+        if incoming.may_last() {
+            let reads_heads = self.exchange.route.scripts.is_some_and(|scripts| scripts.has(Hook::Log));
+            turn.buffers.free_request(reads_heads);
+        }
+        let head = &turn.buffers.transaction.response;
+        let ended_exactly = sink.stream(head, &mut incoming, &mut turn.log).await?;
         Ok(ResponseEnd::Complete { reusable: reusable && ended_exactly })
     }
 
@@ -180,7 +199,7 @@ impl Responder<'_> {
         // It is all sent at once: an upload that has not ended by now is cut.
         if self.upload.get() != Upload::Complete {
             self.upload.set(Upload::Unwanted);
-            sink.end_connection();
+            sink.let_upload_end();
         }
         steps::finish_whole(
             Some(self.exchange.route.plan),

@@ -9,8 +9,8 @@ use super::attempt::Exchange;
 use crate::base::error::{Error, Reason, Retry};
 use crate::http::body::{BodyError, BodyReader};
 use crate::http::framing::Body;
-use crate::net::Socket;
 use crate::net::expiry::Expiry;
+use crate::net::{ClientWatch, Refill, Socket};
 use crate::shard::held::HeldBytes;
 use crate::shard::protocol::ResponseSink;
 
@@ -24,12 +24,23 @@ pub struct Incoming<'a> {
     /// What was read last; the body begins at `from`.
     pub arrived: Vec<u8>,
     pub from: usize,
+    pub refill: Refill,
 }
 
 impl Incoming<'_> {
     /// How long the upstream may send nothing.
     pub fn timeout(&self) -> Duration {
         self.exchange.idle_timeout()
+    }
+
+    /// Whether the body may go on for as long as its upstream likes, as a stream of events does. Cheap rather than
+    /// exact: trailers make a chunked body that is all here look like one that goes on.
+    pub fn may_last(&self) -> bool {
+        match self.framing {
+            Body::None | Body::Length(_) => false,
+            Body::Chunked => !self.arrived[self.from..].ends_with(b"0\r\n\r\n"),
+            Body::UntilClose => true,
+        }
     }
 
     /// Whether the body is here already, and nothing behind it.
@@ -44,14 +55,20 @@ impl Incoming<'_> {
     /// has come.
     ///
     /// # Errors
-    /// An upstream that stalls, or that closes too early.
-    pub async fn read(&mut self, taken: usize) -> Result<(), Error> {
+    /// An upstream that stalls, or that closes too early; a client that left while it waited.
+    pub async fn read(&mut self, taken: usize, watch: ClientWatch<'_>) -> Result<(), Error> {
         self.from = 0;
         self.arrived.drain(..taken);
-        let room = std::mem::take(&mut self.arrived);
-        let (result, buffer) = self.upstream.read_within(room, self.timeout()).await;
+        let (arrived, timeout) = (std::mem::take(&mut self.arrived), self.timeout());
+        let (result, buffer) = if arrived.is_empty() {
+            self.refill.read(self.upstream, &self.exchange.shard.buffers, arrived, timeout).await
+        } else {
+            self.upstream.read_within(arrived, timeout).await
+        };
         self.arrived = buffer;
+        let late = result.as_ref().is_err_and(|error| Expiry::of(error).is_some());
         match result {
+            _ if watch.end(late) => Err(left_waiting()),
             Ok(1..) => Ok(()),
             Err(error) => Err(upstream_stopped(&error)),
             Ok(_) => match self.body.end_of_input() {
@@ -82,14 +99,14 @@ impl Incoming<'_> {
                 self.exchange.shard.buffers.give_back(std::mem::take(&mut self.arrived));
                 return Ok(ended_exactly);
             }
-            let watch = sink.watch_client(self.upstream);
-            let read = self.read(self.from + taken).await;
-            if watch.end() {
-                return Err(Error::client(Reason::ClientClosed, "the client left while it waited"));
-            }
-            read?;
+            self.read(self.from + taken, sink.watch_client(self.upstream)).await?;
         }
     }
+}
+
+/// A client that left while its upstream let it wait.
+pub fn left_waiting() -> Error {
+    Error::client(Reason::ClientClosed, "the client left while it waited")
 }
 
 /// An upstream that stopped within the body.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::net::deadline::Direction;
 use crate::net::{Buffers, Socket};
 use crate::shard::h1::connection::Connection;
-use crate::shard::turn::Turn;
+use crate::shard::turn::TurnRecord;
 
 /// An exchange that both sides have agreed to go on with in another protocol.
 pub struct Upgraded {
@@ -21,6 +21,12 @@ pub struct Upgraded {
     pub first: Vec<u8>,
     /// How long neither side may send a byte.
     pub idle_timeout: Duration,
+}
+
+/// An upgraded exchange, with what its line in the log needs.
+pub struct Tunnel {
+    pub upgraded: Upgraded,
+    pub record: TurnRecord,
 }
 
 /// One direction.
@@ -33,7 +39,9 @@ struct Lane<'a> {
 }
 
 /// Carries bytes until both sides have ended, one of them fails, or neither has sent a byte for `idle_timeout`.
-pub async fn run(connection: &mut Connection, upgraded: Upgraded, turn: &mut Turn) {
+pub async fn run(connection: &mut Connection, tunnel: Box<Tunnel>) {
+    let Tunnel { upgraded, mut record } = *tunnel;
+    record.shrink();
     let Upgraded { upstream, first: first_down, idle_timeout } = upgraded;
     let (shard, upstream) = (&connection.shard, &upstream);
     let _open = OpenTunnel::new(&shard.metrics.tunnels_open);
@@ -72,8 +80,9 @@ pub async fn run(connection: &mut Connection, upgraded: Upgraded, turn: &mut Tur
         if up.open.get() || down.open.get() { Poll::Pending } else { Poll::Ready(()) }
     })
     .await;
-    turn.log.add_in(usize::try_from(up.bytes.get()).unwrap_or(usize::MAX));
-    turn.log.bytes_out += down.bytes.get();
+    record.log.add_in(usize::try_from(up.bytes.get()).unwrap_or(usize::MAX));
+    record.log.bytes_out += down.bytes.get();
+    record.finish();
 }
 
 /// Counts a tunnel as open, however it ends.
@@ -93,39 +102,61 @@ impl Drop for OpenTunnel<'_> {
 }
 
 impl Lane<'_> {
+    /// Passes on `first`, then what comes. Boxed are the passes, so that a direction that waits is small.
+    ///
     /// # Errors
     /// A read or write that failed, or nothing to read for `timeout`: both end the whole tunnel. An end of input ends
     /// this direction only.
     async fn carry(
         &self,
-        mut buffer: Vec<u8>,
+        first: Vec<u8>,
         buffers: &Buffers,
         timeout: Duration,
         stay_awake: &impl Fn(i32),
     ) -> io::Result<()> {
+        Box::pin(self.send(first, buffers, timeout, stay_awake)).await?;
         loop {
-            if !buffer.is_empty() {
-                stay_awake(1);
-                let written = self.to.write_all(buffer, timeout).await;
-                stay_awake(-1);
-                self.bytes.set(self.bytes.get() + written.sent_bytes as u64);
-                buffer = written.buffer;
-                written.result?;
-                buffer.clear();
-            }
-            // No buffer while nothing comes.
-            buffers.give_back(std::mem::take(&mut buffer));
             self.from.readable().await?;
-            let (result, filled) = self.from.read(buffers.small()).await;
-            buffer = filled;
-            if self.from.slot().fired(Direction::Read) {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            if result? == 0 {
-                buffers.give_back(buffer);
+            if !Box::pin(self.pass(buffers, timeout, stay_awake)).await? {
                 self.to.finish_writing();
                 return Ok(());
             }
         }
+    }
+
+    /// Reads once, and passes on what has come; false at the end of input.
+    async fn pass(
+        &self,
+        buffers: &Buffers,
+        timeout: Duration,
+        stay_awake: &impl Fn(i32),
+    ) -> io::Result<bool> {
+        let (result, buffer) = self.from.read(buffers.small()).await;
+        if self.from.slot().fired(Direction::Read) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let more = result? > 0;
+        self.send(buffer, buffers, timeout, stay_awake).await?;
+        Ok(more)
+    }
+
+    /// Writes all of a buffer, and gives that back.
+    async fn send(
+        &self,
+        buffer: Vec<u8>,
+        buffers: &Buffers,
+        timeout: Duration,
+        stay_awake: &impl Fn(i32),
+    ) -> io::Result<()> {
+        if buffer.is_empty() {
+            buffers.give_back(buffer);
+            return Ok(());
+        }
+        stay_awake(1);
+        let written = self.to.write_all(buffer, timeout).await;
+        stay_awake(-1);
+        self.bytes.set(self.bytes.get() + written.sent_bytes as u64);
+        buffers.give_back(written.buffer);
+        written.result
     }
 }

@@ -6,6 +6,7 @@ mod framing;
 mod headers;
 mod hostile_peers;
 mod http10;
+mod leaving;
 mod many_connections;
 mod min_rate;
 mod mutations;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use crate::support::{DEADLINE, DRIVERS, Gateway, Origin, Peer, let_time_pass, proxy_to, proxy_with};
+use crate::support::{Client, DEADLINE, DRIVERS, Gateway, Origin, Peer, let_time_pass, proxy_to, proxy_with};
 
 const LARGE: u64 = 200 * 1024 * 1024;
 
@@ -236,5 +236,60 @@ fn a_response_that_began_during_the_upload_may_take_longer_than_response_timeout
         // The client does not read for a while: the bytes wait at the gateway's door.
         let_time_pass(Duration::from_secs(1));
         assert_eq!(client.read_exact(SIZE - SIZE / 4).len(), SIZE - SIZE / 4);
+    }
+}
+
+/// What the gateway's memory grows by for each of 300 connections on which this was sent, and `seen` came back.
+fn grown_kib_for_each(gateway: &Gateway, sent: &str, seen: impl Fn(&mut Client)) -> u64 {
+    const CLIENTS: u64 = 300;
+    let open = || {
+        let mut client = gateway.connect().resetting();
+        seen(client.send(sent));
+        client
+    };
+    // What is allocated at first use is not theirs.
+    drop(open());
+    let before = gateway.resident_kib();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| open()).collect();
+    let grown = gateway.resident_kib().saturating_sub(before) / CLIENTS;
+    drop(clients);
+    grown
+}
+
+#[test]
+fn what_waits_for_its_next_bytes_holds_no_buffers() {
+    const UPLOADED: usize = 200_000;
+    for driver in DRIVERS {
+        let origin = Origin::new(|peer| {
+            let Some(request) = peer.head() else { return };
+            match request.target() {
+                "/upload" => {
+                    let _ = peer.wire().read_exact(UPLOADED);
+                    peer.send("HTTP/1.1 103 Early Hints\r\n\r\n");
+                }
+                "/tunnel" => peer.send(
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+                ),
+                _ => peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nevent\r\n"),
+            }
+            peer.drain();
+        });
+        let gateway = Gateway::with_driver(driver, &proxy_to(&[&origin.url()]));
+        let events = "GET /events HTTP/1.1\r\nHost: test\r\n\r\n";
+        let tunnel =
+            "GET /tunnel HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let upload = "PUT /upload HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n";
+        let upload = upload.to_string() + &"x".repeat(UPLOADED);
+        let grown = [
+            grown_kib_for_each(&gateway, events, |client| drop(client.read_until(b"event"))),
+            grown_kib_for_each(&gateway, tunnel, |client| assert_eq!(client.head().status(), 101)),
+            grown_kib_for_each(&gateway, &upload, |client| assert_eq!(client.head().status(), 103)),
+        ];
+        // With a buffer each it would be 25, 8 and 180.
+        let limits = [12, 7, 40];
+        assert!(
+            grown.iter().zip(limits).all(|(grown, limit)| *grown <= limit),
+            "{driver}: {grown:?} KiB for each stream of events, tunnel, upload"
+        );
     }
 }

@@ -6,6 +6,7 @@ mod demo;
 mod descriptors;
 mod drain;
 mod logs;
+mod long_exchanges;
 mod names;
 #[cfg(debug_assertions)]
 mod panics;

@@ -46,6 +46,27 @@ fn a_target_that_refuses_is_502_upstream_connect() {
 }
 
 #[test]
+fn a_client_that_leaves_during_the_connect_ends_it() {
+    let (_held, url) = unanswering();
+    // The second is shorter than the time between two looks at the client.
+    for timeout in ["60s", "60ms"] {
+        for driver in DRIVERS {
+            let upstream = format!("connect_timeout = {timeout:?}");
+            let gateway = Gateway::with_driver(driver, &proxy_with(&[&url], &upstream, ""));
+            let mut client = gateway.connect();
+            client.send("GET /left HTTP/1.1\r\nHost: test\r\n\r\n").finish();
+            let line = gateway.log_of("/left");
+            assert_eq!(
+                (&line["status"], &line["reason"]),
+                (&499.into(), &"client_closed".into()),
+                "{driver} {timeout}"
+            );
+            assert_eq!(gateway.metric("ringway_upstream_failures_total", ""), 0.0, "{driver} {timeout}");
+        }
+    }
+}
+
+#[test]
 fn a_target_that_does_not_answer_the_connect_is_504() {
     for driver in DRIVERS {
         let (_held, url) = unanswering();

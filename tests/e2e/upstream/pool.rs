@@ -117,6 +117,25 @@ fn a_post_that_was_sent_on_a_connection_that_closes_just_then_is_not_replayed() 
 }
 
 #[test]
+fn a_body_that_streamed_is_not_replayed_though_all_of_it_was_sent() {
+    for handle in [leaves_at_the_second as fn(&mut Peer), resets_at_the_second] {
+        on_both_drivers(
+            || Origin::new(handle),
+            |gateway, origin| {
+                let mut client = gateway.connect();
+                client.exchange(GET);
+                client.send("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n");
+                // The head is with the origin before the body comes.
+                origin.wait_for_requests(2);
+                let response = client.exchange(vec![b'x'; 100_000]);
+                assert_eq!((response.status(), &response.json()["reason"]), (502, &"upstream_reset".into()));
+                assert_eq!(origin.requests().len(), 2, "its beginning alone must not be sent");
+            },
+        );
+    }
+}
+
+#[test]
 fn nothing_is_replayed_once_a_byte_of_a_response_came() {
     let origin = Origin::new(|peer| {
         if peer.request().is_some() {
