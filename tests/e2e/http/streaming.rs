@@ -278,7 +278,7 @@ fn what_waits_for_its_next_bytes_holds_no_buffers() {
         let events = "GET /events HTTP/1.1\r\nHost: test\r\n\r\n";
         let tunnel =
             "GET /tunnel HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-        let upload = "PUT /upload HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n";
+        let upload = "PUT /upload HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\nffffff\r\n";
         let upload = upload.to_string() + &"x".repeat(UPLOADED);
         let grown = [
             grown_kib_for_each(&gateway, events, |client| drop(client.read_until(b"event"))),

@@ -59,7 +59,7 @@ fn a_tunnel_does_not_keep_the_rest_of_its_generation() {
     for driver in DRIVERS {
         let origin = Origin::new(echoes_or_answers);
         let limited = "[[route]]\nname = \"limited\"\npath = \"/limited\"\nrespond = { body = \"ok\" }\n\
-                       [[route.rate_limit]]\nname = \"l\"\nrate = \"1/m\"\nmode = \"local\"\n";
+                       [[route.rate_limit]]\nname = \"l\"\nrate = \"1/min\"\n";
         let gateway = Gateway::with_driver(driver, &(proxy_to(&[&origin.url()]) + limited));
         let mut tunnel = open_tunnel(&gateway);
         assert_eq!(gateway.get("/limited").text(), "ok");

@@ -53,7 +53,7 @@ fn a_shard_that_does_not_turn_makes_the_gateway_not_ready_and_is_named() {
 
 #[test]
 fn a_reload_names_the_shard_that_has_not_swapped_and_it_swaps_once_it_can() {
-    let (gateway, _busy) = busy_for("9s");
+    let (gateway, _busy) = busy_for("7s");
     wait_until_ready_says(&gateway, 503);
     gateway.write_config(&hello("two"));
     let answer = gateway.admin("POST", "/reload");
