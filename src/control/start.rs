@@ -91,9 +91,12 @@ impl Control {
         let (shards, driver) = (self.supervisor.len(), self.supervisor.driver());
         let driver = driver.map_or_else(String::new, |driver| format!(", {}", driver.kind));
         let plural = if shards == 1 { "" } else { "s" };
+        let possible = self.supervisor.share().connections;
+        let is_cut = possible < self.current.plan.server.limits.max_connections;
+        let cut = if is_cut { format!(", {possible} connections each at most") } else { String::new() };
         let mut lines = String::new();
         for address in self.addresses() {
-            lines += &format!("listening on http://{address} ({shards} shard{plural}{driver})\n");
+            lines += &format!("listening on http://{address} ({shards} shard{plural}{driver}{cut})\n");
         }
         if let Some(address) = self.admin {
             lines += &format!("admin on http://{address}\n");

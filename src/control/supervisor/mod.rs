@@ -105,6 +105,11 @@ impl Supervisor {
         self.slots.len()
     }
 
+    /// What each shard may have open.
+    pub fn share(&self) -> DescriptorShare {
+        self.context.share
+    }
+
     /// What the shards run on: the first one's driver, since all are set up alike.
     pub fn driver(&self) -> Option<&ChosenDriver> {
         self.slots.first().and_then(|slot| slot.driver.as_ref())

@@ -12,6 +12,7 @@ fn idle_clients_make_room_for_others_and_the_admin_listener_stays() {
         let gateway = Gateway::builder().driver(driver).open_files(LIMIT).start(&proxy_to(&[&origin.url()]));
         let said = gateway.wait_for_message("may open 256 files");
         assert!(said.contains("not the 10000 of [server.limits] max_connections"), "{said}");
+        gateway.wait_for_message("connections each at most");
         let mut clients: Vec<Client> = (0..350).map(|_| gateway.connect()).collect();
         for _ in 0..20 {
             assert_eq!(gateway.get("/").status(), 200, "{driver}");
