@@ -30,7 +30,7 @@ REQUESTS = {
     "tunnel": f"GET /tunnel HTTP/1.1\r\n{FIELDS}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
     "events": f"GET /events HTTP/1.1\r\n{FIELDS}\r\n",
     "upload": f"PUT /upload HTTP/1.1\r\n{FIELDS}Transfer-Encoding: chunked\r\n\r\n"
-              f"fffffff\r\n{'x' * UPLOAD_BYTES}",
+              f"ffffff\r\n{'x' * UPLOAD_BYTES}",
 }
 ANSWERS = {
     "/idle": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",

@@ -80,7 +80,8 @@ struct Watch {
     unsent_bytes: u64,
     /// When to look at the pace of the peer.
     look_at_ms: u64,
-    pace: Pace,
+    /// Kept once the peer must keep a rate: most need not, and idle connections are to be small.
+    pace: Option<Box<Pace>>,
     fired: Option<Expiry>,
 }
 
@@ -91,7 +92,7 @@ impl Default for Watch {
             timeout_ms: 0,
             unsent_bytes: NEVER,
             look_at_ms: NEVER,
-            pace: Pace::default(),
+            pace: None,
             fired: None,
         }
     }
@@ -124,7 +125,8 @@ impl Entry {
         watch.stalled_at_ms = now_ms + timeout_ms + TICK_MS;
         watch.timeout_ms = timeout_ms;
         watch.unsent_bytes = NEVER;
-        watch.look_at_ms = watch.pace.begin_wait(now_ms, self.min_rate);
+        let pace = watch.pace.as_deref_mut();
+        watch.look_at_ms = pace.map_or(NEVER, |pace| pace.begin_wait(now_ms, self.min_rate));
     }
 
     /// Looks at an operation in flight for which something has passed: when to look next, or why it ends.
@@ -139,8 +141,8 @@ impl Entry {
         }
         let unsent_bytes = if direction == Direction::Write { unsent(self.fd) } else { 0 };
         let watch = &mut self.watches[direction as usize];
-        if watch.look_at_ms <= now_ms {
-            let next_ms = watch.pace.look(now_ms, unsent_bytes, self.min_rate);
+        if let Some(pace) = watch.pace.as_deref_mut().filter(|_| watch.look_at_ms <= now_ms) {
+            let next_ms = pace.look(now_ms, unsent_bytes, self.min_rate);
             watch.look_at_ms = next_ms.ok_or(Expiry::TooSlow)?;
         }
         if watch.stalled_at_ms <= now_ms {
@@ -318,13 +320,20 @@ impl Slot {
         let now_ms = self.deadlines.now_ms();
         let table = &mut *self.deadlines.table.borrow_mut();
         table.at_ms[self.index as usize][direction as usize] = NEVER;
-        table.entries[self.index as usize].watches[direction as usize].pace.end_wait(now_ms, bytes);
+        if let Some(pace) = &mut table.entries[self.index as usize].watches[direction as usize].pace {
+            pace.end_wait(now_ms, bytes);
+        }
     }
 
     /// From here on the socket is used for an exchange that must be over at this time of the coarse clock, and in which
     /// its peer must keep this rate, in bytes a second (0: any).
     pub fn begin_exchange(&self, until_ms: u64, min_rate: u64) {
-        self.entry(|entry| (entry.until_ms, entry.min_rate) = (until_ms, min_rate));
+        self.entry(|entry| {
+            (entry.until_ms, entry.min_rate) = (until_ms, min_rate);
+            if min_rate > 0 {
+                entry.watches.iter_mut().for_each(|watch| _ = watch.pace.get_or_insert_default());
+            }
+        });
     }
 
     /// The exchange is over, or what follows is to be sent whatever the time: neither bound holds any more.
