@@ -147,6 +147,8 @@ pub struct ShardSpawn {
 /// borrows are never held over an `await`, since any other task of the shard may run there.
 struct Shard {
     id: usize,
+    /// How many shards there are.
+    shards: usize,
     clock: Rc<Clock>,
     heartbeat: Arc<Heartbeat>,
     /// One flat table for all sockets, looked through by the tick: no timer per operation.

@@ -321,6 +321,7 @@ impl Shard {
         let live = LiveGeneration::build(first, None, &context)?;
         let shard = Shard {
             id: spawn.id,
+            shards: spawn.shards,
             clock: script_host.clock.clone(),
             heartbeat: spawn.heartbeat.clone(),
             deadlines,

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use crate::balance::{Balancer, WeightedEndpoint};
 use crate::base::error::{Error, Reason, Retry};
+use crate::limit::{CountedInFlight, InFlightCount};
 use crate::metrics::{ShardMetrics, TargetMetrics};
 use crate::plan::{self, AllOpen, NoneHealthy};
 
@@ -42,6 +43,8 @@ pub struct Upstream {
     targets: Vec<Rc<TargetMetrics>>,
     /// Shared with the upstreams of this name that come before and after it: what bounds their idle connections.
     idle: Rc<IdleLimit>,
+    /// Shared in the same way: its requests in flight.
+    in_flight: InFlightCount,
     endpoints: RefCell<EndpointSet>,
     /// Where this shard begins.
     seed: u64,
@@ -112,6 +115,7 @@ impl Upstream {
         let wanted = wanted(plan, addresses);
         let idle = before.map(|before| before.idle.clone()).unwrap_or_default();
         idle.configure(plan);
+        let in_flight = before.map(|before| before.in_flight.clone()).unwrap_or_default();
         let endpoints = reconcile(plan, &targets, &wanted, old, &idle);
         let same_choice = |before: &&Upstream| {
             let unchanged = before.plan.targets == plan.targets && before.plan.balance == plan.balance;
@@ -122,7 +126,7 @@ impl Upstream {
             _ => balancer(plan, &wanted, seed),
         };
         let endpoints = RefCell::new(EndpointSet { endpoints, balancer });
-        Upstream { plan: plan.clone(), targets, idle, endpoints, seed }
+        Upstream { plan: plan.clone(), targets, idle, in_flight, endpoints, seed }
     }
 
     /// Takes what names resolve to now: endpoints whose address stays are kept, the others withdrawn at once.
@@ -159,6 +163,17 @@ impl Upstream {
                 None => withdraw_others(&upstream.endpoints(), &[]),
             }
         }
+    }
+
+    /// Counts a request, with all its attempts, as in flight at this upstream; there are so many `shards`.
+    ///
+    /// # Errors
+    /// [`Reason::Overloaded`] when this shard's part of `max_inflight` is in flight.
+    pub fn begin_request(&self, shards: usize) -> Result<CountedInFlight, Error> {
+        self.in_flight.begin(self.plan.max_inflight, shards).ok_or_else(|| {
+            let detail = format!("`max_inflight` of upstream {} is reached", self.plan.name);
+            Error::gateway(Reason::Overloaded, detail)
+        })
     }
 
     /// The endpoint for the next attempt. `key` is what `hash_on` selects, hashed; `tried` are the endpoints at which

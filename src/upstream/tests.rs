@@ -48,6 +48,7 @@ pub(super) fn plan(targets: Vec<TargetPlan>) -> UpstreamPlan {
         idle_timeout: Duration::from_secs(60),
         keepalive: 10,
         keepalive_idle: Duration::from_secs(60),
+        max_inflight: None,
         breaker: Some(BreakerPlan::CONNECTS_ONLY),
         health: None,
     }
