@@ -22,7 +22,7 @@ use crate::pipeline::steps::RouteContext;
 use crate::plan::{self, Plan};
 use crate::route::RouteTable;
 use crate::script::{self, Chain};
-use crate::upstream::{Addresses, UnhealthyEndpoints, Upstream};
+use crate::upstream::{Addresses, BreakerChange, BreakerOutbox, UnhealthyEndpoints, Upstream};
 
 use super::Generation;
 use super::limits::{RouteLimits, ShardLimits};
@@ -96,6 +96,8 @@ pub struct GenerationContext {
     pub metrics: Rc<ShardMetrics>,
     pub script_host: Rc<dyn script::ScriptHost>,
     pub limits: Rc<ShardLimits>,
+    /// What breakers have to tell other shards.
+    pub breakers: BreakerOutbox,
     /// Shards begin at different endpoints.
     /// Otherwise all would send their first requests to the same one.
     pub seed: u64,
@@ -113,7 +115,14 @@ impl LiveGeneration {
     ) -> Result<LiveGeneration, script::ScriptFault> {
         let Generation { number, plan, table, providers, addresses, unhealthy, .. } = generation;
         let old_upstreams = old.map_or(&[][..], |old| &old.upstreams);
-        let upstreams = Upstream::build_all(&plan, old_upstreams, &addresses, &context.metrics, context.seed);
+        let upstreams = Upstream::build_all(
+            &plan,
+            old_upstreams,
+            &addresses,
+            &context.metrics,
+            &context.breakers,
+            context.seed,
+        );
         upstreams.iter().for_each(|upstream| upstream.set_unhealthy(&unhealthy));
         // An engine's programs count for good in the metrics that they began with, and those of scripts which no
         // route names are forgotten.
@@ -186,6 +195,11 @@ impl LiveGeneration {
     pub fn set_unhealthy(&self, unhealthy: Arc<UnhealthyEndpoints>) {
         self.upstreams.iter().for_each(|upstream| upstream.set_unhealthy(&unhealthy));
         self.unhealthy.replace(unhealthy);
+    }
+
+    /// Takes what the breaker of another shard has done.
+    pub fn follow_breaker(&self, change: &BreakerChange, now_ms: u64) {
+        self.upstreams.iter().for_each(|upstream| upstream.follow_breaker(change, now_ms));
     }
 
     /// A route with what its steps work with, by its index.
