@@ -42,6 +42,16 @@ pub enum FailureEffect {
     Opened,
 }
 
+/// What the breakers of other shards for the same endpoint are to know of one. In milliseconds that are left, since each
+/// shard's clock has a beginning of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerNews {
+    /// It keeps requests back for this long, and has opened so often in a row.
+    Open { for_ms: u64, openings: u32 },
+    /// Requests pass.
+    Closed,
+}
+
 impl Breaker {
     /// Whether a request may go to the endpoint.
     pub fn admits(&self, plan: &BreakerPlan, now_ms: u64) -> bool {
@@ -67,17 +77,19 @@ impl Breaker {
         Admission(self.epoch)
     }
 
-    /// The request succeeded.
-    pub fn succeed(&mut self, admission: Admission) {
+    /// The request succeeded. Returns whether that has closed the breaker.
+    pub fn succeed(&mut self, admission: Admission) -> bool {
         if admission.0 != self.epoch {
-            return;
+            return false;
         }
         match self.state {
-            BreakerState::Closed { failures: 0 } => {}
-            BreakerState::Closed { .. } => self.state = BreakerState::default(),
+            BreakerState::Closed { .. } => {
+                self.state = BreakerState::default();
+                false
+            }
             BreakerState::Open { .. } | BreakerState::HalfOpen { .. } => {
-                self.openings = 0;
-                self.change(BreakerState::default());
+                self.close();
+                true
             }
         }
     }
@@ -137,6 +149,35 @@ impl Breaker {
             BreakerState::Open { until_ms } => until_ms.saturating_sub(now_ms),
             BreakerState::Closed { .. } | BreakerState::HalfOpen { .. } => 0,
         }
+    }
+
+    /// What other shards are to know of it, after it has opened or closed.
+    pub fn news(&self, now_ms: u64) -> BreakerNews {
+        match self.is_tripped() {
+            true => BreakerNews::Open { for_ms: self.wait_ms(now_ms), openings: self.openings },
+            false => BreakerNews::Closed,
+        }
+    }
+
+    /// Does what the breaker of another shard has done. `may_open` is asked as in [`Breaker::fail`]. Of two times for
+    /// which it is to stay open, the longer one holds; trials that are under way decide nothing any more.
+    pub fn follow(&mut self, news: BreakerNews, now_ms: u64, may_open: impl FnOnce() -> bool) {
+        match news {
+            BreakerNews::Closed if self.is_tripped() => self.close(),
+            // It goes on counting: the other one's success says nothing of this shard's failures.
+            BreakerNews::Closed => {}
+            BreakerNews::Open { for_ms, openings } if self.is_tripped() || may_open() => {
+                let until_ms = now_ms.saturating_add(for_ms.max(self.wait_ms(now_ms)));
+                self.openings = self.openings.max(openings);
+                self.change(BreakerState::Open { until_ms });
+            }
+            BreakerNews::Open { .. } => {}
+        }
+    }
+
+    fn close(&mut self) {
+        self.openings = 0;
+        self.change(BreakerState::default());
     }
 
     fn change(&mut self, state: BreakerState) {
@@ -245,6 +286,45 @@ mod tests {
         let admission = breaker.begin(&PLAN, 2);
         breaker.succeed(admission);
         assert!(breaker.is_healthy());
+    }
+
+    #[test]
+    fn a_breaker_that_follows_another_opens_for_the_rest_of_its_time_and_closes_with_it() {
+        let one = opened(0);
+        let mut other = Breaker::default();
+        let early = other.begin(&PLAN, 70_000);
+        // By another clock, and some time after.
+        other.follow(one.news(4_000), 74_000, || true);
+        assert_eq!(other.wait_ms(74_000), one.wait_ms(4_000));
+        other.fail(early, &PLAN, 75_000, 7, || true);
+        assert_eq!(other.wait_ms(75_000), one.wait_ms(5_000), "what began before decides nothing");
+        // Its own trial fails: the time doubles, as it would have on the other shard.
+        let now = 75_000 + other.wait_ms(75_000);
+        assert_eq!(fail(&mut other, now), FailureEffect::Opened);
+        assert!((20_000..=22_000).contains(&other.wait_ms(now)), "{}", other.wait_ms(now));
+        assert_eq!(one.news(0), BreakerNews::Open { for_ms: one.wait_ms(0), openings: 1 });
+        other.follow(BreakerNews::Closed, now, || true);
+        assert!(other.is_healthy());
+        assert_eq!((other.news(now), other.openings), (BreakerNews::Closed, 0));
+    }
+
+    #[test]
+    fn a_breaker_follows_only_as_far_as_its_own_shard_allows() {
+        let news = BreakerNews::Open { for_ms: 500, openings: 3 };
+        let mut breaker = Breaker::default();
+        breaker.follow(news, 0, || false);
+        assert!(breaker.is_healthy(), "too many others are open here");
+        assert_eq!(fail(&mut breaker, 0), FailureEffect::None);
+        breaker.follow(BreakerNews::Closed, 0, || true);
+        assert!(!breaker.is_healthy(), "its own failures count on");
+        let mut breaker = opened(0);
+        let wait = breaker.wait_ms(0);
+        breaker.follow(news, 0, || false);
+        assert_eq!(breaker.wait_ms(0), wait, "it is never shortened");
+        let trial = breaker.begin(&PLAN, wait);
+        breaker.follow(news, wait, || false);
+        assert!(!breaker.succeed(trial), "a trial of before");
+        assert!(!breaker.admits(&PLAN, wait + 499) && breaker.admits(&PLAN, wait + 500));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::plan;
 
-pub use breaker::{Admission, Breaker, FailureEffect};
+pub use breaker::{Admission, Breaker, BreakerNews, FailureEffect};
 use hash::Hash;
 pub use health::CheckedHealth;
 use least_connections::LeastConnections;

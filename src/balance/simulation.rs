@@ -117,7 +117,7 @@ impl Run {
             endpoint.active -= 1;
             endpoint.trials -= u32::from(is_trial);
             match result {
-                Some(true) => endpoint.breaker.succeed(admission),
+                Some(true) => _ = endpoint.breaker.succeed(admission),
                 Some(false) => _ = endpoint.breaker.fail(admission, &self.plan, now_ms, draw, || true),
                 None => endpoint.breaker.cancel(admission),
             }

@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use super::edits::header_edits;
 use super::problems::{Problems, ValueError, quoted};
 use super::section::Section;
-use super::{address, auth, cors, rate_limit, units};
+use super::{address, auth, cors, rate_limit, units, upstream};
 use crate::base::time::imf_fixdate;
 use crate::http::hygiene::is_token;
 use crate::plan::{Deprecated, HostHeader, IpRules, RoutePlan};
@@ -49,6 +49,7 @@ pub(super) fn read(layers: Layers<'_, '_>, jwts: &[&str], problems: &mut Problem
         response_headers: header_edits(&layers.table("response_headers"), problems),
         deprecated: deprecated(layers.of("deprecated"), problems),
         timeout: layers.of("timeout").duration("timeout", problems),
+        max_inflight: upstream::max_inflight(layers.of("max_inflight"), problems),
         upgrade: upgrade(layers.of("upgrade"), problems),
         scripts: layers.of("scripts").strings("scripts"),
         vars: layers.of("vars").text_pairs("vars"),

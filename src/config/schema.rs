@@ -26,6 +26,8 @@ pub(super) enum ValueKind {
     TextMap,
     Flag,
     Integer,
+    /// A number, or `false`.
+    IntegerOrOff,
     /// A list of whole numbers, which may be empty.
     Integers,
     /// A number from 0 to 1.
@@ -173,7 +175,7 @@ const SCHEMA: &[KeySpec] = &[
     key("upstream.NAME.health.status", Text),
     key("upstream.NAME.health.panic", Text),
     later("upstream.NAME.health.grpc"),
-    later("upstream.NAME.max_inflight"),
+    key("upstream.NAME.max_inflight", Integer),
     later("upstream.NAME.protocol"),
     later("upstream.NAME.max_streams"),
     later("upstream.NAME.tls"),
@@ -229,7 +231,7 @@ const SCHEMA: &[KeySpec] = &[
     later("route.lambda"),
     later("route.lambda_authorizer").policy(),
     later("route.mirror").policy(),
-    later("route.max_inflight").policy(),
+    key("route.max_inflight", IntegerOrOff).policy(),
     key("route.upgrade", List).policy(),
     later("route.grpc_web").policy(),
     key("route.strip_prefix", Flag),

@@ -134,10 +134,12 @@ fn accepts(kind: ValueKind, value: &DeValue<'_>) -> bool {
                     | Targets(_)
             )
         }
-        V::Integer(_) => matches!(kind, Integer | IntegerOrWord | Fraction),
+        V::Integer(_) => matches!(kind, Integer | IntegerOrOff | IntegerOrWord | Fraction),
         V::Float(_) => kind == Fraction,
         V::Boolean(true) => matches!(kind, Flag | TableOrFlag(_)),
-        V::Boolean(false) => matches!(kind, Flag | TableOrFlag(_) | TableOrOff(_) | DurationOrOff),
+        V::Boolean(false) => {
+            matches!(kind, Flag | TableOrFlag(_) | TableOrOff(_) | DurationOrOff | IntegerOrOff)
+        }
         V::Datetime(_) => kind == Date,
         V::Array(_) | V::Table(_) => false,
     }
@@ -159,6 +161,9 @@ fn wrong_kind<'p>(
         TextMap => ("a table of strings", format!("write {name} = {{ name = \"value\" }}")),
         Flag => ("true or false", format!("write {name} = true")),
         Integer => ("a whole number", "write it without quotes, unit or fraction".to_string()),
+        IntegerOrOff => {
+            ("a whole number or false", format!("write {name} = 1000, or {name} = false to switch it off"))
+        }
         Integers => ("a list of whole numbers", format!("write {name} = [500, 502]")),
         Fraction => ("a number from 0 to 1", format!("write {name} = 0.5")),
         Duration | DurationOrOff => ("a duration", format!("write \"{}\"", number_or(found, "10") + "s")),

@@ -164,6 +164,7 @@ fn route_policies(route: &RoutePlan, plan: &Plan) -> String {
         parts.push("requirements".to_string());
     }
     parts.extend(route.rate_limits.iter().map(limit_item));
+    parts.extend(route.max_inflight.map(|most| format!("at most {most} in flight")));
     parts.iter().map(|part| format!("; {part}")).collect()
 }
 

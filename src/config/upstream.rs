@@ -17,6 +17,7 @@ use crate::plan::{Balance, HashOn, TargetPlan, UpstreamPlan};
 
 const SECTION: &str = "upstream.NAME";
 const MAX_KEEPALIVE: i64 = 65_535;
+const MAX_INFLIGHT: i64 = 1_000_000;
 const MAX_WEIGHT: i64 = 65_535;
 /// The names that a suggestion is chosen from, so that many wrong ones in a long file stay cheap.
 const SUGGESTED_FROM: usize = 1000;
@@ -93,9 +94,15 @@ fn upstream(name: &str, section: &Section<'_>, problems: &mut Problems) -> Upstr
         idle_timeout: section.duration("idle_timeout", problems).unwrap_or(seconds(60)),
         keepalive: section.integer("keepalive", 0..=MAX_KEEPALIVE, problems).unwrap_or(256) as usize,
         keepalive_idle: section.duration("keepalive_idle", problems).unwrap_or(seconds(60)),
+        max_inflight: max_inflight(section, problems),
         breaker: breaker::breaker(section, problems),
         health: health::health(section, problems),
     }
+}
+
+/// How many requests may be in flight at once; `None`: any number.
+pub(super) fn max_inflight(section: &Section<'_>, problems: &mut Problems) -> Option<usize> {
+    section.integer("max_inflight", 1..=MAX_INFLIGHT, problems).map(|most| most as usize)
 }
 
 fn targets(name: &str, section: &Section<'_>, problems: &mut Problems) -> Vec<TargetPlan> {

@@ -43,7 +43,7 @@ use crossbeam_channel::{Receiver, RecvError, Sender, at, never, select};
 
 use crate::log::{diagnostics, writer};
 use crate::plan::{LogTarget, Plan};
-use crate::shard::SwapOutcome;
+use crate::shard::{BreakerChange, SwapOutcome};
 use crate::store;
 use admin::decide::AdminRequest;
 use admin::{AdminCall, SharedRules};
@@ -81,6 +81,11 @@ enum ControlEvent {
     Prepared(Box<Result<Prepared, ReloadRefusal>>),
     /// A round of name look-ups is over.
     Resolved(HashMap<HostPort, resolve::Resolution>),
+    /// A breaker has opened or closed on a shard: the others are to know.
+    BreakerChanged {
+        shard: usize,
+        change: BreakerChange,
+    },
     /// A health check is over.
     Checked(health::CheckResult),
     /// The fetch of a JWK set is over.
@@ -193,6 +198,7 @@ impl Control {
             }
             ControlEvent::Prepared(prepared) => self.prepared(*prepared),
             ControlEvent::Resolved(resolutions) => self.resolved(&resolutions),
+            ControlEvent::BreakerChanged { shard, change } => self.supervisor.pass_on(shard, &change),
             ControlEvent::Checked(result) => self.checked(result),
             ControlEvent::Fetched(source, fetch) => self.fetched(&source, fetch),
         }

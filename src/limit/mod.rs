@@ -31,6 +31,7 @@ mod bucket;
 mod bucket_store;
 mod evicted;
 mod headers;
+mod in_flight;
 mod key;
 mod lease;
 mod leases;
@@ -40,6 +41,7 @@ mod rule;
 
 pub use bucket::Verdict;
 pub use bucket_store::{BucketStore, PREFETCH_SHARE};
+pub use in_flight::{CountedInFlight, InFlightCount};
 pub use key::Key;
 pub use lease::LEASE_SHARE;
 pub use leases::{AwaitGrant, IDLE_MS, Leases};

@@ -54,7 +54,7 @@ families! {
         "Time from the start of an attempt to the target's response head.";
     UPSTREAM_ACTIVE: Gauge "ringway_upstream_active_requests" "Requests at a target now.";
     UPSTREAM_EJECTIONS: Counter "ringway_upstream_ejections_total"
-        "Times that a shard's breaker of one of the target's addresses has opened.";
+        "Times that a breaker of one of the target's addresses has opened, on the shard whose requests failed.";
     UPSTREAM_EJECTED: Gauge "ringway_upstream_ejected"
         "Addresses of a target that are passed over now because they fail, summed over the shards.";
     UPSTREAM_IDLE: Gauge "ringway_upstream_idle_connections" "Idle connections kept to a target now.";

@@ -31,6 +31,8 @@ pub struct RoutePlan {
     pub deprecated: Option<Deprecated>,
     /// The whole exchange, from its head on.
     pub timeout: Option<Duration>,
+    /// How many of its requests may be in flight at once, over all shards; `None`: any number.
+    pub max_inflight: Option<usize>,
     /// Protocols that requests without a body may upgrade to (RFC 9110, 7.8), lower case; empty: none.
     pub upgrade: Vec<Arc<str>>,
     /// The names of its scripts' files, in order.

@@ -26,6 +26,8 @@ pub struct UpstreamPlan {
     pub keepalive: usize,
     /// How long one is kept.
     pub keepalive_idle: Duration,
+    /// How many requests may be in flight at once, over all shards and endpoints; `None`: any number.
+    pub max_inflight: Option<usize>,
     /// `None`: endpoints get requests however often they fail.
     pub breaker: Option<BreakerPlan>,
     /// `None`: endpoints are not checked.

@@ -100,6 +100,7 @@ mod tests {
             response_headers: HeaderEdits::default(),
             deprecated: None,
             timeout: None,
+            max_inflight: None,
             upgrade: vec![],
             scripts: vec![],
             vars: vec![],

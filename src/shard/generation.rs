@@ -5,13 +5,15 @@
 //! counts, compiled scripts. So a reload that changes one route costs nothing on the others.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::auth::api_keys::Consumers;
 use crate::auth::jwt::Provider;
+use crate::base::error::{Error, Reason};
 use crate::http::chunked::OwnedNames;
+use crate::limit::{CountedInFlight, InFlightCount};
 use crate::metrics::{RouteMetrics, ShardMetrics};
 use crate::pipeline::identity;
 use crate::pipeline::limits::ConsumerRates;
@@ -20,7 +22,7 @@ use crate::pipeline::steps::RouteContext;
 use crate::plan::{self, Plan};
 use crate::route::RouteTable;
 use crate::script::{self, Chain};
-use crate::upstream::{Addresses, UnhealthyEndpoints, Upstream};
+use crate::upstream::{Addresses, BreakerChange, BreakerOutbox, UnhealthyEndpoints, Upstream};
 
 use super::Generation;
 use super::limits::{RouteLimits, ShardLimits};
@@ -58,11 +60,24 @@ struct LiveScripts {
 pub struct LiveRoute {
     pub plan: Arc<plan::RoutePlan>,
     pub metrics: Rc<RouteMetrics>,
+    /// Its requests in flight. Shared with the routes of this name that come before and after it.
+    in_flight: InFlightCount,
     /// Its scripts, if it has any.
     scripts: Option<(Chain, Rc<LiveScripts>)>,
 }
 
 impl LiveRoute {
+    /// Counts a request as in flight; there are so many `shards`.
+    ///
+    /// # Errors
+    /// [`Reason::Overloaded`] when this shard's part of `max_inflight` is in flight.
+    pub fn begin_request(&self, shards: usize) -> Result<CountedInFlight, Error> {
+        self.in_flight.begin(self.plan.max_inflight, shards).ok_or_else(|| {
+            let detail = format!("`max_inflight` of route {} is reached", self.plan.name);
+            Error::gateway(Reason::Overloaded, detail)
+        })
+    }
+
     /// The route's scripts.
     pub fn scripts(&self) -> Option<RouteScripts<'_>> {
         let (chain, live) = self.scripts.as_ref()?;
@@ -81,6 +96,8 @@ pub struct GenerationContext {
     pub metrics: Rc<ShardMetrics>,
     pub script_host: Rc<dyn script::ScriptHost>,
     pub limits: Rc<ShardLimits>,
+    /// What breakers have to tell other shards.
+    pub breakers: BreakerOutbox,
     /// Shards begin at different endpoints.
     /// Otherwise all would send their first requests to the same one.
     pub seed: u64,
@@ -98,7 +115,14 @@ impl LiveGeneration {
     ) -> Result<LiveGeneration, script::ScriptFault> {
         let Generation { number, plan, table, providers, addresses, unhealthy, .. } = generation;
         let old_upstreams = old.map_or(&[][..], |old| &old.upstreams);
-        let upstreams = Upstream::build_all(&plan, old_upstreams, &addresses, &context.metrics, context.seed);
+        let upstreams = Upstream::build_all(
+            &plan,
+            old_upstreams,
+            &addresses,
+            &context.metrics,
+            &context.breakers,
+            context.seed,
+        );
         upstreams.iter().for_each(|upstream| upstream.set_unhealthy(&unhealthy));
         // An engine's programs count for good in the metrics that they began with, and those of scripts which no
         // route names are forgotten.
@@ -112,12 +136,16 @@ impl LiveGeneration {
             }
         };
         let names: Rc<[Arc<str>]> = plan.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+        let old_routes = old.map_or(&[][..], |old| &old.routes);
+        let before: HashMap<&str, _> =
+            old_routes.iter().map(|old| (&*old.plan.name, &old.in_flight)).collect();
         let rates = ConsumerRates::of(&plan.consumers);
         let live_route = |route: &Arc<plan::RoutePlan>| {
             let chain = Chain::build(&scripts.engine, &plan.scripts, route, &names)?;
             let scripts = chain.map(|chain| (chain, scripts.clone()));
             let metrics = context.metrics.route(&route.name);
-            Ok(Rc::new(LiveRoute { plan: route.clone(), metrics, scripts }))
+            let in_flight = before.get(&*route.name).copied().cloned().unwrap_or_default();
+            Ok(Rc::new(LiveRoute { plan: route.clone(), metrics, in_flight, scripts }))
         };
         let routes = plan.routes.iter().map(live_route).collect::<Result<_, script::ScriptFault>>()?;
         let limits_of = |route: &Arc<plan::RoutePlan>| {
@@ -167,6 +195,11 @@ impl LiveGeneration {
     pub fn set_unhealthy(&self, unhealthy: Arc<UnhealthyEndpoints>) {
         self.upstreams.iter().for_each(|upstream| upstream.set_unhealthy(&unhealthy));
         self.unhealthy.replace(unhealthy);
+    }
+
+    /// Takes what the breaker of another shard has done.
+    pub fn follow_breaker(&self, change: &BreakerChange, now_ms: u64) {
+        self.upstreams.iter().for_each(|upstream| upstream.follow_breaker(change, now_ms));
     }
 
     /// A route with what its steps work with, by its index.

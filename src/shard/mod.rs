@@ -51,7 +51,7 @@ use crate::plan::{self, Plan};
 use crate::route::RouteTable;
 use crate::store::{Link, ShardCounters, StoreReply};
 
-pub use crate::upstream::{Addresses, UnhealthyEndpoints};
+pub use crate::upstream::{Addresses, BreakerChange, UnhealthyEndpoints};
 pub use descriptors::DescriptorShare;
 pub use heartbeat::Heartbeat;
 pub use run::{ChosenDriver, run};
@@ -98,6 +98,8 @@ pub enum Command {
     Addresses(Arc<Addresses>),
     /// Health checks: the endpoints that are unhealthy now, all of them.
     Unhealthy(Arc<UnhealthyEndpoints>),
+    /// A breaker has opened or closed on another shard.
+    Breaker(BreakerChange),
     /// A JWK set was fetched and has other keys: all providers of the generation sent last, in the plan's order.
     Providers(Arc<[Arc<Provider>]>),
     /// A scrape: send a copy of all counters.
@@ -138,6 +140,8 @@ pub struct ShardSpawn {
     pub link: Link,
     /// Says that a token's key is not in the set of a provider, named by its index. Never blocks.
     pub unknown_key: Box<dyn Fn(usize) + Send>,
+    /// Says that a breaker has opened or closed, for the other shards. Never blocks.
+    pub breaker_changed: Box<dyn Fn(BreakerChange) + Send>,
     /// Gets the driver that won once the shard accepts, or why it cannot.
     pub started: Sender<Result<ChosenDriver, String>>,
 }
@@ -147,6 +151,8 @@ pub struct ShardSpawn {
 /// borrows are never held over an `await`, since any other task of the shard may run there.
 struct Shard {
     id: usize,
+    /// How many shards there are.
+    shards: usize,
     clock: Rc<Clock>,
     heartbeat: Arc<Heartbeat>,
     /// One flat table for all sockets, looked through by the tick: no timer per operation.
@@ -169,7 +175,9 @@ struct Shard {
     tokens: RefCell<TokenCache>,
     /// Called with a provider whose key set lacks a token's key.
     unknown_key: Box<dyn Fn(usize) + Send>,
-    /// When that is due.
+    /// Called with what breakers have to tell other shards.
+    breaker_changed: Box<dyn Fn(BreakerChange) + Send>,
+    /// When a report of `unknown_key` is due.
     unknown_key_reports: RefCell<UnknownKeyReports>,
     /// The generation for requests that begin now; those in flight hold an `Rc` of theirs.
     live: RefCell<Rc<LiveGeneration>>,

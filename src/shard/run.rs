@@ -30,7 +30,7 @@ use crate::net::{Buffers, Deadlines, Pipes, socket};
 use crate::plan::Driver;
 use crate::script;
 use crate::store::{KeyList, ShardCounters, StoreReply};
-use crate::upstream::Upstream;
+use crate::upstream::{BreakerOutbox, Upstream};
 
 /// Submission queue entries: more than one burst of work ever fills.
 const RING_ENTRIES: u32 = 4096;
@@ -244,6 +244,9 @@ async fn serve(
                 }
                 Command::Addresses(addresses) => shard.live().set_addresses(&addresses),
                 Command::Unhealthy(unhealthy) => shard.live().set_unhealthy(unhealthy),
+                Command::Breaker(change) => {
+                    shard.live().follow_breaker(&change, shard.deadlines.now_ms());
+                }
                 Command::Providers(providers) => shard.live().renew_providers(providers),
                 Command::Scrape(answer) => drop(answer.send(shard.scrape())),
             }
@@ -316,11 +319,13 @@ impl Shard {
             metrics: metrics.clone(),
             script_host: script_host.clone(),
             limits: limits.clone(),
+            breakers: BreakerOutbox::default(),
             seed: spawn.id as u64,
         };
         let live = LiveGeneration::build(first, None, &context)?;
         let shard = Shard {
             id: spawn.id,
+            shards: spawn.shards,
             clock: script_host.clock.clone(),
             heartbeat: spawn.heartbeat.clone(),
             deadlines,
@@ -336,6 +341,7 @@ impl Shard {
             // A change after this comes as a message: the shard has joined the link before its thread began.
             dynamic_keys: RefCell::new(spawn.link.keys().map(|keys| dynamic_keys(&keys))),
             unknown_key: std::mem::replace(&mut spawn.unknown_key, Box::new(|_| ())),
+            breaker_changed: std::mem::replace(&mut spawn.breaker_changed, Box::new(|_| ())),
             unknown_key_reports: RefCell::default(),
             tokens: RefCell::new(TokenCache::new(TokenCache::MAX_ENTRIES, TokenCache::MAX_BYTES)),
             live: RefCell::new(Rc::new(live)),

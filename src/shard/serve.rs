@@ -63,6 +63,7 @@ async fn run(
     }
     let index = find_route(&live.table, &live.plan.routes, transaction)?;
     turn.log.route = Some(index);
+    turn.in_flight.route = Some(live.routes[index].begin_request(turn.shard.shards)?);
     let route = live.route_context(index);
     turn.until_ms = turn.shard.deadlines.after(route.plan.timeout);
     sink.begin_exchange(turn.until_ms, live.plan.server.limits.min_rate);

@@ -43,6 +43,7 @@ pub async fn until_drained(shard: &Rc<Shard>, no_listener: impl Fn() -> bool) {
         // A line of the access log waits for a tick at most, however few there are.
         shard.log.borrow_mut().flush();
         send_counters(shard);
+        shard.context.breakers.take().into_iter().for_each(&shard.breaker_changed);
         shard.limits.expire();
         if ticks % TIDY_TICKS == 0 {
             shard.limits.release_unused();

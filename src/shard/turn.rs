@@ -16,7 +16,7 @@ use super::request_log::RequestLog;
 use crate::base::error::Reason;
 use crate::exchange::Transaction;
 use crate::http::fields::Fields;
-use crate::limit::LimitReport;
+use crate::limit::{CountedInFlight, LimitReport};
 use crate::net::deadline::NEVER;
 use crate::pipeline::request_head::UpstreamRequestHead;
 use crate::script::Hook;
@@ -31,8 +31,18 @@ pub struct Turn {
     pub log: RequestLog,
     /// When the exchange must be over, by the shard's coarse clock: the route's `timeout`, from the end of the head on.
     pub until_ms: u64,
+    pub in_flight: TurnInFlight,
     /// There is a request: a whole head, or one that is refused.
     pub has_request: bool,
+}
+
+/// What counts a request as in flight, for `max_inflight`.
+#[derive(Default)]
+pub struct TurnInFlight {
+    /// Of its route, once that is known.
+    pub route: Option<CountedInFlight>,
+    /// At its upstream, as a tunnel.
+    pub upstream: Option<CountedInFlight>,
 }
 
 /// A turn that has not ended.
@@ -47,6 +57,7 @@ impl OpenTurn {
             buffers: shard.request_buffers.borrow_mut().pop().unwrap_or_default(),
             log: RequestLog::new(peer),
             until_ms: NEVER,
+            in_flight: TurnInFlight::default(),
             has_request: false,
         }))
     }
@@ -94,9 +105,10 @@ impl Drop for OpenTurn {
 
 impl Turn {
     fn into_record(self) -> TurnRecord {
-        let Turn { shard, live, buffers, log, .. } = self;
+        let Turn { shard, live, buffers, log, in_flight, .. } = self;
         let route = log.route.map(|index| live.routes[index].clone());
-        TurnRecord { shard, generation: live.number, route, buffers: Some(buffers), log, finished: false }
+        let (generation, buffers) = (live.number, Some(buffers));
+        TurnRecord { shard, generation, route, buffers, log, _in_flight: in_flight, finished: false }
     }
 
     fn release(self) {
@@ -115,6 +127,7 @@ pub struct TurnRecord {
     /// `None`: they have gone back to the stock.
     buffers: Option<Box<RequestBuffers>>,
     pub log: RequestLog,
+    _in_flight: TurnInFlight,
     finished: bool,
 }
 

@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::tests::{addresses, by_name, first, picks, plan};
-use super::{Endpoint, Upstream};
+use super::{BreakerChange, Endpoint, Upstream};
+use crate::balance::BreakerNews;
 use crate::base::error::{Error, Reason, Retry};
 use crate::plan::{AllOpen, Balance, BreakerPlan, CountedFailures, UpstreamPlan};
 
@@ -127,4 +128,51 @@ fn without_a_breaker_nothing_is_passed_over() {
     let upstream = upstream(None, 2);
     fail(&upstream, 0, 9);
     assert_eq!(picks(&upstream, 4), [0, 1, 0, 1]);
+}
+
+#[test]
+fn what_a_breaker_does_is_told_once_and_holds_for_the_same_endpoint_of_another_shard() {
+    let [one, other] = [(), ()].map(|()| upstream(Some(breaker()), 4));
+    fail(&one, 2, 1);
+    assert_eq!(one.outbox.take(), [], "a failure changes nothing yet");
+    fail(&one, 2, 1);
+    let told = one.outbox.take();
+    let [BreakerChange { endpoint: id, news: BreakerNews::Open { for_ms, openings: 1 } }] = &told[..] else {
+        panic!("it has opened: {told:?}")
+    };
+    assert_eq!(*id, one.id_of(&endpoint(&one, 2)));
+    assert!((30_000..=33_000).contains(for_ms), "{for_ms}");
+    other.follow_breaker(&told[0], 50_000);
+    let is_picked = |upstream: &Upstream, now_ms: u64| {
+        let endpoint = endpoint(upstream, 2);
+        (0..40).any(|_| Rc::ptr_eq(&upstream.pick(0, &[], now_ms).expect("usable"), &endpoint))
+    };
+    assert!(!is_picked(&other, 50_000 + for_ms - 1) && is_picked(&other, 50_000 + for_ms));
+    assert_eq!(other.outbox.take(), [], "what it was told it does not tell again");
+    let now_ms = 50_000 + for_ms;
+    other.begin_exchange(&endpoint(&other, 2), now_ms).ended(None, now_ms);
+    let told = other.outbox.take();
+    assert_eq!(told.iter().map(|change| change.news).collect::<Vec<_>>(), [BreakerNews::Closed]);
+    one.follow_breaker(&told[0], 1);
+    assert!(is_picked(&one, 1));
+}
+
+#[test]
+fn other_shards_cannot_open_more_breakers_than_may_be_nor_those_of_other_upstreams() {
+    let [one, other] = [(), ()].map(|()| upstream(Some(breaker()), 4));
+    fail(&other, 0, 2);
+    fail(&other, 1, 2);
+    fail(&one, 2, 2);
+    let told = one.outbox.take();
+    other.follow_breaker(&told[0], 0);
+    assert!(picks(&other, 40).contains(&2), "half of them are open here already");
+    let stranger = first(
+        UpstreamPlan { name: "v".into(), breaker: Some(breaker()), ..plan(vec![by_name(1)]) },
+        &addresses(&[1, 2, 3, 4]),
+    );
+    let without = upstream(None, 4);
+    for upstream in [stranger, without] {
+        upstream.follow_breaker(&told[0], 0);
+        assert!(picks(&upstream, 40).contains(&2));
+    }
 }

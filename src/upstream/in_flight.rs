@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::Upstream;
 use super::endpoint::Endpoint;
-use crate::balance::{Admission, FailureEffect};
+use crate::balance::{Admission, BreakerNews, FailureEffect};
 use crate::base::error::{Error, FaultOrigin};
 use crate::plan::{BreakerPlan, CountedFailures};
 
@@ -65,8 +65,10 @@ impl<'a> InFlight<'a> {
     }
 
     fn succeeded(&self) {
-        if let Some(admission) = self.admission.take() {
-            self.endpoint.with_breaker(|breaker| breaker.succeed(admission));
+        if let Some(admission) = self.admission.take()
+            && self.endpoint.with_breaker(|breaker| breaker.succeed(admission))
+        {
+            self.upstream.tell_breaker(&self.endpoint, BreakerNews::Closed);
         }
     }
 
@@ -77,6 +79,8 @@ impl<'a> InFlight<'a> {
             self.endpoint.with_breaker(|breaker| breaker.fail(admission, plan, now_ms, draw, may_open));
         if effect == FailureEffect::Opened {
             self.endpoint.metrics.ejected();
+            let news = self.endpoint.with_breaker(|breaker| breaker.news(now_ms));
+            self.upstream.tell_breaker(&self.endpoint, news);
             tracing::debug!(target = %self.endpoint.url, address = %self.endpoint.address, "passed over");
         }
     }

@@ -8,6 +8,7 @@
 //! An endpoint whose address the name no longer has is withdrawn: its idle connections are closed at once, and those
 //! in use are closed when their exchange ends.
 
+mod breaker_outbox;
 mod connect;
 mod endpoint;
 mod in_flight;
@@ -19,11 +20,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::balance::{Balancer, WeightedEndpoint};
+use crate::balance::{Balancer, BreakerNews, WeightedEndpoint};
 use crate::base::error::{Error, Reason, Retry};
+use crate::limit::{CountedInFlight, InFlightCount};
 use crate::metrics::{ShardMetrics, TargetMetrics};
 use crate::plan::{self, AllOpen, NoneHealthy};
 
+pub use breaker_outbox::{BreakerChange, BreakerOutbox};
 pub use endpoint::{Endpoint, EndpointAddress, EndpointId, UpstreamConnection};
 pub use in_flight::InFlight;
 
@@ -42,6 +45,10 @@ pub struct Upstream {
     targets: Vec<Rc<TargetMetrics>>,
     /// Shared with the upstreams of this name that come before and after it: what bounds their idle connections.
     idle: Rc<IdleLimit>,
+    /// Shared in the same way: its requests in flight.
+    in_flight: InFlightCount,
+    /// What its breakers have to tell other shards.
+    outbox: BreakerOutbox,
     endpoints: RefCell<EndpointSet>,
     /// Where this shard begins.
     seed: u64,
@@ -71,12 +78,13 @@ impl Upstream {
         old: &[Rc<Upstream>],
         addresses: &Addresses,
         metrics: &ShardMetrics,
+        outbox: &BreakerOutbox,
         seed: u64,
     ) -> Vec<Rc<Upstream>> {
         let old: HashMap<&str, &Rc<Upstream>> = old.iter().map(|up| (&*up.plan.name, up)).collect();
         let build = |plan: &Arc<plan::UpstreamPlan>| {
             let before = old.get(&*plan.name).copied();
-            Upstream::succeed(plan, before, addresses, metrics, seed)
+            Upstream::succeed(plan, before, addresses, metrics, outbox, seed)
         };
         plan.upstreams.iter().map(build).collect()
     }
@@ -87,6 +95,7 @@ impl Upstream {
         before: Option<&Rc<Upstream>>,
         addresses: &Addresses,
         metrics: &ShardMetrics,
+        outbox: &BreakerOutbox,
         seed: u64,
     ) -> Rc<Upstream> {
         match before {
@@ -94,7 +103,7 @@ impl Upstream {
                 before.set_addresses(addresses);
                 before.clone()
             }
-            _ => Rc::new(Upstream::build(plan, before.map(|rc| &**rc), addresses, metrics, seed)),
+            _ => Rc::new(Upstream::build(plan, before.map(|rc| &**rc), addresses, metrics, outbox, seed)),
         }
     }
 
@@ -103,6 +112,7 @@ impl Upstream {
         before: Option<&Upstream>,
         addresses: &Addresses,
         metrics: &ShardMetrics,
+        outbox: &BreakerOutbox,
         seed: u64,
     ) -> Upstream {
         let targets: Vec<_> =
@@ -112,6 +122,7 @@ impl Upstream {
         let wanted = wanted(plan, addresses);
         let idle = before.map(|before| before.idle.clone()).unwrap_or_default();
         idle.configure(plan);
+        let in_flight = before.map(|before| before.in_flight.clone()).unwrap_or_default();
         let endpoints = reconcile(plan, &targets, &wanted, old, &idle);
         let same_choice = |before: &&Upstream| {
             let unchanged = before.plan.targets == plan.targets && before.plan.balance == plan.balance;
@@ -122,7 +133,7 @@ impl Upstream {
             _ => balancer(plan, &wanted, seed),
         };
         let endpoints = RefCell::new(EndpointSet { endpoints, balancer });
-        Upstream { plan: plan.clone(), targets, idle, endpoints, seed }
+        Upstream { plan: plan.clone(), targets, idle, in_flight, outbox: outbox.clone(), endpoints, seed }
     }
 
     /// Takes what names resolve to now: endpoints whose address stays are kept, the others withdrawn at once.
@@ -142,9 +153,28 @@ impl Upstream {
     /// Takes what health checks say of its endpoints.
     pub fn set_unhealthy(&self, unhealthy: &UnhealthyEndpoints) {
         for endpoint in self.endpoints().iter() {
-            let (upstream, url, address) =
-                (self.plan.name.clone(), endpoint.url.clone(), endpoint.address.clone());
-            endpoint.set_healthy(!unhealthy.contains(&EndpointId { upstream, url, address }));
+            endpoint.set_healthy(!unhealthy.contains(&self.id_of(endpoint)));
+        }
+    }
+
+    fn id_of(&self, endpoint: &Endpoint) -> EndpointId {
+        let (url, address) = (endpoint.url.clone(), endpoint.address.clone());
+        EndpointId { upstream: self.plan.name.clone(), url, address }
+    }
+
+    /// The breaker of an endpoint has opened or closed: the other shards are to know.
+    fn tell_breaker(&self, endpoint: &Endpoint, news: BreakerNews) {
+        self.outbox.put(self.id_of(endpoint), news);
+    }
+
+    /// Takes what the breaker of another shard has done, if the endpoint is one of this upstream's.
+    pub fn follow_breaker(&self, BreakerChange { endpoint: id, news }: &BreakerChange, now_ms: u64) {
+        let Some(plan) = self.plan.breaker.as_ref().filter(|_| self.plan.name == id.upstream) else { return };
+        let is_meant = |endpoint: &&Rc<Endpoint>| endpoint.url == id.url && endpoint.address == id.address;
+        for endpoint in self.endpoints().iter().filter(is_meant) {
+            // Asked beforehand: it looks at all breakers.
+            let may_open = self.may_open(endpoint, plan);
+            endpoint.with_breaker(|breaker| breaker.follow(*news, now_ms, || may_open));
         }
     }
 
@@ -159,6 +189,17 @@ impl Upstream {
                 None => withdraw_others(&upstream.endpoints(), &[]),
             }
         }
+    }
+
+    /// Counts a request, with all its attempts, as in flight at this upstream; there are so many `shards`.
+    ///
+    /// # Errors
+    /// [`Reason::Overloaded`] when this shard's part of `max_inflight` is in flight.
+    pub fn begin_request(&self, shards: usize) -> Result<CountedInFlight, Error> {
+        self.in_flight.begin(self.plan.max_inflight, shards).ok_or_else(|| {
+            let detail = format!("`max_inflight` of upstream {} is reached", self.plan.name);
+            Error::gateway(Reason::Overloaded, detail)
+        })
     }
 
     /// The endpoint for the next attempt. `key` is what `hash_on` selects, hashed; `tried` are the endpoints at which

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Addresses, Endpoint, EndpointAddress, Upstream};
+use super::{Addresses, BreakerOutbox, Endpoint, EndpointAddress, Upstream};
 use crate::balance::{Balancer, WeightedEndpoint, hash_key};
 use crate::base::error::{FaultOrigin, Reason};
 use crate::metrics::ShardMetrics;
@@ -48,17 +48,18 @@ pub(super) fn plan(targets: Vec<TargetPlan>) -> UpstreamPlan {
         idle_timeout: Duration::from_secs(60),
         keepalive: 10,
         keepalive_idle: Duration::from_secs(60),
+        max_inflight: None,
         breaker: Some(BreakerPlan::CONNECTS_ONLY),
         health: None,
     }
 }
 
 pub(super) fn first(plan: UpstreamPlan, addresses: &Addresses) -> Rc<Upstream> {
-    Upstream::succeed(&Arc::new(plan), None, addresses, &ShardMetrics::new(0), 0)
+    Upstream::succeed(&Arc::new(plan), None, addresses, &ShardMetrics::new(0), &BreakerOutbox::default(), 0)
 }
 
 fn reloaded(plan: UpstreamPlan, before: &Rc<Upstream>, addresses: &Addresses) -> Rc<Upstream> {
-    Upstream::succeed(&Arc::new(plan), Some(before), addresses, &ShardMetrics::new(0), 0)
+    Upstream::succeed(&Arc::new(plan), Some(before), addresses, &ShardMetrics::new(0), &before.outbox, 0)
 }
 
 /// The endpoints' last bytes of address.
@@ -188,7 +189,17 @@ fn shards_begin_at_different_endpoints() {
     let begin = |seed| {
         let plan = Arc::new(plan(vec![by_name(1)]));
         let metrics = ShardMetrics::new(0);
-        picks(&Upstream::succeed(&plan, None, &addresses(&[1, 2, 3]), &metrics, seed), 1)[0]
+        picks(
+            &Upstream::succeed(
+                &plan,
+                None,
+                &addresses(&[1, 2, 3]),
+                &metrics,
+                &BreakerOutbox::default(),
+                seed,
+            ),
+            1,
+        )[0]
     };
     assert_eq!([0, 1, 2, 3].map(begin), [0, 1, 2, 0]);
 }

@@ -71,6 +71,7 @@ fn upstreams_and_routes_have_the_defaults_of_the_contract() {
         idle_timeout: seconds(60),
         keepalive: 256,
         keepalive_idle: seconds(60),
+        max_inflight: None,
         breaker: Some(BreakerPlan::CONNECTS_ONLY),
         health: None,
     };
@@ -96,6 +97,7 @@ fn upstreams_and_routes_have_the_defaults_of_the_contract() {
         response_headers: HeaderEdits::default(),
         deprecated: None,
         timeout: None,
+        max_inflight: None,
         upgrade: vec!["websocket".into()],
         scripts: vec![],
         vars: vec![],
@@ -167,7 +169,7 @@ fn every_value_of_server_admin_and_log_is_taken() {
 fn upstreams_keep_the_order_of_the_file_and_take_every_balance() {
     let text = r#"
         upstream.z = { targets = "http://a", balance = "least_connections" }
-        upstream.y = { targets = { url = "unix:/s", weight = 7 }, balance = "p2c", keepalive = 0 }
+        upstream.y = { targets = { url = "unix:/s", weight = 7 }, balance = "p2c", keepalive = 0, max_inflight = 1 }
         upstream.b = { targets = ["http://a", { url = "http://b:81" }], balance = "random" }
         upstream.a = { targets = "http://a", balance = "hash" }
         upstream.c = { targets = "http://a", balance = "hash", hash_on = "header:X-Key" }
@@ -194,7 +196,7 @@ fn upstreams_keep_the_order_of_the_file_and_take_every_balance() {
             Balance::Hash(HashOn::Consumer),
         ]
     );
-    assert_eq!((found[1].targets[0].weight, found[1].keepalive), (7, 0));
+    assert_eq!((found[1].targets[0].weight, found[1].keepalive, found[1].max_inflight), (7, 0, Some(1)));
     assert_eq!(&*found[2].targets[1].authority, "b:81");
 }
 
@@ -235,6 +237,7 @@ fn every_action_and_policy_is_taken() {
         rewrite = "/{id}/{rest}"
         host_header = "api.internal:81"
         timeout = "60s"
+        max_inflight = 1000000
         request_headers = { set = { x-b = "1", X-a = "2" }, add = { x-c = "3" }, remove = ["Cookie"] }
         response_headers.remove = ["server"]
         deprecated = { since = 2026-01-31, sunset = "2027-01-31", link = "https://example.com/v1" }
@@ -246,7 +249,7 @@ fn every_action_and_policy_is_taken() {
     let capture = |name: &str| Piece::Capture(name.into());
     let rewrite = Template(vec![text("/"), capture("id"), text("/"), capture("rest")]);
     assert_eq!(proxy.path, PathEdit::Rewrite(rewrite));
-    assert_eq!(found.timeout, Some(Duration::from_secs(60)));
+    assert_eq!((found.timeout, found.max_inflight), (Some(Duration::from_secs(60)), Some(1_000_000)));
     let edits = HeaderEdits {
         remove: vec!["Cookie".into()],
         set: vec![("x-b".into(), "1".into()), ("X-a".into(), "2".into())],
@@ -273,6 +276,7 @@ fn a_routes_own_policy_replaces_the_default_and_can_switch_it_off() {
     let text = r#"
         [defaults]
         timeout = "5s"
+        max_inflight = 5
         host_header = "client"
         request_headers = { remove = ["cookie"] }
         response_headers = { set = { x = "1" } }
@@ -284,6 +288,7 @@ fn a_routes_own_policy_replaces_the_default_and_can_switch_it_off() {
         path = "/replaced"
         upstream = "up"
         timeout = "1s"
+        max_inflight = 1
         host_header = "upstream"
         response_headers = { remove = ["y"] }
         deprecated = { sunset = "2027-01-31" }
@@ -291,6 +296,7 @@ fn a_routes_own_policy_replaces_the_default_and_can_switch_it_off() {
         path = "/off"
         upstream = "up"
         timeout = false
+        max_inflight = false
         request_headers = false
         response_headers = {}
         deprecated = false
@@ -303,17 +309,17 @@ fn a_routes_own_policy_replaces_the_default_and_can_switch_it_off() {
         _ => panic!("a proxy"),
     };
     let [kept, replaced, off] = &routes[..] else { panic!("three routes") };
-    assert_eq!(kept.timeout, Some(Duration::from_secs(5)));
+    assert_eq!((kept.timeout, kept.max_inflight), (Some(Duration::from_secs(5)), Some(5)));
     assert_eq!(host(kept), HostHeader::Client);
     assert_eq!(kept.request_headers.remove, ["cookie"].map(Arc::<str>::from));
     assert_eq!(kept.response_headers.set.len(), 1);
     assert_eq!(&*kept.deprecated.as_ref().unwrap().deprecation, "true");
-    assert_eq!(replaced.timeout, Some(Duration::from_secs(1)));
+    assert_eq!((replaced.timeout, replaced.max_inflight), (Some(Duration::from_secs(1)), Some(1)));
     assert_eq!(host(replaced), HostHeader::Upstream);
     assert_eq!(replaced.request_headers, kept.request_headers);
     assert_eq!(replaced.response_headers.set.len(), 0, "replaced, not merged");
     assert!(replaced.deprecated.as_ref().unwrap().sunset.is_some());
-    assert_eq!((off.timeout, &off.deprecated), (None, &None));
+    assert_eq!((off.timeout, off.max_inflight, &off.deprecated), (None, None, &None));
     assert_eq!(
         (&off.request_headers, &off.response_headers),
         (&HeaderEdits::default(), &HeaderEdits::default())

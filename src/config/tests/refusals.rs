@@ -146,6 +146,7 @@ fn values_of_the_wrong_kind_are_told_what_to_write() {
             ("path = \"/x\"\nupstream = [\"up\"]", "2:12", "must be a string, not an array"),
             ("path = \"/x\"\nrespond = \"hello\"", "2:11", "must be a table, not a string"),
             ("path = \"/x\"\nrespond = {}\ntimeout = true", "3:11", "must be a duration"),
+            ("path = \"/x\"\nrespond = {}\nmax_inflight = true", "3:16", "a whole number or false"),
             ("path = \"/x\"\nrespond = {}\nheaders = { x = 1 }", "3:17", "`x` must be a string"),
             ("path = \"/x\"\nrespond = {}\nresponse_headers = true", "3:20", "to switch it off"),
             ("path = \"/x\"\nrespond = {}\ndeprecated = \"yes\"", "3:14", "a table, true or false"),
@@ -250,6 +251,7 @@ fn upstream_values_out_of_range_are_refused() {
             ),
             ("targets = \"http://a\"\nconnect_timeout = \"0ms\"", "2:19", "no time at all"),
             ("targets = \"http://a\"\nkeepalive = -1", "2:13", "from 0 to 65535"),
+            ("targets = \"http://a\"\nmax_inflight = 0", "2:16", "from 1 to 1000000"),
         ],
     );
 }
@@ -332,6 +334,7 @@ fn what_a_routes_policies_say_is_checked() {
             ("upgrade = [\"websocket\", \"a b\"]", "1:25", "is no protocol"),
             ("host_header = \"a b\"", "1:15", "\"upstream\", \"client\""),
             ("timeout = \"0s\"", "1:11", "no time at all"),
+            ("max_inflight = 0", "1:16", "from 1 to 1000000"),
             ("request_headers.set = { \"a:\" = \"1\" }", "1:25", "is not a field name"),
             ("request_headers.set = { host = \"a\" }", "1:25", "use `host_header`"),
             ("request_headers.add = { Transfer-Encoding = \"chunked\" }", "1:25", "cannot be edited"),

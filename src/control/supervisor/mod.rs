@@ -33,7 +33,7 @@ use crate::log::writer::LogSink;
 use crate::metrics::MetricsSnapshot;
 use crate::net::doorbell;
 use crate::plan::Driver;
-use crate::shard::{self, ChosenDriver, Command, DescriptorShare, Heartbeat, ShardSpawn};
+use crate::shard::{self, BreakerChange, ChosenDriver, Command, DescriptorShare, Heartbeat, ShardSpawn};
 use crate::store::Link;
 use backoff::RestartBackoff;
 use slot::{ShardSlot, ShardState};
@@ -152,6 +152,14 @@ impl Supervisor {
         alive.filter(|(id, slot)| slot.mailbox.send(command(*id)).is_ok()).map(|(id, _)| id).collect()
     }
 
+    /// Tells all shards but `from` what a breaker of that one has done.
+    pub fn pass_on(&self, from: usize, change: &BreakerChange) {
+        for (_, slot) in self.slots.iter().enumerate().filter(|(id, slot)| *id != from && slot.is_alive()) {
+            // Refused only by a thread that has just ended.
+            let _ = slot.mailbox.send(Command::Breaker(change.clone()));
+        }
+    }
+
     /// Asks every shard for its counters; returns how many will send them. Those that are stalled are not asked: nobody
     /// takes the question out of their mailboxes.
     pub fn scrape(&self, answer: &Sender<MetricsSnapshot>, now: Instant) -> usize {
@@ -237,6 +245,10 @@ impl Supervisor {
         let unknown_key = unknown_key.clone();
         // A full channel drops the report: the shard makes it again a second later, if there is another such token.
         let unknown_key = Box::new(move |jwt| _ = unknown_key.try_send(jwt));
+        let breaker_events = events.clone();
+        let breaker_changed = Box::new(move |change| {
+            _ = breaker_events.send(ControlEvent::BreakerChanged { shard: id, change })
+        });
         // In place of the shard's earlier thread, if it had one.
         link.join_shard(id, Box::new(move |reply| store_replies.send(reply).is_ok()));
         let spawned_at = Instant::now();
@@ -253,6 +265,7 @@ impl Supervisor {
             sink,
             link,
             unknown_key,
+            breaker_changed,
             started,
         };
         let first = current.generation_for(id)?;

@@ -88,12 +88,16 @@ pub async fn forward(
     let transaction = &turn.buffers.transaction;
     let upstream = &live.upstreams[transaction.edits.upstream.unwrap_or(proxy.upstream)];
     turn.log.upstream = Some(upstream.clone());
+    let in_flight = upstream.begin_request(shard.shards)?;
     let key = hash_key(upstream, transaction);
     turn.buffers.upstream_head.prepare(transaction, route.plan, proxy);
     let exchange = Exchange { shard: &shard, route, upstream, until_ms: turn.until_ms };
     let mut first = FirstWrite { bytes: shard.buffers.small(), body_at: None };
     let served = attempts(turn, &exchange, proxy, key, source, sink, &mut first).await;
     shard.buffers.give_back(first.bytes);
+    if let Ok(Served::Upgraded(_)) = served {
+        turn.in_flight.upstream = Some(in_flight);
+    }
     served
 }
 

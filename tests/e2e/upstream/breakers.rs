@@ -78,6 +78,49 @@ fn a_breaker_opens_at_failing_statuses_refuses_at_once_and_closes_by_itself() {
     }
 }
 
+/// Nothing is sent meanwhile: a shard without requests learns it from the others alone.
+fn wait_for_state(gateway: &Gateway, wanted: &str) {
+    let until = Instant::now() + DEADLINE;
+    while state(gateway) != wanted {
+        assert!(Instant::now() < until, "it stays {}", state(gateway));
+    }
+}
+
+#[test]
+fn what_one_shard_learns_of_an_endpoint_the_other_shards_know() {
+    for driver in DRIVERS {
+        let (status, origin) = origin_with_status();
+        let start = |open_for: &str| {
+            let keys = format!("breaker = {{ failures = 3, open_for = {open_for:?} }}");
+            Gateway::builder().driver(driver).shards(3).start(&proxy_with(&[&origin.url()], &keys, ""))
+        };
+        status.store(503, Ordering::Relaxed);
+        let gateway = start("10m");
+        let mut client = gateway.connect();
+        (0..3).for_each(|_| _ = client.exchange(GET));
+        wait_for_state(&gateway, "open");
+        for _ in 0..30 {
+            assert_eq!(reason(&gateway.get("/")), "circuit_open");
+        }
+        assert_eq!(origin.requests().len(), 3);
+        assert_eq!(gateway.metric("ringway_upstream_ejections_total", ""), 1.0);
+
+        let gateway = start("100ms");
+        let mut client = gateway.connect();
+        (0..3).for_each(|_| _ = client.exchange(GET));
+        wait_for_state(&gateway, "open");
+        status.store(200, Ordering::Relaxed);
+        let until = Instant::now() + DEADLINE;
+        while client.exchange(GET).status() != 200 {
+            assert!(Instant::now() < until, "it stays open");
+        }
+        wait_for_state(&gateway, "up");
+        for _ in 0..30 {
+            assert_eq!(gateway.get("/").status(), 200);
+        }
+    }
+}
+
 #[test]
 fn an_open_breaker_survives_a_reload_that_does_not_touch_its_target() {
     let (status, origin) = origin_with_status();

@@ -4,4 +4,5 @@ mod breakers;
 mod endpoints;
 mod faults_and_targets;
 mod health;
+mod max_inflight;
 mod pool;
