@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::balance::{Balancer, WeightedEndpoint};
+use crate::balance::{Balancer, RetryBudget, WeightedEndpoint};
 use crate::base::error::{Error, Reason, Retry};
 use crate::metrics::{ShardMetrics, TargetMetrics};
 use crate::plan::{self, AllOpen, NoneHealthy};
@@ -42,6 +42,8 @@ pub struct Upstream {
     targets: Vec<Rc<TargetMetrics>>,
     /// Shared with the upstreams of this name that come before and after it: what bounds their idle connections.
     idle: Rc<IdleLimit>,
+    /// Shared with the upstreams of this name that come before and after it and are retried alike.
+    retries: Rc<RetryBudget>,
     endpoints: RefCell<EndpointSet>,
     /// Where this shard begins.
     seed: u64,
@@ -112,6 +114,8 @@ impl Upstream {
         let wanted = wanted(plan, addresses);
         let idle = before.map(|before| before.idle.clone()).unwrap_or_default();
         idle.configure(plan);
+        let retried_alike = before.filter(|before| before.plan.retry == plan.retry);
+        let retries = retried_alike.map(|before| before.retries.clone()).unwrap_or_default();
         let endpoints = reconcile(plan, &targets, &wanted, old, &idle);
         let same_choice = |before: &&Upstream| {
             let unchanged = before.plan.targets == plan.targets && before.plan.balance == plan.balance;
@@ -122,7 +126,7 @@ impl Upstream {
             _ => balancer(plan, &wanted, seed),
         };
         let endpoints = RefCell::new(EndpointSet { endpoints, balancer });
-        Upstream { plan: plan.clone(), targets, idle, endpoints, seed }
+        Upstream { plan: plan.clone(), targets, idle, retries, endpoints, seed }
     }
 
     /// Takes what names resolve to now: endpoints whose address stays are kept, the others withdrawn at once.
@@ -206,6 +210,25 @@ impl Upstream {
             Some(AllOpen::Refuse) => Err(circuit_open(endpoints, now_ms)),
             Some(AllOpen::Try) | None => Ok(endpoints[index].clone()),
         })
+    }
+
+    /// Counts a request, of whose retries this allows a share.
+    pub fn count_request(&self) {
+        if let Some(share) = self.plan.retry.budget {
+            self.retries.add_request(share);
+        }
+    }
+
+    /// Whether the budget has a retry left.
+    pub fn may_retry(&self) -> bool {
+        self.plan.retry.budget.is_none_or(|share| self.retries.allows(share))
+    }
+
+    /// Takes a retry off the budget.
+    pub fn count_retry(&self) {
+        if self.plan.retry.budget.is_some() {
+            self.retries.take();
+        }
     }
 
     /// Begins an exchange with an endpoint that was picked.

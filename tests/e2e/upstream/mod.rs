@@ -5,3 +5,4 @@ mod endpoints;
 mod faults_and_targets;
 mod health;
 mod pool;
+mod retries;
