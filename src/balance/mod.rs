@@ -1,5 +1,5 @@
-//! Which endpoint of an upstream gets a request: one decider a strategy, over nothing but numbers; and the breaker and
-//! the health checks that keep requests from an endpoint that fails.
+//! Which endpoint of an upstream gets a request: one decider a strategy, over nothing but numbers; and the breaker,
+//! the health checks and the retry budget for endpoints that fail.
 //!
 //! A balancer belongs to one shard and one upstream. It does not know what makes an endpoint usable (a breaker, a
 //! health check, an attempt that already failed there) or how busy it is: both are asked of the caller.
@@ -10,6 +10,7 @@ mod health;
 mod least_connections;
 mod p2c;
 mod random;
+mod retry_budget;
 mod round_robin;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use health::CheckedHealth;
 use least_connections::LeastConnections;
 use p2c::P2c;
 use random::Random;
+pub use retry_budget::RetryBudget;
 use round_robin::RoundRobin;
 
 /// What a balancer needs to know of an endpoint.

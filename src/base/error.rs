@@ -139,6 +139,8 @@ pub enum Retry {
     Never,
     /// Only when the method is idempotent (RFC 9110, 9.2.2).
     IfIdempotent,
+    /// Only where the configuration says so, and only when the method is idempotent: the endpoint itself has failed.
+    IfSetUp,
     /// Nothing of it was sent.
     Safe,
 }

@@ -34,6 +34,7 @@ mod pattern;
 mod policies;
 mod problems;
 mod rate_limit;
+mod retry;
 mod route;
 mod schema;
 mod scripts;

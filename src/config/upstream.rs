@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use super::problems::{Problems, TextSpan, ValueError, quoted};
 use super::section::{At, Section, TomlValue, text_of};
-use super::{address, breaker, health};
+use super::{address, breaker, health, retry};
 use crate::base::suggest::closest;
 use crate::http::hygiene::is_token;
 use crate::plan::{Balance, HashOn, TargetPlan, UpstreamPlan};
@@ -95,6 +95,7 @@ fn upstream(name: &str, section: &Section<'_>, problems: &mut Problems) -> Upstr
         keepalive: section.integer("keepalive", 0..=MAX_KEEPALIVE, problems).unwrap_or(256) as usize,
         keepalive_idle: section.duration("keepalive_idle", problems).unwrap_or(seconds(60)),
         max_inflight: max_inflight(section, problems),
+        retry: retry::retry(section, problems),
         breaker: breaker::breaker(section, problems),
         health: health::health(section, problems),
     }

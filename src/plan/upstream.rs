@@ -28,10 +28,45 @@ pub struct UpstreamPlan {
     pub keepalive_idle: Duration,
     /// How many requests may be in flight at once, over all shards and endpoints; `None`: any number.
     pub max_inflight: Option<usize>,
+    pub retry: RetryPlan,
     /// `None`: endpoints get requests however often they fail.
     pub breaker: Option<BreakerPlan>,
     /// `None`: endpoints are not checked.
     pub health: Option<HealthPlan>,
+}
+
+/// When a request whose attempt failed is sent to another endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetryPlan {
+    /// Attempts beyond the first.
+    pub attempts: usize,
+    /// After a connect that was refused or timed out.
+    pub on_connect: bool,
+    /// After a connection that ended before a whole response head.
+    pub on_reset: bool,
+    /// After a response head that did not come in time.
+    pub on_timeout: bool,
+    /// After these statuses, in rising order.
+    pub on_status: Vec<u16>,
+    /// The share of requests that may be retries; `None`: any.
+    pub budget: Option<f64>,
+}
+
+impl RetryPlan {
+    /// The retries of an upstream without `retry`.
+    pub const CONNECTS_ONLY: RetryPlan = RetryPlan {
+        attempts: 1,
+        on_connect: true,
+        on_reset: false,
+        on_timeout: false,
+        on_status: Vec::new(),
+        budget: None,
+    };
+
+    /// Whether a request may go to another endpoint although it was sent to one.
+    pub fn repeats_sent(&self) -> bool {
+        self.attempts > 0 && (self.on_reset || self.on_timeout || !self.on_status.is_empty())
+    }
 }
 
 /// How the endpoints of an upstream are checked.

@@ -172,7 +172,7 @@ impl HeldBytes {
         match (has_room, self.gave_way()) {
             (_, true) => Err(gave_way()),
             (true, false) => Ok(()),
-            (false, false) => Err(Error::gateway(Reason::Overloaded, "too many bodies are held for scripts")),
+            (false, false) => Err(Error::gateway(Reason::Overloaded, "too many bodies are held")),
         }
     }
 

@@ -54,6 +54,16 @@ impl BodySource<'_> {
         }
     }
 
+    /// How much is still to come of a body with a length that its client sends unasked; 0 where nothing is, or where its
+    /// end cannot be known.
+    pub fn bytes_to_come(&self) -> u64 {
+        match self {
+            BodySource::Http1(body) if body.awaits_continue => 0,
+            BodySource::Http1(body) => body.body.opaque_bytes(),
+            BodySource::Whole(_) => 0,
+        }
+    }
+
     /// Appends what is here of the body behind a request head, as far as `out` stays within `max_bytes`: most requests
     /// are one write.
     ///

@@ -27,7 +27,7 @@ impl<'a> InFlight<'a> {
     }
 
     /// Where the exchange is.
-    pub fn endpoint(&self) -> &Endpoint {
+    pub fn endpoint(&self) -> &Rc<Endpoint> {
         &self.endpoint
     }
 

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::balance::{Balancer, BreakerNews, WeightedEndpoint};
+use crate::balance::{Balancer, BreakerNews, RetryBudget, WeightedEndpoint};
 use crate::base::error::{Error, Reason, Retry};
 use crate::limit::{CountedInFlight, InFlightCount};
 use crate::metrics::{ShardMetrics, TargetMetrics};
@@ -49,6 +49,8 @@ pub struct Upstream {
     in_flight: InFlightCount,
     /// What its breakers have to tell other shards.
     outbox: BreakerOutbox,
+    /// Shared with the upstreams of this name that come before and after it and are retried alike.
+    retries: Rc<RetryBudget>,
     endpoints: RefCell<EndpointSet>,
     /// Where this shard begins.
     seed: u64,
@@ -123,6 +125,8 @@ impl Upstream {
         let idle = before.map(|before| before.idle.clone()).unwrap_or_default();
         idle.configure(plan);
         let in_flight = before.map(|before| before.in_flight.clone()).unwrap_or_default();
+        let retried_alike = before.filter(|before| before.plan.retry == plan.retry);
+        let retries = retried_alike.map(|before| before.retries.clone()).unwrap_or_default();
         let endpoints = reconcile(plan, &targets, &wanted, old, &idle);
         let same_choice = |before: &&Upstream| {
             let unchanged = before.plan.targets == plan.targets && before.plan.balance == plan.balance;
@@ -133,7 +137,8 @@ impl Upstream {
             _ => balancer(plan, &wanted, seed),
         };
         let endpoints = RefCell::new(EndpointSet { endpoints, balancer });
-        Upstream { plan: plan.clone(), targets, idle, in_flight, outbox: outbox.clone(), endpoints, seed }
+        let outbox = outbox.clone();
+        Upstream { plan: plan.clone(), targets, idle, in_flight, outbox, retries, endpoints, seed }
     }
 
     /// Takes what names resolve to now: endpoints whose address stays are kept, the others withdrawn at once.
@@ -247,6 +252,25 @@ impl Upstream {
             Some(AllOpen::Refuse) => Err(circuit_open(endpoints, now_ms)),
             Some(AllOpen::Try) | None => Ok(endpoints[index].clone()),
         })
+    }
+
+    /// Counts a request, of whose retries this allows a share.
+    pub fn count_request(&self) {
+        if let Some(share) = self.plan.retry.budget {
+            self.retries.add_request(share);
+        }
+    }
+
+    /// Whether the budget has a retry left.
+    pub fn may_retry(&self) -> bool {
+        self.plan.retry.budget.is_none_or(|share| self.retries.allows(share))
+    }
+
+    /// Takes a retry off the budget.
+    pub fn count_retry(&self) {
+        if self.plan.retry.budget.is_some() {
+            self.retries.take();
+        }
     }
 
     /// Begins an exchange with an endpoint that was picked.

@@ -13,7 +13,7 @@ use crate::balance::{Balancer, WeightedEndpoint, hash_key};
 use crate::base::error::{FaultOrigin, Reason};
 use crate::metrics::ShardMetrics;
 use crate::net::Deadlines;
-use crate::plan::{Balance, BreakerPlan, HashOn, TargetAddress, TargetPlan, UpstreamPlan};
+use crate::plan::{Balance, BreakerPlan, HashOn, RetryPlan, TargetAddress, TargetPlan, UpstreamPlan};
 
 const PORT: u16 = 80;
 
@@ -49,6 +49,7 @@ pub(super) fn plan(targets: Vec<TargetPlan>) -> UpstreamPlan {
         keepalive: 10,
         keepalive_idle: Duration::from_secs(60),
         max_inflight: None,
+        retry: RetryPlan::CONNECTS_ONLY,
         breaker: Some(BreakerPlan::CONNECTS_ONLY),
         health: None,
     }

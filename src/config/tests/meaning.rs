@@ -72,6 +72,7 @@ fn upstreams_and_routes_have_the_defaults_of_the_contract() {
         keepalive: 256,
         keepalive_idle: seconds(60),
         max_inflight: None,
+        retry: RetryPlan::CONNECTS_ONLY,
         breaker: Some(BreakerPlan::CONNECTS_ONLY),
         health: None,
     };
@@ -360,4 +361,36 @@ fn a_breaker_has_the_defaults_of_the_contract_and_can_be_switched_off() {
         ..defaults
     };
     assert_eq!(breaker(text), Some(all_set));
+}
+
+#[test]
+fn retries_have_the_defaults_of_the_contract() {
+    let retry = |keys: &str| {
+        let text = format!(
+            "[upstream.users]\ntargets = [\"http://127.0.0.1:3001\"]\n{keys}\n[[route]]\npath = \"/x\"\nupstream = \"users\""
+        );
+        plan(&text).upstreams[0].retry.clone()
+    };
+    assert_eq!(retry(""), RetryPlan::CONNECTS_ONLY);
+    let defaults = RetryPlan {
+        attempts: 1,
+        on_connect: true,
+        on_reset: true,
+        on_timeout: false,
+        on_status: vec![],
+        budget: Some(0.2),
+    };
+    assert_eq!(retry("retry = {}"), defaults);
+    assert_eq!(retry("retry.attempts = 0"), RetryPlan { attempts: 0, ..defaults.clone() });
+    let text =
+        "[upstream.users.retry]\nattempts = 3\non = [\"503\", \"timeout\", \"502\", \"503\"]\nbudget = 1";
+    let all_set = RetryPlan {
+        attempts: 3,
+        on_connect: false,
+        on_reset: false,
+        on_timeout: true,
+        on_status: vec![502, 503],
+        budget: Some(1.0),
+    };
+    assert_eq!(retry(text), all_set);
 }

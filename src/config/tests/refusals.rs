@@ -226,6 +226,12 @@ fn upstream_values_out_of_range_are_refused() {
             ("targets = \"http://a\"\nbreaker.failures = 0", "2:20", "from 1 to 1000000"),
             ("targets = \"http://a\"\nbreaker.failure_status = 503", "2:26", "a list of whole numbers"),
             ("targets = \"http://a\"\nbreaker.failure_status = [500, 600]", "2:32", "from 100 to 599"),
+            ("targets = \"http://a\"\nretry = false", "2:9", "a table"),
+            ("targets = \"http://a\"\nretry.attempts = 11", "2:18", "from 0 to 10"),
+            ("targets = \"http://a\"\nretry.on = \"connect\"", "2:12", "a list"),
+            ("targets = \"http://a\"\nretry.on = [\"connect\", \"200\"]", "2:24", "from \"400\" to \"599\""),
+            ("targets = \"http://a\"\nretry.on = [503]", "2:13", "\"…\""),
+            ("targets = \"http://a\"\nretry.budget = 2", "2:16", "from 0 to 1"),
             ("targets = \"http://a\"\nhealth = {}", "2:10", "`health` without `path`"),
             ("targets = \"http://a\"\nhealth.path = \"healthz\"", "2:15", "write \"/healthz\""),
             (

@@ -2,19 +2,21 @@
 //! then both directions run at once until the response is complete.
 //!
 //! A request is forwarded at most once per endpoint plus one fresh connection in place of a dead pooled one; what may
-//! be repeated is decided in `retry`. No read or write is dropped half-way: timeouts shut the socket down instead.
+//! be repeated is decided in `retry`, and where in `endpoint_choice`. No read or write is dropped half-way: timeouts shut the socket down instead.
 
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::connecting::connect;
+use super::endpoint_choice::{ChosenRetry, EndpointChoice};
+use super::replay;
 use super::request_body::UploadError;
 use super::response::{Responder, ResponseEnd};
+use super::response_body::left_waiting;
 use super::retry::{FailedAttempt, NextAttempt, next_attempt};
 use super::tunnel::Upgraded;
 use crate::balance;
@@ -23,7 +25,6 @@ use crate::exchange::Transaction;
 use crate::http::path;
 use crate::http::write;
 use crate::net::buffers::SMALL_BYTES;
-use crate::net::deadline::TICK_MS;
 use crate::net::expiry::Expiry;
 use crate::pipeline::request_head::UpstreamRequestHead;
 use crate::pipeline::steps::RouteContext;
@@ -32,7 +33,7 @@ use crate::shard::Shard;
 use crate::shard::protocol::{BodySource, ResponseSink};
 use crate::shard::serve::Served;
 use crate::shard::turn::Turn;
-use crate::upstream::{Endpoint, InFlight, Upstream, UpstreamConnection};
+use crate::upstream::{InFlight, Upstream, UpstreamConnection};
 
 /// How much of a request may go in its first write.
 /// In bytes, head included: nearly all of a small request's cost is the number of writes.
@@ -43,6 +44,9 @@ pub struct Exchange<'a> {
     pub shard: &'a Shard,
     pub route: &'a RouteContext<'a>,
     pub upstream: &'a Upstream,
+    pub choice: EndpointChoice<'a>,
+    /// The method is idempotent (RFC 9110, 9.2.2), or the client says that the request is.
+    pub is_repeatable: bool,
     /// When the route's `timeout` ends all of it, by the shard's coarse clock. The sockets know it too, so it bounds every
     /// read and write.
     pub until_ms: u64,
@@ -89,11 +93,17 @@ pub async fn forward(
     let upstream = &live.upstreams[transaction.edits.upstream.unwrap_or(proxy.upstream)];
     turn.log.upstream = Some(upstream.clone());
     let in_flight = upstream.begin_request(shard.shards)?;
-    let key = hash_key(upstream, transaction);
+    let choice = EndpointChoice::new(upstream, hash_key(upstream, transaction));
     turn.buffers.upstream_head.prepare(transaction, route.plan, proxy);
-    let exchange = Exchange { shard: &shard, route, upstream, until_ms: turn.until_ms };
+    let is_repeatable = replay::is_repeatable(&upstream.plan.retry, transaction);
+    if is_repeatable && upstream.plan.retry.repeats_sent() {
+        Box::pin(replay::hold_body(turn, source, sink)).await?;
+    }
+    upstream.count_request();
+    let until_ms = turn.until_ms;
+    let exchange = Exchange { shard: &shard, route, upstream, choice, is_repeatable, until_ms };
     let mut first = FirstWrite { bytes: shard.buffers.small(), body_at: None };
-    let served = attempts(turn, &exchange, proxy, key, source, sink, &mut first).await;
+    let served = attempts(turn, &exchange, proxy, source, sink, &mut first).await;
     shard.buffers.give_back(first.bytes);
     if let Ok(Served::Upgraded(_)) = served {
         turn.in_flight.upstream = Some(in_flight);
@@ -106,14 +116,12 @@ async fn attempts(
     turn: &mut Turn,
     exchange: &Exchange<'_>,
     proxy: &Proxy,
-    key: u64,
     source: &mut BodySource<'_>,
     sink: &mut ResponseSink<'_>,
     first: &mut FirstWrite,
 ) -> Result<Served, Error> {
     let shard = exchange.shard;
-    let mut tried: Vec<Rc<Endpoint>> = Vec::new();
-    let mut endpoint = exchange.upstream.pick(key, &tried, shard.deadlines.now_ms())?;
+    let mut endpoint = exchange.choice.first(shard.deadlines.now_ms())?;
     let mut wants_fresh = false;
     loop {
         let pooled = if wants_fresh { None } else { endpoint.pooled(shard.deadlines.now_ms()) };
@@ -138,49 +146,84 @@ async fn attempts(
             }
             Err(error) => Err(error),
         };
-        let error = match result {
-            Ok(served) => {
+        let other = match result {
+            Ok(AttemptEnd::Served(served)) => {
                 in_flight.ended(None, shard.deadlines.now_ms());
                 return Ok(served);
             }
-            Err(error) => error,
-        };
-        let failed = FailedAttempt {
-            connected,
-            reused,
-            // What was sent first is gone once an answer was here.
-            can_replay: source.can_replay() && !first.bytes.is_empty(),
-            is_idempotent: turn.buffers.transaction.request.method().is_idempotent(),
-            is_unanswered: !sink.head_sent(),
-            // What the coarse clock still leaves when the time is up is no time for another.
-            is_in_time: shard.deadlines.left_until(exchange.until_ms) > Duration::from_millis(TICK_MS),
-            endpoints_tried: tried.len(),
-        };
-        let next = next_attempt(&error, failed);
-        // A pooled connection that was dead says nothing about its endpoint: a fresh one is tried there.
-        if next != NextAttempt::SameEndpoint {
-            in_flight.ended(Some(&error), shard.deadlines.now_ms());
-        }
-        drop(in_flight);
-        let other = match next {
-            NextAttempt::None => return Err(error),
-            NextAttempt::SameEndpoint => None,
-            NextAttempt::OtherEndpoint => {
-                tried.push(endpoint.clone());
-                // With no other endpoint left, the client gets this attempt's error, not one about choosing.
-                let now_ms = shard.deadlines.now_ms();
-                let Ok(other) = exchange.upstream.pick(key, &tried, now_ms) else { return Err(error) };
-                endpoint.metrics.failure(error.reason);
+            Ok(AttemptEnd::Retry(other)) => {
+                in_flight.ended(None, shard.deadlines.now_ms());
+                drop(in_flight);
                 Some(other)
             }
+            Err(error) => {
+                let failed = FailedAttempt {
+                    connected,
+                    reused,
+                    // What was sent first is gone once an answer was here.
+                    can_replay: source.can_replay() && !first.bytes.is_empty(),
+                    is_repeatable: exchange.is_repeatable,
+                    is_unanswered: !sink.head_sent(),
+                    time_left: shard.deadlines.left_until(exchange.until_ms),
+                    endpoints_tried: exchange.choice.endpoints_tried(),
+                    draw: balance::hash_key(&turn.buffers.transaction.id),
+                };
+                after_error(exchange, in_flight, error, failed)?
+            }
         };
-        tracing::debug!(target = %endpoint.url, %error, "trying again");
+        tracing::debug!(target = %endpoint.url, "trying again");
         source.rewind();
         turn.log.retries += 1;
         endpoint.metrics.retried();
         wants_fresh = other.is_none();
-        endpoint = other.unwrap_or(endpoint);
+        if let Some(ChosenRetry { endpoint: other, delay }) = other {
+            endpoint = other;
+            wait(delay, sink).await?;
+        }
     }
+}
+
+/// What follows an attempt that failed: one at another endpoint, or (`None`) over a fresh connection to the same one.
+///
+/// # Errors
+/// The attempt's own, where none follows.
+fn after_error(
+    exchange: &Exchange<'_>,
+    in_flight: InFlight<'_>,
+    error: Error,
+    failed: FailedAttempt,
+) -> Result<Option<ChosenRetry>, Error> {
+    let now_ms = exchange.shard.deadlines.now_ms();
+    let next = next_attempt(&exchange.upstream.plan.retry, &error, failed);
+    // A pooled connection that was dead says nothing about its endpoint: a fresh one is tried there.
+    if next != NextAttempt::SameEndpoint {
+        in_flight.ended(Some(&error), now_ms);
+    }
+    let endpoint = in_flight.endpoint().clone();
+    drop(in_flight);
+    tracing::debug!(target = %endpoint.url, %error, ?next, "an attempt failed");
+    match next {
+        NextAttempt::None => Err(error),
+        NextAttempt::SameEndpoint => Ok(None),
+        NextAttempt::OtherEndpoint { delay } => {
+            // With no other endpoint left, the client gets this attempt's error, not one about choosing.
+            let Some(other) = exchange.choice.instead_of(&endpoint, delay, now_ms) else { return Err(error) };
+            endpoint.metrics.failure(error.reason);
+            Ok(Some(other))
+        }
+    }
+}
+
+/// Waits before another attempt.
+///
+/// # Errors
+/// A client that left meanwhile.
+async fn wait(delay: Duration, sink: &ResponseSink<'_>) -> Result<(), Error> {
+    if delay.is_zero() {
+        return Ok(());
+    }
+    Box::pin(monoio::time::sleep(delay)).await;
+    if sink.client_left() { Err(left_waiting()) } else { Ok(()) }
 }
 
 /// The head of a request, with what was here of its body when it was first rendered.
@@ -210,6 +253,13 @@ impl FirstWrite {
     }
 }
 
+/// How an attempt ended that did not fail.
+enum AttemptEnd {
+    Served(Served),
+    /// Its response was not what the client is to see.
+    Retry(ChosenRetry),
+}
+
 /// One attempt over one connection: sends `first`, then both directions at once until the response is complete.
 ///
 /// # Errors
@@ -222,7 +272,7 @@ async fn attempt(
     source: &mut BodySource<'_>,
     sink: &mut ResponseSink<'_>,
     first: &mut Vec<u8>,
-) -> Result<Served, Error> {
+) -> Result<AttemptEnd, Error> {
     let upstream = &connection.socket;
     let began = Instant::now();
     turn.log.upstream_time = None;
@@ -241,7 +291,8 @@ async fn attempt(
         (false, Err(_)) => Upload::Stopped,
     });
     // A body that streams cannot be sent again, nor can then what came before it.
-    let sent = if source.can_replay() {
+    let can_replay = source.can_replay();
+    let sent = if can_replay {
         written.buffer
     } else {
         exchange.shard.buffers.give_back(written.buffer);
@@ -254,13 +305,16 @@ async fn attempt(
         began,
         upload: &upload,
         answered: Cell::new(false),
+        can_replay,
         sent: Cell::new(sent),
     };
     let bytes_in = Cell::new(0_usize);
+    let is_repeated = exchange.is_repeatable && exchange.upstream.plan.retry.repeats_sent();
+    let keeps_body = connection.reused || is_repeated;
     let end = if upload.get() == Upload::Sending {
         // Both are made in the box: as arguments they would be moved there, and have their room twice.
         Box::pin(async {
-            let uploading = pin!(source.upload(exchange, upstream, connection.reused, &bytes_in));
+            let uploading = pin!(source.upload(exchange, upstream, keeps_body, &bytes_in));
             let downloading = pin!(responder.run(turn, sink));
             both(uploading, downloading, &responder).await
         })
@@ -273,25 +327,39 @@ async fn attempt(
     turn.log.add_in(bytes_in.get());
     // An upload cut short has lost bytes, or left some of the body unread: where the next request begins nobody knows,
     // and guessing would let a body speak as a request.
-    if upload.get() != Upload::Complete {
+    let is_taken = matches!(source, BodySource::Whole(_)) || upload.get() == Upload::Complete;
+    if !is_taken {
         sink.end_connection();
     }
     // Without a response head: until the attempt failed.
     turn.log.upstream_time.get_or_insert_with(|| began.elapsed());
+    // Only a connection on which both messages ended exactly may carry another request.
+    let is_clean = upload.get() == Upload::Complete && written.result.is_ok();
+    let give_back = || {
+        upstream.slot().end_exchange();
+        in_flight.endpoint().release(upstream.clone(), exchange.shard.deadlines.now_ms());
+    };
     match end {
         Ok(ResponseEnd::Complete { reusable }) => {
-            // Only a connection on which both messages ended exactly may carry another request.
-            if reusable && upload.get() == Upload::Complete && written.result.is_ok() {
-                upstream.slot().end_exchange();
-                in_flight.endpoint().release(upstream.clone(), exchange.shard.deadlines.now_ms());
+            if reusable && is_clean {
+                give_back();
             }
-            Ok(Served::Complete)
+            Ok(AttemptEnd::Served(Served::Complete))
+        }
+        Ok(ResponseEnd::Retry { next, reusable }) => {
+            if reusable && is_clean {
+                give_back();
+            } else {
+                upstream.abort();
+            }
+            Ok(AttemptEnd::Retry(next))
         }
         Ok(ResponseEnd::Upgraded { first }) => {
             // A tunnel has no end that was agreed on.
             upstream.slot().end_exchange();
             let idle_timeout = exchange.upstream.plan.idle_timeout;
-            Ok(Served::Upgraded(Upgraded { upstream: upstream.clone(), first, idle_timeout }))
+            let upgraded = Upgraded { upstream: upstream.clone(), first, idle_timeout };
+            Ok(AttemptEnd::Served(Served::Upgraded(upgraded)))
         }
         Err(error) => {
             // An orderly close would leave it writing to nobody.

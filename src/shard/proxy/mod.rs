@@ -3,6 +3,8 @@
 
 pub mod attempt;
 mod connecting;
+mod endpoint_choice;
+mod replay;
 pub mod request_body;
 pub mod response;
 pub mod response_body;

@@ -7,7 +7,10 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use super::attempt::{Exchange, Upload};
+use super::endpoint_choice::ChosenRetry;
 use super::response_body::{Incoming, left_waiting};
+use super::retry::FailedAttempt;
+use crate::balance;
 use crate::base::error::{Error, Reason, Retry};
 use crate::http::body::BodyReader;
 use crate::http::framing::{self, Body};
@@ -28,6 +31,12 @@ pub enum ResponseEnd {
         /// The upstream connection can serve again.
         reusable: bool,
     },
+    /// Another endpoint is to answer; the client has seen nothing of this response.
+    Retry {
+        next: ChosenRetry,
+        /// The upstream connection can serve again.
+        reusable: bool,
+    },
     /// Both agreed on another protocol; `first` is what the upstream has sent of it already.
     Upgraded { first: Vec<u8> },
 }
@@ -44,6 +53,8 @@ pub struct Responder<'a> {
     pub upload: &'a Cell<Upload>,
     /// The final head has arrived.
     pub answered: Cell<bool>,
+    /// The whole request is at hand for another attempt.
+    pub can_replay: bool,
     /// What was sent first of the request, for as long as it may have to be sent once more.
     pub sent: Cell<Vec<u8>>,
 }
@@ -87,8 +98,6 @@ impl Responder<'_> {
                 _ => {
                     self.answered.set(true);
                     self.upstream.slot().disarm(Direction::Read);
-                    // An answer can be long, and the request is not sent again after one.
-                    self.exchange.shard.buffers.give_back(self.sent.take());
                     return self.respond(turn, sink, arrived).await;
                 }
             }
@@ -124,12 +133,14 @@ impl Responder<'_> {
             return Err(match result {
                 _ if client_left => left_waiting(),
                 _ if late => {
-                    Error::upstream(Reason::UpstreamTimeout, Retry::Never, "no response head in time")
+                    Error::upstream(Reason::UpstreamTimeout, Retry::IfSetUp, "no response head in time")
                 }
                 _ if nothing_came => {
                     Error::upstream(Reason::UpstreamReset, Retry::IfIdempotent, "closed before a response")
                 }
-                _ => Error::upstream(Reason::UpstreamReset, Retry::Never, "closed within the response head"),
+                _ => {
+                    Error::upstream(Reason::UpstreamReset, Retry::IfSetUp, "closed within the response head")
+                }
             });
         }
     }
@@ -157,6 +168,12 @@ impl Responder<'_> {
             arrived: arrived.buffer,
             from: arrived.head_bytes,
         };
+        if let Some(next) = self.other_instead(&transaction.id, head.status()) {
+            let reusable = reusable && incoming.is_all_here();
+            return Ok(ResponseEnd::Retry { next, reusable });
+        }
+        // An answer can be long, and the request is not sent again after one.
+        self.exchange.shard.buffers.give_back(self.sent.take());
         let handling = steps::response_arrived(self.exchange.route, transaction, framing)?;
         if self.upload.get() != Upload::Complete && transaction.response.status() >= 300 {
             self.upload.set(Upload::Unwanted);
@@ -175,6 +192,25 @@ impl Responder<'_> {
         let head = &turn.buffers.transaction.response;
         let ended_exactly = sink.stream(head, &mut incoming, &mut turn.log).await?;
         Ok(ResponseEnd::Complete { reusable: reusable && ended_exactly })
+    }
+
+    /// Whether another endpoint is to answer in place of one that gave this status, and which.
+    fn other_instead(&self, request_id: &[u8], status: u16) -> Option<ChosenRetry> {
+        let (exchange, deadlines) = (self.exchange, &self.exchange.shard.deadlines);
+        if exchange.upstream.plan.retry.on_status.is_empty() {
+            return None;
+        }
+        let failed = FailedAttempt {
+            connected: true,
+            reused: false,
+            can_replay: self.can_replay,
+            is_repeatable: exchange.is_repeatable,
+            is_unanswered: true,
+            time_left: deadlines.left_until(exchange.until_ms),
+            endpoints_tried: exchange.choice.endpoints_tried(),
+            draw: balance::hash_key(request_id),
+        };
+        exchange.choice.instead_of_status(self.in_flight.endpoint(), status, failed, deadlines.now_ms())
     }
 
     /// Has scripts see the whole body, or takes the one that they have set, and sends that. Returns whether the

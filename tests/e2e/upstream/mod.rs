@@ -6,3 +6,4 @@ mod faults_and_targets;
 mod health;
 mod max_inflight;
 mod pool;
+mod retries;
