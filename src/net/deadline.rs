@@ -250,6 +250,26 @@ impl Deadlines {
         }
     }
 
+    /// The shard stood still for so long, and can neither have read nor written meanwhile: that time counts against no
+    /// peer. To be called before the [`Deadlines::tick`] that follows; what was armed since, by a clock as late, would
+    /// otherwise pass at once.
+    pub fn forgive(&self, still_ms: u64) {
+        let table = &mut *self.table.borrow_mut();
+        let put_off = |at_ms: &mut u64| {
+            if *at_ms != NEVER {
+                *at_ms = at_ms.saturating_add(still_ms);
+            }
+        };
+        table.at_ms.iter_mut().flatten().for_each(put_off);
+        for entry in &mut table.entries {
+            put_off(&mut entry.until_ms);
+            for watch in &mut entry.watches {
+                put_off(&mut watch.stalled_at_ms);
+                put_off(&mut watch.look_at_ms);
+            }
+        }
+    }
+
     /// Clients that have waited for bytes of an upstream since before `since_ms`: those whose leaving is looked for.
     pub fn waiting_since(&self, since_ms: u64, out: &mut Vec<(u32, RawFd)>) {
         let table = self.table.borrow();

@@ -22,6 +22,9 @@ const TIDY_TICKS: u64 = 5;
 const SWEEP_TICKS: u64 = 50;
 /// How often the last counters of a shard are tried to be sent: for a second.
 const LAST_COUNTERS_TICKS: u64 = 50;
+/// A tick that comes so late tells of a shard that stood still, which counts against no peer. Not less: else a shard that
+/// is merely busy would have its timeouts last for longer.
+const STALL_MS: u64 = 1000;
 /// While draining, an idle client may send one more request within this time (answered with
 /// `Connection: close`), so that none meets a connection just closed.
 /// Half a second is more than a round trip to any client.
@@ -94,6 +97,10 @@ pub async fn send_last_counters(shard: &Shard) {
 /// back: a read or write that is dropped instead would lose bytes.
 fn expire(shard: &Shard, fired: &mut Vec<crate::net::deadline::Fired>) {
     let now_ms = u64::try_from(shard.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let still_ms = now_ms.saturating_sub(shard.deadlines.now_ms());
+    if still_ms >= STALL_MS {
+        shard.deadlines.forgive(still_ms);
+    }
     shard.deadlines.tick(now_ms, socket::unsent_bytes, fired);
     for passed in fired.drain(..) {
         socket::expire(passed.fd, passed.side, passed.direction);

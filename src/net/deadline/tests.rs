@@ -94,6 +94,20 @@ fn a_reader_that_takes_bytes_too_slowly_is_ended_though_it_does_not_stall() {
 }
 
 #[test]
+fn the_time_in_which_the_shard_stood_still_counts_against_nobody() {
+    let deadlines = Rc::new(Deadlines::default());
+    let slot = deadlines.slot(1, SocketSide::Client);
+    slot.begin_exchange(8_000, 0);
+    slot.arm(Direction::Read, Duration::from_secs(5));
+    deadlines.forgive(10_000);
+    assert_eq!(ticked(&deadlines, 10_020, 0), []);
+    assert!(slot.check_time().is_ok());
+    assert_eq!(ticked(&deadlines, 15_020, 0).len(), 1);
+    deadlines.forgive(10_000);
+    assert_eq!(ticked(&deadlines, 30_000, 0), [], "what is not armed stays so");
+}
+
+#[test]
 fn a_client_that_left_names_the_upstream_it_waited_on() {
     let deadlines = Rc::new(Deadlines::default());
     let (client, upstream) = (deadlines.slot(1, SocketSide::Client), deadlines.slot(2, SocketSide::Upstream));

@@ -26,7 +26,8 @@ fn busy_for(time: &str) -> (Gateway, Client) {
 
 /// Asks `/readyz` until the status is that one.
 fn wait_until_ready_says(gateway: &Gateway, status: u16) -> String {
-    let until = Instant::now() + DEADLINE;
+    // What a script uses is counted in its own time, which passes slowly where many share the cores.
+    let until = Instant::now() + 6 * DEADLINE;
     loop {
         let answer = gateway.admin("GET", "/readyz");
         if answer.status() == status {
@@ -38,7 +39,7 @@ fn wait_until_ready_says(gateway: &Gateway, status: u16) -> String {
 
 #[test]
 fn a_shard_that_does_not_turn_makes_the_gateway_not_ready_and_is_named() {
-    let (gateway, mut busy) = busy_for("4s");
+    let (gateway, mut busy) = busy_for("3s");
     let refusal = wait_until_ready_says(&gateway, 503);
     assert!(refusal.contains("shard 0 has not answered for "), "{refusal}");
     let shard = gateway.admin("GET", "/status").json()["shards"][0].clone();
@@ -46,8 +47,8 @@ fn a_shard_that_does_not_turn_makes_the_gateway_not_ready_and_is_named() {
     assert!(shard["tick_age_ms"].as_u64().expect("a number") >= 1000, "{shard}");
     assert!(gateway.metric("ringway_shard_tick_age_seconds", "shard=\"0\"") >= 1.0);
     gateway.wait_for_message("the shard has not answered for ");
-    assert_eq!(busy.response().status(), 500);
     assert_eq!(wait_until_ready_says(&gateway, 200), "ready\n");
+    assert_eq!(busy.response().status(), 500);
     gateway.wait_for_message("the shard answers again");
 }
 
@@ -61,6 +62,7 @@ fn a_reload_names_the_shard_that_has_not_swapped_and_it_swaps_once_it_can() {
     assert_eq!((&answer.json()["generation"], &answer.json()["shards"][0]), (&2.into(), &0.into()));
     assert!(answer.text().contains("shard 0 did not answer within 5s"), "{}", answer.text());
     gateway.wait_for_message("shard 0 did not answer within 5s");
+    wait_until_ready_says(&gateway, 200);
     assert_eq!(gateway.get("/hello").text(), "two");
     assert_eq!(gateway.metric("ringway_reloads_total", "failure"), 1.0);
     assert_eq!(gateway.admin("POST", "/reload").json()["generation"], 3);

@@ -66,8 +66,10 @@ fn each_listener_has_a_line_with_its_real_port_the_shards_and_the_driver() {
     assert_eq!(gateway.addresses.len(), 2, "{:?}", gateway.stdout.all());
     assert!(gateway.addresses.iter().all(|address| address.port() != 0));
     let lines = gateway.stdout.all();
-    assert_eq!(lines[0], format!("listening on http://{} (2 shards, epoll)", gateway.addresses[0]));
-    assert_eq!(lines[1], format!("listening on http://{} (2 shards, epoll)", gateway.addresses[1]));
+    for (line, address) in lines.iter().zip(&gateway.addresses) {
+        // What follows is there where few files may be open.
+        assert!(line.starts_with(&format!("listening on http://{address} (2 shards, epoll")), "{line}");
+    }
     assert_eq!(lines[2], format!("admin on http://{}", gateway.admin_address()));
     for &address in &gateway.addresses {
         let mut client = Client::connect(address);
