@@ -113,7 +113,8 @@ proptest! {
         text in "[abé \n]{0,24}",
     ) {
         let source = parts.concat();
-        if Regex::new(&source).is_ok() {
+        // Some of those that `regex` takes are too large for a script.
+        if Regex::new(&source).is_ok() && Pattern::new(&source).is_ok() {
             agrees(&source, &text);
         }
     }
