@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 
+use super::Shard;
 use super::h1::{WireBody, WireResponse};
 use super::held::HeldBytes;
 use super::proxy::attempt::Exchange;
@@ -97,6 +98,34 @@ impl BodySource<'_> {
             BodySource::Http1(body) => body.discard_arrived(),
             BodySource::Whole(_) => true,
         }
+    }
+
+    /// Reads the whole body, of at most `max_body` bytes, and holds it. Counted from the first byte, so that many slow
+    /// uploads cannot hold more than the shard's share, and give way to faster ones.
+    ///
+    /// # Errors
+    /// A body that is malformed, over-long or late; `overloaded` where the shard holds too many.
+    pub async fn read_held(
+        &mut self,
+        shard: &Shard,
+        sink: &mut ResponseSink<'_>,
+        log: &RequestLog,
+        max_body: usize,
+    ) -> Result<(Vec<u8>, HeldBytes), Error> {
+        let deadlines = &shard.deadlines;
+        let mut held = HeldBytes::new(&shard.held_bodies, max_body);
+        if let Some(client) = self.client() {
+            held = held.coming_from(client, deadlines.now_ms());
+        }
+        let mut bytes = Vec::new();
+        let keep = |run: &[u8]| {
+            held.add(run.len(), deadlines.now_ms())?;
+            bytes.extend_from_slice(run);
+            Ok(())
+        };
+        self.read_payload(sink, log, keep).await?;
+        held.has_come();
+        Ok((bytes, held))
     }
 
     /// Reads the whole body and hands on its payload, without framing.

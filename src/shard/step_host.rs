@@ -76,24 +76,13 @@ impl StepHost for ShardStepHost<'_, '_, '_> {
         )
     }
 
-    /// `None`: the body is read and dropped, because the script has replied without it. Counted from the first byte,
-    /// so that many slow uploads cannot hold more than the shard's share, and give way to faster ones.
+    /// `None`: the body is read and dropped, because the script has replied without it.
     async fn read_body(&mut self, max_bytes: Option<usize>) -> Result<Vec<u8>, Error> {
-        let deadlines = &self.shard.deadlines;
-        let mut held = HeldBytes::new(&self.shard.held_bodies, max_bytes.unwrap_or_default());
-        if let (Some(client), true) = (self.source.client(), max_bytes.is_some()) {
-            held = held.coming_from(client, deadlines.now_ms());
-        }
-        let mut body = Vec::new();
-        let keep = |run: &[u8]| {
-            if max_bytes.is_some() {
-                held.add(run.len(), deadlines.now_ms())?;
-                body.extend_from_slice(run);
-            }
-            Ok(())
+        let Some(max_bytes) = max_bytes else {
+            self.source.read_payload(self.sink, self.log, |_| Ok(())).await?;
+            return Ok(Vec::new());
         };
-        self.source.read_payload(self.sink, self.log, keep).await?;
-        held.has_come();
+        let (body, held) = self.source.read_held(self.shard, self.sink, self.log, max_bytes).await?;
         self.held = Some(held);
         Ok(body)
     }

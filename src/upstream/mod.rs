@@ -174,8 +174,8 @@ impl Upstream {
 
     /// Takes what the breaker of another shard has done, if the endpoint is one of this upstream's.
     pub fn follow_breaker(&self, BreakerChange { endpoint: id, news }: &BreakerChange, now_ms: u64) {
-        let Some(plan) = self.plan.breaker.as_ref().filter(|_| self.plan.name == id.upstream) else { return };
-        let is_meant = |endpoint: &&Rc<Endpoint>| endpoint.url == id.url && endpoint.address == id.address;
+        let Some(plan) = &self.plan.breaker else { return };
+        let is_meant = |endpoint: &&Rc<Endpoint>| self.id_of(endpoint) == *id;
         for endpoint in self.endpoints().iter().filter(is_meant) {
             // Asked beforehand: it looks at all breakers.
             let may_open = self.may_open(endpoint, plan);

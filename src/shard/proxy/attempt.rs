@@ -2,7 +2,8 @@
 //! then both directions run at once until the response is complete.
 //!
 //! A request is forwarded at most once per endpoint plus one fresh connection in place of a dead pooled one; what may
-//! be repeated is decided in `retry`, and where in `endpoint_choice`. No read or write is dropped half-way: timeouts shut the socket down instead.
+//! be repeated is decided in `retry`, and where in `endpoint_choice`. No read or write is dropped half-way: timeouts shut
+//! the socket down instead.
 
 use std::cell::Cell;
 use std::future::poll_fn;

@@ -4,7 +4,6 @@ use super::retry::MAX_REPLAYED_BYTES;
 use crate::base::error::Error;
 use crate::exchange::Transaction;
 use crate::plan::RetryPlan;
-use crate::shard::held::HeldBytes;
 use crate::shard::protocol::{BodySource, ResponseSink, WholeBody};
 use crate::shard::turn::Turn;
 
@@ -26,22 +25,12 @@ pub async fn hold_body(
     source: &mut BodySource<'_>,
     sink: &mut ResponseSink<'_>,
 ) -> Result<(), Error> {
-    let (shard, max_body) = (&turn.shard, turn.live.plan.scripts.max_body);
+    let max_body = turn.live.plan.scripts.max_body;
     let length = source.bytes_to_come();
     if length == 0 || length > MAX_REPLAYED_BYTES.min(max_body) as u64 {
         return Ok(());
     }
-    let Some(client) = source.client() else { return Ok(()) };
-    let now_ms = || shard.deadlines.now_ms();
-    let mut held = HeldBytes::new(&shard.held_bodies, max_body).coming_from(client, now_ms());
-    let mut bytes = Vec::new();
-    let keep = |run: &[u8]| {
-        held.add(run.len(), now_ms())?;
-        bytes.extend_from_slice(run);
-        Ok(())
-    };
-    source.read_payload(sink, &turn.log, keep).await?;
-    held.has_come();
+    let (bytes, held) = source.read_held(&turn.shard, sink, &turn.log, max_body).await?;
     *source = BodySource::Whole(WholeBody { bytes, is_sent: false, _held: Some(held) });
     Ok(())
 }

@@ -112,6 +112,24 @@ fn a_slow_head_does_not_use_up_the_routes_timeout() {
     assert_eq!(client.exchange("Host: test\r\n\r\n").status(), 200);
 }
 
+/// Two uploads that go on and on, one of each framing, both of which the upstream's slowness ends.
+pub fn assert_endless_uploads_are_504(gateway: &Gateway) {
+    use std::io::Write;
+    for framing in ["Content-Length: 60000000", "Transfer-Encoding: chunked"] {
+        let mut client = gateway.connect();
+        client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n"));
+        let mut writer = client.wire().writer();
+        let sending = std::thread::spawn(move || {
+            let piece = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
+            while writer.write_all(piece.as_bytes()).is_ok() {}
+        });
+        let response = client.response();
+        assert_eq!((response.status(), &response.json()["reason"]), (504, &"upstream_timeout".into()));
+        drop(client);
+        sending.join().expect("the sender ends");
+    }
+}
+
 #[test]
 fn an_origin_that_takes_no_more_of_an_upload_is_504() {
     for driver in DRIVERS {
@@ -122,20 +140,7 @@ fn an_origin_that_takes_no_more_of_an_upload_is_504() {
         });
         let gateway =
             Gateway::with_driver(driver, &proxy_with(&[&origin.url()], "idle_timeout = \"300ms\"", ""));
-        for framing in ["Content-Length: 60000000", "Transfer-Encoding: chunked"] {
-            let mut client = gateway.connect();
-            client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n"));
-            let mut writer = client.wire().writer();
-            let sending = std::thread::spawn(move || {
-                use std::io::Write;
-                let piece = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
-                while writer.write_all(piece.as_bytes()).is_ok() {}
-            });
-            let response = client.response();
-            assert_eq!((response.status(), &response.json()["reason"]), (504, &"upstream_timeout".into()));
-            drop(client);
-            sending.join().expect("the sender ends");
-        }
+        assert_endless_uploads_are_504(&gateway);
         drop(done);
     }
 }

@@ -1,11 +1,11 @@
 //! A route's `timeout` bounds the whole exchange, to the last byte at the client, and who is late is named: the client, or
 //! the upstream. Nothing that follows on the connection is bound by it.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, DRIVERS, Gateway, Origin, Redis, let_time_pass, proxy_with};
+use super::hostile_peers::assert_endless_uploads_are_504;
+use crate::support::{Client, DRIVERS, ENDLESS_FRAMINGS, Gateway, Origin, Redis, let_time_pass, proxy_with};
 
 const TIMEOUT: Duration = Duration::from_millis(600);
 const PACE: Duration = Duration::from_millis(20);
@@ -34,14 +34,8 @@ fn assert_late_client(gateway: &Gateway, path: &str, status: u16) {
 fn a_client_that_reads_slowly_is_cut_though_it_never_stops() {
     for driver in DRIVERS {
         // The first is spliced, the second copied.
-        for framing in ["Content-Length: 1000000000000", "Transfer-Encoding: chunked\r\n\r\nffffffffff"] {
-            let origin = Origin::new(move |peer| {
-                if peer.request().is_some() {
-                    let end = if framing.contains("chunked") { "\r\n" } else { "\r\n\r\n" };
-                    peer.send(format!("HTTP/1.1 200 OK\r\n{framing}{end}"));
-                    while peer.send_all(&[b'x'; 65536]).is_ok() {}
-                }
-            });
+        for framing in ENDLESS_FRAMINGS {
+            let origin = Origin::endless(framing);
             let gateway = Gateway::with_driver(driver, &route(&origin, ""));
             let begun = Instant::now();
             let mut client = slow_reader(&gateway);
@@ -102,19 +96,7 @@ fn an_upstream_that_takes_the_body_slowly_is_504() {
             }
         });
         let gateway = Gateway::with_driver(driver, &route(&origin, ""));
-        for framing in ["Content-Length: 60000000", "Transfer-Encoding: chunked"] {
-            let mut client = gateway.connect();
-            client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n"));
-            let mut writer = client.wire().writer();
-            let sending = std::thread::spawn(move || {
-                let piece = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
-                while writer.write_all(piece.as_bytes()).is_ok() {}
-            });
-            let response = client.response();
-            assert_eq!((response.status(), &response.json()["reason"]), (504, &"upstream_timeout".into()));
-            drop(client);
-            sending.join().expect("the sender ends");
-        }
+        assert_endless_uploads_are_504(&gateway);
         assert_eq!(gateway.metric("ringway_upstream_failures_total", "upstream_timeout"), 2.0);
     }
 }

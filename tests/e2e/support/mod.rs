@@ -28,7 +28,7 @@ pub use gateway::{Builder, DRIVERS, Gateway, on_both_drivers};
 pub use lines::Lines;
 pub use machine::{HeavyLoad, let_time_pass, raise_open_files};
 pub use message::Message;
-pub use origin::{Origin, Peer, echo, refusing};
+pub use origin::{ENDLESS_FRAMINGS, Origin, Peer, echo, refusing};
 pub use random::Random;
 pub use redis::Redis;
 pub use wire::Wire;

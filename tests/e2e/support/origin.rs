@@ -11,6 +11,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{DEADLINE, Message, Wire};
 
+/// The ways to say that a body goes on and on: by its length, or in a chunk that has no end.
+pub const ENDLESS_FRAMINGS: [&str; 2] =
+    ["Content-Length: 1000000000000", "Transfer-Encoding: chunked\r\n\r\nffffffffff"];
+
 /// A listening origin; it stops accepting when dropped, and fails the test if one of its handlers panicked.
 pub struct Origin {
     address: SockAddr,
@@ -101,6 +105,17 @@ impl Origin {
         Origin::new(move |peer| {
             if peer.request().is_some() {
                 peer.send(&bytes);
+            }
+        })
+    }
+
+    /// Answers one request with a body of `framing`, one of [`ENDLESS_FRAMINGS`], for as long as it is taken.
+    pub fn endless(framing: &'static str) -> Origin {
+        Origin::new(move |peer| {
+            if peer.request().is_some() {
+                let end = if framing.contains("chunked") { "\r\n" } else { "\r\n\r\n" };
+                peer.send(format!("HTTP/1.1 200 OK\r\n{framing}{end}"));
+                while peer.send_all(&[b'x'; 65536]).is_ok() {}
             }
         })
     }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    DEADLINE, DRIVERS, Gateway, Message, Origin, echo, let_time_pass, proxy_to, proxy_with, refusing,
+    DEADLINE, DRIVERS, ENDLESS_FRAMINGS, Gateway, Message, Origin, echo, let_time_pass, proxy_to, proxy_with,
+    refusing,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -184,14 +185,8 @@ fn the_routes_timeout_ends_the_whole_exchange() {
 #[test]
 fn the_routes_timeout_ends_a_response_that_always_has_more_to_give() {
     for driver in DRIVERS {
-        for framing in ["Content-Length: 1000000000000", "Transfer-Encoding: chunked\r\n\r\nffffffffff"] {
-            let origin = Origin::new(move |peer| {
-                if peer.request().is_some() {
-                    let end = if framing.contains("chunked") { "\r\n" } else { "\r\n\r\n" };
-                    peer.send(format!("HTTP/1.1 200 OK\r\n{framing}{end}"));
-                    while peer.send_all(&[b'x'; 65536]).is_ok() {}
-                }
-            });
+        for framing in ENDLESS_FRAMINGS {
+            let origin = Origin::endless(framing);
             let route = "timeout = \"500ms\"";
             let gateway = Gateway::with_driver(driver, &proxy_with(&[&origin.url()], "", route));
             let mut client = gateway.connect();
